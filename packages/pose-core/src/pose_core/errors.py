@@ -1,0 +1,23 @@
+"""Errors a user can act on. The command line prints their text alone and exits with their code."""
+
+
+class PoseError(Exception):
+    """Something failed: exit code 1. The message says what was read, what was expected, and what to do."""
+
+    exit_code = 1
+
+
+class ConfigError(PoseError):
+    """Wrong usage or configuration: exit code 2."""
+
+    exit_code = 2
+
+
+class DataError(PoseError):
+    """A data set, an annotation file or an image is not as it should be: exit code 3."""
+
+    exit_code = 3
+
+
+class WeightsError(PoseError):
+    """A checkpoint does not fit the network it is loaded into: exit code 1."""

@@ -1,0 +1,149 @@
+"""Where a person stands in the image, and the map from image to network input.
+
+Two conventions exist. The *published* one (SimpleBaseline, HRNet, and all that follow them) maps the crop's centre to
+``(w/2, h/2)`` and a box of ``200·scale`` pixels to ``w`` pixels; joints go to the heatmap by dividing by the stride.
+The *unbiased* one (UDP) measures between pixel centres: ``200·scale`` pixels to ``w − 1``, and the same from input to
+heatmap. No other module knows the difference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+Convention = Literal["published", "unbiased"]
+Size = tuple[int, int]
+Array = np.ndarray
+
+PIXEL_STD = 200.0
+"""Scales are in units of 200 pixels, MPII's convention, which the whole family keeps."""
+
+
+def fit_aspect(width: float, height: float, aspect: float) -> tuple[float, float]:
+    """Grow the short side so that ``width / height == aspect``."""
+    if width > aspect * height:
+        return width, width / aspect
+    if width < aspect * height:
+        return height * aspect, height
+    return width, height
+
+
+def box_to_center_scale(
+    box: tuple[float, float, float, float] | Array, aspect: float, padding: float = 1.25
+) -> tuple[Array, Array]:
+    """Centre ``(2,)`` and scale ``(2,)`` of a crop around a box ``(x, y, w, h)``; ``aspect`` is input width/height."""
+    x, y, w, h = (float(value) for value in box)
+    width, height = fit_aspect(w, h, aspect)
+    center = np.array([x + w * 0.5, y + h * 0.5], dtype=np.float32)
+    scale = np.array([width / PIXEL_STD, height / PIXEL_STD], dtype=np.float32)
+    # −1 marks "no centre" in the published records, which are then left unpadded.
+    return center, scale * np.float32(padding) if center[0] != -1 else scale
+
+
+def half_body_center_scale(
+    joints: Array, upper_body: tuple[int, ...], aspect: float, prefer_upper: bool, fewest: int = 2
+) -> tuple[Array, Array] | None:
+    """Centre and scale around the upper or the lower body, or None where too few joints are labelled.
+
+    ``joints`` is ``(K, 3)``. A half is preferred only with more than ``fewest`` joints, and used only with at least
+    as many: 2 in HRNet and its kin, 3 in ASDA.
+    """
+    labelled = np.flatnonzero(joints[:, 2] > 0)
+    is_upper = np.isin(labelled, upper_body)
+    upper, lower = labelled[is_upper], labelled[~is_upper]
+    if prefer_upper and len(upper) > fewest:
+        chosen = upper
+    else:
+        chosen = lower if len(lower) > fewest else upper
+    if len(chosen) < fewest:
+        return None
+    points = joints[chosen, :2].astype(np.float32)
+    extent = points.max(0) - points.min(0)
+    width, height = fit_aspect(float(extent[0]), float(extent[1]), aspect)
+    return points.mean(0), np.array([width, height], dtype=np.float32) / np.float32(PIXEL_STD) * np.float32(1.5)
+
+
+def heatmap_ratio(input_size: Size, heatmap_size: Size, convention: Convention) -> tuple[float, float]:
+    """Heatmap pixels per input pixel, along x and y."""
+    less = 1 if convention == "unbiased" else 0
+    return (
+        (heatmap_size[0] - less) / (input_size[0] - less),
+        (heatmap_size[1] - less) / (input_size[1] - less),
+    )
+
+
+@dataclass(frozen=True)
+class Crop:
+    """The affine map from an image to a network input of ``size`` (w, h), and back.
+
+    ``rotation`` is in degrees. ``mirror_width`` is the image's width where the image is mirrored first (pixel x goes
+    to ``width − 1 − x``); ``center`` is then given in the *mirrored* image, as the published pipeline does.
+    """
+
+    center: Array
+    scale: Array
+    size: Size
+    rotation: float = 0.0
+    mirror_width: int | None = None
+    convention: Convention = "published"
+
+    @cached_property
+    def matrix(self) -> Array:
+        """``(2, 3)`` float64, image → input."""
+        return self._matrix_to(self.size)
+
+    @cached_property
+    def inverse(self) -> Array:
+        """``(2, 3)`` float64, input → image."""
+        return invert_affine(self.matrix)
+
+    def _matrix_to(self, size: Size) -> Array:
+        less = 1 if self.convention == "unbiased" else 0
+        zoom_x = (size[0] - less) / (float(self.scale[0]) * PIXEL_STD)
+        # The published map keeps the aspect by construction and reads the width alone.
+        zoom_y = zoom_x if self.convention == "published" else (size[1] - less) / (float(self.scale[1]) * PIXEL_STD)
+        angle = np.deg2rad(self.rotation)
+        cos, sin = np.cos(angle), np.sin(angle)
+        linear = np.array([[zoom_x * cos, zoom_x * sin], [-zoom_y * sin, zoom_y * cos]])
+        middle = np.array([(size[0] - less) / 2, (size[1] - less) / 2])
+        offset = middle - linear @ np.asarray(self.center, dtype=np.float64)
+        if self.mirror_width is not None:
+            offset = offset + linear[:, 0] * (self.mirror_width - 1)
+            linear = linear * np.array([-1.0, 1.0])
+        return np.concatenate([linear, offset[:, None]], 1)
+
+    def to_input(self, points: Array) -> Array:
+        """Image points ``(…, 2)`` → input points."""
+        return apply_affine(self.matrix, points)
+
+    def to_image(self, points: Array) -> Array:
+        """Input points ``(…, 2)`` → image points."""
+        return apply_affine(self.inverse, points)
+
+    def heatmap_to_image(self, points: Array, heatmap_size: Size) -> Array:
+        """Heatmap points ``(…, 2)`` → image points."""
+        return apply_affine(invert_affine(self._matrix_to(heatmap_size)), points)
+
+
+def invert_affine(matrix: Array) -> Array:
+    """The inverse of a ``(2, 3)`` affine map."""
+    linear = np.linalg.inv(matrix[:, :2])
+    return np.concatenate([linear, -linear @ matrix[:, 2:]], 1)
+
+
+def apply_affine(matrix: Array, points: Array) -> Array:
+    """Apply a ``(2, 3)`` map to points ``(…, 2)``."""
+    return np.asarray(points) @ matrix[:, :2].T + matrix[:, 2]
+
+
+def flip_joints(joints: Array, width: int, flip_order: Array) -> Array:
+    """Mirror ``(K, 3)`` joints in an image of ``width``: x → width − 1 − x, left and right swapped.
+
+    Unlabelled joints become zero, as the published pipeline leaves them.
+    """
+    mirrored = joints[flip_order].copy()
+    mirrored[:, 0] = width - 1 - mirrored[:, 0]
+    return np.where(mirrored[:, 2:] > 0, mirrored, 0).astype(joints.dtype)

@@ -1,0 +1,86 @@
+"""What a method package contributes, and how the installed ones are found.
+
+A package declares one entry point in the group ``pose.methods`` that names a :class:`Method`. Everything heavy in it is
+a ``"module:attribute"`` string, so that finding the methods imports no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pose_core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method package.
+
+    ``models`` maps a network's name to its builder, called with ``num_joints=…`` and keywords. ``task`` is a class
+    called with the config: it says what the networks, data, objective and evaluation are (``pose_core.tasks``).
+    ``commands`` maps a verb that only this method has to ``"module:function"``; the function is called with an
+    argparse sub-parser, adds its arguments, and sets ``run`` as the parser's default.
+    """
+
+    name: str
+    package: str
+    summary: str
+    models: Mapping[str, str] = field(default_factory=dict)
+    config: str = "pose_core.config:Config"
+    task: str = "pose_core.tasks.topdown:TopDownTask"
+    commands: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def script(self) -> str:
+        """Name of the command, ``pose-lite``."""
+        return self.package.replace("_", "-")
+
+    def config_files(self) -> dict[str, Path]:
+        """Built-in experiments by name."""
+        folder = Path(str(files(self.package))) / "configs"
+        return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def resolve(reference: str) -> Any:
+    """The object that ``"module:attribute"`` names."""
+    module, _, attribute = reference.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+@cache
+def installed_methods() -> dict[str, Method]:
+    """Installed methods by name."""
+    return {point.name: point.load() for point in sorted(entry_points(group="pose.methods"), key=lambda p: p.name)}
+
+
+def get_method(name: str) -> Method:
+    """An installed method, by ``lite`` or ``pose-lite``."""
+    methods = installed_methods()
+    short = name.removeprefix("pose-")
+    if short in methods:
+        return methods[short]
+    have = ", ".join(methods) or "none"
+    raise ConfigError(f"method {name!r} is not installed (installed: {have}); try: pip install pose-{short}")
+
+
+def find_builtin_config(name: str) -> Path:
+    """The file of a built-in experiment, ``coco_lpn50_256x192`` or ``pose-lite/coco_lpn50_256x192``."""
+    package, _, stem = name.rpartition("/")
+    methods = [get_method(package)] if package else list(installed_methods().values())
+    found = [(m, m.config_files()[stem]) for m in methods if stem in m.config_files()]
+    if len(found) == 1:
+        return found[0][1]
+    if found:
+        names = ", ".join(f"{m.script}/{stem}" for m, _ in found)
+        raise ConfigError(f"several packages have a config {stem!r}: say which, {names}")
+    known = [f"{m.script}/{key}" if package else key for m in methods for key in m.config_files()]
+    near = get_close_matches(name, known, n=3, cutoff=0.4)
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    raise ConfigError(f"no config named {name!r}, and no such file{hint} `pose configs` lists the built-in ones")

@@ -1,0 +1,259 @@
+"""Joint sets: names, mirror pairs, limbs and OKS sigmas, built in or read from a user's YAML file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from pose_core.errors import ConfigError
+
+Color = tuple[int, int, int]
+
+LEFT_COLOR: Color = (252, 152, 60)
+RIGHT_COLOR: Color = (60, 140, 252)
+MIDDLE_COLOR: Color = (240, 60, 140)
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """One joint set.
+
+    ``sigmas`` are the per-joint constants of object keypoint similarity, in COCO's convention
+    (an error of ``2·sigma·sqrt(area)`` is one standard deviation).
+    """
+
+    name: str
+    joints: tuple[str, ...]
+    flip_pairs: tuple[tuple[int, int], ...]
+    limbs: tuple[tuple[int, int], ...]
+    sigmas: tuple[float, ...]
+    upper_body: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        count = len(self.joints)
+        where = f"skeleton {self.name!r}"
+        if len(set(self.joints)) != count:
+            raise ConfigError(f"{where}: joint names repeat; give every joint its own name")
+        if len(self.sigmas) != count:
+            raise ConfigError(
+                f"{where}: {count} joints but {len(self.sigmas)} OKS sigmas; give one positive number per joint"
+            )
+        if min(self.sigmas, default=1.0) <= 0:
+            raise ConfigError(f"{where}: OKS sigmas must be positive")
+        used = [i for pair in (*self.flip_pairs, *self.limbs) for i in pair] + list(self.upper_body)
+        if used and not 0 <= min(used) <= max(used) < count:
+            raise ConfigError(f"{where}: flip_pairs, limbs and upper_body hold joint indices 0 to {count - 1}")
+        mirrored = [i for pair in self.flip_pairs for i in pair]
+        if len(set(mirrored)) != len(mirrored):
+            raise ConfigError(f"{where}: a joint stands in two flip pairs")
+
+    @property
+    def num_joints(self) -> int:
+        return len(self.joints)
+
+    @cached_property
+    def flip_order(self) -> np.ndarray:
+        """Index ``(K,)`` that swaps left and right: ``mirrored = joints[flip_order]``."""
+        order = np.arange(self.num_joints)
+        for left, right in self.flip_pairs:
+            order[left], order[right] = right, left
+        return order
+
+    @cached_property
+    def lower_body(self) -> tuple[int, ...]:
+        return tuple(i for i in range(self.num_joints) if i not in self.upper_body)
+
+    def joint_color(self, joint: int) -> Color:
+        """RGB colour by body side, so that a mirrored prediction is seen at a glance."""
+        name = self.joints[joint]
+        if name.startswith("left"):
+            return LEFT_COLOR
+        return RIGHT_COLOR if name.startswith("right") else MIDDLE_COLOR
+
+    def limb_color(self, limb: tuple[int, int]) -> Color:
+        first, second = (self.joint_color(j) for j in limb)
+        return first if first == second else MIDDLE_COLOR
+
+
+def _coco_sigmas() -> dict[str, float]:
+    """COCO's published constants, by body part."""
+    return {
+        "nose": 0.026, "eye": 0.025, "ear": 0.035, "shoulder": 0.079, "elbow": 0.072,
+        "wrist": 0.062, "hip": 0.107, "knee": 0.087, "ankle": 0.089,
+    }  # fmt: skip
+
+
+def _sigmas_by_part(joints: Sequence[str], extra: dict[str, float]) -> tuple[float, ...]:
+    by_part = _coco_sigmas() | extra
+    return tuple(by_part[name.split("_")[-1]] for name in joints)
+
+
+_COCO = (
+    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
+    "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle",
+    "right_ankle",
+)  # fmt: skip
+_CROWDPOSE = (
+    "left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip",
+    "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle", "head", "neck",
+)  # fmt: skip
+_MPII = (
+    "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle", "pelvis", "thorax", "upper_neck",
+    "head_top", "right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "left_wrist",
+)  # fmt: skip
+_LSP = (
+    "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle", "right_wrist", "right_elbow",
+    "right_shoulder", "left_shoulder", "left_elbow", "left_wrist", "neck", "head_top",
+)  # fmt: skip
+_MPII_PAIRS = ((0, 5), (1, 4), (2, 3), (10, 15), (11, 14), (12, 13))
+_MPII_LIMBS = (
+    (0, 1), (1, 2), (2, 6), (3, 6), (3, 4), (4, 5), (6, 7), (7, 8), (8, 9), (10, 11), (11, 12), (12, 7), (13, 7),
+    (13, 14), (14, 15),
+)  # fmt: skip
+
+# CrowdPose's evaluator gives head and neck the shoulder's constant. MPII and LSP define no OKS:
+# their trunk and head joints borrow the nearest COCO or CrowdPose body part.
+_TRUNK_SIGMAS = {"pelvis": 0.107, "thorax": 0.079, "neck": 0.079, "head": 0.079, "top": 0.079}
+_MPII_SIGMAS = _sigmas_by_part(_MPII, _TRUNK_SIGMAS)
+
+SKELETONS: dict[str, Skeleton] = {
+    skeleton.name: skeleton
+    for skeleton in (
+        Skeleton(
+            name="coco17",
+            joints=_COCO,
+            flip_pairs=tuple((i, i + 1) for i in range(1, 17, 2)),
+            limbs=(
+                (15, 13), (13, 11), (11, 5), (12, 14), (14, 16), (12, 6), (3, 1), (1, 2), (1, 0), (0, 2), (2, 4),
+                (9, 7), (7, 5), (5, 6), (6, 8), (8, 10), (11, 12),
+            ),
+            sigmas=_sigmas_by_part(_COCO, {}),
+            upper_body=tuple(range(11)),
+        ),
+        Skeleton(
+            name="crowdpose14",
+            joints=_CROWDPOSE,
+            flip_pairs=tuple((i, i + 1) for i in range(0, 12, 2)),
+            limbs=(
+                (12, 13), (13, 0), (13, 1), (0, 2), (2, 4), (1, 3), (3, 5), (0, 6), (1, 7), (6, 7), (6, 8), (8, 10),
+                (7, 9), (9, 11),
+            ),
+            sigmas=_sigmas_by_part(_CROWDPOSE, _TRUNK_SIGMAS),
+            upper_body=(0, 1, 2, 3, 4, 5, 12, 13),
+        ),
+        Skeleton("mpii16", _MPII, _MPII_PAIRS, _MPII_LIMBS, _MPII_SIGMAS, tuple(range(7, 16))),
+        Skeleton("lsp_mpii16", _MPII, _MPII_PAIRS, _MPII_LIMBS, _MPII_SIGMAS, tuple(range(7, 16))),
+        Skeleton(
+            name="lsp14",
+            joints=_LSP,
+            flip_pairs=((0, 5), (1, 4), (2, 3), (6, 11), (7, 10), (8, 9)),
+            limbs=(
+                (0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (6, 7), (7, 8), (8, 9), (9, 10), (10, 11), (12, 13), (8, 12),
+                (9, 12), (2, 8), (3, 9),
+            ),
+            sigmas=_sigmas_by_part(_LSP, _TRUNK_SIGMAS),
+            upper_body=tuple(range(6, 14)),
+        ),
+    )
+}  # fmt: skip
+
+
+def get_skeleton(name_or_path: str | Path) -> Skeleton:
+    """A built-in joint set by name, or a user's own from a YAML file."""
+    text = str(name_or_path)
+    if text in SKELETONS:
+        return SKELETONS[text]
+    if text.endswith((".yaml", ".yml")):
+        return read_skeleton(text)
+    near = get_close_matches(text, SKELETONS, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ConfigError(
+        f"no skeleton named {text!r}{hint} Built in: {', '.join(SKELETONS)}; or give the path of a .yaml file"
+    )
+
+
+def read_skeleton(path: str | Path) -> Skeleton:
+    """Read a joint set from YAML.
+
+    Required: ``joints`` (names) and ``sigmas`` (one per joint; ``pose data sigmas`` estimates them from repeated
+    annotations). Optional, by joint name: ``flip_pairs``, ``limbs``, ``upper_body``, and ``name``.
+    """
+    file = Path(path)
+    try:
+        content: Any = yaml.safe_load(file.read_text())
+    except FileNotFoundError:
+        raise ConfigError(f"skeleton file {file} does not exist") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"skeleton file {file} is not valid YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"skeleton file {file} must hold a mapping with the keys joints and sigmas")
+    known = {"name", "joints", "sigmas", "flip_pairs", "limbs", "upper_body"}
+    for key in content:
+        if key not in known:
+            near = get_close_matches(str(key), known, n=1)
+            raise ConfigError(
+                f"skeleton file {file}: unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+            )
+    joints = content.get("joints")
+    if not isinstance(joints, list) or not joints:
+        raise ConfigError(f"skeleton file {file}: 'joints' must be a list of names")
+    sigmas = content.get("sigmas")
+    if not isinstance(sigmas, list):
+        raise ConfigError(
+            f"skeleton file {file}: 'sigmas' is missing. AP means nothing without the joint set's own OKS sigmas: "
+            "list one per joint, or estimate them from images annotated twice with `pose data sigmas`"
+        )
+    names = [str(joint) for joint in joints]
+
+    def index(joint: object, key: str) -> int:
+        if str(joint) not in names:
+            raise ConfigError(f"skeleton file {file}: '{key}' names {joint!r}, which is not among the joints")
+        return names.index(str(joint))
+
+    def pairs(key: str) -> tuple[tuple[int, int], ...]:
+        rows = content.get(key) or []
+        if not all(isinstance(row, list) and len(row) == 2 for row in rows):
+            raise ConfigError(f"skeleton file {file}: '{key}' must be a list of pairs of joint names")
+        return tuple((index(a, key), index(b, key)) for a, b in rows)
+
+    try:
+        values = tuple(float(sigma) for sigma in sigmas)
+    except (TypeError, ValueError):
+        raise ConfigError(f"skeleton file {file}: 'sigmas' must be numbers, one per joint") from None
+    return Skeleton(
+        name=str(content.get("name", file.stem)),
+        joints=tuple(names),
+        flip_pairs=pairs("flip_pairs"),
+        limbs=pairs("limbs"),
+        sigmas=values,
+        upper_body=tuple(index(joint, "upper_body") for joint in content.get("upper_body") or []),
+    )
+
+
+def estimate_sigmas(repeated: np.ndarray, areas: np.ndarray) -> np.ndarray:
+    """Estimate OKS sigmas from people annotated several times, as COCO did.
+
+    ``repeated`` is ``(people, annotators, K, 3)`` with visibility last, ``areas`` is ``(people,)`` in square pixels.
+    Returns ``(K,)``: the root mean square, over people, of the annotators' deviation from their mean divided by the
+    square root of the area; corrected for the degree of freedom that the mean takes.
+    """
+    if repeated.ndim != 4 or repeated.shape[1] < 2:
+        raise ConfigError("estimating sigmas needs at least two annotations of every person: (people, ≥2, joints, 3)")
+    points, seen = repeated[..., :2], repeated[..., 2:] > 0
+    number = seen.sum(1)
+    mean = (points * seen).sum(1) / np.maximum(number, 1)
+    squares = (((points - mean[:, None]) ** 2) * seen).sum((1, 3)) / areas[:, None]
+    # Two coordinates per annotation, less one annotation for the mean; COCO's exponent holds (2·sigma)².
+    freedom = 2 * np.maximum(number[..., 0] - 1, 0)
+    total = freedom.sum(0)
+    if (total == 0).any():
+        lacking = np.flatnonzero(total == 0).tolist()
+        raise ConfigError(f"joints {lacking} are never annotated twice on one person: their sigmas cannot be estimated")
+    return np.asarray(np.sqrt(np.where(freedom > 0, squares, 0).sum(0) / total), dtype=np.float64)

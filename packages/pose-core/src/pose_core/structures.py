@@ -1,0 +1,104 @@
+"""Plain data that travels between rooms: an annotated person, an annotated image, and the poses found in one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from pose_core.skeleton import Skeleton
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One annotated (or detected) person, in pixels of the original image, 0-based.
+
+    ``joints`` is ``(K, 3)`` float32: x, y, and COCO's visibility (0 not labelled, 1 labelled but hidden, 2 visible).
+    ``box`` is ``(x, y, w, h)``. Layouts that annotate a centre and a scale instead of a box (MPII, LSP) fill
+    ``center`` ``(2,)`` and ``scale`` ``(2,)``, the latter in units of 200 pixels with the layout's padding included.
+    """
+
+    joints: Array
+    annotation_id: int
+    box: tuple[float, float, float, float] | None = None
+    area: float = 0.0
+    center: tuple[float, float] | None = None
+    scale: tuple[float, float] | None = None
+    head_box: tuple[float, float, float, float] | None = None
+    is_crowd: bool = False
+    score: float = 1.0
+
+    @property
+    def num_labelled(self) -> int:
+        return int((self.joints[:, 2] > 0).sum())
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """One image of a data set. ``source`` names its bytes: a path, or ``archive.zip@member``.
+
+    ``width`` and ``height`` are 0 where the annotation file does not say. ``ignore`` holds COCO segmentations
+    (polygons or run lengths) of regions that must not train a bottom-up method: crowds and unlabelled people.
+    """
+
+    image_id: int
+    source: str
+    persons: tuple[Person, ...] = ()
+    width: int = 0
+    height: int = 0
+    ignore: tuple[Any, ...] = ()
+    crowd_index: float | None = None
+
+
+@dataclass(frozen=True)
+class Poses:
+    """The poses found in one image, in its pixels.
+
+    ``keypoints`` is ``(N, K, 2)``, ``scores`` ``(N, K)`` per joint, ``pose_scores`` ``(N,)``,
+    ``boxes`` ``(N, 4)`` as x, y, w, h where the method works from boxes.
+    """
+
+    keypoints: Array
+    scores: Array
+    pose_scores: Array
+    skeleton: Skeleton
+    boxes: Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.keypoints)
+
+    def __iter__(self) -> Iterator[Poses]:
+        return (self[[i]] for i in range(len(self)))
+
+    def __getitem__(self, rows: Any) -> Poses:
+        """The poses at ``rows`` (a slice, a mask, or a list of indices)."""
+        return replace(
+            self,
+            keypoints=self.keypoints[rows],
+            scores=self.scores[rows],
+            pose_scores=self.pose_scores[rows],
+            boxes=None if self.boxes is None else self.boxes[rows],
+        )
+
+    def to_coco(self, image_id: int, category_id: int = 1) -> list[dict[str, Any]]:
+        """COCO result entries, one per pose: keypoints as x, y, score triples."""
+        triples = np.concatenate([self.keypoints, self.scores[..., None]], -1).reshape(len(self), -1)
+        return [
+            {
+                "image_id": int(image_id),
+                "category_id": category_id,
+                "keypoints": [float(value) for value in row],
+                "score": float(score),
+            }
+            for row, score in zip(triples, self.pose_scores, strict=True)
+        ]
+
+    def draw(self, image: Array, threshold: float = 0.2) -> Array:
+        """A copy of ``image`` (H, W, 3, RGB uint8) with joints and limbs whose score reaches ``threshold``."""
+        from pose_core.visualise.draw import draw_poses  # drawing needs OpenCV, plain data does not
+
+        return draw_poses(image, self, threshold)
