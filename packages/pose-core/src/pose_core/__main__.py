@@ -1,0 +1,8 @@
+"""``python -m pose_core`` is ``pose``."""
+
+import sys
+
+from pose_core.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""Arguments that several verbs share, and how they become a configuration."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import TYPE_CHECKING
+
+from pose_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pose_core.config import Config
+
+_OVERRIDE = re.compile(r"[a-z_]+(\.[a-z_]+)*=")
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """``--cfg``, required."""
+    parser.add_argument(
+        "--cfg",
+        required=True,
+        metavar="NAME|FILE",
+        help="a built-in experiment (`pose configs` lists them), a YAML file, or a published upper-case YAML",
+    )
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    """Trailing ``key=value`` words."""
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="settings that replace the file's, for example train.epochs=1"
+    )
+
+
+def add_weights(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """``--weights`` and how strictly they must fit."""
+    parser.add_argument(
+        "--weights",
+        required=required,
+        metavar="FILE",
+        help="a checkpoint of ours (best.pt) or of the published code (.pth, .pth.tar)",
+    )
+    parser.add_argument(
+        "--partial-weights",
+        action="store_true",
+        help="load what fits and say what does not, instead of refusing a file that does not match",
+    )
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """``--device``."""
+    parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1; by default a GPU where there is one")
+
+
+def split_overrides(words: list[str]) -> tuple[list[str], list[str]]:
+    """Separate ``key=value`` words from other positional words."""
+    overrides = [word for word in words if _OVERRIDE.match(word)]
+    return overrides, [word for word in words if word not in overrides]
+
+
+def load(args: argparse.Namespace) -> Config:
+    """The configuration that the arguments ask for."""
+    from pose_core.config import is_published, load_config, read_yaml
+
+    overrides = list(args.overrides)
+    if getattr(args, "device", None):
+        overrides.append(f"run.device={args.device}")
+    name = str(args.cfg)
+    if name.endswith((".yaml", ".yml")):
+        from pathlib import Path
+
+        path = Path(name)
+        content = read_yaml(path)
+        if is_published(content):
+            from pose_core.convert import convert_published, render_notes
+
+            print(render_notes(convert_published(content, path.name)))
+    elif args.method and "/" not in name:
+        from pose_core.method import get_method
+
+        # A method's own command looks in its own package first.
+        method = get_method(args.method)
+        if name in method.config_files():
+            name = f"{method.script}/{name}"
+    config = load_config(name, overrides)
+    if args.method and config.method != args.method:
+        raise ConfigError(
+            f"config {args.cfg} is for the method {config.method!r}; run it with `pose-{config.method} {args.verb}`"
+        )
+    return config

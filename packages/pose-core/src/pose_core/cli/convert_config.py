@@ -1,0 +1,42 @@
+"""Turn a published YAML file (upper-case keys) into one of ours, saying what was mapped and what has no meaning here.
+
+  pose convert-config w32_256x192_adam_lr1e-3.yaml --out mine.yaml
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="a YAML file of the published repositories")
+    parser.add_argument("--out", metavar="FILE", help="write our YAML here instead of printing it")
+
+
+def run(args: argparse.Namespace) -> int:
+    from pose_core.config import is_published, parse_config, read_yaml
+    from pose_core.convert import convert_published, render_notes
+    from pose_core.errors import ConfigError
+    from pose_core.files import write_text
+    from pose_core.method import get_method, resolve
+
+    path = Path(args.file)
+    content = read_yaml(path)
+    if not is_published(content):
+        raise ConfigError(f"{path} is not in the published form: it has no MODEL, DATASET, TRAIN or TEST section")
+    converted = convert_published(content, path.name)
+    schema = resolve(get_method(str(converted.config["method"])).config)
+    config = parse_config({"name": path.stem.split(".")[0], **converted.config}, schema, f"{path}, converted")
+    from pose_core.config import dump_config
+
+    text = dump_config(config)
+    if args.out:
+        print(render_notes(converted))
+        write_text(Path(args.out), text)
+        print(f"written: {args.out}")
+    else:
+        print(render_notes(converted), file=sys.stderr)
+        print(text, end="")
+    return 0

@@ -1,0 +1,74 @@
+"""Print what is installed, which device is there, and which fast paths are in use and why.
+
+  pose doctor
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, distributions, version
+
+NEEDED = ("torch", "torchvision", "numpy", "opencv-python-headless", "pycocotools", "scipy", "pydantic", "tensorboard")
+OPTIONAL = {
+    "h5py": "read lsp_mpii.h5: pip install 'pose-core[h5]'",
+    "safetensors": "read and write .safetensors weights: pip install safetensors",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    del parser  # no arguments
+
+
+def run(args: argparse.Namespace) -> int:
+    del args
+    problems = []
+    print(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores")
+    print("\npackages")
+    for name in NEEDED:
+        print(f"  {name:<26}{_version(name) or 'MISSING'}")
+        if _version(name) is None:
+            problems.append(f"{name} is missing: pip install {name}")
+    for name, use in OPTIONAL.items():
+        print(f"  {name:<26}{_version(name) or f'not installed ({use})'}")
+    wheels = sorted(d.metadata["Name"] for d in distributions() if (d.metadata["Name"] or "").startswith("opencv-"))
+    if len(wheels) > 1:
+        problems.append(f"several OpenCV wheels break each other: {', '.join(wheels)}; keep opencv-python-headless")
+
+    import torch
+
+    print("\ndevices")
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        print(f"  cuda:{index}  {properties.name}, {properties.total_memory / 2**30:.0f} GiB")
+    print(f"  cpu     {torch.get_num_threads()} threads" + ("" if torch.cuda.is_available() else "; no GPU"))
+
+    from pose_core.method import installed_methods
+
+    print("\nmethods")
+    for method in installed_methods().values():
+        print(f"  {method.script:<14}{_version(method.script)}  {method.summary} ({len(method.config_files())} configs)")
+    if not installed_methods():
+        print("  none; try: pip install pose-lite")
+
+    from pose_core.ops import _dispatch
+
+    print("\nops (POSE_OPS=" + os.environ.get("POSE_OPS", "auto") + ")")
+    for op, (path, why) in _dispatch.paths().items():
+        print(f"  {op:<20}{path:<10} {why}")
+
+    print("\nfolders")
+    print(f"  POSE_DATA  {os.environ.get('POSE_DATA', 'not set: data roots are looked for here')}")
+    print(f"  POSE_HOME  {os.environ.get('POSE_HOME', 'not set')}")
+    for problem in problems:
+        print(f"\nproblem: {problem}")
+    print("\nall well" if not problems else "")
+    return 1 if problems else 0
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

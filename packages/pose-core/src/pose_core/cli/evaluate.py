@@ -1,0 +1,62 @@
+"""Evaluate a checkpoint on the config's validation split.
+
+  pose-lite eval --cfg coco_lpn50_256x192 --weights runs/coco_lpn50_256x192/best.pt
+  pose-lite eval --cfg coco_lpn50_256x192 --weights FILE --boxes detections.json
+
+Prints the benchmark's familiar table, and under it the protocol: whose boxes, flip or not, which decoding. Writes the
+predictions in the benchmark's format.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pose_core.cli.common_arguments import add_config, add_device, add_overrides, add_weights, load
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_config(parser)
+    add_overrides(parser)
+    parser.add_argument(
+        "--weights", metavar="FILE", help="a checkpoint of ours (best.pt) or of the published code (.pth, .pth.tar)"
+    )
+    parser.add_argument(
+        "--random-weights", action="store_true", help="evaluate an untrained network, to try the pipeline"
+    )
+    parser.add_argument("--partial-weights", action="store_true", help="load what fits and say what does not")
+    parser.add_argument(
+        "--boxes", metavar="gt|FILE", help="ground-truth boxes, or a detections JSON; the config decides otherwise"
+    )
+    parser.add_argument("--out", metavar="DIR", help="where results/ goes; by default the run's folder")
+    add_device(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from pose_core.errors import ConfigError
+
+    if bool(args.weights) == args.random_weights:
+        raise ConfigError("give --weights FILE, or --random-weights to try the pipeline with an untrained network")
+    if args.boxes == "gt":
+        args.overrides += ["test.boxes=gt"]
+    elif args.boxes:
+        args.overrides += ["test.boxes=detections", f"data.detections={args.boxes}"]
+    config = load(args)
+    from pose_core.engine.distributed import process_group
+    from pose_core.models.weights import load_weights
+    from pose_core.tasks import build_task
+
+    folder = Path(args.out) if args.out else Path(config.run.dir) / (config.run.name or config.name)
+    with process_group(config.run.device) as place:
+        task = build_task(config)
+        networks = task.networks()
+        if args.weights:
+            report = load_weights(networks["pose"], args.weights, strict=not args.partial_weights)
+            if place.is_main:
+                print(report)
+        for network in networks.values():
+            network.to(place.device)
+        evaluation = task.evaluate(networks, place.device, folder)
+        if place.is_main:
+            print(evaluation.report)
+    return 0

@@ -1,0 +1,48 @@
+"""List networks with their size and cost.
+
+  pose models
+  pose models 'lpn*' --input 256x192
+
+GMACs are true multiply-adds. "published G" counts as the published tables do: weights times output positions for
+transposed convolutions too (four times too many at stride 2), in units of 1024³; it is there to compare with papers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("pattern", nargs="?", default="*", help="shell pattern, for example 'lpn*'")
+    parser.add_argument("--input", default="256x192", metavar="HxW", help="input, height x width (256x192)")
+    parser.add_argument("--joints", type=int, default=17, metavar="K", help="number of joints (17)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    from pose_core.errors import ConfigError
+
+    match = re.fullmatch(r"(\d+)x(\d+)", args.input)
+    if not match:
+        raise ConfigError(f"--input {args.input!r} must be height x width, for example 256x192")
+    height, width = int(match[1]), int(match[2])
+    from pose_core.models.catalog import list_models
+    from pose_core.models.profile import profile_model
+
+    names = list_models(args.pattern)
+    if not names:
+        raise ConfigError(f"no network matches {args.pattern!r}; `pose models` lists all of them")
+    rows = [profile_model(name, (width, height), args.joints) for name in names]
+    if args.json:
+        print(json.dumps([row._asdict() for row in rows], indent=2))
+        return 0
+    column = max(map(len, names))
+    print(f"{'network':<{column}}  {'input':>9}  {'parameters':>12}  {'GMACs':>8}  {'published G':>11}")
+    for row in rows:
+        print(
+            f"{row.name:<{column}}  {height:>4}x{width:<4}  {row.parameters:>12,}  {row.gmacs:>8.3f}"
+            f"  {row.published_gi:>11.3f}"
+        )
+    return 0

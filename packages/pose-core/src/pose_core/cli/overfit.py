@@ -1,0 +1,34 @@
+"""Train on a few images, without augmentation, until the loss is near zero.
+
+  pose overfit --cfg coco_lpn50_256x192 data.root=/my/data
+
+The smoke test for your own data: if a network cannot learn eight images by heart in a minute or two, then the joints,
+the boxes or the configuration are wrong, and no long training will help. Draws what it learnt.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pose_core.cli.common_arguments import add_config, add_device, add_overrides, load
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_config(parser)
+    add_overrides(parser)
+    parser.add_argument("--images", type=int, default=8, metavar="N", help="people to learn (8)")
+    parser.add_argument("--steps", type=int, default=200, metavar="N", help="optimiser steps (200)")
+    parser.add_argument("--out", metavar="DIR", help="folder for the picture; by default runs/overfit-<config name>")
+    add_device(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    config = load(args)
+    from pose_core.engine.overfit import overfit
+    from pose_core.tasks import build_task
+
+    folder = Path(args.out) if args.out else Path(config.run.dir) / f"overfit-{config.name}"
+    result = overfit(build_task(config), images=args.images, steps=args.steps, folder=folder)
+    print(result)
+    return 0 if result.learnt else 1

@@ -1,0 +1,63 @@
+"""Find poses in images and draw them.
+
+  pose-lite predict --cfg coco_lpn50_256x192 --weights best.pt photo.jpg folder/ --out predictions
+  pose-lite predict --cfg … --weights best.pt folder/ --boxes detections.json
+  pose-lite predict --cfg … --weights best.pt folder/ --detector fasterrcnn --detector-weights FILE
+
+A top-down network looks at one box at a time. Without a detector or boxes, the whole image is taken as one person.
+For every image: a drawn copy, and its poses as JSON. The inputs are never touched.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pose_core.cli.common_arguments import add_config, add_device, add_weights, load, split_overrides
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_config(parser)
+    parser.add_argument("inputs", nargs="+", metavar="INPUT|key=value", help="images or folders; settings too")
+    add_weights(parser)
+    parser.add_argument("--out", default="predictions", metavar="DIR", help="folder for the results (predictions)")
+    parser.add_argument("--boxes", metavar="FILE", help="detections JSON with the people's boxes")
+    parser.add_argument("--detector", choices=["whole", "fasterrcnn"], default="whole", help="how people are found")
+    parser.add_argument("--detector-weights", metavar="FILE", help="weights of the detector; never downloaded")
+    parser.add_argument("--box-threshold", type=float, default=0.9, metavar="S", help="lowest box score (0.9)")
+    parser.add_argument("--threshold", type=float, default=0.2, metavar="S", help="lowest joint score drawn (0.2)")
+    parser.add_argument("--no-draw", action="store_true", help="write JSON only")
+    add_device(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    args.overrides, inputs = split_overrides(args.inputs)
+    config = load(args)
+    from pose_core.errors import ConfigError
+
+    if not inputs:
+        raise ConfigError("name at least one image or folder to predict")
+    from pose_core.inference import Predictor
+    from pose_core.inference.detectors import build_detector
+    from pose_core.inference.results import predict_paths
+
+    detector = build_detector(
+        args.detector,
+        boxes=args.boxes,
+        weights=args.detector_weights,
+        threshold=args.box_threshold,
+        device=config.run.device,
+    )
+    predictor = Predictor.from_config(
+        config, weights=args.weights, device=config.run.device, strict=not args.partial_weights
+    )
+    summary = predict_paths(
+        predictor,
+        [Path(word) for word in inputs],
+        Path(args.out),
+        detector=detector,
+        threshold=args.threshold,
+        draw=not args.no_draw,
+    )
+    print(summary)
+    return 3 if summary.unreadable else 0

@@ -1,0 +1,32 @@
+"""Train a network.
+
+  pose-lite train --cfg coco_lpn50_256x192 data.root=/data/coco
+  pose-lite train --cfg coco_lpn50_256x192 --resume
+  torchrun --standalone --nproc_per_node=4 -m pose_lite train --cfg coco_lpn50_256x192
+
+Everything goes into one folder, runs/<config name>: the resolved config, log.txt, metrics.jsonl, TensorBoard events,
+last.pt and best.pt, results/. A killed run continues exactly where it was with --resume.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from pose_core.cli.common_arguments import add_config, add_device, add_overrides, load
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_config(parser)
+    add_overrides(parser)
+    add_device(parser)
+    parser.add_argument("--resume", action="store_true", help="continue the run in its folder from last.pt")
+    parser.add_argument("--overwrite", action="store_true", help="replace a finished or broken run in the same folder")
+
+
+def run(args: argparse.Namespace) -> int:
+    config = load(args)
+    from pose_core.engine.trainer import train
+    from pose_core.tasks import build_task
+
+    result = train(build_task(config), resume=args.resume, overwrite=args.overwrite)
+    return 130 if result.interrupted else 0

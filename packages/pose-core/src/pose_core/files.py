@@ -1,0 +1,50 @@
+"""Files are written whole or not at all: into a neighbour first, then renamed over the target."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from pose_core.errors import PoseError
+
+
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[IO[bytes]]:
+    """A binary file that replaces ``path`` when the block ends well, and vanishes when it does not."""
+    target = Path(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle = tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False)  # noqa: SIM115
+    except OSError as error:
+        raise PoseError(f"cannot write {target}: {error.strerror}") from None
+    try:
+        with handle:
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
+        # A temporary file is private to its owner; what it becomes follows the user's umask.
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(handle.name, 0o666 & ~umask)
+        os.replace(handle.name, target)
+    except BaseException as error:
+        Path(handle.name).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise PoseError(f"cannot write {target}: {error.strerror}") from None
+        raise
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file whole."""
+    with whole_file(path) as file:
+        file.write(text.encode())
+
+
+def write_json(path: str | Path, content: Any, *, indent: int | None = None, sort_keys: bool = False) -> None:
+    """Write a JSON file whole."""
+    write_text(path, json.dumps(content, indent=indent, sort_keys=sort_keys))

@@ -1,0 +1,13 @@
+"""``pose-lite`` and ``python -m pose_lite``."""
+
+import sys
+
+from pose_core.cli import method_main
+
+
+def main() -> int:
+    return method_main("lite")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
