@@ -25,8 +25,8 @@ MIDDLE_COLOR: Color = (240, 60, 140)
 class Skeleton:
     """One joint set.
 
-    ``sigmas`` are the per-joint constants of object keypoint similarity, in COCO's convention
-    (an error of ``2·sigma·sqrt(area)`` is one standard deviation).
+    ``sigmas`` are the per-joint constants of object keypoint similarity, in COCO's convention:
+    similarity is exp(−d² / (2·area·(2·sigma)²)) for a joint that is off by d.
     """
 
     name: str
@@ -241,8 +241,8 @@ def estimate_sigmas(repeated: np.ndarray, areas: np.ndarray) -> np.ndarray:
     """Estimate OKS sigmas from people annotated several times, as COCO did.
 
     ``repeated`` is ``(people, annotators, K, 3)`` with visibility last, ``areas`` is ``(people,)`` in square pixels.
-    Returns ``(K,)``: the root mean square, over people, of the annotators' deviation from their mean divided by the
-    square root of the area; corrected for the degree of freedom that the mean takes.
+    Returns ``(K,)``: σ² = E[d²/s²], d the distance of an annotation from where the joint is and s² the area. The mean of
+    the annotators stands for where the joint is, which takes one degree of freedom.
     """
     if repeated.ndim != 4 or repeated.shape[1] < 2:
         raise ConfigError("estimating sigmas needs at least two annotations of every person: (people, ≥2, joints, 3)")
@@ -250,8 +250,7 @@ def estimate_sigmas(repeated: np.ndarray, areas: np.ndarray) -> np.ndarray:
     number = seen.sum(1)
     mean = (points * seen).sum(1) / np.maximum(number, 1)
     squares = (((points - mean[:, None]) ** 2) * seen).sum((1, 3)) / areas[:, None]
-    # Two coordinates per annotation, less one annotation for the mean; COCO's exponent holds (2·sigma)².
-    freedom = 2 * np.maximum(number[..., 0] - 1, 0)
+    freedom = np.maximum(number[..., 0] - 1, 0)
     total = freedom.sum(0)
     if (total == 0).any():
         lacking = np.flatnonzero(total == 0).tolist()

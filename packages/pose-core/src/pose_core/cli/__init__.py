@@ -28,7 +28,9 @@ VERBS = {
     "train": Verb("pose_core.cli.train", "train a network", in_methods=True),
     "eval": Verb("pose_core.cli.evaluate", "evaluate a checkpoint on a benchmark", in_methods=True),
     "predict": Verb("pose_core.cli.predict", "find poses in images and draw them", in_methods=True),
-    "overfit": Verb("pose_core.cli.overfit", "train on eight images: the smoke test for your own data", in_methods=True),
+    "overfit": Verb(
+        "pose_core.cli.overfit", "train on eight images: the smoke test for your own data", in_methods=True
+    ),
     "configs": Verb("pose_core.cli.configs", "list the built-in experiments", in_methods=True),
     "show-config": Verb("pose_core.cli.show_config", "print an experiment, resolved", in_methods=True),
     "convert-config": Verb("pose_core.cli.convert_config", "turn a published (upper-case) YAML file into ours"),

@@ -1,7 +1,7 @@
 """List the built-in experiments.
 
-  pose configs             all installed methods
-  pose-lite configs lpn    those whose name holds a word
+pose configs             all installed methods
+pose-lite configs lpn    those whose name holds a word
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Turn a published YAML file (upper-case keys) into one of ours, saying what was mapped and what has no meaning here.
 
-  pose convert-config w32_256x192_adam_lr1e-3.yaml --out mine.yaml
+pose convert-config w32_256x192_adam_lr1e-3.yaml --out mine.yaml
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Print what is installed, which device is there, and which fast paths are in use and why.
 
-  pose doctor
+pose doctor
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ def run(args: argparse.Namespace) -> int:
 
     print("\nmethods")
     for method in installed_methods().values():
-        print(f"  {method.script:<14}{_version(method.script)}  {method.summary} ({len(method.config_files())} configs)")
+        print(
+            f"  {method.script:<14}{_version(method.script)}  {method.summary} ({len(method.config_files())} configs)"
+        )
     if not installed_methods():
         print("  none; try: pip install pose-lite")
 

@@ -1,6 +1,6 @@
 """Print an experiment as it would run: every key with its value, defaults included.
 
-  pose-lite show-config --cfg coco_lpn50_256x192 train.epochs=10
+pose-lite show-config --cfg coco_lpn50_256x192 train.epochs=10
 """
 
 from __future__ import annotations

@@ -1,0 +1,159 @@
+"""Make, inspect and look at data.
+
+pose data synth  --out data/synthetic --images 200 --people 1-3
+pose data check  --layout coco --root data/coco --splits train2017 val2017
+pose data browse --layout mpii --root data/mpii --split valid --out sheet.jpg
+pose data sigmas --annotations first.json second.json third.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from pose_core.errors import ConfigError
+
+LAYOUTS = ("coco", "crowdpose", "mpii", "lsp", "lsp_mpii")
+DEFAULT_SPLITS = {
+    "coco": ["train2017", "val2017"],
+    "crowdpose": ["train", "val", "test"],
+    "mpii": ["train", "valid"],
+    "lsp": ["train", "test"],
+    "lsp_mpii": ["train", "val"],
+}
+DEFAULT_SKELETONS = {
+    "coco": "coco17",
+    "crowdpose": "crowdpose14",
+    "mpii": "mpii16",
+    "lsp": "lsp14",
+    "lsp_mpii": "lsp_mpii16",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(dest="what", required=True, metavar="synth|check|browse|sigmas")
+
+    synth = verbs.add_parser("synth", help="draw synthetic people and write them as a real data set")
+    synth.add_argument("--out", required=True, metavar="DIR", help="folder to write")
+    synth.add_argument("--layout", choices=LAYOUTS[:4], default="coco")
+    synth.add_argument("--images", type=int, default=64, metavar="N", help="training images (64)")
+    synth.add_argument("--val-images", type=int, metavar="N", help="held-out images (a quarter of --images)")
+    synth.add_argument("--people", default="1-4", metavar="A-B", help="people per image (1-4)")
+    synth.add_argument("--size", default="640x480", metavar="WxH", help="image size, width x height (640x480)")
+    synth.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed draws the same files (0)")
+    synth.add_argument("--zip", action="store_true", help="pack the images into zip files")
+    synth.add_argument("--masks", action="store_true", help="write body-part label maps too")
+    synth.add_argument("--workers", type=int, default=1, metavar="N", help="processes that draw (1)")
+    synth.set_defaults(handle=_synth)
+
+    check = verbs.add_parser("check", help="print the layout expected, what was found, and every problem")
+    _add_where(check)
+    check.add_argument("--splits", nargs="+", metavar="SPLIT", help="the layout's usual ones by default")
+    check.add_argument(
+        "--decode", choices=["none", "sample", "all"], default="sample", help="which images to open (sample)"
+    )
+    check.set_defaults(handle=_check)
+
+    browse = verbs.add_parser("browse", help="draw annotations on their images: a contact sheet or an HTML page")
+    _add_where(browse)
+    browse.add_argument("--split", metavar="SPLIT", help="the layout's training split by default")
+    browse.add_argument("--count", type=int, default=24, metavar="N", help="images shown (24)")
+    browse.add_argument("--seed", type=int, default=0, metavar="N", help="which ones are drawn at random (0)")
+    browse.add_argument("--out", default="browse.jpg", metavar="FILE", help="a .jpg, .png or .html file (browse.jpg)")
+    browse.set_defaults(handle=_browse)
+
+    sigmas = verbs.add_parser("sigmas", help="estimate a joint set's OKS sigmas from people annotated several times")
+    sigmas.add_argument(
+        "--annotations",
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="COCO keypoint files, one per annotator, with the same annotation ids; areas come from the first",
+    )
+    sigmas.set_defaults(handle=_sigmas)
+
+
+def run(args: argparse.Namespace) -> int:
+    return int(args.handle(args))
+
+
+def _add_where(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--layout", choices=LAYOUTS, default="coco")
+    parser.add_argument("--root", required=True, metavar="DIR", help="the data set's folder")
+    parser.add_argument("--skeleton", metavar="NAME|FILE", help="joint set; the layout's own by default")
+
+
+def parse_range(text: str, option: str) -> tuple[int, int]:
+    """``"1-4"`` or ``"2"`` as a closed range."""
+    match = re.fullmatch(r"(\d+)(?:-(\d+))?", text)
+    if not match:
+        raise ConfigError(f"{option} {text!r} must be a number or a range, for example 1-4")
+    low, high = int(match[1]), int(match[2] or match[1])
+    if low > high:
+        raise ConfigError(f"{option} {text!r}: the first number must not be larger than the second")
+    return low, high
+
+
+def _synth(args: argparse.Namespace) -> int:
+    match = re.fullmatch(r"(\d+)x(\d+)", args.size)
+    if not match:
+        raise ConfigError(f"--size {args.size!r} must be width x height, for example 640x480")
+    people = parse_range(args.people, "--people")
+    from pose_core.data.synthetic import write_dataset
+
+    summary = write_dataset(
+        args.out,
+        layout=args.layout,
+        images=args.images,
+        val_images=args.val_images,
+        people=people,
+        seed=args.seed,
+        size=(int(match[1]), int(match[2])),
+        zipped=args.zip,
+        masks=args.masks,
+        workers=args.workers,
+        progress=True,
+    )
+    print(summary)
+    print(f"look at it: pose data browse --layout {args.layout} --root {args.out}")
+    return 0
+
+
+def _check(args: argparse.Namespace) -> int:
+    from pose_core.data.check import check_dataset
+
+    report = check_dataset(
+        args.layout,
+        args.root,
+        args.splits or DEFAULT_SPLITS[args.layout],
+        decode=args.decode,
+        skeleton=args.skeleton or DEFAULT_SKELETONS[args.layout],
+    )
+    print(report)
+    return 0 if report.ok else 3
+
+
+def _browse(args: argparse.Namespace) -> int:
+    from pose_core.config import DataConfig
+    from pose_core.visualise.browse import browse
+
+    data = DataConfig(layout=args.layout, root=args.root, skeleton=args.skeleton or DEFAULT_SKELETONS[args.layout])
+    written = browse(data, args.split or DEFAULT_SPLITS[args.layout][0], Path(args.out), args.count, args.seed)
+    print(f"written: {written}")
+    return 0
+
+
+def _sigmas(args: argparse.Namespace) -> int:
+    if len(args.annotations) < 2:
+        raise ConfigError("--annotations needs at least two files: the same people annotated by different persons")
+    from pose_core.data.repeated import read_repeated
+    from pose_core.skeleton import estimate_sigmas
+
+    repeated, areas, names = read_repeated([Path(file) for file in args.annotations])
+    values = estimate_sigmas(repeated, areas)
+    print(f"# from {len(repeated)} people annotated {len(args.annotations)} times")
+    print("sigmas:")
+    for name, value in zip(names, values, strict=True):
+        print(f"  - {value:.4f}  # {name}")
+    return 0

@@ -1,0 +1,94 @@
+"""The command line's manners: help, hints, exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pose_core.cli import VERBS, guarded, main
+from pose_core.cli.common_arguments import split_overrides
+from pose_core.cli.data import parse_range
+from pose_core.errors import ConfigError, DataError, PoseError
+
+
+def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(verb in text for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([verb, "--help"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) > 3
+
+
+def test_a_misspelt_verb_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trian"]) == 2
+    assert "did you mean 'train'" in capsys.readouterr().err
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("pose 0.")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(PoseError("x"), 1), (ConfigError("x"), 2), (DataError("x"), 3), (ValueError("x"), 1)]
+)
+def test_errors_become_exit_codes_and_one_message(
+    error: Exception, code: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("POSE_DEBUG", raising=False)
+
+    def fail() -> int:
+        raise error
+
+    assert guarded(fail) == code
+    text = capsys.readouterr().err
+    assert text.startswith("error: ")
+    assert "Traceback" not in text
+
+
+def test_overrides_may_stand_among_inputs() -> None:
+    overrides, inputs = split_overrides(["a.jpg", "test.flip=false", "dir/x=y.png", "name=z"])
+    assert overrides == ["test.flip=false", "name=z"]
+    assert inputs == ["a.jpg", "dir/x=y.png"]
+
+
+def test_people_ranges() -> None:
+    assert parse_range("1-4", "--people") == (1, 4)
+    assert parse_range("3", "--people") == (3, 3)
+    with pytest.raises(ConfigError, match="--people"):
+        parse_range("4-1", "--people")
+    with pytest.raises(ConfigError, match="--people"):
+        parse_range("many", "--people")
+
+
+def test_sigmas_are_estimated_from_repeated_annotations(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(50, 150, (400, 3, 2))
+    files = []
+    for annotator in range(4):
+        # E[d²/area] = sigma², d over two coordinates.
+        noise = rng.normal(size=truth.shape) * np.array([0.02, 0.05, 0.1])[:, None] * 100 / np.sqrt(2)
+        points = np.concatenate([truth + noise, np.full((400, 3, 1), 2)], -1).reshape(400, -1)
+        content = {
+            "categories": [{"id": 1, "name": "bird", "keypoints": ["beak", "wing", "tail"]}],
+            "annotations": [{"id": i, "area": 10000.0, "keypoints": row.tolist()} for i, row in enumerate(points)],
+        }
+        files.append(tmp_path / f"{annotator}.json")
+        files[-1].write_text(json.dumps(content))
+    assert main(["data", "sigmas", "--annotations", *map(str, files)]) == 0
+    values = [float(line.split()[1]) for line in capsys.readouterr().out.splitlines() if line.startswith("  - ")]
+    assert values == pytest.approx([0.02, 0.05, 0.1], rel=0.05)
+
+
+def test_sigmas_need_two_annotators(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "sigmas", "--annotations", str(tmp_path / "one.json")]) == 2
+    assert "at least two" in capsys.readouterr().err
+    assert main(["data", "sigmas", "--annotations", str(tmp_path / "a.json"), str(tmp_path / "b.json")]) == 3
+    assert "does not exist" in capsys.readouterr().err
