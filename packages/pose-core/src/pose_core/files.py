@@ -30,8 +30,8 @@ def whole_file(path: str | Path) -> Iterator[IO[bytes]]:
         # A temporary file is private to its owner; what it becomes follows the user's umask.
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(handle.name, 0o666 & ~umask)
-        os.replace(handle.name, target)
+        Path(handle.name).chmod(0o666 & ~umask)
+        Path(handle.name).replace(target)
     except BaseException as error:
         Path(handle.name).unlink(missing_ok=True)
         if isinstance(error, OSError):

@@ -50,6 +50,6 @@ def _read(file: Path) -> dict[str, Any]:
         raise DataError(f"annotation file {file} is not valid JSON: {error}") from None
     except (KeyError, IndexError, TypeError):
         raise DataError(
-            f"annotation file {file} is not a COCO keypoint file: it needs 'annotations' and a category with 'keypoints'"
+            f"annotation file {file} is not COCO keypoints: it needs 'annotations' and a category with 'keypoints'"
         ) from None
     return dict(content)
