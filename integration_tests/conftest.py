@@ -1,0 +1,43 @@
+"""Data and a trained network that several integration tests share, made once per session."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+TINY = [
+    "model.name=lpn_18",
+    "model.input_size=[64, 64]",
+    "heatmap.sigma=1.5",
+    "train.epochs=2",
+    "train.milestones=[1]",
+    "train.batch_size=8",
+    "train.workers=0",
+    "test.workers=0",
+    "test.batch_size=8",
+    "train.log_every=2",
+    "run.device=cpu",
+]
+"""Settings that make any top-down experiment run in seconds."""
+
+
+@pytest.fixture(scope="session")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small COCO data set of synthetic people."""
+    from pose_core.data.synthetic import write_dataset
+
+    folder = tmp_path_factory.mktemp("people")
+    write_dataset(folder, layout="coco", images=12, val_images=6, people=(1, 2), size=(160, 120), seed=3)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished tiny run on ``people``."""
+    from pose_core.cli import main
+
+    runs = tmp_path_factory.mktemp("runs")
+    words = ["train", "--cfg", "pose-lite/synthetic_quick", f"data.root={people}", f"run.dir={runs}", "run.name=tiny"]
+    assert main([*words, *TINY]) == 0
+    return runs / "tiny"

@@ -1,0 +1,102 @@
+"""A new user's session: data, training, evaluation, prediction, each through the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import pytest
+
+from integration_tests.conftest import TINY
+from pose_core.cli import main, method_main
+
+
+def test_a_run_leaves_its_folder_whole(trained: Path) -> None:
+    for name in ("config.yaml", "metrics.jsonl", "log.txt", "last.pt", "best.pt"):
+        assert (trained / name).stat().st_size > 0, name
+    assert any(trained.glob("**/events.out.tfevents*"))
+    assert list((trained / "results").glob("*.json"))
+    rows = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    assert {row["split"] for row in rows} >= {"train", "val"}
+    log = (trained / "log.txt").read_text()
+    assert "Speed" in log
+    assert "samples/s" in log
+    assert "Data" in log
+
+
+def test_the_written_config_reproduces_the_run(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show-config", "--cfg", str(trained / "config.yaml")]) == 0
+    assert capsys.readouterr().out == (trained / "config.yaml").read_text()
+
+
+def test_eval_prints_the_familiar_table_and_the_protocol(
+    trained: Path, people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "eval",
+        "--cfg",
+        str(trained / "config.yaml"),
+        "--weights",
+        str(trained / "best.pt"),
+        "--out",
+        str(tmp_path),
+    ]
+    assert method_main("lite", words) == 0
+    text = capsys.readouterr().out
+    assert "Average Precision  (AP) @[ IoU=0.50:0.95 | area=   all | maxDets= 20 ]" in text
+    assert "boxes=ground-truth" in text
+    assert "flip=yes" in text
+
+    detections = next((people / "person_detection_results").glob("*.json"))
+    assert method_main("lite", [*words, "--boxes", str(detections), "test.flip=false"]) == 0
+    text = capsys.readouterr().out
+    assert "boxes=detections" in text
+    assert "flip=no" in text
+
+
+def test_predict_draws_and_writes_json_and_leaves_inputs_alone(trained: Path, people: Path, tmp_path: Path) -> None:
+    images = people / "images" / "val2017"
+    before = {path.name: path.read_bytes() for path in images.iterdir()}
+    words = ["predict", "--cfg", str(trained / "config.yaml"), "--weights", str(trained / "best.pt")]
+    assert method_main("lite", [*words, str(images), "--out", str(tmp_path / "out")]) == 0
+    assert {path.name: path.read_bytes() for path in images.iterdir()} == before
+    written = list((tmp_path / "out").rglob("*"))
+    drawn = [path for path in written if path.suffix in {".jpg", ".png"}]
+    assert len(drawn) == len(before)
+    assert cv2.imread(str(drawn[0])).shape == cv2.imread(str(next(images.iterdir()))).shape
+    assert any(path.suffix == ".json" for path in written)
+
+
+def test_overfit_learns_a_few_people(people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["overfit", "--cfg", "pose-lite/synthetic_quick", f"data.root={people}", "--out", str(tmp_path)]
+    assert main([*words, "--images", "4", "--steps", "60", *TINY, "train.lr=0.003"]) in {0, 1}
+    assert "loss" in capsys.readouterr().out
+    assert list(tmp_path.glob("*.jpg")) or list(tmp_path.glob("*.png"))
+
+
+@pytest.mark.parametrize("layout", ["coco", "crowdpose", "mpii", "lsp"])
+def test_synthetic_data_is_made_checked_and_browsed(
+    layout: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / layout
+    words = ["data", "synth", "--out", str(root), "--layout", layout, "--images", "6", "--size", "160x120"]
+    assert main(words) == 0
+    capsys.readouterr()
+    assert main(["data", "check", "--layout", layout, "--root", str(root), "--decode", "all"]) == 0
+    assert "image" in capsys.readouterr().out
+    sheet = tmp_path / "sheet.jpg"
+    assert main(["data", "browse", "--layout", layout, "--root", str(root), "--count", "4", "--out", str(sheet)]) == 0
+    assert cv2.imread(str(sheet)).std() > 5
+
+
+def test_models_prints_size_and_cost(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "lpn_50"]) == 0
+    text = capsys.readouterr().out
+    assert "2,911,153" in text
+    assert "1.068" in text
+
+
+def test_doctor_finds_this_machine_well(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+    assert "pose-lite" in capsys.readouterr().out

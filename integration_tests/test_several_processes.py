@@ -1,0 +1,37 @@
+"""Two processes under torchrun: the same evaluation as one, and one message when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from integration_tests.conftest import TINY
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "pose_lite"]
+
+
+@pytest.mark.slow
+def test_evaluation_is_sharded_and_merged_to_the_same_number(trained: Path, tmp_path: Path) -> None:
+    words = ["eval", "--cfg", str(trained / "config.yaml"), "--weights", str(trained / "best.pt")]
+    results = {}
+    for name, launch in (("one", [sys.executable, "-m", "pose_lite"]), ("two", TORCHRUN)):
+        out = tmp_path / name
+        done = subprocess.run([*launch, *words, "--out", str(out)], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        table = [line for line in done.stdout.splitlines() if "Average" in line]
+        file = next((out / "results").glob("keypoints_*.json"))
+        results[name] = (table, json.loads(file.read_text()))
+    assert len(results["one"][0]) == 10
+    assert results["one"] == results["two"]
+
+
+@pytest.mark.slow
+def test_a_batch_that_does_not_split_is_refused(people: Path, tmp_path: Path) -> None:
+    words = ["train", "--cfg", "pose-lite/synthetic_quick", f"data.root={people}", f"run.dir={tmp_path}", *TINY]
+    done = subprocess.run([*TORCHRUN, *words, "train.batch_size=7"], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "train.batch_size" in done.stderr
