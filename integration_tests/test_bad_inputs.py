@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from integration_tests.conftest import TINY
 from pose_core.cli import main
+from pose_testing.tiny import TINY
 
 CFG = ["--cfg", "pose-lite/synthetic_quick"]
 

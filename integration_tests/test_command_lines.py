@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 import pytest
 
-from integration_tests.conftest import TINY
 from pose_core.cli import main, method_main
+from pose_testing.tiny import TINY
 
 
 def test_a_run_leaves_its_folder_whole(trained: Path) -> None:

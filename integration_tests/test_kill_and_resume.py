@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from integration_tests.conftest import TINY
+from pose_testing.tiny import TINY
 
 LONGER = ["train.epochs=6", "train.checkpoint_every=1", "train.validate_every=3", "model.init=framework"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from integration_tests.conftest import TINY
+from pose_testing.tiny import TINY
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "pose_lite"]
 
