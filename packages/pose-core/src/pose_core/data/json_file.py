@@ -1,0 +1,25 @@
+"""Annotation files in JSON, with errors that name the file and the line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pose_core.errors import DataError
+
+
+def read_json(file: Path, what: str = "annotation file") -> Any:
+    """The content of a JSON file; a DataError where it is missing or malformed."""
+    try:
+        return json.loads(file.read_bytes())
+    except OSError as error:
+        reason = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+        raise DataError(f"{what} {file} {reason}") from None
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{what} {file} is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}; "
+            "it may have been cut off while it was copied"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{what} {file} is not UTF-8 text: {error.reason} at byte {error.start}") from None
