@@ -6,7 +6,10 @@ METHOD = Method(
     name="lite",
     package="pose_lite",
     summary="LPN, small HRNets, soft-argmax (lightweight top-down pose)",
-    models={},
+    models={
+        name: f"pose_lite.models:{name}"
+        for name in ("lpn_18", "lpn_18h", "lpn_34", "lpn_34h", "lpn_50", "lpn_100", "lpn_101", "lpn_152")
+    },
 )
 
 __all__ = ["METHOD"]

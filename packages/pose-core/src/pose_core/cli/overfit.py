@@ -26,9 +26,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     config = load(args)
     from pose_core.engine.overfit import overfit
+    from pose_core.inference import Predictor
+    from pose_core.skeleton import get_skeleton
     from pose_core.tasks import build_task
+    from pose_core.visualise.predictions import crop_sheet
 
     folder = Path(args.out) if args.out else Path(config.run.dir) / f"overfit-{config.name}"
-    result = overfit(build_task(config), images=args.images, steps=args.steps, folder=folder)
+    result = overfit(build_task, config, images=args.images, steps=args.steps)
     print(result)
+    picture = folder / "learnt.jpg"
+    predictor = Predictor(result.networks["pose"], config, get_skeleton(config.data.skeleton), result.device)
+    crop_sheet(predictor, result.batch, picture)
+    print(f"look at {picture}: the poses it gives back")
     return 0 if result.learnt else 1

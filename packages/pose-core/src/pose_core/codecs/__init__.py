@@ -1,0 +1,1 @@
+"""Pairs of encode (joints → targets) and decode (outputs → keypoints)."""

@@ -1,0 +1,81 @@
+"""Checkpoints: everything a run needs to continue exactly, and the weights a user loads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from pose_core.config import Config, all_keys, dump_config
+from pose_core.errors import ConfigError, WeightsError
+from pose_core.files import whole_file
+from pose_core.models.weights import read_checkpoint
+
+FORMAT = 1
+FREE_KEYS = (
+    "note", "name", "run.dir", "run.name", "run.device", "data.root", "train.workers", "train.log_every",
+    "train.checkpoint_every", "train.validate_every", "test.",
+)  # fmt: skip
+"""Keys that may change between a run and its continuation: they do not touch what is learnt."""
+
+
+def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    """Write a checkpoint whole or not at all."""
+    with whole_file(path) as file:
+        torch.save({"format": FORMAT, **content}, file)
+
+
+def read_run_checkpoint(path: Path, config: Config) -> dict[str, Any]:
+    """A checkpoint to resume from; refuses one whose configuration would train another network."""
+    content = read_checkpoint(path)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise WeightsError(f"{path} is not a checkpoint of a run of ours; it cannot be resumed")
+    before, now = yaml.safe_load(content["config"]), yaml.safe_load(dump_config(config))
+    changed = [
+        key
+        for key in all_keys(type(config))
+        if not key.startswith(FREE_KEYS) and _at(before, key) != _at(now, key) and not _longer(key, before, now, config)
+    ]
+    if changed:
+        lines = "".join(f"\n  {key}: {_at(before, key)!r} before, {_at(now, key)!r} now" for key in changed)
+        raise ConfigError(
+            f"{path} was trained with other settings:{lines}\n"
+            "resume with the settings of config.yaml beside it, or start another run with run.name=…"
+        )
+    return content
+
+
+def _at(content: Any, key: str) -> Any:
+    for part in key.split("."):
+        content = content.get(part) if isinstance(content, dict) else None
+    return content
+
+
+def _longer(key: str, before: Any, now: Any, config: Config) -> bool:
+    """A run may be made longer, where its schedule does not depend on its length."""
+    if key not in {"train.epochs", "train.iterations"}:
+        return False
+    return config.train.schedule in {"multistep", "constant"} and (_at(now, key) or 0) >= (_at(before, key) or 0)
+
+
+def random_state(device: torch.device) -> dict[str, Any]:
+    """The state of the random generators that training may draw from."""
+    state: dict[str, Any] = {"torch": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def restore_random_state(state: dict[str, Any], device: torch.device) -> None:
+    torch.set_rng_state(state["torch"])
+    if "cuda" in state and device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"], device)
+
+
+def seed_everything(seed: int, rank: int) -> None:
+    """Seed the generators of this process."""
+    np.random.seed((seed + rank) % 2**32)  # noqa: NPY002  # for libraries that use it; ours do not
+    torch.manual_seed(seed + rank)

@@ -1,0 +1,82 @@
+"""Learn a few samples by heart: the shortest proof that data, targets and network belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from pose_core.config import AugmentConfig, Config
+from pose_core.engine.checkpoint import seed_everything
+from pose_core.engine.distributed import choose_device
+from pose_core.engine.objective import Task
+from pose_core.engine.schedule import lr_factor
+from pose_core.engine.update import Updater, build_optimizer
+from pose_core.errors import DataError, PoseError
+
+LEARNT = 0.1
+"""Learnt by heart: the loss has fallen to a tenth of what it was."""
+
+
+@dataclass(frozen=True)
+class Overfitted:
+    """How far the loss fell, and what was learnt."""
+
+    first_loss: float
+    last_loss: float
+    steps: int
+    networks: dict[str, nn.Module]
+    batch: Any
+    device: torch.device
+
+    @property
+    def learnt(self) -> bool:
+        return self.last_loss <= LEARNT * self.first_loss
+
+    def __str__(self) -> str:
+        verdict = (
+            "learnt by heart: data, targets and network belong together"
+            if self.learnt
+            else "not learnt: look at the joints with `pose data browse`, or give it more --steps or a higher train.lr"
+        )
+        return f"loss {self.first_loss:.6f} → {self.last_loss:.6f} in {self.steps} steps; {verdict}"
+
+
+def without_augmentation(config: Config) -> Config:
+    """The same experiment on samples that never vary."""
+    plain = AugmentConfig(flip=0, scale=0, rotation=0, rotation_probability=0, half_body=0)
+    return config.model_copy(update={"augment": plain})
+
+
+def overfit(make_task: Callable[[Config], Task], config: Config, *, images: int = 8, steps: int = 200) -> Overfitted:
+    """Train on the first ``images`` samples of the training set, the same in every step."""
+    task = make_task(without_augmentation(config))
+    settings = task.config.train.model_copy(update={"accumulate": 1, "schedule": "constant", "warmup": min(20, steps)})
+    device = choose_device(config.run.device)
+    seed_everything(config.run.seed, 0)
+    networks = {name: network.to(device) for name, network in task.networks().items()}
+    data = task.training_set()
+    count = min(images, len(data))  # type: ignore[arg-type]  # ours have a length
+    if not count:
+        raise DataError("the training set has no people to learn; `pose data check` says why")
+    loader = DataLoader(data, batch_sampler=[[(0, index) for index in range(count)]])  # type: ignore[arg-type]
+    batch = next(iter(loader))
+    batch = type(batch)(*(column.to(device) for column in batch))
+    objective = task.objective(device)
+    updater = Updater(networks, {n: build_optimizer(net, settings, device) for n, net in networks.items()}, settings)
+    losses = []
+    with tqdm(range(steps), f"learning {count} samples by heart", disable=None) as bar:
+        for step in bar:
+            updater.set_lr(settings.lr * lr_factor(settings, step, steps, steps))
+            for network in networks.values():
+                network.train()
+            losses.append(float(objective.step(networks, batch, updater)["loss"].detach()))
+            bar.set_postfix(loss=f"{losses[-1]:.6f}")
+            if losses[-1] != losses[-1]:
+                raise PoseError(f"the loss is not a number at step {step}: try a lower train.lr")
+    return Overfitted(losses[0], losses[-1], steps, networks, batch, device)

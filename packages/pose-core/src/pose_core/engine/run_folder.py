@@ -1,0 +1,102 @@
+"""A run's folder: the resolved config, log.txt, metrics.jsonl, TensorBoard events, checkpoints, results."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from pose_core.config import Config, dump_config
+from pose_core.errors import ConfigError
+from pose_core.files import write_text
+
+
+def run_path(config: Config) -> Path:
+    """Where a config's run lives."""
+    return Path(config.run.dir) / (config.run.name or config.name)
+
+
+def prepare(folder: Path, config: Config, *, resume: bool, overwrite: bool) -> bool:
+    """Make the folder ready; returns whether there is a run to resume.
+
+    A folder that already holds a run is never written over by accident.
+    """
+    checkpoint = folder / "last.pt"
+    if resume and checkpoint.exists():
+        return True
+    has_run = (folder / "metrics.jsonl").exists() or checkpoint.exists()
+    if has_run and not (overwrite or resume):
+        raise ConfigError(
+            f"{folder} already holds a run: continue it with --resume, replace it with --overwrite, "
+            "or choose another folder with run.name=…"
+        )
+    if has_run:
+        for name in ("last.pt", "best.pt", "metrics.jsonl", "log.txt", "config.yaml"):
+            (folder / name).unlink(missing_ok=True)
+        for name in ("results", "tensorboard"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "config.yaml", dump_config(config))
+    return False
+
+
+class RunLog:
+    """Writes a run's log lines and metrics; does nothing in processes other than the first."""
+
+    def __init__(self, folder: Path, *, is_main: bool, step: int = 0) -> None:
+        """``step`` is where a resumed run continues: metrics beyond it are dropped, so that no curve runs twice."""
+        self.is_main = is_main
+        if not is_main:
+            return
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.metrics_file = folder / "metrics.jsonl"
+        if self.metrics_file.exists():
+            lines = [line for line in self.metrics_file.read_text().splitlines() if _step_of(line) <= step]
+            write_text(self.metrics_file, "".join(f"{line}\n" for line in lines))
+        self.log = (folder / "log.txt").open("a", buffering=1)
+        self.metrics = self.metrics_file.open("a", buffering=1)
+        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
+
+    def say(self, text: str) -> None:
+        """A line on the terminal and in log.txt."""
+        if self.is_main:
+            from tqdm import tqdm
+
+            tqdm.write(text, file=sys.stdout)
+            self.log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+
+    def record(self, split: str, step: int, epoch: int, values: Mapping[str, Any], prefix: str = "") -> None:
+        """Values of a step: a line in metrics.jsonl, and TensorBoard tags ``split/prefix…``."""
+        if not self.is_main:
+            return
+        self.metrics.write(json.dumps({"split": split, "step": step, "epoch": epoch, **values}) + "\n")
+        for name, value in values.items():
+            if isinstance(value, int | float):
+                self.board.add_scalar(f"{split}/{prefix}{name}", value, step)
+
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self.is_main:
+            if error is not None and not isinstance(error, KeyboardInterrupt):
+                self.log.write(f"stopped by {type(error).__name__}: {error}\n")
+            self.board.close()
+            self.log.close()
+            self.metrics.close()
+
+
+def _step_of(line: str) -> float:
+    """The step of a metrics line; a line cut off by a crash counts as beyond everything."""
+    try:
+        return float(json.loads(line)["step"])
+    except (json.JSONDecodeError, KeyError, TypeError):
+        return float("inf")

@@ -1,0 +1,370 @@
+"""The training loop, to be read from top to bottom.
+
+    torchrun --standalone --nproc_per_node=4 -m pose_lite train --cfg coco_lpn50_256x192
+
+One process needs no launcher. The order of samples, their variations and the learning rate are functions of the seed
+and the step, so a run that was killed continues exactly where its last checkpoint stands.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from pose_core.config import TrainConfig, dump_config
+from pose_core.data.sampler import batches_per_epoch, epoch_batches, worker_init
+from pose_core.engine.checkpoint import (
+    random_state,
+    read_run_checkpoint,
+    restore_random_state,
+    save_checkpoint,
+    seed_everything,
+)
+from pose_core.engine.distributed import Place, agree, barrier, gather_objects, process_group
+from pose_core.engine.ema import Average
+from pose_core.engine.objective import Evaluation, Task
+from pose_core.engine.run_folder import RunLog, prepare, run_path
+from pose_core.engine.schedule import lr_factor
+from pose_core.engine.update import Updater, build_optimizer
+from pose_core.errors import ConfigError, PoseError
+
+PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a training."""
+
+    folder: Path
+    step: int
+    evaluation: Evaluation | None
+    interrupted: bool = False
+
+
+def train(task: Task, *, resume: bool = False, overwrite: bool = False, folder: Path | None = None) -> Result:
+    """Train a task into its run folder; with ``resume``, from the last checkpoint there."""
+    config = task.config
+    with process_group(config.run.device) as place:
+        path = folder or run_path(config)
+        found = prepare(path, config, resume=resume, overwrite=overwrite) if place.is_main else None
+        found = gather_objects(found)[0]
+        run = Run(task, place, path)
+        if found:
+            run.restore()
+        with RunLog(path, is_main=place.is_main, step=run.step) as log, interruptible() as interrupt:
+            if resume and not found:
+                log.say(f"nothing to resume in {path}: starting from the beginning")
+            return run.go(log, interrupt)
+
+
+class Interrupt:
+    """Set by Ctrl-C or a termination signal; the loop looks at it after each step."""
+
+    asked = False
+
+
+@contextmanager
+def interruptible() -> Iterator[Interrupt]:
+    """The first Ctrl-C or SIGTERM asks for a stop, the second stops at once."""
+    interrupt = Interrupt()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        if interrupt.asked:
+            raise KeyboardInterrupt
+        interrupt.asked = True
+
+    before = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, ask)
+    except ValueError:  # not the main thread: signals are someone else's business
+        pass
+    try:
+        yield interrupt
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Run:
+    """One training: its networks, where it stands, and how it goes on."""
+
+    def __init__(self, task: Task, place: Place, folder: Path) -> None:
+        self.task, self.place, self.folder = task, place, folder
+        self.config, settings = task.config, task.config.train
+        seed_everything(self.config.run.seed, 0)  # every process starts from the same weights
+        self.networks = {name: network.to(place.device) for name, network in task.networks().items()}
+        if settings.channels_last:
+            self.networks = {
+                name: network.to(memory_format=torch.channels_last) for name, network in self.networks.items()
+            }
+        if settings.sync_bn and place.world > 1:
+            self.networks = {n: nn.SyncBatchNorm.convert_sync_batchnorm(net) for n, net in self.networks.items()}
+        self.average = Average(self.networks["pose"], settings.ema) if settings.ema else None
+        self.objective = task.objective(place.device)
+        self.wrapped = {name: self._wrap(network) for name, network in self.networks.items()}
+        optimizers = {name: build_optimizer(net, settings, place.device) for name, net in self.networks.items()}
+        self.updater = Updater(self.wrapped, optimizers, settings)
+        self.data = task.training_set()
+        self.groups = task.training_groups() if settings.share_decode else None
+        length = len(self.data)  # type: ignore[arg-type]  # ours have a length
+        if not length:
+            raise ConfigError("the training set has no people; `pose data check` says why")
+        if settings.batch_size % (place.world * settings.accumulate):
+            raise ConfigError(
+                f"train.batch_size={settings.batch_size} cannot be divided among {place.world} processes"
+                f" and train.accumulate={settings.accumulate}"
+            )
+        self.drop_last = settings.accumulate > 1  # a short batch would not split evenly
+        self.steps_per_epoch = batches_per_epoch(length, settings.batch_size, place.world, drop_last=self.drop_last)
+        self.total_steps = settings.epochs * self.steps_per_epoch
+        if settings.iterations is not None:
+            self.total_steps = min(self.total_steps, settings.iterations)
+        self.step = 0
+        self.best = float("-inf")
+        seed_everything(self.config.run.seed, place.rank)
+
+    def _wrap(self, network: nn.Module) -> nn.Module:
+        settings = self.config.train
+        wrapped: nn.Module = network
+        if self.place.world > 1:
+            devices = [self.place.device] if self.place.device.type == "cuda" else None
+            wrapped = DistributedDataParallel(wrapped, device_ids=devices)
+        return torch.compile(wrapped) if settings.compile else wrapped  # type: ignore[return-value]
+
+    def go(self, log: RunLog, interrupt: Interrupt) -> Result:
+        """Train to the end, or to an interrupt."""
+        settings, evaluation = self.config.train, None
+        log.say(
+            f"{len(self.data)} samples, {self.steps_per_epoch} steps per epoch, {self.total_steps} steps, "  # type: ignore[arg-type]
+            f"{self.place.world} process(es) on {self.place.device}, run folder {self.folder}"
+        )
+        if self.step >= self.total_steps:
+            log.say(f"this run is finished at step {self.step}; train.epochs makes it longer")
+        clock = Clock(self.config.train, self.total_steps)
+        with tqdm(total=self.total_steps, initial=self.step, unit="step", disable=None if log.is_main else True) as bar:
+            while self.step < self.total_steps:
+                epoch = self.step // self.steps_per_epoch
+                for batch in clock.timed(self._batches(epoch)):
+                    values = self._train_step(batch)
+                    self.step += 1
+                    bar.update()
+                    clock.count(len(batch[0]) * self.place.world)
+                    is_end = self.step % self.steps_per_epoch == 0 or self.step == self.total_steps
+                    if self.step % settings.log_every == 0 or is_end:
+                        self._report(log, clock, epoch, values)
+                    stopping = agree(interrupt.asked, self.place.device)
+                    if stopping or (
+                        settings.checkpoint_every and self.step % settings.checkpoint_every == 0 and not is_end
+                    ):
+                        self.save(values)
+                    if stopping:
+                        log.say(f"stopped at step {self.step}; go on with the same command and --resume")
+                        return Result(self.folder, self.step, evaluation, interrupted=True)
+                    if self.step == self.total_steps:
+                        break
+                if self._is_evaluated(epoch):
+                    evaluation = self._evaluate(log, epoch)
+                self.save(values)
+        if evaluation is None:
+            evaluation = self._evaluate(log, max(self.step - 1, 0) // self.steps_per_epoch)
+            self.save({})
+        log.say(f"best {evaluation.name} {self.best:.4f}, weights in {self.folder / 'best.pt'}")
+        return Result(self.folder, self.step, evaluation)
+
+    def _is_evaluated(self, epoch: int) -> bool:
+        every = self.config.train.validate_every
+        return self.step >= self.total_steps or bool(every and (epoch + 1) % every == 0)
+
+    def _batches(self, epoch: int) -> Iterator[Any]:
+        settings, place = self.config.train, self.place
+        keys = epoch_batches(
+            len(self.data),  # type: ignore[arg-type]
+            epoch,
+            self.config.run.seed,
+            settings.batch_size,
+            place.rank,
+            place.world,
+            groups=self.groups,
+            start_batch=self.step % self.steps_per_epoch,
+            drop_last=self.drop_last,
+        )
+        loader = DataLoader(
+            self.data,
+            batch_sampler=keys,  # type: ignore[arg-type]  # keys are (epoch, index), not indices alone
+            num_workers=settings.workers,
+            worker_init_fn=worker_init,
+            pin_memory=place.device.type == "cuda",
+            prefetch_factor=4 if settings.workers else None,
+        )
+        for batch in loader:
+            yield type(batch)(*(column.to(place.device, non_blocking=True) for column in batch))
+
+    def _train_step(self, batch: Any) -> dict[str, Tensor]:
+        settings = self.config.train
+        self.updater.set_lr(settings.lr * lr_factor(settings, self.step, self.steps_per_epoch, self.total_steps))
+        for network in self.networks.values():
+            network.train()
+        values: dict[str, Tensor] = {}
+        for number, part in enumerate(split_batch(batch, settings.accumulate)):
+            with self.updater.micro_batch(number), self._autocast():
+                for name, value in self.objective.step(self.wrapped, part, self.updater).items():
+                    values[name] = values.get(name, 0) + value.detach() / settings.accumulate
+        if self.average is not None:
+            self.average.update(self.networks["pose"])
+        return values
+
+    def _autocast(self) -> Any:
+        precision = PRECISIONS.get(self.config.train.precision)
+        return torch.autocast(self.place.device.type, precision) if precision else nullcontext()
+
+    def _report(self, log: RunLog, clock: Clock, epoch: int, values: Mapping[str, Tensor]) -> None:
+        numbers = {name: float(value) for name, value in values.items()}
+        bad = [name for name, value in numbers.items() if value != value or abs(value) == float("inf")]
+        if agree(bool(bad), self.place.device):
+            raise PoseError(
+                f"{', '.join(bad) or 'the loss of another process'} is not finite at step {self.step}: {numbers}. "
+                f"The last good checkpoint is {self.folder / 'last.pt'}; try a lower train.lr, train.clip_norm, or "
+                "train.precision=bf16 instead of fp16"
+            )
+        lr = self.updater.optimizers["pose"].param_groups[0]["lr"]
+        log.record("train", self.step, epoch, {**numbers, "lr": lr, **clock.figures()})
+        text = "  ".join(f"{name} {value:.6f}" for name, value in numbers.items())
+        log.say(
+            f"epoch {epoch + 1}/{self.config.train.epochs}  step {self.step}  {text}  lr {lr:.2e}  {clock.text(self.step)}"
+        )
+
+    def _evaluate(self, log: RunLog, epoch: int) -> Evaluation:
+        networks = {**self.networks, "pose": self.evaluated}
+        modes = {name: network.training for name, network in networks.items()}
+        evaluation = self.task.evaluate(networks, self.place.device, self.folder)
+        for name, network in networks.items():
+            network.train(modes[name])
+        log.record("val", self.step, epoch, evaluation.metrics, prefix=f"{self.config.data.layout}/")
+        log.say(evaluation.report)
+        if evaluation.value > self.best:
+            self.best = evaluation.value
+            if self.place.is_main:
+                save_checkpoint(
+                    self.folder / "best.pt",
+                    {
+                        "method": self.config.method,
+                        "config": dump_config(self.config),
+                        "step": self.step,
+                        "metrics": dict(evaluation.metrics),
+                        "weights": self.evaluated.state_dict(),
+                    },
+                )
+        return evaluation
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network that is scored and given to users: the average where there is one."""
+        return self.networks["pose"] if self.average is None else self.average.network
+
+    def save(self, values: Mapping[str, Tensor]) -> None:
+        """Write last.pt, unless the latest loss is broken: the last good checkpoint stays."""
+        if agree(any(not bool(torch.isfinite(value).all()) for value in values.values()), self.place.device):
+            return
+        states = gather_objects(random_state(self.place.device))
+        if self.place.is_main:
+            save_checkpoint(
+                self.folder / "last.pt",
+                {
+                    "method": self.config.method,
+                    "config": dump_config(self.config),
+                    "step": self.step,
+                    "best": self.best,
+                    "weights": self.evaluated.state_dict(),
+                    "networks": {name: network.state_dict() for name, network in self.networks.items()},
+                    "average_updates": self.average.updates if self.average else 0,
+                    "updater": self.updater.state_dict(),
+                    "objective": self.objective.state_dict(),
+                    "random": states,
+                },
+            )
+        barrier()
+
+    def restore(self) -> None:
+        """Continue from last.pt."""
+        content = read_run_checkpoint(self.folder / "last.pt", self.config)
+        if len(content["random"]) != self.place.world:
+            raise ConfigError(
+                f"{self.folder / 'last.pt'} was written by {len(content['random'])} process(es), this is "
+                f"{self.place.world}: an exact continuation needs as many"
+            )
+        for name, network in self.networks.items():
+            network.load_state_dict(content["networks"][name])
+        if self.average is not None:
+            self.average.network.load_state_dict(content["weights"])
+            self.average.updates = content["average_updates"]
+        self.updater.load_state_dict(content["updater"])
+        self.objective.load_state_dict(content["objective"])
+        restore_random_state(content["random"][self.place.rank], self.place.device)
+        self.step, self.best = content["step"], content["best"]
+
+
+def split_batch(batch: Any, parts: int) -> Iterator[Any]:
+    """A batch (a named tuple of tensors) in equal parts."""
+    if parts == 1:
+        yield batch
+        return
+    if len(batch[0]) % parts:
+        raise ConfigError(f"a batch of {len(batch[0])} samples cannot be split by train.accumulate={parts}")
+    columns = [column.chunk(parts) for column in batch]
+    for number in range(parts):
+        yield type(batch)(*(column[number] for column in columns))
+
+
+class Clock:
+    """How fast a run goes: samples per second, the loader's share, the time left."""
+
+    def __init__(self, config: TrainConfig, total_steps: int) -> None:
+        del config
+        self.total_steps = total_steps
+        self._reset()
+
+    def _reset(self) -> None:
+        self.start, self.waited, self.samples, self.steps = time.perf_counter(), 0.0, 0, 0
+
+    def timed(self, batches: Iterator[Any]) -> Iterator[Any]:
+        """Pass batches on, and note how long each was waited for."""
+        while True:
+            before = time.perf_counter()
+            batch = next(batches, None)
+            self.waited += time.perf_counter() - before
+            if batch is None:
+                return
+            yield batch
+
+    def count(self, samples: int) -> None:
+        self.samples += samples
+        self.steps += 1
+
+    def figures(self) -> dict[str, float]:
+        seconds = max(time.perf_counter() - self.start, 1e-9)
+        return {"samples_per_second": round(self.samples / seconds, 2), "data_share": round(self.waited / seconds, 4)}
+
+    def text(self, step: int) -> str:
+        """Speed, data time per step and the time left; starts the next interval."""
+        seconds = max(time.perf_counter() - self.start, 1e-9)
+        left = (self.total_steps - step) * seconds / max(self.steps, 1)
+        text = (
+            f"Speed {self.samples / seconds:.1f} samples/s  Data {self.waited / max(self.steps, 1):.3f}s"
+            f"  ETA {int(left) // 3600:d}:{int(left) // 60 % 60:02d}:{int(left) % 60:02d}"
+        )
+        self._reset()
+        return text

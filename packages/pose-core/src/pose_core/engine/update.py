@@ -1,0 +1,95 @@
+"""Optimiser steps: micro-batches, clipping, mixed precision, several processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+
+from pose_core.config import TrainConfig
+
+
+def build_optimizer(network: nn.Module, config: TrainConfig, device: torch.device) -> Optimizer:
+    """The config's optimiser over a network's parameters, fused where the device offers it."""
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    fused = device.type in {"cuda", "cpu"}
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(
+            parameters,
+            config.lr,
+            config.momentum,
+            weight_decay=config.weight_decay,
+            nesterov=config.nesterov,
+            fused=fused,
+        )
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return kind(parameters, config.lr, weight_decay=config.weight_decay, fused=fused)
+
+
+class Updater:
+    """Calls of an objective's ``update``: gradients gather over ``accumulate`` micro-batches, then the optimiser steps.
+
+    A micro-batch's loss is a mean; dividing by their number makes their sum the mean over the whole batch.
+    """
+
+    def __init__(
+        self, networks: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer], config: TrainConfig
+    ) -> None:
+        self.networks = networks
+        self.optimizers = optimizers
+        self.accumulate = config.accumulate
+        self.clip_norm = config.clip_norm
+        self.scalers = {
+            name: torch.amp.GradScaler("cuda", enabled=config.precision == "fp16" and torch.cuda.is_available())
+            for name in optimizers
+        }
+        self.is_last = True
+
+    @contextmanager
+    def micro_batch(self, number: int) -> Iterator[None]:
+        """Within: the ``number``-th of the accumulated forwards; processes share gradients at the last alone."""
+        self.is_last = number == self.accumulate - 1
+        with ExitStack() as stack:
+            if not self.is_last:
+                for network in self.networks.values():
+                    if isinstance(network, DistributedDataParallel):
+                        stack.enter_context(network.no_sync())
+            yield
+
+    def __call__(self, name: str, loss: Tensor) -> None:
+        """Backward through ``loss``; at the last micro-batch, one step of network ``name``'s optimiser."""
+        scaler, optimizer = self.scalers[name], self.optimizers[name]
+        scaler.scale(loss / self.accumulate).backward()  # type: ignore[no-untyped-call]
+        if not self.is_last:
+            return
+        if self.clip_norm is not None:
+            scaler.unscale_(optimizer)
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            nn.utils.clip_grad_norm_(parameters, self.clip_norm)
+        scaler.step(optimizer)
+        scaler.update()
+        # What this loss left in the other networks' gradients goes too.
+        for other in self.optimizers.values():
+            other.zero_grad(set_to_none=True)
+
+    def set_lr(self, lr: float) -> None:
+        """One learning rate for every network that follows the schedule."""
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = lr * group.get("lr_scale", 1.0)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "scalers": {name: scaler.state_dict() for name, scaler in self.scalers.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+            self.scalers[name].load_state_dict(state["scalers"][name])

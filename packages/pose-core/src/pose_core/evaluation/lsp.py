@@ -1,0 +1,38 @@
+"""LSP: PCK, the share of joints within a fifth of the trunk of where they are."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pose_core.errors import DataError
+from pose_core.evaluation.mpii import summarise
+
+Array = np.ndarray
+
+THRESHOLD = 0.2
+LSP_GROUPS = {
+    "Head": (13,), "Shoulder": (8, 9), "Elbow": (7, 10), "Wrist": (6, 11), "Hip": (2, 3), "Knee": (1, 4),
+    "Ankle": (0, 5),
+}  # fmt: skip
+
+
+def lsp_pck(predictions: Array, joints: Array, torso_boxes: Array | None = None) -> dict[str, float]:
+    """Head … Ankle, Mean and Mean@0.1 in percent.
+
+    ``predictions`` ``(N, K, 2)`` and ``joints`` ``(N, K, 2)`` in the same pixels, K 14 (LSP) or 16 (LSP + MPII).
+    Errors are relative to the diagonal of ``torso_boxes`` ``(N, 2, 2)`` (corners), or, without them, to the distance
+    from the left shoulder to the right hip. Every joint counts as visible, as published.
+    """
+    truth = np.asarray(joints, dtype=np.float64)[..., :2]
+    points = np.asarray(predictions, dtype=np.float64)[..., :2]
+    if points.shape != truth.shape:
+        raise DataError(f"LSP predictions have the shape {points.shape}, the ground truth {truth.shape}")
+    if torso_boxes is None:
+        shoulder, hip = (9, 2) if truth.shape[1] == 14 else (13, 2)
+        size = np.linalg.norm(truth[:, shoulder] - truth[:, hip], axis=-1)
+    else:
+        corners = np.asarray(torso_boxes, dtype=np.float64)
+        size = np.linalg.norm(corners[:, 1] - corners[:, 0], axis=-1)
+    error = np.linalg.norm(points - truth, axis=-1) / size[:, None]
+    groups = LSP_GROUPS if truth.shape[1] == 14 else None
+    return summarise(error, np.ones_like(error), () if groups else (6, 7), THRESHOLD, groups)

@@ -1,0 +1,86 @@
+"""MPII: PCKh, the share of joints within half a head of where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pose_core.errors import DataError
+
+Array = np.ndarray
+
+HEAD_SHARE = 0.6
+"""The annotated head box is larger than a head by this factor."""
+EXCLUDED = (6, 7)
+"""Pelvis and thorax count in no mean."""
+GROUPS = {
+    "Head": (9,), "Shoulder": (12, 13), "Elbow": (11, 14), "Wrist": (10, 15), "Hip": (2, 3), "Knee": (1, 4),
+    "Ankle": (0, 5),
+}  # fmt: skip
+FIELDS = ("jnt_missing", "pos_gt_src", "headboxes_src")
+
+
+def mpii_pckh(predictions: Array, ground_truth: str | Path | Mapping[str, Any]) -> dict[str, float]:
+    """Head … Ankle, Mean, ``Mean@0.1`` and ``Mean@0.10``, in percent.
+
+    ``predictions`` is ``(N, 16, 2)``, 0-based. ``ground_truth`` is ``gt_valid.mat`` or a mapping with its fields. What
+    the field publishes as ``Mean@0.1`` is taken at a threshold of 0.11; ``Mean@0.10`` is what the name says.
+    """
+    content = _read(ground_truth)
+    truth = np.asarray(content["pos_gt_src"], dtype=np.float64).transpose(2, 0, 1)  # (N, 16, 2), 1-based
+    visible = 1 - np.asarray(content["jnt_missing"], dtype=np.float64).T  # (N, 16)
+    head = np.asarray(content["headboxes_src"], dtype=np.float64)
+    size = np.linalg.norm(head[1] - head[0], axis=0) * HEAD_SHARE  # (N,)
+    points = np.asarray(predictions, dtype=np.float64)[..., :2] + 1
+    if points.shape != truth.shape:
+        raise DataError(
+            f"MPII predictions have the shape {points.shape}, the ground truth {truth.shape}: one row per person, in its order"
+        )
+    error = np.linalg.norm(points - truth, axis=-1) / size[:, None]
+    return summarise(error, visible, EXCLUDED)
+
+
+def summarise(
+    error: Array,
+    visible: Array,
+    excluded: tuple[int, ...],
+    threshold: float = 0.5,
+    groups: Mapping[str, tuple[int, ...]] | None = None,
+) -> dict[str, float]:
+    """Percentages by group and over all joints, from normalised errors ``(N, 16)``."""
+    number = visible.sum(0)
+    used = np.array([joint not in excluded for joint in range(error.shape[1])]) & (number > 0)
+
+    def share(limit: float) -> Array:
+        hit = ((error * visible <= limit) * visible).sum(0)
+        return 100 * hit / np.maximum(number, 1)
+
+    def mean(limit: float) -> float:
+        return float((share(limit)[used] * number[used]).sum() / max(number[used].sum(), 1))
+
+    by_joint = share(threshold)
+    result = {name: float(by_joint[list(joints)].mean()) for name, joints in (groups or GROUPS).items()}
+    return {**result, "Mean": mean(threshold), "Mean@0.1": mean(0.11), "Mean@0.10": mean(0.10)}
+
+
+def _read(source: str | Path | Mapping[str, Any]) -> Mapping[str, Any]:
+    if isinstance(source, Mapping):
+        content, name = source, "the given ground truth"
+    else:
+        from scipy.io import loadmat
+
+        name = f"ground truth {source}"
+        try:
+            content = loadmat(source)
+        except FileNotFoundError:
+            raise DataError(f"{name} does not exist: PCKh needs annot/gt_valid.mat of the MPII annotations") from None
+        except (ValueError, TypeError, NotImplementedError) as error:
+            raise DataError(f"{name} is not a MATLAB file that scipy can read: {error}") from None
+    for field in FIELDS:
+        if field not in content:
+            have = ", ".join(key for key in content if not key.startswith("__"))
+            raise DataError(f"{name} has no field '{field}' (it has {have})")
+    return content

@@ -1,0 +1,76 @@
+"""Results as everyone greps for them, with the protocol that made them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+COCO_LINES = (
+    ("AP", "Precision", "AP", "0.50:0.95", "all"),
+    ("AP50", "Precision", "AP", "0.50", "all"),
+    ("AP75", "Precision", "AP", "0.75", "all"),
+    ("APM", "Precision", "AP", "0.50:0.95", "medium"),
+    ("APL", "Precision", "AP", "0.50:0.95", "large"),
+    ("AR", "Recall", "AR", "0.50:0.95", "all"),
+    ("AR50", "Recall", "AR", "0.50", "all"),
+    ("AR75", "Recall", "AR", "0.75", "all"),
+    ("ARM", "Recall", "AR", "0.50:0.95", "medium"),
+    ("ARL", "Recall", "AR", "0.50:0.95", "large"),
+)
+COCO_TITLES = {
+    "AP": "AP", "AP50": "Ap .5", "AP75": "AP .75", "APM": "AP (M)", "APL": "AP (L)", "AR": "AR", "AR50": "AR .5",
+    "AR75": "AR .75", "ARM": "AR (M)", "ARL": "AR (L)",
+}  # fmt: skip
+CROWDPOSE_TITLES = {
+    "AP": "AP", "AP50": "AP .5", "AP75": "AP .75", "AR": "AR", "AR50": "AR .5", "AR75": "AR .75", "APE": "AP (E)",
+    "APM": "AP (M)", "APH": "AP (H)",
+}  # fmt: skip
+
+
+def format_coco(result: Mapping[str, float], name: str) -> str:
+    """The ten lines of the COCO tools, and a Markdown row."""
+    lines = [
+        f" Average {kind:<9} ({short}) @[ IoU={iou:<9} | area={area:>6} | maxDets= 20 ] = {result[key]:0.3f}"
+        for key, kind, short, iou, area in COCO_LINES
+    ]
+    return "\n".join([*lines, markdown_row(result, COCO_TITLES, name), *_explain_minus_one(result, "area")])
+
+
+def format_crowdpose(result: Mapping[str, float], name: str) -> str:
+    """CrowdPose's nine figures as a Markdown row."""
+    return "\n".join([markdown_row(result, CROWDPOSE_TITLES, name), *_explain_minus_one(result, "crowd")])
+
+
+def format_pck(result: Mapping[str, float], name: str) -> str:
+    """Head … Mean Mean@0.1 as a Markdown row."""
+    return markdown_row(result, {key: key for key in result}, name)
+
+
+def markdown_row(result: Mapping[str, float], titles: Mapping[str, str], name: str) -> str:
+    """A table with one row, three decimals."""
+    head = "| Arch | " + " | ".join(titles.values()) + " |"
+    rule = "|---" * (len(titles) + 1) + "|"
+    row = f"| {name} | " + " | ".join(f"{result[key]:.3f}" for key in titles) + " |"
+    return "\n".join([head, rule, row])
+
+
+def _explain_minus_one(result: Mapping[str, float], split: str) -> list[str]:
+    names = {
+        "area": {"M": "medium size (32² to 96² pixels)", "L": "large size (over 96² pixels)"},
+        "crowd": {"E": "low crowd index", "M": "middle crowd index", "H": "high crowd index"},
+    }[split]
+    lacking = sorted({key[-1] for key, value in result.items() if value == -1 and key[-1] in names})
+    if result["AP"] == -1:
+        return ["-1: the ground truth of this set has no person to find"]
+    if not lacking:
+        return []
+    thing = "annotated person" if split == "area" else "image"
+    return ["-1: this set has no " + thing + " of " + " or ".join(names[key] for key in lacking)]
+
+
+def protocol_line(
+    *, boxes: str, flip: bool, decode: str, scales: float | tuple[float, ...] = 1.0, evaluator: str
+) -> str:
+    """What a number means: whose boxes, which test-time choices, which evaluator."""
+    listed = scales if isinstance(scales, tuple) else (scales,)
+    shown = ",".join(f"{scale:g}" for scale in listed)
+    return f"boxes={boxes} flip={'yes' if flip else 'no'} decode={decode} scales={shown} evaluator={evaluator}"

@@ -1,0 +1,67 @@
+"""Top-down inference: crops to keypoints in image pixels. The hot path of evaluation and prediction."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pose_core.codecs.heatmap import HeatmapCodec, Outputs, last
+from pose_core.config import Config
+from pose_core.ops.fuse_flip import fuse_flip
+from pose_core.ops.normalise import normalise
+from pose_core.skeleton import Skeleton
+
+
+@dataclass(frozen=True)
+class CropSettings:
+    """How crops are predicted."""
+
+    codec: HeatmapCodec
+    flip_order: tuple[int, ...]
+    flip: bool = True
+    shift: bool = True
+    bias: float = 0.0
+    precision: torch.dtype | None = None
+
+    @classmethod
+    def from_config(cls, config: Config, skeleton: Skeleton) -> CropSettings:
+        precisions = {"bf16": torch.bfloat16, "fp16": torch.float16}
+        return cls(
+            HeatmapCodec.from_config(config),
+            tuple(int(joint) for joint in skeleton.flip_order),
+            config.test.flip,
+            config.test.shift_heatmap and config.heatmap.convention == "published",
+            config.heatmap.bias,
+            precisions.get(config.train.precision),
+        )
+
+
+@torch.inference_mode()
+def predict_crops(network: nn.Module, images: Tensor, to_image: Tensor, settings: CropSettings) -> Tensor:
+    """Keypoints and scores ``(N, K, 3)``, x and y in image pixels, float32 on the CPU.
+
+    ``images`` ``(N, H, W, 3)`` uint8 and ``to_image`` ``(N, 2, 3)`` lie on the network's device. The mirrored images
+    go through the network in the same batch; only the result leaves the device.
+    """
+    x = normalise(images)
+    with _autocast(images.device, settings.precision):
+        if settings.flip:
+            both = last(network(torch.cat([x, x.flip(3)]))).float()
+            plain, mirrored = both.chunk(2)
+            order = torch.tensor(settings.flip_order, device=images.device)
+            heatmaps: Outputs = fuse_flip(plain, mirrored, order, shift=settings.shift)
+        else:
+            heatmaps = last(network(x)).float()
+    points, scores = settings.codec.decode(heatmaps)
+    # Float32 would lose a hundredth of a pixel on large images.
+    matrix = to_image.to(torch.float64 if images.device.type != "mps" else torch.float32)
+    mapped = points.to(matrix.dtype) @ matrix[:, :, :2].transpose(1, 2) + matrix[:, None, :, 2] - settings.bias
+    return torch.cat([mapped.float(), scores[..., None].float()], -1).cpu()
+
+
+def _autocast(device: torch.device, precision: torch.dtype | None) -> Any:
+    return torch.autocast(device.type, precision) if precision else nullcontext()

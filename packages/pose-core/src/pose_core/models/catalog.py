@@ -1,0 +1,72 @@
+"""Networks by name: the core's own, and those that installed methods contribute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from functools import cache, partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from pose_core.errors import ConfigError
+from pose_core.method import installed_methods, resolve
+from pose_core.models.hrnet import HRNETS, hrnet
+from pose_core.models.simplebaseline import simplebaseline
+
+Builder = Callable[..., nn.Module]
+
+
+def _own() -> dict[str, Builder]:
+    builders: dict[str, Builder] = {name: partial(hrnet, name=name) for name in HRNETS}
+    # The soft-argmax row of the published table is the same network, decoded differently.
+    builders["hrnet_w18_small_v2_softargmax"] = partial(hrnet, name="hrnet_w18_small_v2")
+    for depth in (18, 34, 50, 101, 152):
+        builders[f"simplebaseline_resnet{depth}"] = partial(simplebaseline, depth=depth)
+    for depth in (50, 101, 152):
+        builders[f"simplebaseline_resnet{depth}_caffe"] = partial(simplebaseline, depth=depth, style="caffe")
+    return builders
+
+
+@cache
+def _contributed() -> dict[str, str]:
+    return {name: where for method in installed_methods().values() for name, where in method.models.items()}
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Names that match a shell pattern, sorted."""
+    return sorted(name for name in {**_own(), **_contributed()} if fnmatchcase(name, pattern))
+
+
+def create_model(name: str, num_joints: int = 17, **keywords: Any) -> nn.Module:
+    """A network with random weights, float32; ``keywords`` go to its builder."""
+    own = _own()
+    if name in own:
+        builder = own[name]
+    elif name in _contributed():
+        builder = resolve(_contributed()[name])
+    else:
+        near = get_close_matches(name, list_models(), n=3, cutoff=0.4)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise ConfigError(f"no network named {name!r}{hint} `pose models` lists them")
+    try:
+        return builder(num_joints=num_joints, **keywords)
+    except TypeError as error:
+        raise ConfigError(f"network {name!r} does not take these options ({keywords}): {error}") from None
+
+
+def identify(shapes: dict[str, tuple[int, ...]]) -> list[str]:
+    """Names of the networks that have exactly these parameters and buffers, whatever the number of joints."""
+    joints = [shape[0] for key, shape in shapes.items() if key.endswith("final_layer.weight")]
+    found = []
+    with torch.device("meta"):
+        for name in list_models():
+            try:
+                model = create_model(name, num_joints=joints[0] if joints else 17)
+            except (ConfigError, ValueError):  # a network that needs keywords of its own
+                continue
+            if {key: tuple(value.shape) for key, value in model.state_dict().items()} == shapes:
+                found.append(name)
+    return found

@@ -1,0 +1,139 @@
+"""Weights from files: ours and the published layouts, never any code.
+
+Our networks keep the published names, so one layout serves both. What differs is the wrapping: bare, or under a key,
+with or without the ``module.`` that data-parallel training leaves.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pose_core.errors import WeightsError
+from pose_core.files import whole_file
+
+WRAPPERS = ("weights", "best_state_dict", "state_dict", "model", "network")
+"""Keys under which checkpoints keep the network; ours is the first."""
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What came of loading: where from, how many entries fitted, and which did not."""
+
+    source: str
+    loaded: int
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    mismatched: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        return not (self.missing or self.unexpected or self.mismatched)
+
+    def __str__(self) -> str:
+        text = f"weights from {self.source}: {self.loaded} entries loaded"
+        for title in ("missing", "unexpected", "mismatched"):
+            names = getattr(self, title)
+            if names:
+                text += f"\n  {title} {len(names)}: {_few(names)}"
+        return text
+
+
+def _few(names: tuple[str, ...], count: int = 4) -> str:
+    return ", ".join(names[:count]) + (" …" if len(names) > count else "")
+
+
+def read_checkpoint(path: str | Path) -> Any:
+    """What a checkpoint file holds; tensors and plain values only."""
+    file = Path(path)
+    if not file.is_file():
+        raise WeightsError(f"weights file {file} does not exist")
+    if file.suffix == ".safetensors":
+        try:
+            from safetensors.torch import load_file
+        except ImportError:
+            raise WeightsError(f"reading {file} needs the safetensors package: pip install safetensors") from None
+        return load_file(file)
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "weights_only" not in str(error) and "Unsupported" not in str(error):
+            raise WeightsError(f"weights file {file} is damaged or no checkpoint: {error}") from None
+        raise WeightsError(
+            f"weights file {file} holds more than tensors and plain values, and loading it could run code. "
+            "Save its state_dict alone with the code that wrote it, then load that file"
+        ) from None
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise WeightsError(f"weights file {file} is damaged or no checkpoint: {error}") from None
+
+
+def network_state(content: Any, source: str) -> dict[str, Tensor]:
+    """The network's state dict within a checkpoint: unwrapped, without ``module.``."""
+    state = content
+    while isinstance(state, Mapping) and not _is_state(state):
+        key = next((key for key in WRAPPERS if isinstance(state.get(key), Mapping)), None)
+        if key is None:
+            have = ", ".join(str(name) for name in list(state)[:8])
+            raise WeightsError(f"{source} holds no network: expected tensors, or one of {WRAPPERS}; it has {have}")
+        state = state[key]
+    if not isinstance(state, Mapping):
+        raise WeightsError(f"{source} holds no network: it is a {type(content).__name__}")
+    return {re.sub(r"^(module\.|_orig_mod\.)+", "", key): value for key, value in state.items()}
+
+
+def _is_state(content: Mapping[Any, Any]) -> bool:
+    return bool(content) and all(isinstance(value, Tensor) for value in content.values())
+
+
+def load_weights(model: nn.Module, weights: str | Path | Mapping[str, Any], *, strict: bool = True) -> LoadReport:
+    """Load weights into ``model``, from a file or a state dict, in our layout or the published one.
+
+    A mismatch is refused, saying for which network the file is; ``strict=False`` loads what fits and reports the rest.
+    """
+    if isinstance(weights, Mapping):
+        source, content = "the given state dict", weights
+    else:
+        source, content = str(weights), read_checkpoint(weights)
+    translate = getattr(model, "from_published", None)
+    state = network_state(content, source)
+    if translate is not None:
+        state = translate(state)
+    own = model.state_dict()
+    # Checkpoints of PyTorch before 1.0 have no batch counters; nothing reads them.
+    missing = tuple(key for key in own if key not in state and not key.endswith("num_batches_tracked"))
+    unexpected = tuple(key for key in state if key not in own)
+    mismatched = tuple(key for key in own if key in state and state[key].shape != own[key].shape)
+    fitting = {key: state[key] for key in own if key in state and key not in mismatched}
+    report = LoadReport(source, len(fitting), missing, unexpected, mismatched)
+    if strict and not report.complete:
+        raise WeightsError(f"{report}\n{_explain(state, own)}")
+    model.load_state_dict(fitting, strict=False)
+    return report
+
+
+def _explain(state: dict[str, Tensor], own: Mapping[str, Tensor]) -> str:
+    """For which network a file is that does not fit."""
+    from pose_core.models.catalog import identify
+
+    head = "final_layer.weight"
+    if head in state and head in own and len(state[head]) != len(own[head]):
+        joints = f"the file has {len(state[head])} joints, the network {len(own[head])}; "
+    else:
+        joints = ""
+    names = identify({key: tuple(value.shape) for key, value in state.items()})
+    if names:
+        return f"{joints}the file fits {' or '.join(names)}"
+    return f"{joints}the file fits no network that is installed; load what fits with --partial-weights or strict=False"
+
+
+def save_weights(model: nn.Module, path: str | Path) -> None:
+    """Write a network's weights alone, whole or not at all."""
+    with whole_file(path) as file:
+        torch.save(model.state_dict(), file)

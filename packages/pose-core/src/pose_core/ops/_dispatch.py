@@ -1,0 +1,46 @@
+"""Which path of an op runs: decided here, for all ops, and open to inspection."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Literal
+
+from pose_core.errors import ConfigError
+
+Path = Literal["reference", "fast"]
+
+OPS = {
+    "gaussian_heatmaps": "two 1-D Gaussians and an outer product",
+    "heatmap_loss": "one expression, no intermediate weights",
+    "decode_heatmaps": "one flat argmax in numpy on the CPU, gathered neighbours elsewhere",
+    "fuse_flip": "one pass over both maps",
+    "oks_nms": "all images at once, suppression by rank",
+}
+"""Ops with a fast path, and what it is."""
+
+
+def setting() -> str:
+    """The value of POSE_OPS."""
+    value = os.environ.get("POSE_OPS", "auto")
+    if value not in {"auto", "reference", "fast"}:
+        raise ConfigError(f"POSE_OPS={value!r} is not one of auto, reference, fast")
+    return value
+
+
+def choose(op: str) -> Path:
+    """The path an op takes now; exporting always takes the reference, which is plain PyTorch."""
+    assert op in OPS, op
+    return "reference" if setting() == "reference" or is_exporting() else "fast"
+
+
+def is_exporting() -> bool:
+    """Whether a network is being exported; without importing torch to find out."""
+    torch = sys.modules.get("torch")
+    return torch is not None and bool(torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export())
+
+
+def paths() -> dict[str, tuple[Path, str]]:
+    """For every op: the path in use, and why."""
+    why = {"auto": "", "reference": "because POSE_OPS=reference", "fast": "because POSE_OPS=fast"}[setting()]
+    return {op: (choose(op), why or fast) for op, fast in OPS.items()}

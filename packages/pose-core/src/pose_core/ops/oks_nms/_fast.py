@@ -1,0 +1,44 @@
+"""All images together: the poses of one rank in every image decide at once."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pose_core.ops.oks import TINY
+
+Array = np.ndarray
+CHUNK = 1 << 17
+"""Pairs whose similarity is computed at a time, to bound memory."""
+
+
+def oks_nms(poses: Array, scores: Array, areas: Array, sigmas: Array, threshold: float, images: Array) -> Array:
+    order = np.lexsort((-scores, images))
+    sorted_images = images[order]
+    rank = np.arange(len(order)) - np.searchsorted(sorted_images, sorted_images)
+    size = np.searchsorted(sorted_images, sorted_images, "right") - np.arange(len(order)) - 1
+    # Every pair (pose, a lower-ranked pose of its image).
+    first = np.repeat(np.arange(len(order)), size)
+    second = first + 1 + np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size)
+    similar = _similar(poses[order], areas[order], sigmas, threshold, first, second)
+    first, second = first[similar], second[similar]
+    kept = np.ones(len(order), bool)
+    waves = np.argsort(rank[first], kind="stable")
+    ends = np.searchsorted(rank[first][waves], np.arange(rank.max(initial=-1) + 2))
+    for begin, end in zip(ends[:-1], ends[1:], strict=True):
+        wave = waves[begin:end]
+        # A pose that was itself dropped drops nobody.
+        kept[second[wave[kept[first[wave]]]]] = False
+    return order[kept]
+
+
+def _similar(poses: Array, areas: Array, sigmas: Array, threshold: float, first: Array, second: Array) -> Array:
+    """Whether each pair's similarity exceeds the threshold."""
+    result = np.zeros(len(first), bool)
+    falloff = -1 / (2 * (2 * sigmas) ** 2)
+    x, y = np.ascontiguousarray(poses[..., 0]), np.ascontiguousarray(poses[..., 1])
+    for begin in range(0, len(first), CHUNK):
+        a, b = first[begin : begin + CHUNK], second[begin : begin + CHUNK]
+        area = (areas[a] + areas[b]) / 2 + TINY
+        squares = (x[a] - x[b]) ** 2 + (y[a] - y[b]) ** 2
+        result[begin : begin + CHUNK] = np.exp(squares * falloff / area[:, None]).mean(1) > threshold
+    return result

@@ -1,0 +1,167 @@
+"""Evaluate a top-down network: predict every crop, in shards, and score the whole by the layout's protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from pose_core.config import Config, find_data_root
+from pose_core.data.detections import find_detections, read_detections
+from pose_core.data.json_file import read_json
+from pose_core.data.reader import AnnotatedSet, read_dataset
+from pose_core.data.sampler import evaluation_batches, worker_init
+from pose_core.data.topdown import TopDownDataset
+from pose_core.engine.distributed import current_place, gather_objects
+from pose_core.engine.objective import Evaluation
+from pose_core.errors import DataError
+from pose_core.evaluation import coco_keypoint_ap, crowdpose_ap, lsp_pck, mpii_pckh
+from pose_core.evaluation.report import format_coco, format_crowdpose, format_pck, protocol_line
+from pose_core.evaluation.rescore import CropResults, coco_results
+from pose_core.files import whole_file, write_json
+from pose_core.inference.topdown import CropSettings, predict_crops
+from pose_core.skeleton import get_skeleton
+from pose_core.structures import ImageRecord
+
+
+def crop_dataset(config: Config, records: Sequence[ImageRecord], *, training: bool) -> TopDownDataset:
+    """Crops as a configuration asks for them."""
+    return TopDownDataset(
+        records,
+        get_skeleton(config.data.skeleton),
+        input_size=config.model.input_size,
+        color=config.data.color,
+        convention=config.heatmap.convention,
+        augment=config.augment if training else None,
+        seed=config.run.seed,
+        on_bad_image=config.data.on_bad_image,
+        test_scale=1.0 if training else config.test.scale,
+    )
+
+
+def evaluate_topdown(network: nn.Module, config: Config, device: torch.device, folder: Path) -> Evaluation:
+    """Score ``network`` on the config's validation split and write its predictions below ``folder/results``.
+
+    Every process predicts its share; all of them score the whole, so each returns the same.
+    """
+    found = read_dataset(config.data, config.data.val)
+    boxes = "ground-truth"
+    records: Sequence[ImageRecord] = found.records
+    if config.test.boxes == "detections":
+        path = find_detections(config.data)
+        records = read_detections(path, records, config.data.min_box_score)
+        boxes = f"detections({path.name})"
+    elif not found.has_annotations:
+        raise DataError(
+            f"{found.annotation_file} has no annotated people to take boxes from; "
+            "evaluate it with test.boxes=detections and data.detections=FILE"
+        )
+    dataset = crop_dataset(config, records, training=False)
+    results = merge(gather_objects(predict_dataset(network, dataset, config, device)))
+    rank, _ = current_place()
+    scored = score(results, found, config, folder / "results", write=rank == 0)
+    protocol = protocol_line(
+        boxes=boxes,
+        flip=config.test.flip,
+        decode=config.heatmap.decode + ("+quarter" if config.heatmap.quarter else ""),
+        scales=config.test.scale,
+        evaluator=scored.name,
+    )
+    return Evaluation(scored.name, scored.value, scored.metrics, f"{scored.report}\n{protocol}")
+
+
+def predict_dataset(network: nn.Module, dataset: TopDownDataset, config: Config, device: torch.device) -> CropResults:
+    """Predictions for this process's share of the crops; crops of bad images are left out."""
+    rank, world = current_place()
+    network = network.to(device).eval()
+    settings = CropSettings.from_config(config, dataset.skeleton)
+    loader = DataLoader(
+        dataset,
+        batch_sampler=evaluation_batches(len(dataset), config.test.batch_size, rank, world),
+        num_workers=config.test.workers,
+        worker_init_fn=worker_init,
+        pin_memory=device.type == "cuda",
+    )
+    columns: list[list[np.ndarray]] = [[] for _ in CropResults._fields]
+    for batch in tqdm(loader, "evaluating", unit="batch", leave=False, disable=None if rank == 0 else True):
+        images, matrices = (part.to(device, non_blocking=True) for part in (batch.images, batch.to_image))
+        keypoints = predict_crops(network, images, matrices, settings)
+        row = (keypoints, batch.center, batch.scale, batch.box_score, batch.image_id, batch.annotation_id)
+        for column, values in zip(columns, row, strict=True):
+            column.append(values[batch.valid].numpy())
+    if not columns[0]:
+        empty = (len(dataset.skeleton.joints), 3), (2,), (2,), (), (), ()
+        kinds = (np.float32, np.float32, np.float32, np.float32, np.int64, np.int64)
+        return CropResults(*(np.zeros((0, *shape), kind) for shape, kind in zip(empty, kinds, strict=True)))
+    return CropResults(*(np.concatenate(column) for column in columns))
+
+
+def merge(shards: Sequence[CropResults]) -> CropResults:
+    """All processes' predictions, in the order of images and annotations."""
+    whole = CropResults(*(np.concatenate(column) for column in zip(*shards, strict=True)))
+    order = np.lexsort((whole.annotation_id, whole.image_id))
+    return CropResults(*(column[order] for column in whole))
+
+
+def score(results: CropResults, found: AnnotatedSet, config: Config, folder: Path, *, write: bool) -> Evaluation:
+    """The layout's figures; and its result file, where ``write``."""
+    if found.layout in {"coco", "crowdpose"}:
+        return _score_coco(results, found, config, folder, write=write)
+    if found.layout == "mpii":
+        return _score_mpii(results, found, config, folder, write=write)
+    return _score_lsp(results, found, config)
+
+
+def _score_coco(results: CropResults, found: AnnotatedSet, config: Config, folder: Path, *, write: bool) -> Evaluation:
+    skeleton = get_skeleton(config.data.skeleton)
+    sigmas = np.array(skeleton.sigmas)
+    entries = coco_results(
+        results,
+        sigmas,
+        joint_threshold=config.test.joint_threshold,
+        oks_threshold=config.test.oks_threshold,
+        soft_nms=config.test.soft_nms,
+    )
+    file = folder / f"keypoints_{found.split}_results.json"
+    if write:
+        write_json(file, entries, indent=4, sort_keys=True)
+    if not found.has_annotations:
+        server = folder / f"person_keypoints_{found.split}_{config.name}_results.json"
+        if write:
+            write_json(server, [{k: e[k] for k in ("image_id", "category_id", "keypoints", "score")} for e in entries])
+        text = f"{found.split} keeps its annotations: nothing to score here. Zip {server} and upload it to the server"
+        return Evaluation("none (no annotations)", 0.0, {}, text)
+    truth = read_json(found.annotation_file)
+    if found.layout == "crowdpose":
+        metrics = crowdpose_ap(truth, entries)
+        return Evaluation("CrowdPose AP", metrics["AP"], metrics, format_crowdpose(metrics, config.model.name))
+    metrics = coco_keypoint_ap(truth, entries, sigmas=sigmas.tolist())
+    return Evaluation("COCO AP", metrics["AP"], metrics, format_coco(metrics, config.model.name))
+
+
+def _score_mpii(results: CropResults, found: AnnotatedSet, config: Config, folder: Path, *, write: bool) -> Evaluation:
+    from scipy.io import savemat
+
+    # Rows of the annotation file, in its order.
+    order = np.argsort(results.annotation_id, kind="stable")
+    points = results.keypoints[order, :, :2]
+    if write:
+        with whole_file(folder / "pred.mat") as file:
+            savemat(file, {"preds": points + 1})
+    if not found.has_annotations:
+        text = f"{found.split} keeps its annotations: nothing to score here. Predictions: {folder / 'pred.mat'}"
+        return Evaluation("none (no annotations)", 0.0, {}, text)
+    metrics = mpii_pckh(points, find_data_root(config.data.root) / "annot" / f"gt_{found.split}.mat")
+    return Evaluation("MPII PCKh@0.5", metrics["Mean"], metrics, format_pck(metrics, config.model.name))
+
+
+def _score_lsp(results: CropResults, found: AnnotatedSet, config: Config) -> Evaluation:
+    truth = {p.annotation_id: p.joints for record in found.records for p in record.persons}
+    joints = np.stack([truth[identity] for identity in results.annotation_id.tolist()])
+    metrics = lsp_pck(results.keypoints, joints)
+    return Evaluation("LSP PCK@0.2", metrics["Mean"], metrics, format_pck(metrics, config.model.name))

@@ -1,0 +1,84 @@
+"""Every method that looks at one person per crop and answers with heatmaps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pose_core.codecs.heatmap import HeatmapCodec, heatmap_accuracy, last
+from pose_core.config import Config
+from pose_core.data.reader import read_dataset
+from pose_core.data.topdown import CropBatch, TopDownDataset
+from pose_core.engine.objective import Evaluation, Objective, Update
+from pose_core.models.catalog import create_model
+from pose_core.models.initialise import initialise, load_trunk
+from pose_core.ops.normalise import normalise
+from pose_core.skeleton import get_skeleton
+from pose_core.structures import ImageRecord
+from pose_core.tasks.evaluate_topdown import crop_dataset, evaluate_topdown
+
+
+class HeatmapObjective:
+    """Squared error of heatmaps; stateless."""
+
+    def __init__(self, codec: HeatmapCodec, channels_last: bool = False) -> None:
+        self.codec = codec
+        self.channels_last = channels_last
+
+    def step(self, networks: Mapping[str, nn.Module], batch: CropBatch, update: Update) -> dict[str, Tensor]:
+        outputs = networks["pose"](normalise(batch.images, channels_last=self.channels_last))
+        loss, targets = self.codec.loss(outputs, batch.joints)
+        update("pose", loss)
+        return {"loss": loss, "accuracy": heatmap_accuracy(last(outputs), targets)}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        del state
+
+
+class TopDownTask:
+    """Networks, data, objective and evaluation of a top-down experiment.
+
+    A method with its own objective or networks subclasses this and replaces those methods alone.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.skeleton = get_skeleton(config.data.skeleton)
+        self._training_set: TopDownDataset | None = None
+
+    def networks(self) -> dict[str, nn.Module]:
+        model = self.config.model
+        network = create_model(model.name, num_joints=self.skeleton.num_joints, **model.options)
+        if model.init == "published":
+            initialise(network)
+        if model.pretrained is not None:
+            load_trunk(network, model.pretrained)
+        return {"pose": network}
+
+    def training_set(self) -> TopDownDataset:
+        if self._training_set is None:
+            found = read_dataset(self.config.data, self.config.data.train)
+            self._training_set = self.dataset(found.records, training=True)
+        return self._training_set
+
+    def training_groups(self) -> Sequence[int]:
+        groups: list[int] = self.training_set().groups.tolist()
+        return groups
+
+    def objective(self, device: torch.device) -> Objective:
+        del device  # nothing of it lives there
+        return HeatmapObjective(HeatmapCodec.from_config(self.config), self.config.train.channels_last)
+
+    def evaluate(self, networks: Mapping[str, nn.Module], device: torch.device, folder: Path) -> Evaluation:
+        return evaluate_topdown(networks["pose"], self.config, device, folder)
+
+    def dataset(self, records: Sequence[ImageRecord], *, training: bool) -> TopDownDataset:
+        """Crops of the people in ``records``, varied for training or plain."""
+        return crop_dataset(self.config, records, training=training)

@@ -1,0 +1,133 @@
+"""Training curves from a run's metrics.jsonl, drawn with OpenCV alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from pose_core.errors import DataError
+from pose_core.visualise.sheet import write_image
+
+Array = np.ndarray
+Series = tuple[str, Array, Array]
+"""A name, steps, values."""
+
+INK, GRID = (70, 70, 70), (228, 228, 228)
+COLORS = ((38, 110, 190), (214, 96, 36), (60, 150, 80), (150, 70, 160), (180, 40, 60))
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+MARGIN = (58, 34, 18, 40)
+"""Left, top, right, bottom."""
+
+
+def plot_metrics(metrics: Path, target: Path) -> None:
+    """Loss over steps on top, validation figures below."""
+    rows = read_metrics(metrics)
+    panels = []
+    losses = series(rows, "train", ["loss"])
+    if losses:
+        panels.append(draw_panel("training loss", losses, logarithmic=True))
+    scores = series(rows, "val", ["AP", "AP50", "AP75", "Mean"])
+    if scores:
+        panels.append(draw_panel("held-out score", scores))
+    if not panels:
+        raise DataError(f"{metrics} has neither training losses nor validation scores to draw")
+    write_image(target, np.concatenate(panels))
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics.jsonl; a last line that was cut off is left out."""
+    try:
+        lines = path.read_text().splitlines()
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist: is it the folder of a run?") from None
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            if number != len(lines):
+                raise DataError(f"{path} line {number} is not JSON") from None
+    return rows
+
+
+def series(rows: Sequence[dict[str, Any]], split: str, names: Sequence[str]) -> list[Series]:
+    """Named values over steps, those that occur."""
+    found = []
+    for name in names:
+        points = [(row["step"], row[name]) for row in rows if row["split"] == split and name in row]
+        if points:
+            steps, values = np.array(points, dtype=np.float64).T
+            found.append((name, steps, values))
+    return found
+
+
+def draw_panel(
+    title: str, curves: Sequence[Series], *, size: tuple[int, int] = (720, 280), logarithmic: bool = False
+) -> Array:
+    """Curves on a white panel with axes, ticks and a legend."""
+    width, height = size
+    panel = np.full((height, width, 3), 255, np.uint8)
+    left, top, right, bottom = MARGIN[0], MARGIN[1], width - MARGIN[2], height - MARGIN[3]
+    steps = np.concatenate([s for _, s, _ in curves])
+    values = np.concatenate([v for _, _, v in curves])
+    values = values[np.isfinite(values)]
+    if logarithmic and (values <= 0).any():
+        logarithmic = False
+    change = np.log10 if logarithmic else np.asarray
+    low, high = float(change(values.min())), float(change(values.max()))
+    pad = (high - low) * 0.06 or max(abs(high) * 0.1, 0.1)
+    low, high = low - pad, high + pad
+    first, last = 0.0, max(float(steps.max()), 1.0)
+
+    def place(step: Array, value: Array) -> Array:
+        x = left + (step - first) / (last - first) * (right - left)
+        y = bottom - (change(value) - low) / (high - low) * (bottom - top)
+        return np.stack([x, y], -1)
+
+    for tick in nice_ticks(low, high):
+        y = round(float(bottom - (tick - low) / (high - low) * (bottom - top)))
+        cv2.line(panel, (left, y), (right, y), GRID, 1)
+        text = f"{10**tick:.2g}" if logarithmic else f"{tick:.3g}"
+        _text(panel, text, (left - 6, y + 4), align="right")
+    for tick in nice_ticks(first, last, 6):
+        x = round(float(left + (tick - first) / (last - first) * (right - left)))
+        cv2.line(panel, (x, bottom), (x, bottom + 4), INK, 1)
+        _text(panel, f"{tick:g}", (x, bottom + 17), align="center")
+    cv2.line(panel, (left, bottom), (right, bottom), INK, 1)
+    cv2.line(panel, (left, top), (left, bottom), INK, 1)
+    _text(panel, title, (left, 20), scale=0.5)
+    _text(panel, "step", ((left + right) // 2, height - 8), align="center")
+    x = right
+    for number, (name, at, value) in reversed(list(enumerate(curves))):
+        color = COLORS[number % len(COLORS)]
+        good = np.isfinite(value) & ((value > 0) | (not logarithmic))
+        points = np.round(place(at[good], value[good]) * 16).astype(np.int32)
+        cv2.polylines(panel, [points], False, color, 2, cv2.LINE_AA, 4)
+        if len(points) < 40:
+            for point in points:
+                cv2.circle(panel, point.tolist(), 3 * 16, color, -1, cv2.LINE_AA, 4)
+        (text_width, _), _ = cv2.getTextSize(name, FONT, 0.42, 1)
+        x -= text_width
+        _text(panel, name, (x, 20))
+        cv2.line(panel, (x - 22, 16), (x - 6, 16), color, 2, cv2.LINE_AA)
+        x -= 36
+    return panel
+
+
+def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
+    """Round numbers between two values, about ``count`` of them."""
+    raw = (high - low) / count
+    unit = 10 ** np.floor(np.log10(raw))
+    step = unit * min((m for m in (1, 2, 2.5, 5, 10) if m * unit >= raw), default=10)
+    return [float(tick) for tick in np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step]
+
+
+def _text(panel: Array, text: str, at: tuple[int, int], *, align: str = "left", scale: float = 0.42) -> None:
+    (width, _), _ = cv2.getTextSize(text, FONT, scale, 1)
+    x = at[0] - {"left": 0, "center": width // 2, "right": width}[align]
+    cv2.putText(panel, text, (x, at[1]), FONT, scale, INK, 1, cv2.LINE_AA)

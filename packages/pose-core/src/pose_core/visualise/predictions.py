@@ -1,0 +1,53 @@
+"""What a network sees: contact sheets of predictions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pose_core.config import Config
+from pose_core.data.images import open_image
+from pose_core.data.reader import read_dataset
+from pose_core.data.topdown import CropBatch
+from pose_core.inference.predictor import Predictor
+from pose_core.inference.topdown import predict_crops
+from pose_core.structures import Poses
+from pose_core.visualise.draw import draw_poses
+from pose_core.visualise.sheet import contact_sheet, write_image
+
+Array = np.ndarray
+
+
+def prediction_sheet(
+    predictor: Predictor, config: Config, target: Path, *, count: int = 18, threshold: float = 0.2
+) -> None:
+    """Poses on the first images of the validation split that have people, from their annotated boxes."""
+    records = [record for record in read_dataset(config.data, config.data.val).records if record.persons][:count]
+    tiles = []
+    for record in records:
+        image = open_image(record.source, "rgb")
+        boxes = np.array([person.box for person in record.persons if person.box is not None]).reshape(-1, 4)
+        tiles.append(draw_poses(image, predictor(image, boxes), threshold))
+    height, width = tiles[0].shape[:2]
+    write_image(target, contact_sheet(tiles, columns=6, tile=(256, round(256 * height / width))))
+
+
+def crop_sheet(predictor: Predictor, batch: CropBatch, target: Path, *, threshold: float = 0.0) -> None:
+    """Poses on the crops of a batch, as the network sees them."""
+    crops = batch.images.cpu().numpy()
+    if predictor.config.data.color == "bgr":
+        crops = crops[..., ::-1]
+    identity = torch.eye(2, 3, dtype=torch.float64, device=batch.images.device).expand(len(crops), 2, 3)
+    found = predict_crops(predictor.network, batch.images, identity, predictor.settings).numpy()
+    tiles = [
+        draw_poses(
+            np.ascontiguousarray(crop),
+            Poses(points[None, :, :2], points[None, :, 2], np.ones(1), predictor.skeleton),
+            threshold,
+        )
+        for crop, points in zip(crops, found, strict=True)
+    ]
+    height, width = crops.shape[1:3]
+    write_image(target, contact_sheet(tiles, columns=8, tile=(192, round(192 * height / width))))

@@ -1,0 +1,214 @@
+"""LPN: a light ResNet-like trunk with depthwise convolutions and attention, and a grouped-deconvolution head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from pose_core.models.heads import final_conv, grouped_up_unit
+from pose_core.models.resnet import shortcut
+
+Attention = Literal["GC", "SE", "none"]
+
+
+@dataclass(frozen=True)
+class LPNSpec:
+    """``channels_per_group`` concerns basic blocks: 1 is depthwise (lpn_18, lpn_34), 2 halves the groups ("h")."""
+
+    blocks: tuple[int, int, int, int]
+    bottleneck: bool = True
+    channels_per_group: int = 1
+
+
+LPNS: dict[str, LPNSpec] = {
+    "lpn_18": LPNSpec((2, 2, 2, 2), bottleneck=False),
+    "lpn_18h": LPNSpec((2, 2, 2, 2), bottleneck=False, channels_per_group=2),
+    "lpn_34": LPNSpec((3, 4, 6, 3), bottleneck=False),
+    "lpn_34h": LPNSpec((3, 4, 6, 3), bottleneck=False, channels_per_group=2),
+    "lpn_50": LPNSpec((3, 4, 6, 3)),
+    "lpn_100": LPNSpec((3, 13, 30, 3)),
+    "lpn_101": LPNSpec((3, 4, 23, 3)),
+    "lpn_152": LPNSpec((3, 8, 36, 3)),
+}
+
+
+def hidden_width(channels: int) -> int:
+    return max(channels // 16, 16)
+
+
+def _bottleneck_mlp(channels: int, hidden: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(channels, hidden, 1),
+        nn.LayerNorm([hidden, 1, 1]),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(hidden, channels, 1),
+    )
+
+
+class GlobalContext(nn.Module):
+    """Global-context attention: one weighted mean over all positions, transformed and added to every position.
+
+    ``multiply`` adds the gate of the general form, a sigmoid factor applied before the addition; LPN has none.
+    """
+
+    def __init__(self, channels: int, hidden: int | None = None, *, multiply: bool = False) -> None:
+        super().__init__()
+        hidden = hidden or hidden_width(channels)
+        self.conv_mask = nn.Conv2d(channels, 1, 1)
+        self.channel_add_conv = _bottleneck_mlp(channels, hidden)
+        self.channel_mul_conv = _bottleneck_mlp(channels, hidden) if multiply else None
+        nn.init.kaiming_normal_(self.conv_mask.weight, mode="fan_in")
+        nn.init.zeros_(self.conv_mask.bias)  # type: ignore[arg-type]  # the convolution has a bias
+        for branch in (self.channel_add_conv, self.channel_mul_conv):
+            if branch is not None:
+                nn.init.zeros_(branch[3].weight)
+                nn.init.zeros_(branch[3].bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mask = self.conv_mask(x).flatten(2).softmax(2)
+        context = torch.bmm(x.flatten(2), mask.transpose(1, 2)).unsqueeze(3)
+        if self.channel_mul_conv is not None:
+            x = x * torch.sigmoid(self.channel_mul_conv(context))
+        return x + self.channel_add_conv(context)
+
+
+class SqueezeExcite(nn.Module):
+    """Squeeze and excite: the mean over positions decides a factor for each channel."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        hidden = hidden_width(channels)
+        self.fc = nn.Sequential(
+            nn.Linear(channels, hidden, bias=False),
+            nn.ReLU(inplace=True),
+            nn.Linear(hidden, channels, bias=False),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.fc(x.mean((2, 3)))[:, :, None, None]
+
+
+def build_attention(kind: Attention, channels: int) -> nn.Module | None:
+    if kind == "GC":
+        return GlobalContext(channels)
+    return SqueezeExcite(channels) if kind == "SE" else None
+
+
+class LightBottleneck(nn.Module):
+    """1×1, depthwise 3×3, 1×1; the channels do not expand."""
+
+    def __init__(self, inputs: int, planes: int, stride: int, attention: Attention) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, planes, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, stride, 1, groups=planes, bias=False)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.conv3 = nn.Conv2d(planes, planes, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(planes)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = shortcut(inputs, planes, stride)
+        self.att = build_attention(attention, planes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.relu(self.bn2(self.conv2(y)))
+        y = self.bn3(self.conv3(y))
+        return self.relu(_attend(self.att, y) + (x if self.downsample is None else self.downsample(x)))
+
+
+class LightBasic(nn.Module):
+    """Two grouped 3×3 convolutions."""
+
+    def __init__(self, inputs: int, planes: int, stride: int, attention: Attention, channels_per_group: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, planes, 3, stride, 1, groups=inputs // channels_per_group, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, 1, 1, groups=planes // channels_per_group, bias=False)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = shortcut(inputs, planes, stride)
+        self.att = build_attention(attention, planes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        return self.relu(_attend(self.att, y) + (x if self.downsample is None else self.downsample(x)))
+
+
+def _attend(attention: nn.Module | None, x: Tensor) -> Tensor:
+    return x if attention is None else attention(x)
+
+
+class LPN(nn.Module):
+    """Images ``(N, 3, H, W)`` → heatmaps ``(N, K, H/4, W/4)``; H and W are multiples of 16."""
+
+    def __init__(self, spec: LPNSpec, num_joints: int, attention: Attention = "GC") -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, 2, 1)
+        inputs = 64
+        for stage, (count, stride) in enumerate(zip(spec.blocks, (1, 2, 2, 1), strict=True)):
+            planes = 64 * 2**stage
+            layers: list[nn.Module] = []
+            for index in range(count):
+                step = 1 if index else stride
+                layers.append(
+                    LightBottleneck(inputs, planes, step, attention)
+                    if spec.bottleneck
+                    else LightBasic(inputs, planes, step, attention, spec.channels_per_group)
+                )
+                inputs = planes
+            self.add_module(f"layer{stage + 1}", nn.Sequential(*layers))
+        self.deconv_layers = nn.Sequential(*grouped_up_unit(512, 256), *grouped_up_unit(256, 256))
+        self.final_layer = final_conv(256, num_joints)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return self.final_layer(self.deconv_layers(x))
+
+
+def _lpn(name: str, num_joints: int, attention: Attention) -> LPN:
+    return LPN(LPNS[name], num_joints, attention)
+
+
+def lpn_18(num_joints: int = 17, *, attention: Attention = "GC") -> LPN:
+    """Basic blocks, depthwise: the published table's lpn_18."""
+    return _lpn("lpn_18", num_joints, attention)
+
+
+def lpn_18h(num_joints: int = 17, *, attention: Attention = "GC") -> LPN:
+    """Basic blocks, half as many groups: what the published code builds for 18 and 18h."""
+    return _lpn("lpn_18h", num_joints, attention)
+
+
+def lpn_34(num_joints: int = 17, *, attention: Attention = "GC") -> LPN:
+    """Basic blocks, depthwise: the published table's lpn_34."""
+    return _lpn("lpn_34", num_joints, attention)
+
+
+def lpn_34h(num_joints: int = 17, *, attention: Attention = "GC") -> LPN:
+    """Basic blocks, half as many groups."""
+    return _lpn("lpn_34h", num_joints, attention)
+
+
+def lpn_50(num_joints: int = 17, *, attention: Attention = "GC") -> LPN:
+    return _lpn("lpn_50", num_joints, attention)
+
+
+def lpn_100(num_joints: int = 17, *, attention: Attention = "GC") -> LPN:
+    return _lpn("lpn_100", num_joints, attention)
+
+
+def lpn_101(num_joints: int = 17, *, attention: Attention = "GC") -> LPN:
+    return _lpn("lpn_101", num_joints, attention)
+
+
+def lpn_152(num_joints: int = 17, *, attention: Attention = "GC") -> LPN:
+    return _lpn("lpn_152", num_joints, attention)
