@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from pose_core.config import find_data_root
-from pose_core.data.images import decode_bgr, is_truncated, missing_images, read_bytes
+from pose_core.data.images import missing_images, open_bgr
 from pose_core.data.problems import Problems
 from pose_core.data.reader import EXPECTED, annotation_file, read_records
 from pose_core.errors import DataError
@@ -122,15 +122,12 @@ def _chosen(records: list[ImageRecord], decode: Decode) -> list[ImageRecord]:
 def _open(record: ImageRecord, report: SplitReport) -> None:
     problems = report.problems
     try:
-        content = read_bytes(record.source)
-        image = decode_bgr(content, record.source)
+        image = open_bgr(record.source)
     except DataError as error:
         problems.stop("image does not decode", record.source, str(error))
         return
     report.decoded += 1
     height, width = image.shape[:2]
-    if is_truncated(content):
-        problems.skip("image truncated", record.source, "the JPEG has no end marker: its lower part is missing")
     if record.width and (record.width, record.height) != (width, height):
         problems.skip(
             "image size differs", record.source, f"{width}x{height}, but annotated as {record.width}x{record.height}"

@@ -137,10 +137,10 @@ def decode_bgr(content: bytes, source: str) -> np.ndarray:
             image = cv2.imdecode(np.frombuffer(content, np.uint8), _DECODE)
         except cv2.error:  # a header that promises an absurd size
             image = None
-    if image is None:
+    if image is None or is_truncated(content):
         raise DataError(
-            f"image {source} does not decode ({len(content)} bytes): it is damaged or no image; fetch it again, "
-            "or set data.on_bad_image=skip"
+            f"image {source} does not decode ({len(content)} bytes): it is damaged, cut off or no image; fetch it "
+            "again, or set data.on_bad_image=skip"
         )
     return image
 
@@ -157,5 +157,5 @@ def open_image(source: str, color: Color = "rgb") -> np.ndarray:
 
 
 def is_truncated(content: bytes) -> bool:
-    """Whether a JPEG lacks its end marker: it still decodes, and the rest is grey."""
-    return content[:2] == b"\xff\xd8" and b"\xff\xd9" not in content[-4096:]
+    """Whether a JPEG lacks its end marker. OpenCV 4 decodes such a file and fills it up with grey; OpenCV 5 refuses."""
+    return content[:2] == b"\xff\xd8" and content.rfind(b"\xff\xd9") < 0

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from pose_core.data.images import find_images, image_source
+from pose_core.data.matlab_file import read_matlab
 from pose_core.data.mpii import CENTER_DROP, correct_center_scale
 from pose_core.data.problems import Problems
 from pose_core.errors import ConfigError, DataError
@@ -113,15 +114,8 @@ def _with_sources(root: Path, people: dict[str, list[Person]]) -> Iterator[tuple
 
 def _read_joints(file: Path, skeleton: Skeleton) -> tuple[np.ndarray, bool]:
     """``(N, K, 3)`` 0-based with COCO's visibility, and whether the file is LSP-extended."""
-    from scipy.io import loadmat  # slow to import
-
     count = skeleton.num_joints
-    try:
-        joints = np.asarray(loadmat(file)["joints"], np.float32)
-    except FileNotFoundError:
-        raise DataError(f"annotation file {file} does not exist") from None
-    except (KeyError, ValueError, TypeError, NotImplementedError, OSError) as error:
-        raise DataError(f"{file} is not LSP's joints.mat: {error}") from None
+    joints = np.asarray(read_matlab(file, "joints", "LSP's joints.mat"), np.float32)
     extended = joints.ndim == 3 and joints.shape[:2] == (count, 3)
     if extended:
         joints = joints.transpose(2, 0, 1)

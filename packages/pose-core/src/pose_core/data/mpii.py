@@ -14,6 +14,7 @@ import numpy as np
 
 from pose_core.data.images import find_images, image_source
 from pose_core.data.json_file import read_json
+from pose_core.data.matlab_file import read_matlab
 from pose_core.data.problems import Problems
 from pose_core.errors import DataError
 from pose_core.skeleton import Skeleton
@@ -51,12 +52,11 @@ def read_mpii(
     problems = Problems() if problems is None else problems
     file = annotation_file(root, split)
     if file.suffix == ".mat":
-        rows = persons_from_release(file, split, skeleton, problems)
+        rows = persons_from_release(file, split, skeleton)
     else:
         rows = persons_from_json(read_json(file), file, skeleton, problems)
-    place = find_images(root / "images")
-    kept = _labelled(rows, file, problems) if split in {"train", "trainval"} else rows
-    return group_by_image(kept, place)
+    kept = list(_labelled(rows, file, problems) if split in {"train", "trainval"} else rows)
+    return group_by_image(kept, find_images(root / "images"))
 
 
 def group_by_image(rows: Iterable[tuple[str, Person]], place: Path) -> tuple[ImageRecord, ...]:
@@ -112,22 +112,15 @@ def persons_from_json(content: Any, file: Path, skeleton: Skeleton, problems: Pr
         yield name, Person(joints=joints, annotation_id=row, center=center, scale=scales)
 
 
-def persons_from_release(
-    file: Path, split: str, skeleton: Skeleton, problems: Problems
-) -> Iterator[tuple[str, Person]]:
+def persons_from_release(file: Path, split: str, skeleton: Skeleton) -> Iterator[tuple[str, Person]]:
     """Image name and person of every annotated person of the official release."""
     if split not in {"trainval", "test"}:
         raise DataError(
             f"{file}: the official release knows the splits trainval and test; the usual division into train and "
             f"valid comes with annot/{split}.json"
         )
-    from scipy.io import loadmat  # slow to import
-
-    try:
-        release = loadmat(file, struct_as_record=False, squeeze_me=True)["RELEASE"]
-        images, training = np.atleast_1d(release.annolist), np.atleast_1d(release.img_train)
-    except (KeyError, AttributeError, ValueError, NotImplementedError, OSError) as error:
-        raise DataError(f"{file} is not MPII's official annotation file: {error}") from None
+    release = read_matlab(file, "RELEASE", "MPII's official annotation file", structs=True)
+    images, training = np.atleast_1d(release.annolist), np.atleast_1d(release.img_train)
     row = 0
     for image, is_training in zip(images, training, strict=True):
         if bool(is_training) != (split == "trainval"):
@@ -138,9 +131,6 @@ def persons_from_release(
             if person is None:
                 continue
             row += 1
-            if split == "trainval" and not person.num_labelled:
-                problems.skip("bad annotation", file, f"{name}: no joint is labelled", person.annotation_id)
-                continue
             yield name, person
 
 

@@ -24,7 +24,6 @@ Kind = Literal[
     "zero-area person",
     "image missing",
     "image does not decode",
-    "image truncated",
     "image size differs",
     "detections of other images",
 ]
@@ -41,7 +40,6 @@ EFFECT: dict[Kind, str] = {
     "zero-area person": "person skipped",
     "image missing": "stops, or image skipped with data.on_bad_image=skip",
     "image does not decode": "stops, or image skipped with data.on_bad_image=skip",
-    "image truncated": "used as far as it decodes",
     "image size differs": "the decoded size is used",
     "detections of other images": "detection skipped",
 }
