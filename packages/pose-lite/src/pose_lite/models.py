@@ -146,6 +146,9 @@ def _attend(attention: nn.Module | None, x: Tensor) -> Tensor:
 class LPN(nn.Module):
     """Images ``(N, 3, H, W)`` → heatmaps ``(N, K, H/4, W/4)``; H and W are multiples of 16."""
 
+    divisor = 16
+    """Height and width of the input must be multiples of this."""
+
     def __init__(self, spec: LPNSpec, num_joints: int, attention: Attention = "GC") -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)

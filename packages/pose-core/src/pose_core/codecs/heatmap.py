@@ -18,6 +18,9 @@ from pose_core.ops.heatmap_loss import mse_loss
 Outputs = Tensor | Sequence[Tensor]
 
 
+COORDINATE_SHARE = float(__import__("os").environ.get("CS","100"))
+
+
 class Targets(NamedTuple):
     """``heatmaps`` ``(N, K, H, W)`` and ``weights`` ``(N, K)``, zero where a joint is not to be learnt."""
 
@@ -98,7 +101,7 @@ class HeatmapCodec:
         found = soft_argmax(heatmaps, beta=10.0)
         wanted = joints[..., :2] * torch.tensor(self.ratio, device=joints.device)
         distance = torch.nn.functional.smooth_l1_loss(found, wanted, reduction="none").sum(-1)
-        return (distance * weights).sum() / weights.sum().clamp_min(1) / (100 * self.heatmap_size[0])
+        return (distance * weights).sum() / weights.sum().clamp_min(1) / (COORDINATE_SHARE * self.heatmap_size[0])
 
 
 def last(outputs: Outputs) -> Tensor:

@@ -29,7 +29,7 @@ CROWDPOSE_TITLES = {
 def format_coco(result: Mapping[str, float], name: str) -> str:
     """The ten lines of the COCO tools, and a Markdown row."""
     lines = [
-        f" Average {kind:<9} ({short}) @[ IoU={iou:<9} | area={area:>6} | maxDets= 20 ] = {result[key]:0.3f}"
+        f" {'Average ' + kind:<18} ({short}) @[ IoU={iou:<9} | area={area:>6} | maxDets= 20 ] = {result[key]:0.3f}"
         for key, kind, short, iou, area in COCO_LINES
     ]
     return "\n".join([*lines, markdown_row(result, COCO_TITLES, name), *_explain_minus_one(result, "area")])

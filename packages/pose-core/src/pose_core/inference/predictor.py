@@ -17,7 +17,7 @@ from pose_core.errors import DataError
 from pose_core.geometry import Crop, box_to_center_scale
 from pose_core.inference.detectors import Detector, whole_image
 from pose_core.inference.topdown import CropSettings, predict_crops
-from pose_core.models.catalog import create_model
+from pose_core.models.catalog import check_input_size, create_model
 from pose_core.models.weights import load_weights
 from pose_core.skeleton import Skeleton, get_skeleton
 from pose_core.structures import Poses
@@ -53,6 +53,7 @@ class Predictor:
             config = load_config(config)
         skeleton = get_skeleton(config.data.skeleton)
         network = create_model(config.model.name, num_joints=skeleton.num_joints, **config.model.options)
+        check_input_size(network, config.model.name, config.model.input_size)
         if weights is not None:
             load_weights(network, weights, strict=strict)
         return cls(network, config, skeleton, choose_device(device))

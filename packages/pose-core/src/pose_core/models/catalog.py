@@ -57,6 +57,17 @@ def create_model(name: str, num_joints: int = 17, **keywords: Any) -> nn.Module:
         raise ConfigError(f"network {name!r} does not take these options ({keywords}): {error}") from None
 
 
+def check_input_size(model: nn.Module, name: str, input_size: tuple[int, int]) -> None:
+    """Refuse an input (w, h) that the network's stages cannot halve evenly."""
+    divisor = int(getattr(model, "divisor", 1))
+    width, height = input_size
+    if width % divisor or height % divisor:
+        near = [max(round(side / divisor), 1) * divisor for side in input_size]
+        raise ConfigError(
+            f"model.input_size [{width}, {height}]: {name} needs multiples of {divisor}, for example {near}"
+        )
+
+
 def identify(shapes: dict[str, tuple[int, ...]]) -> list[str]:
     """Names of the networks that have exactly these parameters and buffers, whatever the number of joints."""
     joints = [shape[0] for key, shape in shapes.items() if key.endswith("final_layer.weight")]

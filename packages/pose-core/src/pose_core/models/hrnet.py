@@ -114,6 +114,9 @@ class HRNetTrunk(nn.Module):
     ``all_branches`` keeps the last module's fusion to every resolution, as bottom-up methods need it.
     """
 
+    divisor = 32
+    """Height and width of the input must be multiples of this."""
+
     def __init__(self, spec: HRNetSpec, *, all_branches: bool = False) -> None:
         super().__init__()
         self.spec = spec

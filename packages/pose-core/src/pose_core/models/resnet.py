@@ -82,6 +82,9 @@ class ResNetTrunk(nn.Module):
     ``forward`` takes ``(N, 3, H, W)`` and returns the four stages' outputs at strides 4, 8, 16 and 32.
     """
 
+    divisor = 32
+    """Height and width of the input must be multiples of this."""
+
     def __init__(self, depth: int, style: Style = "pytorch") -> None:
         super().__init__()
         is_deep, counts = block_counts(depth, style)

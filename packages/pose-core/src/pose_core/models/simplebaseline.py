@@ -17,13 +17,12 @@ class SimpleBaseline(ResNetTrunk):
         num_joints: int,
         style: Style = "pytorch",
         filters: tuple[int, ...] = (256, 256, 256),
-        kernels: tuple[int, ...] = (4, 4, 4),
     ) -> None:
         super().__init__(depth, style)
         layers: list[nn.Module] = []
         inputs = self.widths[-1]
-        for outputs, kernel in zip(filters, kernels, strict=True):
-            layers += up_unit(inputs, outputs, kernel)
+        for outputs in filters:
+            layers += up_unit(inputs, outputs)
             inputs = outputs
         self.deconv_layers = nn.Sequential(*layers)
         self.final_layer = final_conv(inputs, num_joints)
@@ -32,6 +31,8 @@ class SimpleBaseline(ResNetTrunk):
         return self.final_layer(self.deconv_layers(self.stages(x)[-1]))
 
 
-def simplebaseline(num_joints: int = 17, *, depth: int = 50, style: Style = "pytorch") -> SimpleBaseline:
+def simplebaseline(
+    num_joints: int = 17, *, depth: int = 50, style: Style = "pytorch", filters: tuple[int, ...] = (256, 256, 256)
+) -> SimpleBaseline:
     """SimpleBaseline on a ResNet of 18, 34, 50, 101 or 152 layers."""
-    return SimpleBaseline(depth, num_joints, style)
+    return SimpleBaseline(depth, num_joints, style, tuple(filters))

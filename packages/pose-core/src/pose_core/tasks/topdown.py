@@ -14,7 +14,7 @@ from pose_core.config import Config
 from pose_core.data.reader import read_dataset
 from pose_core.data.topdown import CropBatch, TopDownDataset
 from pose_core.engine.objective import Evaluation, Objective, Update
-from pose_core.models.catalog import create_model
+from pose_core.models.catalog import check_input_size, create_model
 from pose_core.models.initialise import initialise, load_trunk
 from pose_core.ops.normalise import normalise
 from pose_core.skeleton import get_skeleton
@@ -56,6 +56,7 @@ class TopDownTask:
     def networks(self) -> dict[str, nn.Module]:
         model = self.config.model
         network = create_model(model.name, num_joints=self.skeleton.num_joints, **model.options)
+        check_input_size(network, model.name, model.input_size)
         if model.init == "published":
             initialise(network)
         if model.pretrained is not None:
