@@ -33,13 +33,14 @@ def write(root: Path, matrix: np.ndarray, digits: int) -> DataConfig:
 
 def test_lsp_flags_hidden_joints(tmp_path: Path) -> None:
     data = joints(6)
+    data[3, 5] = 0, 0, 1  # no such joint
     config = write(tmp_path, data.transpose(2, 1, 0), digits=4)
     train, test = (read_dataset(config, split) for split in ("train", "test"))
     assert [record.image_id for record in train.records] == [1, 2, 3]
     assert [record.image_id for record in test.records] == [4, 5, 6]
     (person,) = test.records[0].persons
     np.testing.assert_array_equal(person.joints[:, :2], data[3, :, :2] - 1)
-    assert person.num_labelled == 14
+    assert np.flatnonzero(person.joints[:, 2] == 0).tolist() == [5]
     assert np.flatnonzero(person.joints[:, 2] == 1).tolist() == [3]
     assert person.box == (13.0, 4.0, 0.0, 26.0)
     assert test.records[0].source.endswith("im0004.jpg")

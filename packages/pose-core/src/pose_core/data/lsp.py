@@ -125,6 +125,7 @@ def _read_joints(file: Path, skeleton: Skeleton) -> tuple[np.ndarray, bool]:
         raise DataError(f"{file}: 'joints' has the shape {joints.shape}, expected (3, {count}, N) or ({count}, 3, N)")
     flag = joints[..., 2] > 0
     visibility = np.where(flag, 2, 0) if extended else np.where(flag, 1, 2)
+    visibility[~joints[..., :2].any(-1)] = 0  # (0, 0) is no pixel in a file that counts from 1
     return np.concatenate([joints[..., :2] - 1, visibility[..., None]], -1).astype(np.float32), extended
 
 
