@@ -3,8 +3,10 @@
 Everything is drawn from a seed, so there is nothing to download and nothing to license.
 """
 
-from pose_core.data.synthetic.layouts import LAYOUTS, Written, joints_of, write_dataset
-from pose_core.data.synthetic.render import PARTS
-from pose_core.data.synthetic.scene import DrawnPerson, Scene, render_scene
+from pose_core.data.synthetic.annotate import DrawnPerson
+from pose_core.data.synthetic.figure import LANDMARKS
+from pose_core.data.synthetic.layouts import LAYOUTS, Written, write_dataset
+from pose_core.data.synthetic.paint import PARTS
+from pose_core.data.synthetic.scene import Scene, render_scene
 
-__all__ = ["LAYOUTS", "PARTS", "DrawnPerson", "Scene", "Written", "joints_of", "render_scene", "write_dataset"]
+__all__ = ["LANDMARKS", "LAYOUTS", "PARTS", "DrawnPerson", "Scene", "Written", "render_scene", "write_dataset"]

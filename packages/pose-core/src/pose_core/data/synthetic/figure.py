@@ -1,121 +1,256 @@
-"""Articulated people: random bodies in random postures, as landmarks in space.
+"""How a figure stands: body proportions, joint angles, and their projection to landmarks in the image.
 
-Axes: x to the image's right, y down, z towards the camera. A figure is built standing at the origin, turned to face the
-camera at yaw 0 (its left hand at the image's right), with a height of about 1.75 units, and is projected without
-perspective.
+The body is a small 3-D skeleton seen by a distant camera (no perspective), so that a turned body, a crossed arm and a
+hidden ear follow from one set of angles. Lengths are in units of the standing height. Camera axes: x to the right,
+y down, z towards the viewer.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 Array = np.ndarray
+Generator = np.random.Generator
+Range = tuple[float, float]
+Box = tuple[float, float, float, float]
+
+SIDES = (("left", 1.0), ("right", -1.0))
+LANDMARKS = (
+    "pelvis", "thorax", "neck", "upper_neck", "head_center", "head_top", "nose",
+    "left_eye", "right_eye", "left_ear", "right_ear",
+    "left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist",
+    "left_hand", "right_hand",
+    "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle",
+    "left_heel", "right_heel", "left_toe", "right_toe",
+)  # fmt: skip
+INDEX = {name: i for i, name in enumerate(LANDMARKS)}
+HEAD_WIDTH, HEAD_DEPTH = 0.80, 0.88
+"""Half-axes of the head's ellipsoid, in half head heights."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """Body proportions, in standing heights; ``girth`` widens limbs and torso."""
+
+    head: float
+    neck: float
+    torso: float
+    thigh: float
+    shin: float
+    upper_arm: float
+    forearm: float
+    shoulder: float
+    hip: float
+    girth: float
 
 
 @dataclass(frozen=True)
 class Figure:
-    """Landmarks by name, ``(3,)`` each, and the body's girth."""
+    """A posed body in the image.
 
-    points: dict[str, Array]
-    girth: float
-    yaw: float
-    facing: Array
-    """Unit vector out of the face."""
+    ``points`` is ``(L, 3)``: x, y in pixels and z in pixels towards the viewer, in the order of ``LANDMARKS``.
+    The frames are ``(3, 3)`` with the rows left, down, forward of that body part in camera axes.
+    """
+
+    points: Array
+    pelvis_frame: Array
+    torso_frame: Array
+    head_frame: Array
+    unit: float
+    """Pixels per standing height."""
+    build: Build
+    pose: str
+
+    def __getitem__(self, name: str) -> Array:
+        return np.asarray(self.points[INDEX[name]])
+
+    @property
+    def extent(self) -> Box:
+        """The body's box x, y, w, h: landmarks and the flesh around them."""
+        margin = 0.03 * self.unit
+        low, high = self.points[:, :2].min(0) - margin, self.points[:, :2].max(0) + margin
+        return float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1])
 
 
-def _rotation(axis: str, angle: float) -> Array:
-    c, s = np.cos(angle), np.sin(angle)
-    return {
-        "x": np.array([[1, 0, 0], [0, c, -s], [0, s, c]]),
-        "y": np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]]),
-        "z": np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]),
-    }[axis]
+# Degrees. swing: forwards; spread: sideways; elbow: bend; turn: where the bent forearm points (0 forwards, 90 inwards
+# for a hanging arm and downwards for a spread one, −90 the opposite); hip: thigh forwards; knee: bend; foot: toes down.
+_ARMS: dict[str, Range] = {"swing": (-15, 18), "spread": (5, 20), "elbow": (3, 40), "turn": (-10, 60)}
+_LEGS: dict[str, Range] = {"hip": (-5, 9), "splay": (1, 9), "knee": (0, 9), "foot": (0, 10)}
+_TRUNK: dict[str, Range] = {"lean": (-4, 8), "tilt": (-5, 5), "stride": (0, 0)}
+_REST = _ARMS | _LEGS | _TRUNK
+
+POSES: dict[str, tuple[float, dict[str, Range]]] = {
+    "stand": (3.0, {}),
+    "walk": (2.5, {"stride": (14, 30), "elbow": (8, 50), "knee": (2, 14), "turn": (-10, 25)}),
+    "run": (1.0, {"stride": (32, 50), "elbow": (60, 105), "knee": (10, 60), "lean": (4, 18), "turn": (-5, 35)}),
+    "sit": (
+        1.3,
+        {"hip": (68, 95), "splay": (2, 18), "knee": (65, 100), "swing": (5, 45), "elbow": (15, 80), "lean": (-8, 14)},
+    ),
+    "cheer": (1.6, {"spread": (100, 165), "elbow": (5, 70), "turn": (-110, -60), "splay": (2, 16)}),
+    "reach": (1.0, {"swing": (50, 165), "elbow": (0, 50), "spread": (0, 25)}),
+    "spread": (1.2, {"spread": (45, 105), "elbow": (5, 80), "turn": (-100, 90), "splay": (4, 22)}),
+    "akimbo": (0.9, {"spread": (34, 48), "elbow": (75, 105), "turn": (70, 98), "swing": (-12, 4), "splay": (3, 14)}),
+    "bend": (0.8, {"lean": (32, 65), "hip": (0, 28), "knee": (3, 35), "swing": (20, 85)}),
+    "crouch": (0.8, {"hip": (72, 112), "knee": (88, 130), "lean": (8, 32), "swing": (20, 70), "elbow": (20, 80)}),
+    "dance": (
+        1.0,
+        {
+            "spread": (10, 140), "elbow": (10, 110), "turn": (-110, 90), "hip": (-15, 55), "knee": (0, 70),
+            "splay": (2, 30), "tilt": (-16, 16),
+        },
+    ),
+}  # fmt: skip
 
 
-def _limb(start: Array, frame: Array, length: float) -> Array:
-    """The end of a limb that hangs along its frame's +y."""
-    return start + frame[:, 1] * length
-
-
-def draw_figure(rng: np.random.Generator) -> Figure:
-    """A random body in a random posture: standing, walking, sitting, crouching, reaching, bending."""
-    size = rng.normal(1, 0.04, 8).clip(0.88, 1.12)
-    torso, shoulder, hip = 0.52 * size[0], 0.185 * size[1], 0.105 * size[2]
-    upper_arm, forearm, thigh, shin = 0.29 * size[3], 0.25 * size[4], 0.43 * size[5], 0.42 * size[6]
-    head = 0.125 * size[7]
-    posture = rng.choice(["stand", "walk", "sit", "crouch", "reach", "bend"], p=[0.3, 0.28, 0.12, 0.08, 0.15, 0.07])
-    # Mostly towards the camera, sometimes sideways or away.
-    yaw = rng.normal(0, 0.5) if rng.random() < 0.6 else rng.uniform(-np.pi, np.pi)
-    root = _rotation("z", rng.normal(0, 0.06)) @ _rotation("y", yaw)
-    lean = rng.normal(0, 0.1)
-    if posture == "bend":
-        lean = rng.uniform(0.4, 1.0)
-    elif posture in {"crouch", "sit"}:
-        lean = rng.uniform(0, 0.4)
-    spine = root @ _rotation("x", -lean) @ _rotation("z", rng.normal(0, 0.12)) @ _rotation("y", rng.normal(0, 0.25))
-
-    points: dict[str, Array] = {"pelvis": np.zeros(3)}
-    points["thorax"] = -spine[:, 1] * torso
-    points["neck"] = points["thorax"] - spine[:, 1] * 0.06
-    skull = (
-        spine
-        @ _rotation("y", rng.normal(0, 0.35))
-        @ _rotation("x", rng.normal(0.05, 0.2))
-        @ _rotation("z", rng.normal(0, 0.12))
+def sample_build(rng: Generator) -> Build:
+    """Proportions from child to adult, from slight to broad."""
+    child = rng.random() < 0.2
+    head = rng.uniform(0.18, 0.205) if child else rng.uniform(0.148, 0.172)
+    neck = 0.028 if child else 0.038
+    torso = (0.30 if child else 0.295) * rng.uniform(0.96, 1.04)
+    legs = 1 - 0.036 - head - neck - torso
+    thigh = legs * rng.uniform(0.495, 0.52)
+    arm = rng.uniform(0.31, 0.345)
+    return Build(
+        head=head,
+        neck=neck,
+        torso=torso,
+        thigh=thigh,
+        shin=legs - thigh,
+        upper_arm=arm * 0.53,
+        forearm=arm * 0.47,
+        shoulder=rng.uniform(0.098, 0.118),
+        hip=rng.uniform(0.052, 0.062),
+        girth=rng.uniform(0.9, 1.25),
     )
-    center = points["neck"] - skull[:, 1] * (0.045 + head)
-    points["head"] = center
-    points["head_top"] = center - skull[:, 1] * head * 1.12
-    for side, sign in (("left", 1.0), ("right", -1.0)):
-        points[f"{side}_shoulder"] = points["thorax"] + spine[:, 0] * sign * shoulder - spine[:, 1] * -0.02
-        points[f"{side}_hip"] = root[:, 0] * sign * hip
-        for name, azimuth, elevation in (("eye", 0.42, 0.12), ("ear", 1.5, 0.02)):
-            out = np.array(
-                [np.sin(sign * azimuth) * np.cos(elevation), -np.sin(elevation), np.cos(azimuth) * np.cos(elevation)]
-            )
-            points[f"{side}_{name}"] = center + skull @ out * head * 0.92
-        _draw_arm(rng, points, spine, side, sign, upper_arm, forearm, str(posture))
-        _draw_leg(rng, points, root, side, sign, thigh, shin, str(posture))
-    points["nose"] = center + skull @ np.array([0, 0.1, 1.0]) * head
-    points["chin"] = center + skull @ np.array([0, 0.95, 0.35]) * head
-    return Figure(points, float(np.clip(rng.normal(1, 0.12), 0.75, 1.3)), float(yaw), skull[:, 2])
 
 
-def _draw_arm(
-    rng: np.random.Generator, points: dict[str, Array], spine: Array, side: str, sign: float,
-    upper: float, fore: float, posture: str,
-) -> None:  # fmt: skip
-    outward = abs(rng.normal(0.18, 0.15))
-    swing = rng.normal(0.0, 0.45)
-    flex = abs(rng.normal(0.35, 0.4))
-    if posture == "reach" and rng.random() < 0.75:
-        outward, swing, flex = rng.uniform(0.9, 2.9), rng.normal(0.2, 0.4), abs(rng.normal(0.2, 0.35))
-    elif rng.random() < 0.2:
-        outward, swing, flex = rng.uniform(0.4, 1.2), rng.normal(0.2, 0.4), rng.uniform(0.6, 2.2)
-    frame = spine @ _rotation("z", -sign * outward) @ _rotation("x", swing)
-    points[f"{side}_elbow"] = _limb(points[f"{side}_shoulder"], frame, upper)
-    frame = frame @ _rotation("y", -sign * rng.normal(0.5, 0.5)) @ _rotation("x", flex)
-    points[f"{side}_wrist"] = _limb(points[f"{side}_elbow"], frame, fore)
-    points[f"{side}_hand"] = _limb(points[f"{side}_wrist"], frame, 0.1)
+def sample_figure(rng: Generator, height: float) -> Figure:
+    """A posed body of standing height ``height`` pixels, its pelvis at the origin."""
+    build = sample_build(rng)
+    weights = np.array([weight for weight, _ in POSES.values()])
+    pose = list(POSES)[int(rng.choice(len(weights), p=weights / weights.sum()))]
+    # Most people in photographs look roughly at the camera; every other direction occurs too.
+    yaw = rng.normal(0, 38) if rng.random() < 0.5 else rng.uniform(-180, 180)
+    return pose_figure(rng, build, pose, height, yaw)
 
 
-def _draw_leg(
-    rng: np.random.Generator, points: dict[str, Array], root: Array, side: str, sign: float,
-    thigh: float, shin: float, posture: str,
-) -> None:  # fmt: skip
-    lift, spread, bend = {
-        "stand": (rng.normal(0, 0.08), abs(rng.normal(0.08, 0.08)), abs(rng.normal(0, 0.08))),
-        "reach": (rng.normal(0, 0.12), abs(rng.normal(0.15, 0.12)), abs(rng.normal(0, 0.12))),
-        "bend": (rng.normal(0, 0.1), abs(rng.normal(0.12, 0.1)), abs(rng.normal(0.1, 0.15))),
-        "walk": (rng.normal(0.05, 0.45), abs(rng.normal(0.06, 0.06)), abs(rng.normal(0.3, 0.35))),
-        "sit": (rng.normal(1.35, 0.15), abs(rng.normal(0.2, 0.15)), rng.normal(1.4, 0.25)),
-        "crouch": (rng.normal(1.2, 0.4), abs(rng.normal(0.3, 0.15)), rng.normal(1.6, 0.4)),
-    }[posture]
-    frame = root @ _rotation("z", -sign * spread) @ _rotation("x", lift)
-    points[f"{side}_knee"] = _limb(points[f"{side}_hip"], frame, thigh)
-    frame = frame @ _rotation("x", -abs(bend))
-    points[f"{side}_ankle"] = _limb(points[f"{side}_knee"], frame, shin)
-    foot = frame @ _rotation("x", 1.35)
-    points[f"{side}_toe"] = _limb(points[f"{side}_ankle"], foot, 0.17)
+def pose_figure(rng: Generator, build: Build, pose: str, height: float, yaw: float) -> Figure:
+    """Draw the joint angles of a pose and project the body turned by ``yaw`` degrees (0 faces the camera)."""
+    ranges = _REST | POSES[pose][1]
+
+    def angle(name: str) -> float:
+        return float(np.deg2rad(rng.uniform(*ranges[name])))
+
+    pelvis = _turned(np.diag([1.0, 1.0, 1.0]), 0, 2, -np.deg2rad(yaw))
+    lean = angle("lean")
+    torso = _turned(_turned(pelvis, 1, 2, -lean), 1, 0, angle("tilt"))
+    torso = _turned(torso, 0, 2, np.deg2rad(rng.normal(0, 7)))
+    stride = angle("stride") * rng.choice((-1.0, 1.0))
+
+    points = dict.fromkeys(LANDMARKS, np.zeros(3))
+    points["thorax"] = -build.torso * (0.45 * _turned(pelvis, 1, 2, -lean * 0.7)[1] + 0.55 * torso[1])
+    points["upper_neck"] = points["thorax"] - build.neck * torso[1] + 0.012 * torso[2]
+    points["neck"] = (points["thorax"] + points["upper_neck"]) / 2
+    head = _place_head(rng, points, build, torso, lean)
+    for side, sign in SIDES:
+        _place_arm(points, side, sign, build, torso, angle, -stride * sign * 0.8)
+        _place_leg(points, side, sign, build, pelvis, angle, stride * sign)
+
+    camera = _camera(rng)
+    frames = (pelvis @ camera.T, torso @ camera.T, head @ camera.T)
+    placed = np.array([points[name] for name in LANDMARKS]) @ camera.T * height
+    return Figure(placed, *frames, height, build, pose)
+
+
+def _turned(frame: Array, first: int, second: int, angle: float) -> Array:
+    """Rotate the axes ``first`` → ``second`` of a frame of row vectors."""
+    cos, sin = np.cos(angle), np.sin(angle)
+    turned = frame.copy()
+    turned[first] = cos * frame[first] + sin * frame[second]
+    turned[second] = cos * frame[second] - sin * frame[first]
+    return turned
+
+
+def _camera(rng: Generator) -> Array:
+    """Looks slightly down, held nearly level; now and then the whole picture of a person lies or leans."""
+    pitch = np.deg2rad(rng.uniform(2, 15))
+    roll = np.deg2rad(rng.normal(0, 35) if rng.random() < 0.06 else rng.normal(0, 4))
+    tilt = np.array([[1, 0, 0], [0, np.cos(pitch), np.sin(pitch)], [0, -np.sin(pitch), np.cos(pitch)]])
+    turn = np.array([[np.cos(roll), -np.sin(roll), 0], [np.sin(roll), np.cos(roll), 0], [0, 0, 1]])
+    return np.asarray(turn @ tilt)
+
+
+def _place_head(rng: Generator, points: dict[str, Array], build: Build, torso: Array, lean: float) -> Array:
+    """Head landmarks; returns the head's frame, which looks up again where the torso leans."""
+    head = _turned(torso, 1, 2, lean * 0.6 + np.deg2rad(rng.normal(-2, 8)))
+    head = _turned(head, 0, 2, np.deg2rad(float(np.clip(rng.normal(0, 22), -55, 55))))
+    head = _turned(head, 1, 0, np.deg2rad(rng.normal(0, 6)))
+    half = build.head / 2
+    center = points["upper_neck"] - half * 0.86 * head[1]
+    wide, deep = half * HEAD_WIDTH, half * HEAD_DEPTH
+    points["head_center"] = center
+    points["head_top"] = center - half * head[1]
+    points["nose"] = center + half * 0.16 * head[1] + deep * 1.08 * head[2]
+    for side, sign in SIDES:
+        points[f"{side}_eye"] = center + sign * wide * 0.40 * head[0] - half * 0.06 * head[1] + deep * 0.9 * head[2]
+        points[f"{side}_ear"] = center + sign * wide * 1.0 * head[0] + half * 0.06 * head[1] - deep * 0.06 * head[2]
+    return head
+
+
+def _place_arm(
+    points: dict[str, Array],
+    side: str,
+    sign: float,
+    build: Build,
+    frame: Array,
+    angle: Callable[[str], float],
+    stride: float,
+) -> None:
+    """Shoulder to hand."""
+    shoulder = points["thorax"] + sign * build.shoulder * frame[0] + 0.018 * frame[1]
+    upper, forward, inward = _limb_axes(frame, sign, angle("swing") + stride, angle("spread"))
+    turn, bend = angle("turn"), angle("elbow")
+    lower = np.cos(bend) * upper + np.sin(bend) * (np.cos(turn) * forward + np.sin(turn) * inward)
+    elbow = shoulder + build.upper_arm * upper
+    wrist = elbow + build.forearm * lower
+    points[f"{side}_shoulder"], points[f"{side}_elbow"], points[f"{side}_wrist"] = shoulder, elbow, wrist
+    points[f"{side}_hand"] = wrist + 0.062 * lower
+
+
+def _place_leg(
+    points: dict[str, Array],
+    side: str,
+    sign: float,
+    build: Build,
+    frame: Array,
+    angle: Callable[[str], float],
+    stride: float,
+) -> None:
+    """Hip to toe. The leg that trails in a stride bends its knee more."""
+    hip = sign * build.hip * frame[0]
+    thigh, forward, _ = _limb_axes(frame, sign, angle("hip") + stride, angle("splay"))
+    bend = angle("knee") + max(0.0, -stride) * 1.1
+    shin = np.cos(bend) * thigh - np.sin(bend) * forward
+    ahead = np.cos(bend) * forward + np.sin(bend) * thigh
+    down = angle("foot")
+    foot = np.cos(down) * ahead + np.sin(down) * shin + 0.15 * sign * frame[0]
+    knee = hip + build.thigh * thigh
+    ankle = knee + build.shin * shin
+    points[f"{side}_hip"], points[f"{side}_knee"], points[f"{side}_ankle"] = hip, knee, ankle
+    points[f"{side}_heel"] = ankle + 0.024 * shin - 0.012 * foot
+    points[f"{side}_toe"] = ankle + 0.028 * shin + 0.098 * foot
+
+
+def _limb_axes(frame: Array, sign: float, swing: float, spread: float) -> tuple[Array, Array, Array]:
+    """Unit vectors along a limb, forwards and inwards of it."""
+    left, down, front = frame
+    hanging = np.cos(swing) * down + np.sin(swing) * front
+    along = np.cos(spread) * hanging + np.sin(spread) * sign * left
+    forward = np.cos(swing) * front - np.sin(swing) * down
+    inward = np.sin(spread) * hanging - np.cos(spread) * sign * left
+    return along, forward, inward

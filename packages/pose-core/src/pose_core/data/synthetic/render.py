@@ -1,300 +1,216 @@
-"""Drawing figures: clothed, textured, shaded body parts, from the farthest to the nearest."""
+"""Draw one figure: its parts from the farthest to the nearest, dressed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
-
-import cv2
 import numpy as np
 
-from pose_core.data.synthetic.figure import Figure
+from pose_core.data.synthetic.figure import SIDES, Figure
+from pose_core.data.synthetic.head import head_strokes
+from pose_core.data.synthetic.paint import PART, Canvas, Stroke, hull, paint_limb, paint_polygon
+from pose_core.data.synthetic.wardrobe import Material, Outfit
 
 Array = np.ndarray
-Color = tuple[int, int, int]
 
-PARTS = (
-    "background", "head", "hair", "torso", "left_upper_arm", "left_forearm", "left_hand", "right_upper_arm",
-    "right_forearm", "right_hand", "left_thigh", "left_shin", "left_foot", "right_thigh", "right_shin", "right_foot",
+# Cross-sections of the trunk from the shoulders down: position along the spine, half-width, half-depth (heights).
+_TRUNK = np.array(
+    [
+        [-0.085, 0.36, 0.040], [-0.04, 0.74, 0.046], [0.04, 0.98, 0.054], [0.16, 0.94, 0.066], [0.36, 0.86, 0.068],
+        [0.62, 0.72, 0.060], [0.86, 0.82, 0.066], [1.02, 0.86, 0.068], [1.13, 0.68, 0.056],
+    ]
 )  # fmt: skip
-"""Body parts; a part's number in a label map is its place here."""
-
-SHIFT = 4
-"""OpenCV draws at sixteenths of a pixel."""
 
 
-@dataclass(frozen=True)
-class Outfit:
-    """What a figure wears, and its skin and hair, RGB."""
-
-    skin: Color
-    hair: Color
-    shirt: Color
-    accent: Color
-    trousers: Color
-    shoes: Color
-    pattern: Literal["plain", "stripes", "hoops", "checks", "dots"]
-    sleeve: Literal["long", "short", "none"]
-    legs: Literal["long", "short", "skirt"]
-    long_hair: bool
-    badge: Color
+def draw_figure(canvas: Canvas, figure: Figure, outfit: Outfit, owner: int) -> None:
+    """Paint ``figure``; its pixels belong to ``owner``."""
+    strokes: list[Stroke] = []
+    for side, _ in SIDES:
+        strokes += _leg(canvas, figure, outfit, owner, side)
+        strokes += _arm(canvas, figure, outfit, owner, side)
+    strokes += _trunk(canvas, figure, outfit, owner)
+    strokes += head_strokes(canvas, figure, outfit, owner)
+    for _, stroke in sorted(strokes, key=lambda item: item[0]):
+        stroke()
 
 
-class Piece(NamedTuple):
-    """One thing to draw: a polygon with a colour and a part number, at a depth."""
+def _leg(canvas: Canvas, figure: Figure, outfit: Outfit, owner: int, side: str) -> list[Stroke]:
+    unit, girth = figure.unit, figure.build.girth
+    hip, knee, ankle = (figure[f"{side}_{name}"] for name in ("hip", "knee", "ankle"))
+    heel, toe = figure[f"{side}_heel"], figure[f"{side}_toe"]
+    bare, cloth = Material(outfit.skin), outfit.bottom
+    loose = 1.12 if outfit.legwear == "pants" else 1.0
+    top, mid, low = (value * unit * girth * loose for value in (0.049, 0.036, 0.023))
+    thigh_part, shin_part, foot_part = (PART[f"{side}_{name}"] for name in ("thigh", "shin", "foot"))
+    shorts_end = knee * 0.72 + hip * 0.28
 
-    depth: float
-    part: int
-    outline: Array
-    color: Color
-    detail: str
+    def thigh() -> None:
+        stuff = cloth if outfit.legwear == "pants" else bare
+        paint_limb(canvas, hip, knee, (top, mid), stuff, owner, thigh_part, unit=unit)
+        if outfit.legwear == "shorts":
+            paint_limb(canvas, hip, shorts_end, (top * 1.06, mid * 1.28), cloth, owner, thigh_part, unit=unit)
 
+    def shin() -> None:
+        stuff = cloth if outfit.legwear == "pants" else bare
+        bulge = 0.0 if outfit.legwear == "pants" else 0.006 * unit
+        paint_limb(canvas, knee, ankle, (mid * 0.97, low), stuff, owner, shin_part, bulge=bulge, unit=unit)
 
-SKINS = ((255, 219, 186), (241, 194, 150), (224, 172, 115), (198, 134, 84), (141, 85, 48), (92, 58, 38))
-HAIRS = ((30, 24, 20), (60, 40, 26), (110, 72, 38), (190, 148, 80), (150, 60, 30), (120, 120, 124))
+    def foot() -> None:
+        sole = np.array([0, 0.008 * unit, 0])
+        paint_limb(canvas, heel + sole, toe + sole, (0.024 * unit, 0.021 * unit), _SOLE, owner, foot_part)
+        paint_limb(canvas, heel, toe, (0.027 * unit, 0.020 * unit), Material(outfit.shoes), owner, foot_part)
 
-
-def _vivid(rng: np.random.Generator) -> Color:
-    """A cloth colour: any hue, from pale to saturated, dark to light."""
-    hsv = np.array([[[rng.uniform(0, 180), rng.uniform(20, 230), rng.uniform(50, 245)]]], np.uint8)
-    r, g, b = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0]
-    return int(r), int(g), int(b)
-
-
-def draw_outfit(rng: np.random.Generator) -> Outfit:
-    """Random clothes; trousers differ from the shirt, the badge on the chest from both."""
-    shirt = _vivid(rng)
-    accent: Color = tuple(255 - c for c in shirt) if rng.random() < 0.4 else _vivid(rng)  # type: ignore[assignment]
-    tone = rng.uniform(0.9, 1.08)
-    skin: Color = tuple(int(np.clip(c * tone, 0, 255)) for c in SKINS[rng.integers(len(SKINS))])  # type: ignore[assignment]
-    return Outfit(
-        skin=skin,
-        hair=HAIRS[rng.integers(len(HAIRS))],
-        shirt=shirt,
-        accent=accent,
-        trousers=_vivid(rng),
-        shoes=_vivid(rng),
-        pattern=str(rng.choice(["plain", "stripes", "hoops", "checks", "dots"], p=[0.4, 0.15, 0.2, 0.15, 0.1])),  # type: ignore[arg-type]
-        sleeve=str(rng.choice(["long", "short", "none"], p=[0.4, 0.5, 0.1])),  # type: ignore[arg-type]
-        legs=str(rng.choice(["long", "short", "skirt"], p=[0.65, 0.22, 0.13])),  # type: ignore[arg-type]
-        long_hair=bool(rng.random() < 0.4),
-        badge=_vivid(rng),
-    )
-
-
-def _shade(color: Color, factor: float) -> Color:
-    return tuple(int(np.clip(c * factor, 0, 255)) for c in color)  # type: ignore[return-value]
-
-
-def _capsule(start: Array, end: Array, start_width: float, end_width: float) -> Array:
-    """A tapered limb with round ends, ``(16, 2)``."""
-    along = end - start
-    length = float(np.hypot(*along)) or 1e-6
-    angle = np.arctan2(along[1], along[0])
-    if length < abs(start_width - end_width):  # seen end on
-        radius = max(start_width, end_width)
-        turn = np.linspace(0, 2 * np.pi, 16, endpoint=False)
-        return start + radius * np.stack([np.cos(turn), np.sin(turn)], 1)
-    back = np.linspace(angle + np.pi / 2, angle + 3 * np.pi / 2, 8)
-    front = np.linspace(angle - np.pi / 2, angle + np.pi / 2, 8)
-    return np.concatenate(
-        [
-            start + start_width * np.stack([np.cos(back), np.sin(back)], 1),
-            end + end_width * np.stack([np.cos(front), np.sin(front)], 1),
-        ]
-    )
-
-
-def figure_pieces(figure: Figure, outfit: Outfit, project: Array) -> list[Piece]:
-    """A figure's parts in image coordinates, farthest first. ``project`` is ``(scale, x, y)``."""
-    scale, origin = float(project[0]), project[1:]
-    points = figure.points
-    flat = {name: point[:2] * scale + origin for name, point in points.items()}
-    girth = figure.girth * scale
-    pieces: list[Piece] = []
-
-    def limb(part: str, start: str, end: str, width: float, tip: float, color: Color, lift: float = 0.0) -> None:
-        outline = _capsule(flat[start], flat[end], width * girth, tip * girth)
-        depth = float(points[start][2] + points[end][2]) / 2 + lift
-        pieces.append(Piece(depth, PARTS.index(part), outline, color, "limb"))
-
-    for side in ("left", "right"):
-        sleeve = outfit.sleeve
-        far = 0.86 if points[f"{side}_shoulder"][2] < points["thorax"][2] - 0.06 else 1.0
-        upper = outfit.skin if sleeve == "none" else outfit.shirt
-        lower = outfit.shirt if sleeve == "long" else outfit.skin
-        # Arms lie outside the trunk: a little nearer in front of it, a little farther behind.
-        limb(f"{side}_hand", f"{side}_wrist", f"{side}_hand", 0.036, 0.04, _shade(outfit.skin, far))
-        limb(f"{side}_forearm", f"{side}_elbow", f"{side}_wrist", 0.045, 0.034, _shade(lower, 0.97 * far), 0.005)
-        limb(f"{side}_upper_arm", f"{side}_shoulder", f"{side}_elbow", 0.06, 0.047, _shade(upper, 0.93 * far), 0.0)
-        far = 0.86 if points[f"{side}_hip"][2] < points["pelvis"][2] - 0.04 else 1.0
-        thigh = outfit.trousers
-        shin = outfit.trousers if outfit.legs == "long" else outfit.skin
-        limb(f"{side}_foot", f"{side}_ankle", f"{side}_toe", 0.045, 0.034, _shade(outfit.shoes, far))
-        limb(f"{side}_shin", f"{side}_knee", f"{side}_ankle", 0.062, 0.042, _shade(shin, 0.95 * far), 0.004)
-        limb(f"{side}_thigh", f"{side}_hip", f"{side}_knee", 0.085, 0.062, _shade(thigh, far), 0.008)
-    pieces.append(_torso(points, flat, girth, outfit))
-    if outfit.legs == "skirt":
-        pieces.append(_skirt(points, flat, girth, outfit))
-    pieces += _head(figure, flat, scale, outfit)
-    return sorted(pieces, key=lambda piece: piece.depth)
-
-
-def _torso(points: dict[str, Array], flat: dict[str, Array], girth: float, outfit: Outfit) -> Piece:
-    """Shoulders to hips, with the shoulders' roundness and a waist; edge-on it keeps a chest's depth."""
-    corners = [flat["left_shoulder"], flat["right_shoulder"], flat["right_hip"], flat["left_hip"]]
-    circles = [
-        _capsule(c, c + 1e-3, r * girth, r * girth) for c, r in zip(corners, (0.06, 0.06, 0.085, 0.085), strict=True)
+    return [
+        (_depth(hip, knee), thigh),
+        (_depth(knee, ankle) - 0.002 * unit, shin),
+        (_depth(heel, toe) - (0.004 if outfit.legwear == "pants" else -0.004) * unit, foot),
     ]
-    middle = (flat["thorax"] + flat["pelvis"]) / 2
-    circles.append(_capsule(flat["thorax"], middle, 0.1 * girth, 0.105 * girth))
-    circles.append(_capsule(flat["pelvis"], middle, 0.1 * girth, 0.105 * girth))
-    circles.append(_capsule(flat["neck"], flat["thorax"], 0.045 * girth, 0.07 * girth))
-    outline = cv2.convexHull(np.concatenate(circles).astype(np.float32))[:, 0]
-    depth = float(points["thorax"][2] + points["pelvis"][2]) / 2
-    return Piece(depth, PARTS.index("torso"), outline, outfit.shirt, "torso")
 
 
-def _skirt(points: dict[str, Array], flat: dict[str, Array], girth: float, outfit: Outfit) -> Piece:
-    hems = [0.45 * flat[f"{s}_hip"] + 0.55 * flat[f"{s}_knee"] for s in ("left", "right")]
-    circles = [_capsule(c, c + 1e-3, 0.09 * girth, 0.09 * girth) for c in (flat["left_hip"], flat["right_hip"])]
-    circles += [_capsule(c, c + 1e-3, 0.11 * girth, 0.11 * girth) for c in hems]
-    outline = cv2.convexHull(np.concatenate(circles).astype(np.float32))[:, 0]
-    return Piece(float(points["pelvis"][2]) + 0.08, PARTS.index("torso"), outline, _shade(outfit.trousers, 0.9), "limb")
+_SOLE = Material((236.0, 232.0, 226.0))
 
 
-def _head(figure: Figure, flat: dict[str, Array], scale: float, outfit: Outfit) -> list[Piece]:
-    points = figure.points
-    center, top, chin = flat["head"], flat["head_top"], flat["chin"]
-    depth = max(float(points["head"][2]), float(points["thorax"][2]) + 0.02) + 0.1
-    radius = 0.125 * scale
-    turn = np.linspace(0, 2 * np.pi, 24, endpoint=False)
-    up = top - center
-    up = up / (np.hypot(*up) + 1e-6)
-    right = np.array([-up[1], up[0]])
-    ring = np.cos(turn)[:, None] * right + np.sin(turn)[:, None] * up * 1.12
-    skull = cv2.convexHull(
-        np.concatenate([center + ring * radius * 0.88, _capsule(chin, center, 0.35 * radius, 0.6 * radius)]).astype(
-            np.float32
-        )
-    )[:, 0]
-    neck = _capsule(flat["neck"] + (flat["thorax"] - flat["neck"]) * 0.5, center, 0.055 * scale, 0.05 * scale)
-    pieces = [
-        Piece(depth - 0.03, PARTS.index("head"), neck, _shade(outfit.skin, 0.88), "limb"),
-        Piece(depth, PARTS.index("head"), skull, outfit.skin, "limb"),
+def _arm(canvas: Canvas, figure: Figure, outfit: Outfit, owner: int, side: str) -> list[Stroke]:
+    unit, girth = figure.unit, figure.build.girth
+    shoulder, elbow, wrist, hand = (figure[f"{side}_{name}"] for name in ("shoulder", "elbow", "wrist", "hand"))
+    bare, cloth = Material(outfit.skin), outfit.top
+    loose = 1.16 if outfit.sleeves == "long" else 1.0
+    top, mid, low = (value * unit * girth * loose for value in (0.030, 0.025, 0.018))
+    upper_part, fore_part, hand_part = (PART[f"{side}_{name}"] for name in ("upper_arm", "forearm", "hand"))
+    stuff = cloth if outfit.sleeves == "long" else bare
+
+    def upper() -> None:
+        paint_limb(canvas, shoulder, elbow, (top, mid), stuff, owner, upper_part, unit=unit)
+        if outfit.sleeves == "short":
+            end = elbow * 0.52 + shoulder * 0.48
+            paint_limb(canvas, shoulder, end, (top * 1.1, mid * 1.4), cloth, owner, upper_part, unit=unit)
+
+    def fore() -> None:
+        paint_limb(canvas, elbow, wrist, (mid * 0.98, low), stuff, owner, fore_part, unit=unit)
+
+    def palm() -> None:
+        paint_limb(canvas, wrist, hand, (0.019 * unit, 0.021 * unit), bare, owner, hand_part)
+
+    # Arms lie on the trunk rather than in it: nudged towards the viewer.
+    return [
+        (_depth(shoulder, elbow) + 0.03 * unit, upper),
+        (_depth(elbow, wrist) + 0.034 * unit, fore),
+        (_depth(wrist, hand) + 0.033 * unit, palm),
     ]
-    # Hair covers the skull's back: all of it seen from behind, a cap seen from the front.
-    back = center - figure.facing[:2] * radius * 0.45 + up * radius * (0.3 if figure.facing[2] > 0 else 0.12)
-    cap = back + ring * radius * (0.95 if figure.facing[2] > 0 else 1.05)
-    if figure.facing[2] > 0.15:
-        lower = (cap - center) @ up < radius * (0.42 + 0.1 * figure.facing[1])
-        cap = cap[~lower] if (~lower).sum() > 3 else cap
-    pieces.append(Piece(depth + 0.01, PARTS.index("hair"), cap.astype(np.float32), outfit.hair, "hair"))
-    if outfit.long_hair:
-        fall = _capsule(back, back - up * radius * 1.5, radius * 0.98, radius * 0.8)
-        pieces.append(
-            Piece(
-                depth - 0.06 if figure.facing[2] > 0 else depth + 0.02, PARTS.index("hair"), fall, outfit.hair, "hair"
+
+
+def _depth(*points: Array) -> float:
+    return float(sum(point[2] for point in points) / len(points))
+
+
+def _trunk(canvas: Canvas, figure: Figure, outfit: Outfit, owner: int) -> list[Stroke]:
+    unit, part = figure.unit, PART["torso"]
+    thorax, pelvis = figure["thorax"], figure["pelvis"]
+    outline, axis, width = _trunk_outline(figure)
+    front = float(figure.torso_frame[2, 2])
+    depth = _depth(thorax, pelvis)
+
+    def body() -> None:
+        paint_polygon(canvas, outline, outfit.top, owner, part, axis=axis, width=width, unit=unit)
+        if front > 0.1:
+            _chest(canvas, figure, outfit, owner, outline)
+
+    strokes: list[Stroke] = [(depth + 0.012 * unit, body)]
+    if outfit.legwear in {"skirt", "dress"}:
+        hem, skirt_depth = _skirt_outline(figure)
+
+        def skirt() -> None:
+            paint_polygon(canvas, hem, outfit.bottom, owner, part, axis=axis, width=width * 1.3, unit=unit)
+
+        strokes.append((max(skirt_depth, depth) + 0.011 * unit, skirt))
+    else:
+        strokes.append((depth + 0.008 * unit, lambda: _seat(canvas, figure, outfit, owner)))
+    if outfit.backpack is not None:
+        color, back = outfit.backpack, -0.085 * unit * figure.torso_frame[2]
+        first, last = (thorax * (1 - s) + pelvis * s + back for s in (0.22, 0.62))
+        strokes.append(
+            (
+                depth + back[2] * 1.6,
+                lambda: paint_limb(
+                    canvas, first, last, (0.07 * unit, 0.075 * unit), Material(color), owner, part, unit=unit
+                ),
             )
         )
-    pieces.append(Piece(depth + 0.03, PARTS.index("head"), skull, outfit.skin, "face"))
-    return pieces
+    return strokes
 
 
-class Canvas:
-    """An image under construction, with the owner and the body part of every pixel."""
+def _trunk_outline(figure: Figure) -> tuple[Array, tuple[Array, Array], float]:
+    """Outline ``(n, 2)``, axis (origin, unit direction) and half-width of the trunk's silhouette."""
+    unit, build = figure.unit, figure.build
+    thorax, pelvis = figure["thorax"][:2], figure["pelvis"][:2]
+    spine = pelvis - thorax
+    length = float(np.hypot(*spine))
+    direction = spine / length if length > 1e-3 else np.array([0.0, 1.0])
+    normal = np.array([-direction[1], direction[0]])
+    s = _TRUNK[:, :1]
+    blend = np.clip(s, 0, 1)
+    left = figure.torso_frame[0, :2] * (1 - blend) + figure.pelvis_frame[0, :2] * blend
+    front = figure.torso_frame[2, :2] * (1 - blend) + figure.pelvis_frame[2, :2] * blend
+    wide = left * _TRUNK[:, 1:2] * build.shoulder * (0.9 + 0.1 * build.girth) * unit
+    deep = front * _TRUNK[:, 2:3] * build.girth * unit
+    centers = thorax + s * spine
+    half = np.hypot(wide @ normal, deep @ normal)
+    axis, width = (thorax, direction), float(half.max())
+    if length > 0.6 * build.torso * unit:
+        return np.concatenate([centers + half[:, None] * normal, (centers - half[:, None] * normal)[::-1]]), axis, width
+    # Seen along the spine, the silhouette is the hull of the cross-sections.
+    turn = np.linspace(0, 2 * np.pi, 12, endpoint=False)
+    rings = centers[:, None] + np.cos(turn)[:, None] * wide[:, None] + np.sin(turn)[:, None] * deep[:, None]
+    return hull(rings.reshape(-1, 2)), axis, width
 
-    def __init__(self, image: Array) -> None:
-        self.image = image
-        self.owner = np.zeros(image.shape[:2], np.uint8)
-        self.parts = np.zeros(image.shape[:2], np.uint8)
 
-    def draw_figure(
-        self, number: int, figure: Figure, outfit: Outfit, project: Array, rng: np.random.Generator
-    ) -> None:
-        """Draw a figure as owner ``number`` (from 1)."""
-        light = rng.uniform(-1, 1)
-        for piece in figure_pieces(figure, outfit, project):
-            if piece.detail == "face":
-                self._draw_face(figure, outfit, project)
-                continue
-            fixed = np.round(piece.outline * 2**SHIFT).astype(np.int32)
-            cv2.fillConvexPoly(self.image, fixed, piece.color, cv2.LINE_AA, SHIFT)
-            if piece.detail == "torso":
-                self._draw_cloth(figure, outfit, piece, project)
-            cv2.polylines(self.image, [fixed], True, _shade(piece.color, 0.62), 1, cv2.LINE_AA, SHIFT)
-            self._draw_light(piece, light)
-            cv2.fillConvexPoly(self.owner, fixed, number, cv2.LINE_8, SHIFT)
-            cv2.fillConvexPoly(self.parts, fixed, piece.part, cv2.LINE_8, SHIFT)
+def _seat(canvas: Canvas, figure: Figure, outfit: Outfit, owner: int) -> None:
+    """The part of trousers between the hips, below the shirt."""
+    unit, girth = figure.unit, figure.build.girth
+    radius = 0.050 * unit * girth
+    left, right = figure["left_hip"], figure["right_hip"]
+    raised = np.array([0, -0.012 * unit, 0])
+    paint_limb(canvas, left + raised, right + raised, (radius, radius), outfit.bottom, owner, PART["torso"], unit=unit)
 
-    def _draw_light(self, piece: Piece, light: float) -> None:
-        """A brighter stripe along a limb's lit side."""
-        if piece.detail != "limb" or len(piece.outline) != 16:
-            return
-        start, end = piece.outline[:8].mean(0), piece.outline[8:].mean(0)
-        side = (piece.outline[0] - piece.outline[7]) * 0.25 * light
-        a, b = (np.round((p + side) * 2**SHIFT).astype(int) for p in (start, end))
-        thickness = max(1, int(np.hypot(*(piece.outline[0] - piece.outline[7])) * 0.3))
-        cv2.line(self.image, a.tolist(), b.tolist(), _shade(piece.color, 1.16), thickness, cv2.LINE_AA, SHIFT)
 
-    def _draw_cloth(self, figure: Figure, outfit: Outfit, piece: Piece, project: Array) -> None:
-        """The shirt's pattern in the trunk's own coordinates, and the badge on the chest seen from the front."""
-        scale, origin = float(project[0]), project[1:]
-        flat = {name: point[:2] * scale + origin for name, point in figure.points.items()}
-        low = np.maximum(np.floor(piece.outline.min(0)).astype(int), 0)
-        high = np.minimum(np.ceil(piece.outline.max(0)).astype(int) + 1, self.image.shape[1::-1])
-        if (high <= low).any():
-            return
-        region = self.image[low[1] : high[1], low[0] : high[0]]
-        mask = np.zeros(region.shape[:2], np.uint8)
-        cv2.fillConvexPoly(mask, np.round((piece.outline - low) * 2**SHIFT).astype(np.int32), 255, cv2.LINE_8, SHIFT)
-        if outfit.pattern != "plain":
-            down = flat["pelvis"] - flat["thorax"]
-            down = down / (np.hypot(*down) + 1e-6)
-            y, x = np.mgrid[low[1] : high[1], low[0] : high[0]]
-            x, y = x - flat["thorax"][0], y - flat["thorax"][1]
-            v, u = (x * down[0] + y * down[1]) / (0.085 * scale), (x * down[1] - y * down[0]) / (0.085 * scale)
-            on = {
-                "stripes": u % 1 < 0.45,
-                "hoops": v % 1 < 0.45,
-                "checks": (np.floor(u) + np.floor(v)) % 2 < 1,
-                "dots": (u % 1 - 0.5) ** 2 + (v % 1 - 0.5) ** 2 < 0.07,
-            }[outfit.pattern]
-            region[on & (mask > 0)] = outfit.accent
-        toward = np.cross(
-            figure.points["left_shoulder"] - figure.points["right_shoulder"],
-            figure.points["pelvis"] - figure.points["thorax"],
-        )
-        if toward[2] > 0.02:
-            chest = (
-                0.72 * flat["thorax"]
-                + 0.28 * flat["pelvis"]
-                + toward[:2] / (np.linalg.norm(toward) + 1e-6) * 0.09 * scale
-            )
-            badge = _capsule(
-                chest,
-                chest + (flat["pelvis"] - flat["thorax"]) * 0.14,
-                0.05 * scale * min(1.0, toward[2] * 6),
-                0.02 * scale,
-            )
-            cv2.fillConvexPoly(
-                self.image, np.round(badge * 2**SHIFT).astype(np.int32), outfit.badge, cv2.LINE_AA, SHIFT
-            )
+def _skirt_outline(figure: Figure) -> tuple[Array, float]:
+    """Hull of the waist, the hips and the hem around both thighs; and its depth."""
+    unit, girth = figure.unit, figure.build.girth
+    waist = figure["pelvis"] * 0.72 + figure["thorax"] * 0.28
+    rings = [(waist, 0.058)]
+    for side, _ in SIDES:
+        hip, knee = figure[f"{side}_hip"], figure[f"{side}_knee"]
+        rings += [(hip, 0.056), (hip * 0.3 + knee * 0.7, 0.066)]
+    turn = np.linspace(0, 2 * np.pi, 10, endpoint=False)
+    circle = np.stack([np.cos(turn), np.sin(turn)], 1)
+    points = np.concatenate([center[:2] + circle * radius * unit * girth for center, radius in rings])
+    return hull(points), max(_depth(center) for center, _ in rings)
 
-    def _draw_face(self, figure: Figure, outfit: Outfit, project: Array) -> None:
-        scale, origin = float(project[0]), project[1:]
-        head = figure.points["head"]
 
-        def spot(name: str, radius: float, color: Color, limit: float) -> None:
-            point = figure.points[name]
-            if point[2] - head[2] < limit * 0.125:
-                return
-            at = np.round((point[:2] * scale + origin) * 2**SHIFT).astype(int).tolist()
-            cv2.circle(self.image, at, max(int(radius * scale * 2**SHIFT), 2**SHIFT), color, -1, cv2.LINE_AA, SHIFT)
+def _chest(canvas: Canvas, figure: Figure, outfit: Outfit, owner: int, outline: Array) -> None:
+    """What is only on the front: an emblem, the shirt below an open jacket, a collar."""
+    unit, part = figure.unit, PART["torso"]
+    thorax, pelvis = figure["thorax"], figure["pelvis"]
+    left, _, front = figure.torso_frame
+    surface = 0.058 * unit * front
+    if outfit.jacket:
+        ends = [thorax * (1 - s) + pelvis * s + surface for s in (0.1, 0.95)]
+        width = 0.026 * unit * max(abs(float(left[0])), 0.25)
+        shirt = Material(outfit.emblem)
+        paint_limb(canvas, ends[0], ends[1], (width * 1.3, width), shirt, owner, part, unit=unit)
+    elif outfit.emblem_shape != "none":
+        center = thorax * 0.66 + pelvis * 0.34 + surface
+        outline = _emblem(outfit.emblem_shape) * 0.045 * unit
+        down = pelvis[:2] - thorax[:2]
+        down = down / max(float(np.hypot(*down)), 1e-3)
+        placed = center[:2] + outline[:, :1] * left[:2] + outline[:, 1:] * down
+        paint_polygon(canvas, placed, Material(outfit.emblem), owner, part)
+    collar = thorax + 0.03 * unit * front
+    skin = Material(outfit.skin)
+    paint_limb(canvas, figure["neck"], collar, (0.03 * unit, 0.022 * unit), skin, owner, PART["head"])
 
-        for side in ("left", "right"):
-            spot(f"{side}_ear", 0.026, _shade(outfit.skin, 0.8), -0.35)
-        for side in ("left", "right"):
-            spot(f"{side}_eye", 0.023, (250, 250, 250), 0.1)
-            spot(f"{side}_eye", 0.012, (25, 20, 20), 0.1)
-        spot("nose", 0.018, _shade(outfit.skin, 0.74), 0.0)
+
+def _emblem(shape: str) -> Array:
+    """Outline ``(n, 2)`` within the unit circle."""
+    corners = {"disc": 14, "star": 10, "square": 4}[shape]
+    turn = np.arange(corners) * 2 * np.pi / corners - np.pi / 2
+    radius = np.where(np.arange(corners) % 2, 0.45, 1.0) if shape == "star" else np.ones(corners)
+    return np.stack([np.cos(turn), np.sin(turn)], 1) * np.asarray(radius)[:, None]

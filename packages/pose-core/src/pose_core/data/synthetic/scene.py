@@ -1,187 +1,214 @@
-"""A scene: clutter behind, people, and things in front of them, with everything known about every person."""
+"""A scene: people at their places, things in front of them, and the camera."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
 
-from pose_core.data.synthetic.figure import Figure, draw_figure
-from pose_core.data.synthetic.render import PARTS, Canvas, draw_outfit
+from pose_core.data.synthetic.annotate import FEWEST_PIXELS, DrawnPerson, Size, annotate
+from pose_core.data.synthetic.background import cut_grain, draw_background
+from pose_core.data.synthetic.figure import INDEX, Box, Figure, sample_figure
+from pose_core.data.synthetic.paint import Canvas, paint_disc, paint_limb, paint_polygon
+from pose_core.data.synthetic.render import draw_figure
+from pose_core.data.synthetic.wardrobe import Material, sample_color, sample_outfit
 
 Array = np.ndarray
-Size = tuple[int, int]
+Generator = np.random.Generator
 
-OCCLUDER = 255
+OBJECT = 255
 """Owner number of things in front of people."""
 
 
 @dataclass(frozen=True)
-class DrawnPerson:
-    """``landmarks`` by name: x, y and COCO's visibility. ``mask`` ``(H, W)`` bool is what is seen of the person."""
-
-    landmarks: dict[str, tuple[float, float, int]]
-    mask: Array
-    head_box: tuple[float, float, float, float]
-    height: float
-
-    @property
-    def box(self) -> tuple[float, float, float, float]:
-        """Tight around the mask: x, y, w, h."""
-        columns, rows = np.flatnonzero(self.mask.any(0)), np.flatnonzero(self.mask.any(1))
-        return (
-            float(columns[0]),
-            float(rows[0]),
-            float(columns[-1] - columns[0] + 1),
-            float(rows[-1] - rows[0] + 1),
-        )
-
-
-@dataclass(frozen=True)
 class Scene:
-    """``image`` ``(H, W, 3)`` RGB uint8; ``parts`` ``(H, W)`` uint8 indexes ``PARTS``; ``owner`` is 1 + person."""
+    """A picture and everything known about it.
+
+    ``image`` ``(H, W, 3)`` RGB uint8. ``owner`` ``(H, W)`` uint8: 0 background, n the n-th figure drawn, 255 a thing
+    in front. ``parts`` ``(H, W)`` uint8 holds body parts by their number in ``PARTS``. ``crowd`` is the mask of a
+    group of tiny people that no annotator would tell apart, if there is one.
+    """
 
     image: Array
     people: list[DrawnPerson] = field(default_factory=list)
-    parts: Array = field(default_factory=lambda: np.zeros((0, 0), np.uint8))
     owner: Array = field(default_factory=lambda: np.zeros((0, 0), np.uint8))
+    parts: Array = field(default_factory=lambda: np.zeros((0, 0), np.uint8))
+    crowd: Array | None = None
 
 
-NEAR = {
-    "shoulder": ("torso", "upper_arm"), "elbow": ("upper_arm", "forearm"), "wrist": ("forearm", "hand"),
-    "hip": ("torso", "thigh"), "knee": ("thigh", "shin"), "ankle": ("shin", "foot"),
-}  # fmt: skip
-"""Parts that may cover a joint without hiding it."""
-HEAD_PARTS = {PARTS.index("head"), PARTS.index("hair")}
+def render_scene(
+    seed: int,
+    index: int,
+    size: Size = (640, 425),
+    people: tuple[int, int] = (1, 4),
+    *,
+    crowds: bool = False,
+    whole: bool = False,
+) -> Scene:
+    """Scene ``index`` of a data set: the same numbers draw the same picture, in any order and any process.
+
+    ``crowds`` puts groups of tiny people in the back of some scenes; ``whole`` keeps everybody inside the image.
+    """
+    rng = np.random.default_rng([seed, index])
+    background, horizon = draw_background(rng, size)
+    canvas = Canvas.on(background.astype(np.float32))
+    crowd = _draw_crowd(rng, canvas, horizon) if crowds and rng.random() < 0.12 else None
+    figures = _place_people(rng, size, int(rng.integers(people[0], people[1] + 1)), horizon, whole)
+    for number, figure in enumerate(figures, 1):
+        _shadow(canvas, figure)
+        if figure.pose == "sit":
+            _draw_seat(rng, canvas, figure)
+        draw_figure(canvas, figure, sample_outfit(rng), number)
+        if rng.random() < 0.2:
+            _draw_thing(rng, canvas, figure)
+    image = _take_picture(rng, canvas.pixels)
+    seen = (annotate(canvas, figure, number) for number, figure in enumerate(figures, 1))
+    drawn = [person for person in seen if person is not None]
+    if crowd is not None:
+        crowd = np.where(canvas.owner == _CROWD, crowd, False)
+        crowd = crowd if crowd.sum() > FEWEST_PIXELS else None
+        canvas.owner[canvas.owner == _CROWD] = 0
+    return Scene(image, drawn, canvas.owner, canvas.part, crowd)
 
 
-def render_scene(seed: int, index: int, size: Size = (640, 480), people: tuple[int, int] = (1, 4)) -> Scene:
-    """Scene ``index`` of a data set: the same picture for the same numbers, whoever draws it and in whatever order."""
-    rng = np.random.default_rng([seed, index, 20261])
-    width, height = size
-    canvas = Canvas(_background(rng, size))
-    count = int(rng.integers(people[0], people[1] + 1))
-    figures: list[tuple[Figure, Array]] = []
+def _place_people(rng: Generator, size: Size, count: int, horizon: float, whole: bool) -> list[Figure]:
+    """Figures from back to front, overlapping at times but not stacked."""
+    height = size[1]
+    low, high = (0.52, 0.97) if count == 1 else (0.46, 0.9) if count == 2 else (0.36, 0.78)
+    placed: list[Figure] = []
     for _ in range(count):
-        figure = draw_figure(rng)
-        figures.append((figure, _placement(rng, figure, size, count)))
-    # Larger people stand nearer.
-    figures.sort(key=lambda entry: entry[1][0])
-    for number, (figure, project) in enumerate(figures, 1):
-        canvas.draw_figure(number, figure, draw_outfit(rng), project, rng)
-    for _ in range(int(rng.random() < 0.3) * count):
-        _draw_thing(rng, canvas, figures[int(rng.integers(count))])
-    image = _finish(rng, canvas.image)
-    drawn = [
-        _describe(number, figure, project, canvas, (width, height))
-        for number, (figure, project) in enumerate(figures, 1)
-    ]
-    return Scene(image, [person for person in drawn if person is not None], canvas.parts, canvas.owner)
+        figure = _fitted(sample_figure(rng, height * rng.uniform(low, high)), size)
+        boxes = [other.extent for other in placed]
+        for _ in range(12):
+            cut = not whole and rng.random() < 0.13
+            _move(figure, _sample_place(rng, figure, size, horizon, cut))
+            if all(_overlap(figure.extent, box) < 0.45 for box in boxes):
+                break
+        placed.append(figure)
+    # Who stands lower in the picture stands nearer.
+    return sorted(placed, key=lambda figure: float(figure.points[:, 1].max()))
 
 
-def _placement(rng: np.random.Generator, figure: Figure, size: Size, count: int) -> Array:
-    """(scale, x, y): a figure's size and where its pelvis stands; mostly inside, sometimes cut by the border."""
-    width, height = size
-    points = np.stack([point[:2] for point in figure.points.values()])
-    extent = np.ptp(points, axis=0) + 0.15
-    share = rng.uniform(0.55, 0.95) if count == 1 else rng.uniform(0.4, 0.85) * (1 if count < 4 else 0.85)
-    scale = min(share * height / max(extent[1], 1.0), 1.1 * width / extent[0])
-    low, high = points.min(0) * scale, points.max(0) * scale
-    slack = 0.12 * scale if rng.random() < 0.2 else -0.05 * scale
-    spans = [(-low[axis] - slack, (width, height)[axis] - high[axis] + slack) for axis in (0, 1)]
-    place = [rng.uniform(a, b) if a < b else (a + b) / 2 for a, b in spans]
-    return np.array([scale, *place])
+def _fitted(figure: Figure, size: Size) -> Figure:
+    """Smaller where raised arms or a wide stance would not fit the image."""
+    _, _, w, h = figure.extent
+    factor = min(size[0] / w, size[1] / h, 1.0)
+    return replace(figure, points=figure.points * factor, unit=figure.unit * factor)
 
 
-def _background(rng: np.random.Generator, size: Size) -> Array:
-    """Gradient, blotches, shapes and limb-like bars: enough to be mistaken for people now and then."""
-    width, height = size
-    tint = rng.integers(30, 226, 3)
-    corners = (tint + rng.normal(0, 35, (2, 2, 3))).astype(np.float32)
-    image = cv2.resize(corners, size, interpolation=cv2.INTER_LINEAR)
-    blotches = rng.normal(0, 14, (max(height // 24, 2), max(width // 24, 2), 3)).astype(np.float32)
-    image += cv2.resize(blotches, size, interpolation=cv2.INTER_CUBIC)
-    image = image.clip(0, 255).astype(np.uint8)
-    for _ in range(int(rng.integers(6, 22))):
-        color = rng.integers(0, 256, 3).tolist()
-        kind = rng.random()
-        x, y = int(rng.integers(-20, width + 20)), int(rng.integers(-20, height + 20))
-        reach = float(rng.uniform(0.04, 0.3)) * height
-        if kind < 0.3:
-            turn = np.sort(rng.uniform(0, 2 * np.pi, int(rng.integers(3, 7))))
-            shape = np.stack([x + reach * np.cos(turn), y + reach * np.sin(turn)], 1)
-            cv2.fillConvexPoly(image, shape.astype(np.int32), color, cv2.LINE_AA)
-        elif kind < 0.5:
-            axes = (int(reach * rng.uniform(0.3, 1)), int(reach * rng.uniform(0.3, 1)))
-            cv2.ellipse(image, (x, y), axes, float(rng.uniform(0, 180)), 0, 360, color, -1, cv2.LINE_AA)
-        else:
-            turn = rng.uniform(0, 2 * np.pi)
-            end = (int(x + 1.5 * reach * np.cos(turn)), int(y + 1.5 * reach * np.sin(turn)))
-            cv2.line(image, (x, y), end, color, max(1, int(reach * rng.uniform(0.03, 0.3))), cv2.LINE_AA)
-    return image
+def _sample_place(rng: Generator, figure: Figure, size: Size, horizon: float, cut: bool) -> Array:
+    """How far to move a figure: feet on the ground and inside the image, or up to a third ``cut`` by its border."""
+    x, y, w, h = figure.extent
+    beyond = np.array([w, h]) * (rng.uniform(0, 0.36, 2) if cut else 0.0)
+    first = np.array([0.0, max(horizon + 0.06 * size[1] - h, 0.0)]) - beyond
+    last = np.maximum(np.array([size[0] - w, size[1] - h]) + beyond, first)
+    return np.asarray(rng.uniform(first, last) - (x, y))
 
 
-def _draw_thing(rng: np.random.Generator, canvas: Canvas, entry: tuple[Figure, Array]) -> None:
-    """Something in front of a person: a board or a ball over part of the body."""
-    figure, project = entry
-    names = list(figure.points)
-    at = figure.points[names[int(rng.integers(len(names)))]][:2] * project[0] + project[1:]
-    reach = float(rng.uniform(0.08, 0.22) * project[0])
-    turn = rng.uniform(0, np.pi) + np.array([0, 1.2, np.pi, np.pi + 1.2])
-    shape = np.stack([at[0] + reach * np.cos(turn), at[1] + reach * np.sin(turn)], 1).astype(np.int32)
-    color = rng.integers(0, 256, 3).tolist()
+def _move(figure: Figure, shift: Array) -> None:
+    figure.points[:, :2] += shift
+
+
+def _overlap(first: Box, second: Box) -> float:
+    """Intersection over the smaller box."""
+    x, y = max(first[0], second[0]), max(first[1], second[1])
+    right = min(first[0] + first[2], second[0] + second[2])
+    bottom = min(first[1] + first[3], second[1] + second[3])
+    return max(right - x, 0) * max(bottom - y, 0) / min(first[2] * first[3], second[2] * second[3])
+
+
+_CROWD = 254
+
+
+def _draw_crowd(rng: Generator, canvas: Canvas, horizon: float) -> Array:
+    """A group of tiny people far away; returns their region ``(H, W)`` bool."""
+    height, width = canvas.owner.shape
+    tall = height * rng.uniform(0.1, 0.16)
+    x = rng.uniform(0.05, 0.6) * width
+    for _ in range(int(rng.integers(4, 8))):
+        figure = sample_figure(rng, tall * rng.uniform(0.85, 1.1))
+        left, top, w, h = figure.extent
+        _move(figure, np.array([x - left, horizon + 0.04 * height - top - h]))
+        draw_figure(canvas, figure, sample_outfit(rng), _CROWD)
+        x += w * rng.uniform(0.5, 0.9)
+    canvas.part[canvas.owner == _CROWD] = 0
+    return np.asarray(canvas.owner == _CROWD)
+
+
+def _shadow(canvas: Canvas, figure: Figure) -> None:
+    """Darker ground below the feet."""
+    feet = figure.points[[INDEX[f"{side}_{end}"] for side in ("left", "right") for end in ("heel", "toe")], :2]
+    center = np.array([feet[:, 0].mean(), feet[:, 1].max() + 0.012 * figure.unit])
+    half = np.array([np.ptp(feet[:, 0]) / 2 + 0.07 * figure.unit, 0.035 * figure.unit])
+    window = canvas.window(center - half, center + half)
+    if window is None:
+        return
+    y, x = np.ogrid[window]
+    distance = ((x - center[0]) / half[0]) ** 2 + ((y - center[1]) / half[1]) ** 2
+    canvas.pixels[window] *= (1 - 0.4 * np.clip(1 - distance, 0, 1))[..., None].astype(np.float32)
+
+
+def _draw_seat(rng: Generator, canvas: Canvas, figure: Figure) -> None:
+    """A box or a stool below someone who sits; it belongs to the background."""
+    unit, pelvis = figure.unit, figure["pelvis"][:2]
+    floor = max(figure.points[:, 1].max() - 0.03 * unit, pelvis[1] + 0.15 * unit)
+    top, half = pelvis[1] + 0.035 * unit, 0.12 * unit
+    color = sample_color(rng, (0.15, 0.7))
     if rng.random() < 0.5:
-        cv2.fillConvexPoly(canvas.image, shape, color, cv2.LINE_AA)
-        cv2.fillConvexPoly(canvas.owner, shape, OCCLUDER)
-        cv2.fillConvexPoly(canvas.parts, shape, 0)
-    else:
-        center = (int(at[0]), int(at[1]))
-        cv2.circle(canvas.image, center, int(reach * 0.8), color, -1, cv2.LINE_AA)
-        cv2.circle(canvas.owner, center, int(reach * 0.8), OCCLUDER, -1)
-        cv2.circle(canvas.parts, center, int(reach * 0.8), 0, -1)
+        corners = [[-half, top], [half, top], [half, floor], [-half, floor]]
+        paint_polygon(canvas, np.add(corners, (pelvis[0], 0)), Material(color), 0, 0)
+        return
+    for side in (-0.8, 0.8):
+        leg = np.array([pelvis[0] + side * half, top]), np.array([pelvis[0] + side * 1.15 * half, floor])
+        paint_limb(canvas, *leg, (0.014 * unit, 0.012 * unit), Material(color), 0, 0)
+    ends = np.array([pelvis[0] - half, top]), np.array([pelvis[0] + half, top])
+    paint_limb(canvas, *ends, (0.024 * unit, 0.024 * unit), Material(color), 0, 0)
 
 
-def _finish(rng: np.random.Generator, image: Array) -> Array:
-    """Camera: softness, light, noise."""
-    if rng.random() < 0.3:
-        image = cv2.GaussianBlur(image, (3, 3), float(rng.uniform(0.3, 0.9)))
-    grain = rng.integers(-9, 10, (image.shape[0] // 2 + 1, image.shape[1] // 2 + 1), dtype=np.int16)
-    grain = cv2.resize(grain, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
-    image = cv2.convertScaleAbs(image, alpha=float(rng.uniform(0.8, 1.15)), beta=float(rng.uniform(0, 12)))
-    return cv2.add(image, cv2.merge([grain, grain, grain]), dtype=cv2.CV_8U)
+def _draw_thing(rng: Generator, canvas: Canvas, figure: Figure) -> None:
+    """A crate, a bush, a post or a ball in front of part of a person."""
+    x, y, w, h = figure.extent
+    reach = figure.unit * rng.uniform(0.1, 0.2)
+    at = np.array([x + rng.uniform(0, 1) * w, y + h * rng.uniform(0.45, 1.0)])
+    _THINGS[int(rng.integers(len(_THINGS)))](rng, canvas, at, float(reach))
 
 
-def _describe(number: int, figure: Figure, project: Array, canvas: Canvas, size: Size) -> DrawnPerson | None:
-    """What an annotator would write down, or None where nothing of the person is to be seen."""
-    mask = canvas.owner == number
-    if mask.sum() < 40:
-        return None
-    flat = {name: point[:2] * project[0] + project[1:] for name, point in figure.points.items()}
-    landmarks = {
-        name: (float(point[0]), float(point[1]), _visibility(name, point, number, figure, canvas, size))
-        for name, point in flat.items()
-    }
-    center, radius = flat["head"], 0.125 * float(project[0])
-    head_box = tuple(float(value) for value in (*(center - 1.05 * radius), *(center + 1.15 * radius)))
-    height = float(np.ptp([point[1] for point in flat.values()]))
-    return DrawnPerson(landmarks, mask, head_box, height)  # type: ignore[arg-type]
+def _crate(rng: Generator, canvas: Canvas, at: Array, reach: float) -> None:
+    wide, high = reach * rng.uniform(0.8, 1.4), reach * rng.uniform(0.7, 1.1)
+    corners = np.array([[-wide, -high], [wide, -high], [wide, high], [-wide, high]])
+    wood = Material(sample_color(rng, (0.2, 0.6)), "stripes", sample_color(rng, (0.2, 0.6)), 0.5)
+    paint_polygon(canvas, at + corners, wood, OBJECT, 0, unit=reach)
 
 
-def _visibility(name: str, point: Array, number: int, figure: Figure, canvas: Canvas, size: Size) -> int:
-    x, y = int(np.floor(point[0] + 0.5)), int(np.floor(point[1] + 0.5))
-    if not (0 <= x < size[0] and 0 <= y < size[1]):
-        return 0
-    side, _, joint = name.rpartition("_")
-    depth = figure.points[name][2] - figure.points["head"][2]
-    if joint in {"eye", "ear", "nose"}:
-        # The far side of a head cannot be guessed by eye: not labelled, as annotators do.
-        if depth < (-0.06 if joint == "ear" else -0.03):
-            return 0
-        return 2 if canvas.owner[y, x] == number and int(canvas.parts[y, x]) in HEAD_PARTS else 1
-    if canvas.owner[y, x] != number:
-        return 1
-    if joint in NEAR:
-        allowed = {PARTS.index(p if p == "torso" else f"{side}_{p}") for p in NEAR[joint]}
-        return 2 if int(canvas.parts[y, x]) in allowed else 1
-    return 2
+def _bush(rng: Generator, canvas: Canvas, at: Array, reach: float) -> None:
+    for _ in range(7):
+        green = (rng.uniform(50, 100), rng.uniform(105, 160), rng.uniform(45, 80))
+        paint_disc(canvas, at + rng.normal(0, 0.45, 2) * reach, reach * rng.uniform(0.35, 0.6), green, OBJECT, 0)
+
+
+def _post(rng: Generator, canvas: Canvas, at: Array, reach: float) -> None:
+    thick = reach * rng.uniform(0.12, 0.25)
+    lean = np.array([rng.uniform(-0.2, 0.2) * reach, 2.4 * reach])
+    post = Material(sample_color(rng, (0.0, 0.5)))
+    paint_limb(canvas, at - lean, at + lean, (thick, thick), post, OBJECT, 0, unit=reach)
+
+
+def _ball(rng: Generator, canvas: Canvas, at: Array, reach: float) -> None:
+    ball = Material(sample_color(rng), "bars", (245.0, 245.0, 240.0), 0.7)
+    paint_limb(canvas, at, at, (reach * 0.6, reach * 0.6), ball, OBJECT, 0, unit=reach)
+
+
+_THINGS: tuple[Callable[[Generator, Canvas, Array, float], None], ...] = (_crate, _bush, _post, _ball)
+
+
+def _take_picture(rng: Generator, pixels: Array) -> Array:
+    """Exposure, colour cast, softness and grain; RGB uint8."""
+    cast = rng.uniform(0.8, 1.12) * rng.uniform(0.95, 1.05, 3)
+    image = cv2.convertScaleAbs(pixels * cast.astype(np.float32), alpha=1.0, beta=float(rng.uniform(0, 10)))
+    if rng.random() < 0.4:
+        image = cv2.GaussianBlur(image, (3, 3), float(rng.uniform(0.3, 0.8)))
+    noise = cut_grain(rng, (image.shape[1], image.shape[0]))
+    noise = (noise * np.float32(rng.uniform(1.0, 6.0) / 16)).astype(np.int16)
+    return np.asarray(cv2.add(image, cv2.merge([noise, noise, noise]), dtype=cv2.CV_8U))
