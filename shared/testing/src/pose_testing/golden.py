@@ -50,3 +50,10 @@ def load_golden(name: str) -> Any:
     """The content of ``<name>.json.gz`` in the repository's golden folder, ``lite/lpn_18``."""
     with gzip.open(FOLDER / f"{name}.json.gz") as file:
         return json.load(file)
+
+
+def relative_error(output: np.ndarray, expected: dict[str, Any]) -> float:
+    """Largest error at the recorded places of an output, relative to its largest magnitude."""
+    assert list(output.shape) == list(expected["shape"])
+    found = output.reshape(-1)[np.array(expected["at"])]
+    return float(np.abs(found - np.array(expected["values"])).max() / expected["absmax"])

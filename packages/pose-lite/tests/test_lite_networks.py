@@ -1,0 +1,116 @@
+"""LPN against its published figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pose_testing.golden import load_golden
+from pose_testing.networks import check_parity
+from torch import nn
+
+from pose_core.models.catalog import create_model, list_models
+from pose_core.models.heads import grouped_up_unit
+from pose_core.models.initialise import initialise
+from pose_core.models.profile import count_macs, profile_model
+from pose_core.models.weights import load_weights
+from pose_lite.models import LPN, LPNS, GlobalContext, LightBasic, LightBottleneck, SqueezeExcite
+
+GOLDEN = {f"lite/{name}": name for name in ("lpn_18", "lpn_18h", "lpn_34", "lpn_50", "lpn_101")}
+COSTS = {
+    "lpn_18": (473_913, 0.440, 0.423),
+    "lpn_18h": (508_473, 0.456, 0.438),
+    "lpn_34": (594_673, 0.453, 0.435),
+    "lpn_34h": (662_641, 0.482, 0.462),
+    "lpn_50": (2_911_153, 1.068, 1.008),
+    "lpn_100": (6_710_914, 1.920, 1.801),
+    "lpn_101": (5_353_458, 1.504, 1.414),
+    "lpn_152": (7_377_459, 1.943, 1.822),
+}
+
+
+@pytest.mark.parametrize("golden", GOLDEN)
+def test_outputs_equal_the_published_ones(golden: str, tmp_path: Path) -> None:
+    error = check_parity(golden, GOLDEN[golden], tmp_path)
+    print(f"{golden}: largest relative error {error:.2e}")
+    assert error < 1e-6
+
+
+@pytest.mark.parametrize("name", COSTS)
+def test_size_and_cost_are_the_published_ones(name: str) -> None:
+    parameters, gmacs, published = COSTS[name]
+    cost = profile_model(name, (192, 256))
+    assert cost.parameters == parameters
+    assert cost.gmacs == pytest.approx(gmacs, abs=1.1e-3)
+    assert cost.published_gi == pytest.approx(published, abs=6e-4)
+
+
+def test_sixteen_joints_at_256x256() -> None:
+    cost = profile_model("lpn_50", (256, 256), 16)
+    assert cost.parameters == 2_910_896
+    assert cost.published_gi == pytest.approx(1.343, abs=1e-3)
+
+
+def test_every_lpn_is_listed() -> None:
+    assert set(list_models("lpn_*")) == set(LPNS)
+
+
+BLOCKS = load_golden("lite/functions")["blocks"]
+
+
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [
+        ("global_context_c8_hidden4", GlobalContext(8, 4)),
+        ("global_context_c8_hidden4_mul_add", GlobalContext(8, 4, multiply=True)),
+    ],
+)
+def test_attention_equals_the_published_one(name: str, module: nn.Module) -> None:
+    block = BLOCKS[name]
+    module = module.double().eval()
+    load_weights(module, {key: torch.tensor(value, dtype=torch.float64) for key, value in block["weights"].items()})
+    with torch.no_grad():
+        output = module(torch.tensor(block["input"], dtype=torch.float64))
+    assert np.allclose(output.numpy(), np.array(block["output"]), atol=1e-9)
+
+
+def test_a_variant_with_half_the_groups_is_told_apart() -> None:
+    from pose_core.errors import WeightsError
+
+    with pytest.raises(WeightsError, match="lpn_18h"):
+        load_weights(create_model("lpn_18"), create_model("lpn_18h").state_dict())
+
+
+def test_squeeze_excite_and_plain_blocks_build_and_run() -> None:
+    for attention in ("SE", "none"):
+        model = create_model("lpn_18", num_joints=4, attention=attention).eval()
+        with torch.no_grad():
+            assert model(torch.zeros(1, 3, 64, 48)).shape == (1, 4, 16, 12)
+
+
+def test_blocks_keep_shapes_and_shortcuts() -> None:
+    x = torch.randn(2, 64, 8, 8)
+    assert LightBottleneck(64, 128, 2, "GC")(x).shape == (2, 128, 4, 4)
+    assert LightBasic(64, 64, 1, "SE", 2).downsample is None
+    assert SqueezeExcite(64)(x).shape == x.shape
+    assert nn.Sequential(*grouped_up_unit(64, 32))(x).shape == (2, 32, 16, 16)
+
+
+def test_published_initialisation_starts_attention_near_identity() -> None:
+    torch.manual_seed(0)
+    model = create_model("lpn_50")
+    assert isinstance(model, LPN)
+    initialise(model)
+    attention = model.layer1[0].att
+    x = torch.randn(1, 64, 8, 8)
+    with torch.no_grad():
+        assert (attention(x) - x).abs().max() < 0.05
+    assert not attention.conv_mask.bias.any()
+
+
+def test_multiply_adds_do_not_depend_on_training_mode() -> None:
+    model = create_model("lpn_18")
+    model.train()
+    assert count_macs(model, (96, 128)) == count_macs(model.eval(), (96, 128))
