@@ -51,9 +51,10 @@ def half_body_center_scale(
     ``joints`` is ``(K, 3)``. A half is preferred only with more than ``fewest`` joints, and used only with at least
     as many: 2 in HRNet and its kin, 3 in ASDA.
     """
-    labelled = np.flatnonzero(joints[:, 2] > 0)
-    is_upper = np.isin(labelled, upper_body)
-    upper, lower = labelled[is_upper], labelled[~is_upper]
+    labelled = joints[:, 2] > 0
+    is_upper = np.zeros(len(joints), dtype=bool)
+    is_upper[list(upper_body)] = True
+    upper, lower = np.flatnonzero(labelled & is_upper), np.flatnonzero(labelled & ~is_upper)
     if prefer_upper and len(upper) > fewest:
         chosen = upper
     else:
