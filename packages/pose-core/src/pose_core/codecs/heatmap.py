@@ -11,9 +11,9 @@ from torch import Tensor
 
 from pose_core.config import Config
 from pose_core.geometry import Size, heatmap_ratio
-from pose_core.ops.decode_heatmaps import decode_heatmaps, soft_argmax
-from pose_core.ops.gaussian_heatmaps import gaussian_heatmaps
-from pose_core.ops.heatmap_loss import mse_loss
+from pose_core.ops._decode_heatmaps import decode_heatmaps, soft_argmax
+from pose_core.ops._gaussian_heatmaps import gaussian_heatmaps
+from pose_core.ops._heatmap_loss import mse_loss
 
 Outputs = Tensor | Sequence[Tensor]
 
@@ -114,7 +114,7 @@ def heatmap_accuracy(heatmaps: Tensor, targets: Targets) -> Tensor:
 
     Counted only where the target's peak is off the first two rows and columns, as published.
     """
-    from pose_core.ops.decode_heatmaps import _fast
+    from pose_core.ops._decode_heatmaps import _fast
 
     found, _ = _fast.argmax(heatmaps.detach().float())
     wanted, _ = _fast.argmax(targets.heatmaps)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pose_core.ops.oks_nms import oks_nms, soft_oks_nms
+from pose_core.ops._oks_nms import oks_nms, soft_oks_nms
 
 Array = np.ndarray
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from pose_core.codecs.heatmap import HeatmapCodec, Outputs, last
 from pose_core.config import Config
-from pose_core.ops.fuse_flip import fuse_flip
-from pose_core.ops.normalise import normalise
+from pose_core.ops._fuse_flip import fuse_flip
+from pose_core.ops._normalise import normalise
 from pose_core.skeleton import Skeleton
 
 

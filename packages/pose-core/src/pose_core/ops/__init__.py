@@ -25,5 +25,5 @@ __all__ = sorted(_HOMES)
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(import_module(f"pose_core.ops.{_HOMES[name]}"), name)
+        return getattr(import_module(f"pose_core.ops._{_HOMES[name]}"), name)
     raise AttributeError(f"module 'pose_core.ops' has no attribute {name!r}")

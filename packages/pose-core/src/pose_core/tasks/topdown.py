@@ -16,7 +16,7 @@ from pose_core.data.topdown import CropBatch, TopDownDataset
 from pose_core.engine.objective import Evaluation, Objective, Update
 from pose_core.models.catalog import check_input_size, create_model
 from pose_core.models.initialise import initialise, load_trunk
-from pose_core.ops.normalise import normalise
+from pose_core.ops._normalise import normalise
 from pose_core.skeleton import get_skeleton
 from pose_core.structures import ImageRecord
 from pose_core.tasks.evaluate_topdown import crop_dataset, evaluate_topdown

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from pose_core.ops._dispatch import choose
-from pose_core.ops.gaussian_heatmaps import _fast, _reference
+from pose_core.ops._gaussian_heatmaps import _fast, _reference
 
 
 def gaussian_heatmaps(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pose_core.ops._dispatch import choose
-from pose_core.ops.decode_heatmaps import _fast, _reference
+from pose_core.ops._decode_heatmaps import _fast, _reference
 
 Decoding = Literal["argmax", "soft_argmax", "dark"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pose_core.ops._dispatch import choose
-from pose_core.ops.oks_nms import _fast, _reference
+from pose_core.ops._oks_nms import _fast, _reference
 
 Array = np.ndarray
 

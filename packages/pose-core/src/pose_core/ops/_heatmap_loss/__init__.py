@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from pose_core.ops._dispatch import choose
-from pose_core.ops.gaussian_heatmaps import gaussian_heatmaps
-from pose_core.ops.heatmap_loss import _fast, _reference
+from pose_core.ops._gaussian_heatmaps import gaussian_heatmaps
+from pose_core.ops._heatmap_loss import _fast, _reference
 
 
 def mse_loss(predicted: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:

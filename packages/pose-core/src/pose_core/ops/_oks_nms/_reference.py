@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pose_core.ops.oks import oks
+from pose_core.ops._oks import oks
 
 Array = np.ndarray
 
