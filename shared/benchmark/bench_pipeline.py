@@ -24,8 +24,8 @@ from pose_core.data.images import open_bgr
 from pose_core.data.sampler import epoch_batches, worker_init
 from pose_core.data.topdown import CropBatch, TopDownDataset
 from pose_core.geometry import box_to_center_scale
-from pose_core.ops.gaussian_heatmaps import gaussian_heatmaps
-from pose_core.ops.normalise import normalise
+from pose_core.ops._gaussian_heatmaps import gaussian_heatmaps
+from pose_core.ops._normalise import normalise
 from pose_core.skeleton import SKELETONS
 from pose_core.structures import ImageRecord, Person
 
