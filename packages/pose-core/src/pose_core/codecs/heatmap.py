@@ -18,7 +18,7 @@ from pose_core.ops._heatmap_loss import mse_loss
 Outputs = Tensor | Sequence[Tensor]
 
 
-COORDINATE_SHARE = float(__import__("os").environ.get("CS","100"))
+COORDINATE_SHARE = 100
 
 
 class Targets(NamedTuple):

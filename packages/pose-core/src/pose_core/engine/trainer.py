@@ -209,6 +209,8 @@ class Run:
             worker_init_fn=worker_init,
             pin_memory=place.device.type == "cuda",
             prefetch_factor=4 if settings.workers else None,
+            # A loader draws a seed when it starts; from the global generator, a resumed epoch would differ.
+            generator=torch.Generator().manual_seed(self.config.run.seed),
         )
         for batch in loader:
             yield type(batch)(*(column.to(place.device, non_blocking=True) for column in batch))

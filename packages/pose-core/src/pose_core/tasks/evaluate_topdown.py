@@ -86,6 +86,7 @@ def predict_dataset(network: nn.Module, dataset: TopDownDataset, config: Config,
         num_workers=config.test.workers,
         worker_init_fn=worker_init,
         pin_memory=device.type == "cuda",
+        generator=torch.Generator(),  # evaluating must not disturb the training's random state
     )
     columns: list[list[np.ndarray]] = [[] for _ in CropResults._fields]
     for batch in tqdm(loader, "evaluating", unit="batch", leave=False, disable=None if rank == 0 else True):

@@ -1,0 +1,269 @@
+"""The engine on a tiny task: schedules, averages, accumulation, exact resuming, refusals."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from pose_core.config import Config, ModelConfig, RunConfig, TrainConfig
+from pose_core.engine.distributed import choose_device, gather_objects, process_group
+from pose_core.engine.ema import Average
+from pose_core.engine.objective import Evaluation, Update
+from pose_core.engine.overfit import overfit
+from pose_core.engine.run_folder import RunLog
+from pose_core.engine.schedule import lr_factor
+from pose_core.engine.trainer import Result, split_batch, train
+from pose_core.engine.update import Updater, build_optimizer
+from pose_core.errors import ConfigError, PoseError
+from pose_core.models.weights import load_weights
+
+
+class Batch(NamedTuple):
+    x: Tensor
+    y: Tensor
+
+
+class Points(Dataset[Batch]):
+    """A noisy plane; the noise follows (epoch, index)."""
+
+    def __len__(self) -> int:
+        return 20
+
+    def __getitem__(self, key: tuple[int, int]) -> Batch:
+        epoch, index = key
+        x = torch.randn(4, generator=torch.Generator().manual_seed(1000 * epoch + index))
+        return Batch(x, x.sum(0, keepdim=True))
+
+
+class Squares:
+    """One network, one loss, a counter that must survive."""
+
+    def __init__(self, poison: int | None = None) -> None:
+        self.steps = 0
+        self.poison = poison
+
+    def step(self, networks: Mapping[str, nn.Module], batch: Batch, update: Update) -> dict[str, Tensor]:
+        self.steps += 1
+        loss = (networks["pose"](batch.x) - batch.y).square().mean()
+        if self.steps == self.poison:
+            loss = loss * float("nan")
+        update("pose", loss)
+        return {"loss": loss}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"steps": self.steps}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.steps = state["steps"]
+
+
+class Tiny:
+    """A task that trains in milliseconds; dropout makes it depend on the random state."""
+
+    def __init__(self, config: Config, poison: int | None = None) -> None:
+        self.config = config
+        self.poison = poison
+        self.evaluations = 0
+
+    def networks(self) -> dict[str, nn.Module]:
+        return {"pose": nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.3), nn.Linear(8, 1))}
+
+    def training_set(self) -> Points:
+        return Points()
+
+    def training_groups(self) -> None:
+        return None
+
+    def objective(self, device: torch.device) -> Squares:
+        return Squares(self.poison)
+
+    def evaluate(self, networks: Mapping[str, nn.Module], device: torch.device, folder: Path) -> Evaluation:
+        self.evaluations += 1
+        weight = next(networks["pose"].parameters())
+        return Evaluation("score", float(weight.sum()), {"AP": float(weight.sum())}, "a table")
+
+
+def config(folder: Path, **train: Any) -> Config:
+    settings = {"epochs": 3, "batch_size": 4, "workers": 0, "milestones": (2,), "log_every": 2, **train}
+    return Config(
+        method="lite",
+        name="tiny",
+        model=ModelConfig(name="none"),
+        train=TrainConfig(**settings),
+        run=RunConfig(dir=str(folder), device="cpu"),
+    )
+
+
+def weights(result: Result) -> dict[str, Tensor]:
+    return dict(torch.load(result.folder / "last.pt", weights_only=True)["networks"]["pose"])
+
+
+def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return all(torch.equal(value, other[key]) for key, value in one.items())
+
+
+def test_multistep_follows_the_published_formula() -> None:
+    settings = TrainConfig(milestones=(2, 3), factor=0.1)
+    factors = [lr_factor(settings, step, 10, 40) for step in (0, 19, 20, 29, 30, 39)]
+    assert factors == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
+
+
+@pytest.mark.parametrize("schedule", ["multistep", "cosine", "onecycle", "constant"])
+def test_schedules_stay_between_zero_and_one_and_warm_up(schedule: str) -> None:
+    settings = TrainConfig(schedule=schedule, warmup=10)  # type: ignore[arg-type]
+    factors = [lr_factor(settings, step, 100, 1000) for step in range(1000)]
+    assert all(0 <= factor <= 1 for factor in factors)
+    assert factors[0] < 0.01
+    assert max(factors) > 0.9
+    if schedule in {"cosine", "onecycle"}:
+        assert factors[-1] < 1e-3
+
+
+def test_the_average_forgets_its_random_start_and_then_moves_slowly() -> None:
+    network = nn.BatchNorm1d(3)
+    average = Average(network, 0.999)
+    with torch.no_grad():
+        network.weight.fill_(5)
+    network(torch.randn(4, 3))
+    for _ in range(200):
+        average.update(network)
+    assert average.network.weight[0].item() == pytest.approx(5, abs=0.1)
+    assert average.network.num_batches_tracked == 1
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_accumulated_micro_batches_step_like_the_whole(optimizer: str) -> None:
+    torch.manual_seed(0)
+    x, y = torch.randn(8, 4), torch.randn(8, 1)
+    found = []
+    for parts in (1, 4):
+        torch.manual_seed(1)
+        network = nn.Linear(4, 1)
+        settings = TrainConfig(accumulate=parts, optimizer=optimizer, lr=0.1, clip_norm=1.0)  # type: ignore[arg-type]
+        updater = Updater({"pose": network}, {"pose": build_optimizer(network, settings, torch.device("cpu"))}, settings)
+        for number, part in enumerate(split_batch(Batch(x, y), parts)):
+            with updater.micro_batch(number):
+                updater("pose", (network(part.x) - part.y).square().mean())
+        found.append(network.weight.detach().clone())
+    assert torch.allclose(found[0], found[1], atol=1e-6)
+
+
+def test_a_run_leaves_its_files_and_the_best_weights(tmp_path: Path) -> None:
+    result = train(Tiny(config(tmp_path)))
+    folder = tmp_path / "tiny"
+    assert result.step == 15
+    assert {p.name for p in folder.iterdir()} >= {"config.yaml", "log.txt", "metrics.jsonl", "last.pt", "best.pt", "tensorboard"}
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if row["split"] == "val"] == [5, 10, 15]
+    assert rows[0]["lr"] == pytest.approx(1e-3)
+    assert load_weights(Tiny(config(tmp_path)).networks()["pose"], folder / "best.pt").complete
+
+
+@pytest.mark.parametrize("stop", [1, 4, 5, 7, 14])
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_a_resumed_run_ends_with_the_very_same_weights(tmp_path: Path, stop: int, ema: float) -> None:
+    whole = train(Tiny(config(tmp_path / "whole", ema=ema)))
+    train(Tiny(config(tmp_path / "parts", ema=ema, iterations=stop)))
+    longer = config(tmp_path / "parts", ema=ema, iterations=15)
+    resumed = train(Tiny(longer), resume=True)
+    assert resumed.step == 15
+    assert equal(weights(whole), weights(resumed))
+    steps = [json.loads(line)["step"] for line in (resumed.folder / "metrics.jsonl").read_text().splitlines()]
+    assert steps == sorted(steps)
+
+
+def test_equal_seeds_train_equal_networks_and_others_do_not(tmp_path: Path) -> None:
+    one, two = train(Tiny(config(tmp_path / "1"))), train(Tiny(config(tmp_path / "2")))
+    assert equal(weights(one), weights(two))
+    other = config(tmp_path / "3")
+    other = other.model_copy(update={"run": other.run.model_copy(update={"seed": 7})})
+    assert not equal(weights(one), weights(train(Tiny(other))))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"precision": "bf16"},
+        {"channels_last": False, "clip_norm": 0.5},
+        {"accumulate": 2},
+        {"schedule": "onecycle", "warmup": 3},
+        {"optimizer": "sgd", "nesterov": True},
+        {"checkpoint_every": 2, "validate_every": 0},
+    ],
+    ids=str,
+)
+def test_options_work_together(tmp_path: Path, options: dict[str, Any]) -> None:
+    result = train(Tiny(config(tmp_path, **options)))
+    assert all(torch.isfinite(value).all() for value in weights(result).values())
+
+
+def test_a_folder_with_a_run_is_not_written_over(tmp_path: Path) -> None:
+    train(Tiny(config(tmp_path)))
+    with pytest.raises(ConfigError, match="--resume"):
+        train(Tiny(config(tmp_path)))
+    assert train(Tiny(config(tmp_path, epochs=1)), overwrite=True).step == 5
+
+
+def test_resuming_with_other_settings_names_them(tmp_path: Path) -> None:
+    train(Tiny(config(tmp_path, epochs=1)))
+    with pytest.raises(ConfigError, match=r"train\.lr: 0.001 before, 0.5 now"):
+        train(Tiny(config(tmp_path, epochs=1, lr=0.5)), resume=True)
+    assert train(Tiny(config(tmp_path, epochs=2, log_every=1)), resume=True).step == 10
+
+
+def test_resuming_where_nothing_is_starts(tmp_path: Path) -> None:
+    assert train(Tiny(config(tmp_path, epochs=1)), resume=True).step == 5
+    assert "nothing to resume" in (tmp_path / "tiny" / "log.txt").read_text()
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(PoseError, match="not finite at step 8"):
+        train(Tiny(config(tmp_path, checkpoint_every=1), poison=8))
+    content = torch.load(tmp_path / "tiny" / "last.pt", weights_only=True)
+    assert content["step"] == 7
+    assert all(torch.isfinite(value).all() for value in content["networks"]["pose"].values())
+
+
+def test_a_batch_that_does_not_divide_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"train\.batch_size=4"):
+        train(Tiny(config(tmp_path, accumulate=3)))
+    with pytest.raises(ConfigError, match=r"train\.batch_size"):
+        train(Tiny(config(tmp_path, batch_size=40, accumulate=2)))
+
+
+def test_devices_that_do_not_exist_are_refused() -> None:
+    with pytest.raises(ConfigError, match="abacus"):
+        choose_device("abacus")
+    with pytest.raises(ConfigError, match="no such GPU"):
+        choose_device("cuda:99")
+
+
+def test_one_process_needs_no_environment() -> None:
+    with process_group("cpu") as place:
+        assert place.is_main
+        assert gather_objects("x") == ["x"]
+
+
+def test_metrics_beyond_the_checkpoint_are_dropped_when_a_run_goes_on(tmp_path: Path) -> None:
+    rows = [{"split": "train", "step": step, "epoch": 0, "loss": 1.0} for step in (2, 4, 6)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"split": "tr')
+    with RunLog(tmp_path, is_main=True, step=4) as log:
+        log.record("train", 5, 0, {"loss": 2.0})
+    steps = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert steps == [2, 4, 5]
+
+
+def test_overfitting_says_whether_it_learnt(tmp_path: Path) -> None:
+    settings = config(tmp_path, lr=0.05)
+    good = overfit(Tiny, settings, images=8, steps=300)
+    assert good.last_loss < good.first_loss
+    short = overfit(Tiny, settings, images=8, steps=1)
+    assert not short.learnt
+    assert "pose data browse" in str(short)

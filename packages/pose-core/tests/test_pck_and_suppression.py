@@ -1,0 +1,130 @@
+"""PCKh, PCK, OKS-NMS, scoring of persons, and the printed tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pose_testing.golden import load_golden, uniform
+
+from pose_core.errors import DataError
+from pose_core.evaluation import lsp_pck, mpii_pckh
+from pose_core.evaluation.report import format_coco, format_crowdpose, protocol_line
+from pose_core.evaluation.rescore import CropResults, coco_results
+from pose_core.ops import oks, oks_nms, soft_oks_nms
+from pose_core.ops._oks_nms import _fast, _reference
+from pose_core.skeleton import SKELETONS
+
+ASDA = load_golden("asda/functions")
+SIGMAS = np.array(SKELETONS["coco17"].sigmas)
+
+
+def pck_inputs() -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    truth = uniform("pck_gt", 16 * 2 * 7).reshape(16, 2, 7) * 100 + 200
+    predicted = truth.transpose(2, 0, 1) + uniform("pck_err", 7 * 16 * 2).reshape(7, 16, 2) * 25 - 1
+    first = uniform("pck_hb0", 14).reshape(2, 7) * 20 + 100
+    second = first + np.abs(uniform("pck_hb1", 14).reshape(2, 7)) * 40 + 20
+    boxes = np.stack([first, second])
+    return predicted, {
+        "pos_gt_src": truth, "jnt_missing": np.array(ASDA["pckh"]["missing"]), "headboxes_src": boxes,
+    }  # fmt: skip
+
+
+def test_pckh_equals_the_published_one() -> None:
+    found = mpii_pckh(*pck_inputs())
+    for key, value in ASDA["pckh"]["result"].items():
+        assert found[key] == pytest.approx(value, abs=1e-9), key
+    assert found["Mean@0.10"] <= found["Mean@0.1"]  # which is taken at 0.11
+
+
+def test_lsp_pck_equals_the_published_one() -> None:
+    predicted, content = pck_inputs()
+    truth = content["pos_gt_src"].transpose(2, 0, 1)
+    found = lsp_pck(predicted + 1, truth, content["headboxes_src"].transpose(2, 0, 1))
+    for key, value in ASDA["lsp_pck"]["result"].items():
+        assert found[key] == pytest.approx(value, abs=1e-9), key
+
+
+def test_perfect_lsp_predictions_score_hundred() -> None:
+    joints = np.random.default_rng(0).uniform(0, 200, (5, 14, 2))
+    assert set(lsp_pck(joints, joints).values()) == {100.0}
+
+
+def test_pck_faults(tmp_path: Path) -> None:
+    predicted, content = pck_inputs()
+    with pytest.raises(DataError, match="shape"):
+        mpii_pckh(predicted[:3], content)
+    del content["headboxes_src"]
+    with pytest.raises(DataError, match="headboxes_src"):
+        mpii_pckh(predicted, content)
+    with pytest.raises(DataError, match=r"gt_valid\.mat does not exist"):
+        mpii_pckh(predicted, tmp_path / "gt_valid.mat")
+    (tmp_path / "gt_valid.mat").write_text("no matlab")
+    with pytest.raises(DataError, match="MATLAB"):
+        mpii_pckh(predicted, tmp_path / "gt_valid.mat")
+
+
+def golden_poses() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    poses = ASDA["oks"]["poses"]
+    table = np.array([pose["xy_score"] for pose in poses], dtype=np.float64)
+    return table, np.array([float(p["score"]) for p in poses]), np.array([float(p["area"]) for p in poses])
+
+
+def test_similarity_and_suppression_equal_the_published_ones(ops_path: str) -> None:
+    table, scores, areas = golden_poses()
+    found = oks(table[:1, :, :2], table[1:, :, :2], areas[:1], areas[1:], SIGMAS)[0]
+    assert np.allclose(found, ASDA["oks"]["oks_of_pose0_with_others"], atol=1e-9)
+    for threshold, kept in ASDA["oks"]["oks_nms"].items():
+        assert oks_nms(table[..., :2], scores, areas, SIGMAS, float(threshold)).tolist() == kept
+    for threshold, kept in ASDA["oks"]["soft_oks_nms"].items():
+        assert soft_oks_nms(table[..., :2], scores, areas, SIGMAS, float(threshold)).tolist() == kept
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(0, 25), st.floats(0.05, 0.95))
+def test_suppression_of_all_images_at_once_equals_one_by_one(seed: int, count: int, threshold: float) -> None:
+    rng = np.random.default_rng(seed)
+    poses = rng.choice([0, 40, 80], (count, 1, 1)) + rng.normal(0, 6, (count, 17, 2))
+    scores = rng.choice([0.3, 0.5, 0.9], count)
+    areas, images = rng.uniform(500, 5000, count), rng.integers(0, 4, count)
+    arguments = (poses, scores, areas, SIGMAS, threshold, images)
+    assert _fast.oks_nms(*arguments).tolist() == _reference.oks_nms(*arguments).tolist()
+
+
+@pytest.mark.parametrize(("key", "threshold", "soft"), [("hard0.9", 0.9, False), ("soft0.5", 0.5, True)])
+def test_result_entries_equal_the_published_ones(key: str, threshold: float, soft: bool) -> None:
+    case = ASDA[f"coco_results_{key}"]
+    table, _, _ = golden_poses()
+    boxes = np.array(case["boxes"], dtype=np.float64)
+    ids = np.array([int(path[-16:-4]) for path in case["paths"]])
+    found = CropResults(table, boxes[:, :2], boxes[:, 2:4], boxes[:, 5], ids, np.arange(len(ids)))
+    entries = coco_results(
+        found, SIGMAS, joint_threshold=case["in_vis_thre"], oks_threshold=threshold, soft_nms=soft
+    )
+    expected = {(row["image_id"], round(row["score"], 9)): row for row in case["results"]}
+    assert len(entries) == len(case["results"])
+    for entry in entries:
+        row = expected[entry["image_id"], round(entry["score"], 9)]
+        assert entry["center"] == pytest.approx(row["center"])
+        assert entry["keypoints"][:3] == pytest.approx(row["first_keypoint"])
+
+
+def test_the_familiar_ten_lines() -> None:
+    result = {k: 0.5 for k in ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")}
+    lines = format_coco(result, "lpn_50").splitlines()
+    assert lines[0] == " Average Precision  (AP) @[ IoU=0.50:0.95 | area=   all | maxDets= 20 ] = 0.500"
+    assert lines[9] == " Average Recall     (AR) @[ IoU=0.50:0.95 | area= large | maxDets= 20 ] = 0.500"
+    assert lines[10].startswith("| Arch | AP | Ap .5 | AP .75 | AP (M) | AP (L) | AR |")
+    assert len(lines) == 13
+    assert "medium size" in format_coco({**result, "APM": -1.0, "ARM": -1.0}, "x")
+    assert "no person" in format_coco(dict.fromkeys(result, -1.0), "x")
+    crowd = {k: 0.5 for k in ("AP", "AP50", "AP75", "AR", "AR50", "AR75", "APE", "APM")} | {"APH": -1.0}
+    assert "high crowd index" in format_crowdpose(crowd, "x")
+
+
+def test_the_protocol_line_says_what_a_number_means() -> None:
+    line = protocol_line(boxes="ground-truth", flip=True, decode="argmax+quarter", evaluator="COCO AP")
+    assert line == "boxes=ground-truth flip=yes decode=argmax+quarter scales=1 evaluator=COCO AP"
