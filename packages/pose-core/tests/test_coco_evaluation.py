@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pose_testing.golden import FOLDER
 
 from pose_core.errors import DataError
 from pose_core.evaluation import coco_keypoint_ap, crowdpose_ap
+from pose_testing.golden import FOLDER
 
 TINY = json.loads((FOLDER / "dekr" / "eval_tiny_results.json").read_text())
 
@@ -55,7 +55,9 @@ def random_set(seed: int, images: int = 8, joints: int = 17) -> tuple[dict[str, 
         for _ in range(rng.integers(0, 3)):
             detect(image, rng.uniform(0, 480, (joints, 2)), rng.random())
     truth = {
-        "images": [{"id": image, "width": 640, "height": 480, "crowdIndex": float(rng.random())} for image in ids.tolist()],
+        "images": [
+            {"id": image, "width": 640, "height": 480, "crowdIndex": float(rng.random())} for image in ids.tolist()
+        ],
         "annotations": annotations,
         "categories": [{"id": 1, "name": "person", "keypoints": ["x"] * joints}],
     }

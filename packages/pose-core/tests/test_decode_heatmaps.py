@@ -7,11 +7,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pose_testing.golden import load_golden, uniform
 
 from pose_core.geometry import Crop
 from pose_core.ops import decode_heatmaps, fuse_flip, soft_argmax
 from pose_core.ops._decode_heatmaps import _fast, _reference
+from pose_testing.golden import load_golden, uniform
 
 LITE = load_golden("lite/functions")
 ASDA = load_golden("asda/functions")

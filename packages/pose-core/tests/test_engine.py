@@ -147,7 +147,9 @@ def test_accumulated_micro_batches_step_like_the_whole(optimizer: str) -> None:
         torch.manual_seed(1)
         network = nn.Linear(4, 1)
         settings = TrainConfig(accumulate=parts, optimizer=optimizer, lr=0.1, clip_norm=1.0)  # type: ignore[arg-type]
-        updater = Updater({"pose": network}, {"pose": build_optimizer(network, settings, torch.device("cpu"))}, settings)
+        updater = Updater(
+            {"pose": network}, {"pose": build_optimizer(network, settings, torch.device("cpu"))}, settings
+        )
         for number, part in enumerate(split_batch(Batch(x, y), parts)):
             with updater.micro_batch(number):
                 updater("pose", (network(part.x) - part.y).square().mean())
@@ -159,7 +161,14 @@ def test_a_run_leaves_its_files_and_the_best_weights(tmp_path: Path) -> None:
     result = train(Tiny(config(tmp_path)))
     folder = tmp_path / "tiny"
     assert result.step == 15
-    assert {p.name for p in folder.iterdir()} >= {"config.yaml", "log.txt", "metrics.jsonl", "last.pt", "best.pt", "tensorboard"}
+    assert {p.name for p in folder.iterdir()} >= {
+        "config.yaml",
+        "log.txt",
+        "metrics.jsonl",
+        "last.pt",
+        "best.pt",
+        "tensorboard",
+    }
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if row["split"] == "val"] == [5, 10, 15]
     assert rows[0]["lr"] == pytest.approx(1e-3)

@@ -7,10 +7,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pose_testing.golden import load_golden
 
 from pose_core.ops import gaussian_heatmaps
 from pose_core.ops._gaussian_heatmaps import _fast, _reference
+from pose_testing.golden import load_golden
 
 CASES = load_golden("asda/functions")["generate_target"]
 
@@ -39,7 +39,9 @@ joint = st.tuples(st.floats(-60, 300), st.floats(-60, 300), st.sampled_from([0.0
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(joint, min_size=1, max_size=8), st.sampled_from([1.0, 1.5, 2.0, 3.0]), st.booleans())
-def test_the_fast_path_equals_the_reference(rows: list[tuple[float, float, float]], sigma: float, quantise: bool) -> None:
+def test_the_fast_path_equals_the_reference(
+    rows: list[tuple[float, float, float]], sigma: float, quantise: bool
+) -> None:
     table = torch.tensor([rows], dtype=torch.float32)
     arguments = (table[..., :2], table[..., 2], (48, 64), sigma, quantise, (0.25, 0.25))
     maps, weights = _fast.gaussian_heatmaps(*arguments)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from pose_testing.golden import load_golden, uniform
 
 from pose_core.ops import gaussian_heatmaps, heatmap_loss, mse_loss, ohkm_loss
+from pose_testing.golden import load_golden, uniform
 
 LITE = load_golden("lite/functions")
 ASDA = load_golden("asda/functions")["losses"]

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from pose_testing.networks import check_parity
 from torch import nn
 
 from pose_core.errors import ConfigError
@@ -15,6 +14,7 @@ from pose_core.models.hrnet import HRNETS, HRNetTrunk
 from pose_core.models.initialise import initialise, initialise_heads, load_trunk
 from pose_core.models.profile import count_parameters, profile_model
 from pose_core.models.resnet import ResNetTrunk
+from pose_testing.networks import check_parity
 
 GOLDEN = {
     "lite/hrnet_w18_small_v1": "hrnet_w18_small_v1",

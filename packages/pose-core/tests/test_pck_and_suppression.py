@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pose_testing.golden import load_golden, uniform
 
 from pose_core.errors import DataError
 from pose_core.evaluation import lsp_pck, mpii_pckh
@@ -17,6 +16,7 @@ from pose_core.evaluation.rescore import CropResults, coco_results
 from pose_core.ops import oks, oks_nms, soft_oks_nms
 from pose_core.ops._oks_nms import _fast, _reference
 from pose_core.skeleton import SKELETONS
+from pose_testing.golden import load_golden, uniform
 
 ASDA = load_golden("asda/functions")
 SIGMAS = np.array(SKELETONS["coco17"].sigmas)
@@ -101,9 +101,7 @@ def test_result_entries_equal_the_published_ones(key: str, threshold: float, sof
     boxes = np.array(case["boxes"], dtype=np.float64)
     ids = np.array([int(path[-16:-4]) for path in case["paths"]])
     found = CropResults(table, boxes[:, :2], boxes[:, 2:4], boxes[:, 5], ids, np.arange(len(ids)))
-    entries = coco_results(
-        found, SIGMAS, joint_threshold=case["in_vis_thre"], oks_threshold=threshold, soft_nms=soft
-    )
+    entries = coco_results(found, SIGMAS, joint_threshold=case["in_vis_thre"], oks_threshold=threshold, soft_nms=soft)
     expected = {(row["image_id"], round(row["score"], 9)): row for row in case["results"]}
     assert len(entries) == len(case["results"])
     for entry in entries:
@@ -113,7 +111,7 @@ def test_result_entries_equal_the_published_ones(key: str, threshold: float, sof
 
 
 def test_the_familiar_ten_lines() -> None:
-    result = {k: 0.5 for k in ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")}
+    result = dict.fromkeys(("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL"), 0.5)
     lines = format_coco(result, "lpn_50").splitlines()
     assert lines[0] == " Average Precision  (AP) @[ IoU=0.50:0.95 | area=   all | maxDets= 20 ] = 0.500"
     assert lines[9] == " Average Recall     (AR) @[ IoU=0.50:0.95 | area= large | maxDets= 20 ] = 0.500"
@@ -121,7 +119,7 @@ def test_the_familiar_ten_lines() -> None:
     assert len(lines) == 13
     assert "medium size" in format_coco({**result, "APM": -1.0, "ARM": -1.0}, "x")
     assert "no person" in format_coco(dict.fromkeys(result, -1.0), "x")
-    crowd = {k: 0.5 for k in ("AP", "AP50", "AP75", "AR", "AR50", "AR75", "APE", "APM")} | {"APH": -1.0}
+    crowd = dict.fromkeys(("AP", "AP50", "AP75", "AR", "AR50", "AR75", "APE", "APM"), 0.5) | {"APH": -1.0}
     assert "high crowd index" in format_crowdpose(crowd, "x")
 
 

@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pose_testing.golden import load_golden
-from pose_testing.networks import check_parity
 from torch import nn
 
 from pose_core.models.catalog import create_model, list_models
@@ -17,6 +15,8 @@ from pose_core.models.initialise import initialise
 from pose_core.models.profile import count_macs, profile_model
 from pose_core.models.weights import load_weights
 from pose_lite.models import LPN, LPNS, GlobalContext, LightBasic, LightBottleneck, SqueezeExcite
+from pose_testing.golden import load_golden
+from pose_testing.networks import check_parity
 
 GOLDEN = {f"lite/{name}": name for name in ("lpn_18", "lpn_18h", "lpn_34", "lpn_50", "lpn_101")}
 COSTS = {

@@ -48,7 +48,9 @@ def convert_published(content: Mapping[str, Any], file_name: str) -> Converted:
     name, method, note = model_name(source.values, file_name)
     result.notes += note
     if method in FOREIGN:
-        raise ConfigError(f"{file_name} is an experiment of pose-{method}, whose files have a form of their own: {FOREIGN[method]}")
+        raise ConfigError(
+            f"{file_name} is an experiment of pose-{method}, whose files have a form of their own: {FOREIGN[method]}"
+        )
     config: dict[str, Any] = {"method": method, "name": file_name.removesuffix(".yaml").removesuffix(".yml")}
     config["data"] = _data(source, result)
     config["augment"] = _augment(source)
@@ -105,7 +107,9 @@ def _data(source: _Source, result: Converted) -> dict[str, Any]:
     layout, skeleton = LAYOUTS[dataset]
     joints = int(source.take("MODEL.NUM_JOINTS", "data.skeleton", 16))
     if joints != {"coco17": 17, "mpii16": 16, "crowdpose14": 14, "lsp_mpii16": 16}[skeleton]:
-        raise ConfigError(f"{source.file_name}: MODEL.NUM_JOINTS is {joints}, but {dataset} has the joints of {skeleton}")
+        raise ConfigError(
+            f"{source.file_name}: MODEL.NUM_JOINTS is {joints}, but {dataset} has the joints of {skeleton}"
+        )
     image_format = source.take("DATASET.DATA_FORMAT", "nothing: folders and zip files are told apart by looking", "jpg")
     del image_format
     root = str(source.take("DATASET.ROOT", "data.root", f"data/{layout}")).rstrip("/")
@@ -237,7 +241,9 @@ def _test(source: _Source) -> dict[str, Any]:
         size = 32
     return {
         "batch_size": size,
-        "boxes": "gt" if source.take("TEST.USE_GT_BBOX", "test.boxes", False) or not _has_boxes(source) else "detections",
+        "boxes": "gt"
+        if source.take("TEST.USE_GT_BBOX", "test.boxes", False) or not _has_boxes(source)
+        else "detections",
         "flip": bool(source.take("TEST.FLIP_TEST", "test.flip", False)),
         "shift_heatmap": bool(source.take("TEST.SHIFT_HEATMAP", "test.shift_heatmap", old)),
         "joint_threshold": float(source.take("TEST.IN_VIS_THRE", "test.joint_threshold", 0.0)),

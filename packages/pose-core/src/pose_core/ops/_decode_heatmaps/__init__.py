@@ -7,8 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from pose_core.ops._dispatch import choose
 from pose_core.ops._decode_heatmaps import _fast, _reference
+from pose_core.ops._dispatch import choose
 
 Decoding = Literal["argmax", "soft_argmax", "dark"]
 

@@ -1,0 +1,256 @@
+"""Prediction, results on disk, detectors, pictures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pose_core.config import Config, HeatmapConfig, ModelConfig, TestConfig
+from pose_core.data.synthetic import write_dataset
+from pose_core.errors import ConfigError, DataError
+from pose_core.inference.detectors import build_detector, whole_image
+from pose_core.inference.predictor import Predictor
+from pose_core.inference.results import predict_paths
+from pose_core.inference.topdown import CropSettings, predict_crops
+from pose_core.skeleton import SKELETONS, get_skeleton
+from pose_core.structures import Person, Poses
+from pose_core.visualise.browse import browse
+from pose_core.visualise.curves import draw_panel, nice_ticks, plot_metrics
+from pose_core.visualise.draw import draw_person, draw_poses, draw_skeleton, joint_colors
+from pose_core.visualise.heatmaps import heatmap_overlay, heatmap_sheet
+from pose_core.visualise.predictions import prediction_sheet
+from pose_core.visualise.sheet import contact_sheet, fit, write_image
+
+COCO = SKELETONS["coco17"]
+
+
+class Spot(nn.Module):
+    """Answers every crop with a Gaussian for each joint at a place of the input that follows the image's brightness."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = (x.mean(1, keepdim=True) > 1).float()
+        small = nn.functional.avg_pool2d(weight, 4)
+        return small.expand(-1, 17, -1, -1)
+
+
+def config(**test: object) -> Config:
+    return Config(
+        method="lite",
+        model=ModelConfig(name="lpn_18", input_size=(64, 64)),
+        heatmap=HeatmapConfig(quarter=False),
+        test=TestConfig(batch_size=2, **test),  # type: ignore[arg-type]
+    )
+
+
+def bright_spot(x: int, y: int, size: tuple[int, int] = (120, 160)) -> np.ndarray:
+    image = np.zeros((*size, 3), np.uint8)
+    cv2.rectangle(image, (x - 4, y - 4), (x + 4, y + 4), (255, 255, 255), -1)
+    return image
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_a_keypoint_is_found_where_it_is_in_the_image(flip: bool) -> None:
+    predictor = Predictor(Spot(), config(flip=flip, shift_heatmap=False), COCO, torch.device("cpu"))
+    poses = predictor(bright_spot(70, 50), np.array([[30.0, 10.0, 80.0, 80.0]]))
+    assert poses.keypoints.shape == (1, 17, 2)
+    # A heatmap pixel is four input pixels, and the crop shows 100 image pixels on 64.
+    assert np.abs(poses.keypoints[0] - [70, 50]).max() < 8
+    assert poses.pose_scores[0] > 0.5
+
+
+def test_boxes_are_predicted_in_batches_and_none_gives_none() -> None:
+    predictor = Predictor(Spot(), config(), COCO, torch.device("cpu"))
+    boxes = np.array([[10.0, 10, 40, 40], [20, 20, 60, 60], [30, 10, 50, 80]])
+    whole = predictor(bright_spot(50, 40), boxes)
+    for index, box in enumerate(boxes):
+        alone = predictor(bright_spot(50, 40), box[None])
+        assert np.allclose(whole.keypoints[index], alone.keypoints[0], atol=1e-4)
+    assert len(predictor(bright_spot(50, 40), np.zeros((0, 4)))) == 0
+
+
+def test_a_box_score_weighs_the_person() -> None:
+    predictor = Predictor(Spot(), config(), COCO, torch.device("cpu"))
+    one = predictor(bright_spot(50, 40), np.array([[10.0, 10, 80, 80, 1.0]]))
+    half = predictor(bright_spot(50, 40), np.array([[10.0, 10, 80, 80, 0.5]]))
+    assert half.pose_scores[0] == pytest.approx(one.pose_scores[0] / 2)
+
+
+def test_wrong_inputs_are_refused() -> None:
+    predictor = Predictor(Spot(), config(), COCO, torch.device("cpu"))
+    with pytest.raises(DataError, match="uint8 RGB"):
+        predictor(np.zeros((10, 10), np.uint8))
+    with pytest.raises(DataError, match="boxes"):
+        predictor(np.zeros((10, 10, 3), np.uint8), np.zeros((2, 3)))
+    with pytest.raises(DataError, match="does not exist"):
+        predictor("nowhere.jpg")
+
+
+def test_flipping_equals_predicting_the_mirror_image() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 17, 4, 4), nn.Sigmoid()).eval()
+    images = torch.randint(0, 256, (3, 64, 64, 3), dtype=torch.uint8)
+    identity = torch.eye(2, 3, dtype=torch.float64).expand(3, 2, 3)
+    settings = CropSettings.from_config(config(flip=True, shift_heatmap=False), COCO)
+    found = predict_crops(network, images, identity, settings)
+    mirrored = predict_crops(network, images.flip(2), identity, settings)[:, COCO.flip_order.tolist()]
+    # The published convention mirrors about (W − 1)/2 in heatmap pixels.
+    expected = mirrored.clone()
+    expected[..., 0] = (15 - mirrored[..., 0] / 4) * 4
+    assert torch.allclose(found, expected, atol=1e-4)
+
+
+def test_results_are_written_beside_nothing_and_bad_images_are_counted(tmp_path: Path) -> None:
+    images = tmp_path / "in"
+    (images / "deep").mkdir(parents=True)
+    cv2.imwrite(str(images / "a.jpg"), bright_spot(50, 40))
+    cv2.imwrite(str(images / "deep" / "b.png"), bright_spot(50, 40))
+    (images / "c.jpg").write_bytes(b"no picture")
+    predictor = Predictor(Spot(), config(), COCO, torch.device("cpu"))
+    summary = predict_paths(predictor, [images], tmp_path / "out")
+    assert (summary.images, summary.people, len(summary.unreadable)) == (2, 2, 1)
+    assert "c.jpg" in str(summary)
+    content = json.loads((tmp_path / "out" / "deep" / "b.json").read_text())
+    assert set(content["people"][0]["keypoints"]) == set(COCO.joints)
+    assert cv2.imread(str(tmp_path / "out" / "a.jpg")).shape == (120, 160, 3)
+    with pytest.raises(ConfigError, match="write over the input"):
+        predict_paths(predictor, [images / "a.jpg"], images)
+    with pytest.raises(DataError, match="has no image"):
+        (tmp_path / "empty").mkdir()
+        predict_paths(predictor, [tmp_path / "empty"], tmp_path / "out")
+    with pytest.raises(ConfigError, match="video"):
+        predict_paths(predictor, [tmp_path / "film.mp4"], tmp_path / "out")
+
+
+def test_detectors(tmp_path: Path) -> None:
+    boxes, scores = whole_image(np.zeros((100, 200, 3), np.uint8))
+    assert boxes.tolist() == [[20, 10, 160, 80]]
+    assert scores.tolist() == [1]
+    entries = [
+        {"image_id": 785, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.95},
+        {"image_id": 785, "category_id": 1, "bbox": [5, 6, 7, 8], "score": 0.3},
+        {"image_id": 785, "category_id": 2, "bbox": [5, 6, 7, 8], "score": 0.99},
+    ]
+    file = tmp_path / "dets.json"
+    file.write_text(json.dumps(entries))
+    detector = build_detector("whole", boxes=str(file), threshold=0.9)
+    found, _ = detector(np.zeros((9, 9, 3), np.uint8), Path("x/000000000785.jpg"))
+    assert found.tolist() == [[1, 2, 3, 4]]
+    with pytest.raises(DataError, match="by number"):
+        detector(np.zeros((9, 9, 3), np.uint8), Path("portrait.jpg"))
+    with pytest.raises(ConfigError, match="--detector-weights"):
+        build_detector("fasterrcnn")
+
+
+def pose(points: np.ndarray, scores: np.ndarray | None = None) -> Poses:
+    return Poses(points[None], (np.ones(17) if scores is None else scores)[None], np.ones(1), COCO)
+
+
+def test_drawing_colours_joints_and_leaves_low_scores_out() -> None:
+    rng = np.random.default_rng(0)
+    points = rng.uniform(20, 180, (17, 2))
+    image = np.zeros((200, 200, 3), np.uint8)
+    drawn = draw_poses(image, pose(points))
+    assert not image.any()
+    x, y = points[9].round().astype(int)
+    assert drawn[y, x].any()
+    assert not draw_poses(image, pose(points, np.zeros(17))).any()
+    lost = points.copy()
+    lost[3] = np.nan
+    draw_poses(image, pose(lost))
+    draw_poses(image, pose(points * 1e7))
+
+
+def test_styles() -> None:
+    assert joint_colors(COCO, "chunhua")[0] == (240, 2, 127)
+    assert joint_colors(COCO, "xiaochu")[16] == (0, 109, 45)
+    with pytest.raises(ConfigError, match="chunhua"):
+        joint_colors(COCO, "baroque")
+    with pytest.raises(ConfigError, match="17 COCO joints"):
+        joint_colors(SKELETONS["mpii16"], "chunhua")
+
+
+def test_hidden_joints_are_hollow() -> None:
+    joints = np.zeros((17, 3), np.float32)
+    joints[5], joints[6] = (50, 50, 2), (120, 50, 1)
+    joints[11], joints[12] = (50, 140, 2), (120, 140, 2)
+    image = np.zeros((200, 200, 3), np.uint8)
+    draw_person(image, Person(joints, 1, (40, 40, 90, 110)), COCO)
+    assert image[50, 50].any()
+    alone = np.zeros((200, 200, 3), np.uint8)
+    draw_skeleton(alone, joints[:, :2], joints[:, 2] == 1, COCO, joint_colors(COCO), hollow=joints[:, 2] == 1)
+    assert not alone[50, 120].any()
+    assert alone.any()
+
+
+def test_a_contact_sheet_shows_every_tile(tmp_path: Path) -> None:
+    tiles = [np.full((40, 80, 3), value, np.uint8) for value in (10, 100, 200)]
+    sheet = contact_sheet(tiles, ["one", "two", "three"], columns=2, tile=(80, 60))
+    assert all((sheet == value).all(-1).sum() >= 80 * 40 * 0.9 for value in (10, 100, 200))
+    assert fit(tiles[0], (30, 60)).shape == (60, 30, 3)
+    write_image(tmp_path / "s.png", sheet)
+    assert np.array_equal(cv2.imread(str(tmp_path / "s.png"))[..., ::-1], sheet)
+
+
+def test_heatmaps_over_an_image() -> None:
+    image = np.full((64, 48, 3), 128, np.uint8)
+    heatmap = np.zeros((16, 12))
+    assert np.array_equal(heatmap_overlay(image, heatmap), image)
+    heatmap[8, 6] = 1
+    overlay = heatmap_overlay(image, heatmap)
+    assert (overlay[34, 26] != 128).any()
+    assert (overlay[2, 2] == 128).all()
+    assert heatmap_sheet(image, np.stack([heatmap] * 5), ["a"] * 5, columns=3).shape[2] == 3
+
+
+def test_curves_are_drawn_from_a_run_s_metrics(tmp_path: Path) -> None:
+    rows = [{"split": "train", "step": s, "epoch": 0, "loss": 1 / (s + 1)} for s in range(0, 100, 10)]
+    rows += [{"split": "val", "step": s, "epoch": 0, "AP": s / 100} for s in (50, 100)]
+    file = tmp_path / "metrics.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"cut')
+    plot_metrics(file, tmp_path / "curve.png")
+    picture = cv2.imread(str(tmp_path / "curve.png"))
+    assert picture.shape == (560, 720, 3)
+    assert (picture != 255).any()
+    with pytest.raises(DataError, match="neither"):
+        file.write_text("")
+        plot_metrics(file, tmp_path / "curve.png")
+    with pytest.raises(DataError, match="does not exist"):
+        plot_metrics(tmp_path / "none.jsonl", tmp_path / "curve.png")
+    flat = draw_panel("flat", [("x", np.array([0.0, 1.0]), np.array([2.0, 2.0]))])
+    assert (flat != 255).any()
+
+
+def test_ticks_are_round_numbers() -> None:
+    assert nice_ticks(0, 1) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1.0])
+    assert nice_ticks(0, 675, 6) == pytest.approx([0, 200, 400, 600])
+
+
+def test_browsing_and_prediction_sheets(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "d", layout="coco", images=4, val_images=3, people=(1, 2), size=(160, 120))
+    settings = config()
+    data = settings.data.model_copy(update={"root": str(tmp_path / "d")})
+    for name in ("sheet.jpg", "page.html"):
+        target = browse(data, "train2017", tmp_path / name, 3)
+        assert target.stat().st_size > 2000
+    with pytest.raises(ConfigError, match=r"\.html"):
+        browse(data, "train2017", tmp_path / "sheet.pdf", 3)
+    predictor = Predictor(Spot(), settings, get_skeleton("coco17"), torch.device("cpu"))
+    prediction_sheet(predictor, settings.model_copy(update={"data": data}), tmp_path / "p.jpg", count=3)
+    assert cv2.imread(str(tmp_path / "p.jpg")).std() > 5
+
+
+def test_poses_slice_and_serialise() -> None:
+    poses = Poses(np.zeros((3, 17, 2)), np.ones((3, 17)), np.array([0.1, 0.9, 0.5]), COCO, np.ones((3, 4)))
+    assert len(poses[poses.pose_scores > 0.4]) == 2
+    assert [len(one) for one in poses] == [1, 1, 1]
+    entry = poses.to_coco(7)[1]
+    assert entry["image_id"] == 7
+    assert len(entry["keypoints"]) == 51
+    assert entry["score"] == pytest.approx(0.9)
+    json.dumps(entry)

@@ -1,0 +1,99 @@
+"""Joint sets: the built-in ones, a user's own, and their sigmas."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pose_core.errors import ConfigError
+from pose_core.skeleton import SKELETONS, Skeleton, estimate_sigmas, get_skeleton, read_skeleton
+
+
+@pytest.mark.parametrize("name", SKELETONS)
+def test_built_in_sets_are_consistent(name: str) -> None:
+    skeleton = SKELETONS[name]
+    assert skeleton.num_joints == int("".join(c for c in name if c.isdigit()))
+    order = skeleton.flip_order
+    assert np.array_equal(order[order], np.arange(skeleton.num_joints))
+    for joint, other in enumerate(order):
+        swapped = skeleton.joints[joint].replace("left", "#").replace("right", "left").replace("#", "right")
+        assert skeleton.joints[other] == swapped
+    assert set(skeleton.upper_body) | set(skeleton.lower_body) == set(range(skeleton.num_joints))
+    assert {j for limb in skeleton.limbs for j in limb} <= set(range(skeleton.num_joints))
+
+
+def test_published_constants() -> None:
+    coco = SKELETONS["coco17"]
+    expected = [26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89]
+    assert np.allclose(np.array(coco.sigmas) * 1000, expected)
+    crowd = SKELETONS["crowdpose14"]
+    assert np.allclose(
+        np.array(crowd.sigmas) * 100, [7.9, 7.9, 7.2, 7.2, 6.2, 6.2, 10.7, 10.7, 8.7, 8.7, 8.9, 8.9, 7.9, 7.9]
+    )
+    assert coco.upper_body == tuple(range(11))
+    assert SKELETONS["mpii16"].upper_body == tuple(range(7, 16))
+    assert sorted(SKELETONS["mpii16"].flip_pairs) == [(0, 5), (1, 4), (2, 3), (10, 15), (11, 14), (12, 13)]
+
+
+def test_a_user_s_own_joint_set(tmp_path: Path) -> None:
+    file = tmp_path / "bird.yaml"
+    file.write_text(
+        "joints: [beak, left_wing, right_wing]\nsigmas: [0.02, 0.08, 0.08]\n"
+        "flip_pairs: [[left_wing, right_wing]]\nlimbs: [[beak, left_wing]]\nupper_body: [beak]\n"
+    )
+    bird = get_skeleton(str(file))
+    assert bird.name == "bird"
+    assert bird.flip_order.tolist() == [0, 2, 1]
+    assert bird.limbs == ((0, 1),)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("joints: [a]", "sigmas.*missing"),
+        ("joints: [a, b]\nsigmas: [0.1]", "2 joints but 1 OKS"),
+        ("joints: [a, a]\nsigmas: [0.1, 0.1]", "repeat"),
+        ("joints: [a]\nsigmas: [0]", "positive"),
+        ("joints: [a]\nsigmas: [x]", "numbers"),
+        ("joints: [a]\nsigmas: [1]\nlimb: []", "did you mean 'limbs'"),
+        ("joints: [a]\nsigmas: [1]\nlimbs: [[a, b]]", "'b'"),
+        ("joints: [a, b, c]\nsigmas: [1, 1, 1]\nflip_pairs: [[a, b], [a, c]]", "two flip pairs"),
+        ("[1, 2", "not valid YAML"),
+        ("- a", "mapping"),
+    ],
+)
+def test_mistakes_in_a_joint_set_are_named(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        read_skeleton(file)
+
+
+def test_unknown_names_are_answered_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'coco17'"):
+        get_skeleton("coco")
+    with pytest.raises(ConfigError, match="does not exist"):
+        get_skeleton("none.yaml")
+
+
+def test_sigmas_are_recovered_from_simulated_annotators() -> None:
+    rng = np.random.default_rng(0)
+    truth, areas = rng.uniform(0, 300, (3000, 4, 2)), rng.uniform(1e3, 1e5, 3000)
+    sigmas = np.array([0.02, 0.05, 0.08, 0.1])
+    spread = sigmas[:, None] * np.sqrt(areas)[:, None, None] / np.sqrt(2)
+    repeated = np.stack([truth + rng.normal(size=truth.shape) * spread for _ in range(3)], 1)
+    table = np.concatenate([repeated, np.full((*repeated.shape[:3], 1), 2.0)], -1)
+    table[:500, 1, 0, 2] = 0  # sometimes one annotator leaves a joint out
+    assert np.allclose(estimate_sigmas(table, areas), sigmas, rtol=0.03)
+    with pytest.raises(ConfigError, match="at least two"):
+        estimate_sigmas(table[:, :1], areas)
+    table[:, 1:, 2, 2] = 0
+    with pytest.raises(ConfigError, match=r"joints \[2\]"):
+        estimate_sigmas(table, areas)
+
+
+def test_sigmas_must_match() -> None:
+    with pytest.raises(ConfigError, match="indices 0 to 1"):
+        Skeleton("x", ("a", "b"), (), ((0, 5),), (0.1, 0.1), ())
