@@ -120,8 +120,8 @@ def test_results_are_written_beside_nothing_and_bad_images_are_counted(tmp_path:
     assert cv2.imread(str(tmp_path / "out" / "a.jpg")).shape == (120, 160, 3)
     with pytest.raises(ConfigError, match="write over the input"):
         predict_paths(predictor, [images / "a.jpg"], images)
+    (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="has no image"):
-        (tmp_path / "empty").mkdir()
         predict_paths(predictor, [tmp_path / "empty"], tmp_path / "out")
     with pytest.raises(ConfigError, match="video"):
         predict_paths(predictor, [tmp_path / "film.mp4"], tmp_path / "out")
@@ -217,8 +217,8 @@ def test_curves_are_drawn_from_a_run_s_metrics(tmp_path: Path) -> None:
     picture = cv2.imread(str(tmp_path / "curve.png"))
     assert picture.shape == (560, 720, 3)
     assert (picture != 255).any()
+    file.write_text("")
     with pytest.raises(DataError, match="neither"):
-        file.write_text("")
         plot_metrics(file, tmp_path / "curve.png")
     with pytest.raises(DataError, match="does not exist"):
         plot_metrics(tmp_path / "none.jsonl", tmp_path / "curve.png")

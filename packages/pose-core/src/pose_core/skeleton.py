@@ -241,8 +241,8 @@ def estimate_sigmas(repeated: np.ndarray, areas: np.ndarray) -> np.ndarray:
     """Estimate OKS sigmas from people annotated several times, as COCO did.
 
     ``repeated`` is ``(people, annotators, K, 3)`` with visibility last, ``areas`` is ``(people,)`` in square pixels.
-    Returns ``(K,)``: σ² = E[d²/s²], d the distance of an annotation from where the joint is and s² the area. The mean of
-    the annotators stands for where the joint is, which takes one degree of freedom.
+    Returns ``(K,)``: σ² = E[d²/s²], d the distance of an annotation from where the joint is and s² the area. The mean
+    of the annotators stands for where the joint is, which takes one degree of freedom.
     """
     if repeated.ndim != 4 or repeated.shape[1] < 2:
         raise ConfigError("estimating sigmas needs at least two annotations of every person: (people, ≥2, joints, 3)")

@@ -61,11 +61,11 @@ class GlobalContext(nn.Module):
         self.channel_add_conv = _bottleneck_mlp(channels, hidden)
         self.channel_mul_conv = _bottleneck_mlp(channels, hidden) if multiply else None
         nn.init.kaiming_normal_(self.conv_mask.weight, mode="fan_in")
-        nn.init.zeros_(self.conv_mask.bias)  # type: ignore[arg-type]  # the convolution has a bias
+        self.conv_mask.bias = nn.Parameter(torch.zeros(1))
         for branch in (self.channel_add_conv, self.channel_mul_conv):
             if branch is not None:
-                nn.init.zeros_(branch[3].weight)
-                nn.init.zeros_(branch[3].bias)
+                for parameter in branch[3].parameters():
+                    nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         mask = self.conv_mask(x).flatten(2).softmax(2)
@@ -173,7 +173,8 @@ class LPN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        for stage in (1, 2, 3, 4):
+            x = self.get_submodule(f"layer{stage}")(x)
         return self.final_layer(self.deconv_layers(x))
 
 

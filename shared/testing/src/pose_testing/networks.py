@@ -18,7 +18,7 @@ def published_state(content: dict[str, Any]) -> dict[str, torch.Tensor]:
 
 
 def check_parity(golden: str, model: str, folder: Path | None = None) -> float:
-    """Load a golden file's weights into network ``model`` and compare its outputs; returns the largest relative error."""
+    """Load a golden file's weights into network ``model``; returns its outputs' largest relative error."""
     from pose_core.models.catalog import create_model
     from pose_core.models.weights import load_weights
 

@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
     print(f"2/4  training {config.model.name} for {config.train.epochs} epochs")
     result = train(build_task(config), resume=False, overwrite=True)
-    if result.interrupted:
+    if result.interrupted or result.evaluation is None:
         return 130
     print("3/4  evaluating on the held-out images")
     print(result.evaluation.report)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
-from pose_core.convert.models import FOREIGN, model_name
+from pose_core.convert.models import FOREIGN, foreign_method, model_name
 from pose_core.convert.published_keys import FREE, MEANINGLESS, known_keys
 from pose_core.errors import ConfigError
 
@@ -44,13 +44,13 @@ def render_notes(converted: Converted) -> str:
 def convert_published(content: Mapping[str, Any], file_name: str) -> Converted:
     """Convert a published file; ``file_name`` decides where the content alone is ambiguous (lpn18 or lpn18h)."""
     source = _Source(_flatten(content), file_name)
+    foreign = foreign_method(source.values)
+    if foreign is not None:
+        raise ConfigError(f"{file_name} is an experiment of pose-{foreign}: {FOREIGN[foreign]}")
+    _refuse_unknown(source)
     result = Converted({})
     name, method, note = model_name(source.values, file_name)
     result.notes += note
-    if method in FOREIGN:
-        raise ConfigError(
-            f"{file_name} is an experiment of pose-{method}, whose files have a form of their own: {FOREIGN[method]}"
-        )
     config: dict[str, Any] = {"method": method, "name": file_name.removesuffix(".yaml").removesuffix(".yml")}
     config["data"] = _data(source, result)
     config["augment"] = _augment(source)
@@ -224,7 +224,7 @@ def _batch_size(source: _Source, result: Converted) -> int:
     total = each * count
     if count > 1:
         result.notes.append(
-            f"batch: {each} per GPU on {count} GPUs is {total} as written, which is taken as train.batch_size; the published "
+            f"batch: {each} per GPU on {count} GPUs is {total} as written, taken as train.batch_size; the published "
             f"distributed trainer gave {total} to each of its processes, {total * count} in all on {count} GPUs. "
             "The learning rate was scaled for neither"
         )
@@ -239,11 +239,10 @@ def _test(source: _Source) -> dict[str, Any]:
             break
     else:
         size = 32
+    truth = source.take("TEST.USE_GT_BBOX", "test.boxes", False)
     return {
         "batch_size": size,
-        "boxes": "gt"
-        if source.take("TEST.USE_GT_BBOX", "test.boxes", False) or not _has_boxes(source)
-        else "detections",
+        "boxes": "detections" if _has_boxes(source) and not truth else "gt",
         "flip": bool(source.take("TEST.FLIP_TEST", "test.flip", False)),
         "shift_heatmap": bool(source.take("TEST.SHIFT_HEATMAP", "test.shift_heatmap", old)),
         "joint_threshold": float(source.take("TEST.IN_VIS_THRE", "test.joint_threshold", 0.0)),
@@ -257,16 +256,20 @@ def _has_boxes(source: _Source) -> bool:
     return str(source.values.get("DATASET.DATASET", "mpii")).startswith(("coco", "crowd"))
 
 
-def _account(source: _Source, result: Converted) -> None:
-    """Every key of the file: mapped, without meaning, or an error."""
+def _refuse_unknown(source: _Source) -> None:
+    """A key that no published file has is a mistake, not something to pass over."""
+    known = known_keys()
     for key in source.values:
-        if key in source.went:
-            result.mapped.append(f"{key} → {source.went[key]}")
-        elif key.startswith(FREE):
-            result.mapped.append(f"{key} → model.name")
-        elif key in MEANINGLESS:
-            result.meaningless.append(f"{key}: {MEANINGLESS[key]}")
-        else:
-            near = get_close_matches(key, known_keys(), n=1)
+        if key not in known and not key.startswith(FREE):
+            near = get_close_matches(key, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise ConfigError(f"{source.file_name}: unknown key {key}{hint}")
+
+
+def _account(source: _Source, result: Converted) -> None:
+    """Every key of the file: where it went, or why it means nothing."""
+    for key in source.values:
+        if key in source.went or key.startswith(FREE):
+            result.mapped.append(f"{key} → {source.went.get(key, 'model.name')}")
+        else:
+            result.meaningless.append(f"{key}: {MEANINGLESS.get(key, 'decides nothing together with the other keys')}")

@@ -24,15 +24,22 @@ _HRNETS = {
 }
 
 
+def foreign_method(values: Mapping[str, Any]) -> str | None:
+    """The package a file needs, where it is not one of the top-down files that the core converts."""
+    published = str(values.get("MODEL.NAME", "pose_hrnet"))
+    bottom_up = ("DATASET.OFFSET_RADIUS", "RESCORE.", "TEST.FLIP_TEST_", "DATASET.MAX_NUM_PEOPLE")
+    if published.startswith(("hrnet_dekr", "pose_higher")) or any(key.startswith(bottom_up) for key in values):
+        return "dekr"
+    if published.startswith("mr"):
+        return "mrpose"
+    if any(key.startswith(("ASA.", "STN.")) for key in values) or published in {"pose_hrnet2", "pose_hourglass"}:
+        return "asda"
+    return None
+
+
 def model_name(values: Mapping[str, Any], file_name: str) -> tuple[str, str, list[str]]:
     """The network's name, the method, and what had to be assumed."""
     published = str(values.get("MODEL.NAME", "pose_hrnet"))
-    if published.startswith(("hrnet_dekr", "pose_higher")) or "DATASET.OFFSET_RADIUS" in values:
-        return "", "dekr", []
-    if published.startswith("mr"):
-        return "", "mrpose", []
-    if any(key.startswith(("ASA.", "STN.")) for key in values) or published in {"pose_hrnet2", "pose_hourglass"}:
-        return "", "asda", []
     if published == "pose_hrnet":
         name, method = _hrnet(values, file_name)
         note = "w18_small_v1: layer1 has 4 x 32 planes, as the published table counts; the published code builds 4 x 64"
@@ -72,7 +79,9 @@ def _lpn(values: Mapping[str, Any], file_name: str) -> tuple[str, str, list[str]
     named = re.search(rf"lpn_?{depth}(h?)", file_name)
     half = "h" if named is None else named[1]
     if named is None:
-        text = f"the file does not say whether it is lpn_{depth} or lpn_{depth}h; taken as lpn_{depth}h, which the published code builds"
+        text = (
+            f"lpn_{depth} and lpn_{depth}h have the same file; taken as lpn_{depth}h, which the published code builds"
+        )
     else:
         text = f"lpn_{depth} and lpn_{depth}h have the same file; its name says lpn_{depth}{half}"
     return f"lpn_{depth}{half}", "lite", [text]

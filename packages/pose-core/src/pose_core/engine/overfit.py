@@ -64,7 +64,7 @@ def overfit(make_task: Callable[[Config], Task], config: Config, *, images: int 
     count = min(images, len(data))  # type: ignore[arg-type]  # ours have a length
     if not count:
         raise DataError("the training set has no people to learn; `pose data check` says why")
-    loader = DataLoader(data, batch_sampler=[[(0, index) for index in range(count)]])  # type: ignore[arg-type]
+    loader = DataLoader(data, batch_sampler=[[(0, index) for index in range(count)]])
     batch = next(iter(loader))
     batch = type(batch)(*(column.to(device) for column in batch))
     objective = task.objective(device)

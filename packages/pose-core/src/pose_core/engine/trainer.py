@@ -112,7 +112,8 @@ class Run:
                 name: network.to(memory_format=torch.channels_last) for name, network in self.networks.items()
             }
         if settings.sync_bn and place.world > 1:
-            self.networks = {n: nn.SyncBatchNorm.convert_sync_batchnorm(net) for n, net in self.networks.items()}
+            convert = nn.SyncBatchNorm.convert_sync_batchnorm
+            self.networks = {n: convert(net) for n, net in self.networks.items()}  # type: ignore[no-untyped-call]
         self.average = Average(self.networks["pose"], settings.ema) if settings.ema else None
         self.objective = task.objective(place.device)
         self.wrapped = {name: self._wrap(network) for name, network in self.networks.items()}
@@ -120,8 +121,8 @@ class Run:
         self.updater = Updater(self.wrapped, optimizers, settings)
         self.data = task.training_set()
         self.groups = task.training_groups() if settings.share_decode else None
-        length = len(self.data)  # type: ignore[arg-type]  # ours have a length
-        if not length:
+        self.length: int = len(self.data)  # type: ignore[arg-type]  # ours have a length
+        if not self.length:
             raise ConfigError("the training set has no people; `pose data check` says why")
         if settings.batch_size % (place.world * settings.accumulate):
             raise ConfigError(
@@ -129,7 +130,9 @@ class Run:
                 f" and train.accumulate={settings.accumulate}"
             )
         self.drop_last = settings.accumulate > 1  # a short batch would not split evenly
-        self.steps_per_epoch = batches_per_epoch(length, settings.batch_size, place.world, drop_last=self.drop_last)
+        self.steps_per_epoch = batches_per_epoch(
+            self.length, settings.batch_size, place.world, drop_last=self.drop_last
+        )
         self.total_steps = settings.epochs * self.steps_per_epoch
         if settings.iterations is not None:
             self.total_steps = min(self.total_steps, settings.iterations)
@@ -149,7 +152,7 @@ class Run:
         """Train to the end, or to an interrupt."""
         settings, evaluation = self.config.train, None
         log.say(
-            f"{len(self.data)} samples, {self.steps_per_epoch} steps per epoch, {self.total_steps} steps, "  # type: ignore[arg-type]
+            f"{self.length} samples, {self.steps_per_epoch} steps per epoch, {self.total_steps} steps, "
             f"{self.place.world} process(es) on {self.place.device}, run folder {self.folder}"
         )
         if self.step >= self.total_steps:
@@ -192,7 +195,7 @@ class Run:
     def _batches(self, epoch: int) -> Iterator[Any]:
         settings, place = self.config.train, self.place
         keys = epoch_batches(
-            len(self.data),  # type: ignore[arg-type]
+            self.length,
             epoch,
             self.config.run.seed,
             settings.batch_size,
@@ -204,7 +207,7 @@ class Run:
         )
         loader = DataLoader(
             self.data,
-            batch_sampler=keys,  # type: ignore[arg-type]  # keys are (epoch, index), not indices alone
+            batch_sampler=keys,  # keys are (epoch, index), not indices alone
             num_workers=settings.workers,
             worker_init_fn=worker_init,
             pin_memory=place.device.type == "cuda",
@@ -245,9 +248,8 @@ class Run:
         lr = self.updater.optimizers["pose"].param_groups[0]["lr"]
         log.record("train", self.step, epoch, {**numbers, "lr": lr, **clock.figures()})
         text = "  ".join(f"{name} {value:.6f}" for name, value in numbers.items())
-        log.say(
-            f"epoch {epoch + 1}/{self.config.train.epochs}  step {self.step}  {text}  lr {lr:.2e}  {clock.text(self.step)}"
-        )
+        epochs = self.config.train.epochs
+        log.say(f"epoch {epoch + 1}/{epochs}  step {self.step}  {text}  lr {lr:.2e}  {clock.text(self.step)}")
 
     def _evaluate(self, log: RunLog, epoch: int) -> Evaluation:
         networks = {**self.networks, "pose": self.evaluated}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -44,10 +45,13 @@ def coco_keypoint_ap(
     spread = np.array(SKELETONS["coco17"].sigmas if sigmas is None else sigmas, dtype=np.float64)
     truth = read_ground_truth(ground_truth, len(spread), image_ids)
     area = truth.area if iou_areas == "segm" else truth.box[:, 2] * truth.box[:, 3]
-    if image_ids is not None and not isinstance(detections, str):
-        wanted = set(image_ids)
-        detections = [entry for entry in detections if entry["image_id"] in wanted]  # type: ignore[union-attr,index]
-    found = read_detections(detections, truth.image_ids, len(spread), most=max_detections)
+    found = read_detections(
+        detections,
+        truth.image_ids,
+        len(spread),
+        most=max_detections,
+        others="drop" if image_ids is not None else "refuse",
+    )
     precision, recall = evaluate(truth, found, area, spread, list(AREAS.values()))
     at = {"": slice(None), "50": slice(0, 1), "75": slice(5, 6)}
     result = {}
@@ -143,7 +147,7 @@ def match(truth: GroundTruth, found: Detections, pairs: Pairs, similarity: Array
     # A stable sort by rank makes waves: the best detection of every image, then the second of every image, …
     waves = np.argsort(rank[detection], kind="stable")
     ends = np.searchsorted(rank[detection][waves], np.arange(rank.max() + 2))
-    for begin, end in zip(ends[:-1], ends[1:], strict=True):
+    for begin, end in pairwise(ends.tolist()):
         wave = waves[begin:end]
         if not len(wave):
             continue

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -108,8 +108,10 @@ def read_ground_truth(source: Source, joints: int | None, image_ids: Sequence[in
     )  # fmt: skip
 
 
-def read_detections(source: Source, image_ids: Array, joints: int, *, most: int) -> Detections:
-    """Read results on these images, the ``most`` best of each. Images that the ground truth lacks are an error."""
+def read_detections(
+    source: Source, image_ids: Array, joints: int, *, most: int, others: Literal["refuse", "drop"] = "refuse"
+) -> Detections:
+    """Read results on these images, the ``most`` best of each; results on ``others`` are an error, or dropped."""
     content, name = read_source(source, "detections")
     if not isinstance(content, list | tuple):
         raise DataError(f"{name} must be a list of {{image_id, category_id, keypoints, score}}")
@@ -125,10 +127,13 @@ def read_detections(source: Source, image_ids: Array, joints: int, *, most: int)
     table = np.array(flat, dtype=np.float64).reshape(-1, joints, 3)
     image = np.searchsorted(image_ids, image_id)
     known = image_ids[np.minimum(image, max(len(image_ids) - 1, 0))] == image_id if len(image_ids) else image_id < 0
-    if not known.all():
+    if others == "drop":
+        image, score, table = image[known], score[known], table[known]
+    elif not known.all():
         strangers = sorted(set(image_id[~known].tolist()))
         raise DataError(
-            f"{name}: {len(strangers)} images are not in the ground truth, for example {strangers[:5]}; is it for another split?"
+            f"{name}: {len(strangers)} images are not in the ground truth, for example {strangers[:5]}; "
+            "is it for another split?"
         )
     order = np.lexsort((-score, image))
     image, score, table = image[order], score[order], table[order]

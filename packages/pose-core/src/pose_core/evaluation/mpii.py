@@ -37,7 +37,8 @@ def mpii_pckh(predictions: Array, ground_truth: str | Path | Mapping[str, Any]) 
     points = np.asarray(predictions, dtype=np.float64)[..., :2] + 1
     if points.shape != truth.shape:
         raise DataError(
-            f"MPII predictions have the shape {points.shape}, the ground truth {truth.shape}: one row per person, in its order"
+            f"MPII predictions have the shape {points.shape}, the ground truth {truth.shape}: "
+            "one row per person, in its order"
         )
     error = np.linalg.norm(points - truth, axis=-1) / size[:, None]
     return summarise(error, visible, EXCLUDED)

@@ -24,7 +24,7 @@ class CropResults(NamedTuple):
 
 
 def person_scores(joint_scores: Array, box_scores: Array, threshold: float) -> Array:
-    """Box score × mean of the joint scores above ``threshold`` (0 where none is); ``(N, K)`` and ``(N,)`` → ``(N,)``."""
+    """Box score × mean of the joint scores above ``threshold``, 0 where none is: ``(N, K)``, ``(N,)`` → ``(N,)``."""
     above = joint_scores > threshold
     number = above.sum(1)
     mean = (joint_scores * above).sum(1) / np.maximum(number, 1)

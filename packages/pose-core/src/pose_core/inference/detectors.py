@@ -96,7 +96,7 @@ def build_detector(
         return whole_image
     if weights is None:
         raise ConfigError(
-            f"--detector {kind} needs --detector-weights FILE: torchvision's fasterrcnn_resnet50_fpn_coco-258fb6c6.pth. "
-            "Nothing is ever downloaded behind your back"
+            f"--detector {kind} needs --detector-weights FILE (torchvision's fasterrcnn_resnet50_fpn, COCO): "
+            "nothing is ever downloaded behind your back"
         )
     return FasterRCNN(Path(weights), threshold, device)

@@ -77,7 +77,7 @@ def shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
 
 
 class ResNetTrunk(nn.Module):
-    """The convolutional part of a ResNet, in torchvision's names.
+    """The convolutional part of a ResNet, in torchvision's names; ``width`` is the first stage's planes.
 
     ``forward`` takes ``(N, 3, H, W)`` and returns the four stages' outputs at strides 4, 8, 16 and 32.
     """
@@ -85,18 +85,18 @@ class ResNetTrunk(nn.Module):
     divisor = 32
     """Height and width of the input must be multiples of this."""
 
-    def __init__(self, depth: int, style: Style = "pytorch") -> None:
+    def __init__(self, depth: int, style: Style = "pytorch", width: int = 64) -> None:
         super().__init__()
         is_deep, counts = block_counts(depth, style)
         block = Bottleneck if is_deep else BasicBlock
-        self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
+        self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
-        inputs = 64
-        self.widths = tuple(planes * block.expansion for planes in (64, 128, 256, 512))
+        inputs = width
+        self.widths = tuple(width * 2**stage * block.expansion for stage in range(4))
         for stage, count in enumerate(counts):
-            planes = 64 * 2**stage
+            planes = width * 2**stage
             layers: list[nn.Module] = []
             for index in range(count):
                 layers.append(block(inputs, planes, 2 if stage and not index else 1, style))
@@ -106,10 +106,12 @@ class ResNetTrunk(nn.Module):
     def stages(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The outputs of the four stages."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        first = self.layer1(x)
-        second = self.layer2(first)
-        third = self.layer3(second)
-        return first, second, third, self.layer4(third)
+        outputs = []
+        for stage in (1, 2, 3, 4):
+            x = self.get_submodule(f"layer{stage}")(x)
+            outputs.append(x)
+        first, second, third, fourth = outputs
+        return first, second, third, fourth
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         return self.stages(x)

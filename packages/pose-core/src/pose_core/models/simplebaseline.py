@@ -17,8 +17,9 @@ class SimpleBaseline(ResNetTrunk):
         num_joints: int,
         style: Style = "pytorch",
         filters: tuple[int, ...] = (256, 256, 256),
+        width: int = 64,
     ) -> None:
-        super().__init__(depth, style)
+        super().__init__(depth, style, width)
         layers: list[nn.Module] = []
         inputs = self.widths[-1]
         for outputs in filters:
@@ -32,7 +33,12 @@ class SimpleBaseline(ResNetTrunk):
 
 
 def simplebaseline(
-    num_joints: int = 17, *, depth: int = 50, style: Style = "pytorch", filters: tuple[int, ...] = (256, 256, 256)
+    num_joints: int = 17,
+    *,
+    depth: int = 50,
+    style: Style = "pytorch",
+    filters: tuple[int, ...] = (256, 256, 256),
+    width: int = 64,
 ) -> SimpleBaseline:
-    """SimpleBaseline on a ResNet of 18, 34, 50, 101 or 152 layers."""
-    return SimpleBaseline(depth, num_joints, style, tuple(filters))
+    """SimpleBaseline on a ResNet of 18, 34, 50, 101 or 152 layers; ``filters`` and ``width`` make it lighter."""
+    return SimpleBaseline(depth, num_joints, style, tuple(filters), width)

@@ -57,7 +57,7 @@ def read_checkpoint(path: str | Path) -> Any:
         raise WeightsError(f"weights file {file} does not exist")
     if file.suffix == ".safetensors":
         try:
-            from safetensors.torch import load_file
+            from safetensors.torch import load_file  # an optional package
         except ImportError:
             raise WeightsError(f"reading {file} needs the safetensors package: pip install safetensors") from None
         return load_file(file)

@@ -53,7 +53,8 @@ def _page(title: str, pictures: list[np.ndarray], captions: list[str]) -> str:
         data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
         source = base64.b64encode(data).decode()
         figures.append(
-            f'<figure><img src="data:image/jpeg;base64,{source}"><figcaption>{html.escape(caption)}</figcaption></figure>'
+            f'<figure><img src="data:image/jpeg;base64,{source}">'
+            f"<figcaption>{html.escape(caption)}</figcaption></figure>"
         )
     style = "body{font:14px sans-serif;background:#fafaf8}figure{display:inline-block;margin:6px}img{height:320px}"
     head = f"<!doctype html><meta charset=utf-8><title>{html.escape(title)}</title><style>{style}</style>"

@@ -38,7 +38,7 @@ def joint_colors(skeleton: Skeleton, style: str = "side") -> list[Color]:
 
 
 def draw_poses(image: Array, poses: Poses, threshold: float = 0.2, style: str = "side") -> Array:
-    """A copy of ``image`` ``(H, W, 3)`` RGB with the joints that score ``threshold`` or more, and limbs between them."""
+    """A copy of ``image`` ``(H, W, 3)`` RGB with the joints that score ``threshold`` or more, and their limbs."""
     canvas = np.ascontiguousarray(image.copy())
     colors = joint_colors(poses.skeleton, style)
     for points, scores in zip(poses.keypoints, poses.scores, strict=True):
@@ -82,7 +82,7 @@ def draw_skeleton(
             color = first if first == second else skeleton.limb_color(limb)
             cv2.line(image, a, b, color, width, cv2.LINE_AA, SHIFT)
     radius = int((0.9 * width + 1) * 2**SHIFT)
-    for joint in np.flatnonzero(shown):
+    for joint in np.flatnonzero(shown).tolist():
         at = fixed[joint].tolist()
         if hollow is not None and hollow[joint]:
             cv2.circle(image, at, radius, colors[joint], max(width // 2, 1), cv2.LINE_AA, SHIFT)

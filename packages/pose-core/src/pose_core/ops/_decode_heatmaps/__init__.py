@@ -43,7 +43,7 @@ def decode_heatmaps(
 def soft_argmax(heatmaps: Tensor, beta: float = 160.0) -> Tensor:
     """Mean position ``(N, K, 2)`` under softmax(β·map); differentiable."""
     height, width = heatmaps.shape[-2:]
-    shares = (heatmaps * beta).flatten(2).softmax(2).unflatten(2, (height, width))
+    shares = (heatmaps * beta).flatten(2).softmax(2).view_as(heatmaps)
     columns = torch.arange(width, device=heatmaps.device, dtype=heatmaps.dtype)
     rows = torch.arange(height, device=heatmaps.device, dtype=heatmaps.dtype)
     return torch.stack([(shares.sum(2) * columns).sum(-1), (shares.sum(3) * rows).sum(-1)], -1)

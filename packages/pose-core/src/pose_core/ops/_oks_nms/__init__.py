@@ -15,9 +15,9 @@ def oks_nms(
 ) -> Array:
     """Rows to keep, in order of falling score within each image.
 
-    ``poses`` ``(N, K, 2)``, ``scores`` and ``areas`` ``(N,)``, ``sigmas`` ``(K,)``. Again and again the best pose left is
-    kept and those more similar to it than ``threshold`` are dropped. ``images`` ``(N,)`` numbers the image of each pose;
-    poses of different images never meet, and images come in rising order.
+    ``poses`` ``(N, K, 2)``, ``scores`` and ``areas`` ``(N,)``, ``sigmas`` ``(K,)``. Again and again the best pose left
+    is kept and those more similar to it than ``threshold`` are dropped. ``images`` ``(N,)`` numbers the image of each
+    pose; poses of different images never meet, and images come in rising order.
     """
     path = _fast if choose("oks_nms") == "fast" else _reference
     numbers = np.zeros(len(poses), np.int64) if images is None else np.asarray(images)

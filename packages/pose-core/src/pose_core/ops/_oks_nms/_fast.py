@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from pose_core.ops._oks import TINY
@@ -24,7 +26,7 @@ def oks_nms(poses: Array, scores: Array, areas: Array, sigmas: Array, threshold:
     kept = np.ones(len(order), bool)
     waves = np.argsort(rank[first], kind="stable")
     ends = np.searchsorted(rank[first][waves], np.arange(rank.max(initial=-1) + 2))
-    for begin, end in zip(ends[:-1], ends[1:], strict=True):
+    for begin, end in pairwise(ends.tolist()):
         wave = waves[begin:end]
         # A pose that was itself dropped drops nobody.
         kept[second[wave[kept[first[wave]]]]] = False
