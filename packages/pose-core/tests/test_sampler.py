@@ -94,3 +94,5 @@ def test_evaluation_shards_hold_everything_once(length: int, world: int, batch: 
     assert [index for share in shares for rows in share for index in rows] == list(range(length))
     sizes = [len(shard(length, rank, world)) for rank in range(world)]
     assert max(sizes) - min(sizes) <= 1
+    # A batch is the same whoever predicts it.
+    assert [rows for share in shares for rows in share] == evaluation_batches(length, batch)

@@ -154,6 +154,7 @@ class TestConfig(Block):
 
     __test__ = False  # not a pytest class
     batch_size: Annotated[int, Field(ge=1)] = 128
+    """Crops predicted at a time by each process."""
     workers: Annotated[int, Field(ge=0)] = 4
     boxes: Literal["gt", "detections"] = "gt"
     """Where the people's boxes come from."""

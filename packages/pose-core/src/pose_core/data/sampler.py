@@ -114,10 +114,14 @@ def shard(length: int, rank: int, world: int) -> range:
 
 
 def evaluation_batches(length: int, batch_size: int, rank: int = 0, world: int = 1) -> list[list[int]]:
-    """A process's share, in order, in batches of ``batch_size / world``; no sample twice: shares merge to the whole."""
-    share = shard(length, rank, world)
-    size = max(batch_size // world, 1)
-    return [list(share[first : first + size]) for first in range(0, len(share), size)]
+    """A process's share, in order, in batches of ``batch_size``; no sample twice: shares merge to the whole.
+
+    Whole batches are dealt out, so that a batch holds the same samples for any number of processes: arithmetic that
+    depends on a batch's company gives the very same numbers.
+    """
+    batches = [list(range(first, min(first + batch_size, length))) for first in range(0, length, batch_size)]
+    share = shard(len(batches), rank, world)
+    return batches[share.start : share.stop]
 
 
 def worker_init(worker: int) -> None:
