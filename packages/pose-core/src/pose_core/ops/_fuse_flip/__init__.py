@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from pose_core.ops._dispatch import choose
@@ -19,11 +20,14 @@ def fuse_flip(plain: Tensor, flipped: Tensor, flip_order: Tensor, *, shift: bool
             back = back.clone()
             back[..., 1:] = back[..., :-1].clone()
         return (plain + back) * 0.5
-    # Swapping first and mirroring while adding saves a copy of the whole map.
-    swapped = flipped.index_select(1, flip_order)
-    if not shift:
-        return (plain + swapped.flip(3)) * 0.5
-    fused = plain.clone()
-    fused[..., 1:] += swapped[..., 1:].flip(3)
-    fused[..., :1] += swapped[..., -1:]
-    return fused.mul_(0.5)
+    mirrored = flipped.flip(3)
+    fused = torch.empty_like(plain)
+    if shift:
+        fused[..., :1] = plain[..., :1] + mirrored[:, flip_order, :, :1]
+        fused, mirrored, plain, whole = fused[..., 1:], mirrored[..., :-1], plain[..., 1:], fused
+    else:
+        whole = fused
+    # Adding channel by channel into place saves the copy that indexing by the order would make.
+    for channel, other in enumerate(flip_order.tolist()):
+        torch.add(plain[:, channel], mirrored[:, other], out=fused[:, channel])
+    return whole.mul_(0.5)

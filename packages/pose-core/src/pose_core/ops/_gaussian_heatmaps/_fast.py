@@ -1,9 +1,19 @@
-"""All joints at once: a Gaussian is the product of one along x and one along y."""
+"""All joints at once.
+
+On a CPU, published targets are windows of one template: every map shows the same patch at another place. Elsewhere, and
+for sub-pixel peaks, a Gaussian is the product of one along x and one along y.
+"""
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+import numpy as np
 import torch
 from torch import Tensor
+
+FAR = 4096
+"""A peak far inside any map, where the window's ends round as they do in the middle of one."""
 
 
 def gaussian_heatmaps(
@@ -16,19 +26,43 @@ def gaussian_heatmaps(
     # trunc() is what int() does to the window's corners when sigma is no whole number.
     outside = (torch.trunc(peaks - radius) >= limits) | (torch.trunc(peaks + radius + 1) < 0)
     kept = weights.float() * ~outside.any(-1)
-    drawn = (kept > 0.5).float()
+    drawn = kept > 0.5
+    if quantise and joints.device.type == "cpu":
+        return _windows(peaks, drawn, size, sigma), kept
     centers = peaks if quantise else scaled
     along_x = _line(centers[..., 0], size[0], sigma, radius if quantise else None)
     along_y = _line(centers[..., 1], size[1], sigma, radius if quantise else None) * drawn[..., None]
     return along_y[..., :, None] * along_x[..., None, :], kept
 
 
+def _windows(peaks: Tensor, drawn: Tensor, size: tuple[int, int], sigma: float) -> Tensor:
+    """Maps ``(N, K, H, W)``: for each peak, the template seen through a window that puts the patch there."""
+    width, height = size
+    template, middle = _template(width, height, sigma)
+    windows = np.lib.stride_tricks.sliding_window_view(template, (height, width))
+    # The first window shows nothing.
+    corner = np.where(drawn[..., None].numpy(), middle - peaks.numpy().astype(np.int64)[..., ::-1], 0)
+    return torch.from_numpy(windows[corner[..., 0], corner[..., 1]])
+
+
+@lru_cache(maxsize=8)
+def _template(width: int, height: int, sigma: float) -> tuple[np.ndarray, np.ndarray]:
+    """An empty field with one patch, wide enough for every window; and the patch's peak (row, column)."""
+    low = int(FAR - 3 * sigma) - FAR
+    offsets = np.arange(low, int(FAR + 3 * sigma + 1) - FAR, dtype=np.float32)
+    patch = np.exp(-(offsets**2 + offsets[:, None] ** 2) / (2 * sigma**2))
+    middle = np.array([height - low, width - low])
+    field = np.zeros((2 * height + 2 * len(offsets), 2 * width + 2 * len(offsets)), np.float32)
+    top, left = height, width
+    field[top : top + len(offsets), left : left + len(offsets)] = patch
+    return field, middle
+
+
 def _line(centers: Tensor, length: int, sigma: float, radius: float | None) -> Tensor:
     """Gaussians ``(N, K, length)`` along one axis, cut at ±radius."""
-    distance = torch.arange(length, device=centers.device) - centers[..., None]
-    line = torch.exp(distance.square() * (-0.5 / sigma**2))
+    position = torch.arange(length, device=centers.device)
+    line = torch.exp((position - centers[..., None]).square() * (-0.5 / sigma**2))
     if radius is None:
         return line
     low, high = torch.trunc(centers - radius), torch.trunc(centers + radius + 1)
-    position = torch.arange(length, device=centers.device)
     return line * ((position >= low[..., None]) & (position < high[..., None]))

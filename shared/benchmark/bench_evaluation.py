@@ -1,0 +1,175 @@
+"""COCO and CrowdPose keypoint evaluation against pycocotools and faster-coco-eval, on one core.
+
+python shared/benchmark/bench_evaluation.py [--images 5000] [--rounds 5] [--out results.json]
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import tempfile
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from paired import arguments, compare, finish
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from pose_core.evaluation import coco_keypoint_ap, crowdpose_ap
+
+
+def make_set(images: int, joints: int = 17, seed: int = 0) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """About two people and four detections an image."""
+    rng = np.random.default_rng(seed)
+    annotations, detections = [], []
+    for image in range(1, images + 1):
+        for _ in range(rng.integers(0, 5)):
+            side, center = float(rng.uniform(20, 300)), rng.uniform(100, 500, 2)
+            labels = rng.integers(0, 3, (joints, 1))
+            points = np.concatenate([center + rng.uniform(-0.5, 0.5, (joints, 2)) * side, labels], 1) * (labels > 0)
+            annotations.append(
+                {
+                    "id": len(annotations) + 1, "image_id": image, "category_id": 1, "iscrowd": 0,
+                    "keypoints": points.reshape(-1).tolist(), "num_keypoints": int((labels > 0).sum()),
+                    "bbox": [*(center - side / 2).tolist(), side, side], "area": side * side * 0.6,
+                }
+            )  # fmt: skip
+            for _ in range(rng.integers(1, 4)):
+                found = np.concatenate(
+                    [points[:, :2] + rng.normal(0, 0.05 * side, (joints, 2)), np.ones((joints, 1))], 1
+                )
+                detections.append(
+                    {
+                        "image_id": image,
+                        "category_id": 1,
+                        "keypoints": found.reshape(-1).tolist(),
+                        "score": float(rng.random()),
+                    }
+                )
+    records = [{"id": i, "width": 640, "height": 480, "crowdIndex": float(rng.random())} for i in range(1, images + 1)]
+    category = {"id": 1, "name": "person", "keypoints": ["x"] * joints}
+    return {"images": records, "annotations": annotations, "categories": [category]}, detections
+
+
+def silent(run: Any) -> Any:
+    with contextlib.redirect_stdout(io.StringIO()):
+        return run()
+
+
+def with_pycocotools(truth: Path, detections: Path) -> np.ndarray:
+    def run() -> np.ndarray:
+        ground = COCO(str(truth))
+        evaluation = COCOeval(ground, ground.loadRes(str(detections)), "keypoints")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+        return np.asarray(evaluation.stats)
+
+    return np.asarray(silent(run))
+
+
+def peak_of(run: Any) -> float:
+    """Megabytes that Python allocates at most."""
+    tracemalloc.start()
+    run()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return float(peak / 2**20)
+
+
+def coco_rows(images: int, rounds: int) -> list[dict[str, object]]:
+    truth, detections = make_set(images)
+    ground = silent(lambda: _loaded(truth))
+    results = silent(lambda: ground.loadRes(json.loads(json.dumps(detections))))
+
+    def theirs() -> None:
+        evaluation = COCOeval(ground, results, "keypoints")
+        silent(lambda: (evaluation.evaluate(), evaluation.accumulate(), evaluation.summarize()))
+
+    contenders = {"pycocotools": theirs, "ours": lambda: coco_keypoint_ap(truth, detections)}
+    faster = _faster(truth, detections)
+    if faster is not None:
+        contenders["faster-coco-eval"] = faster
+    found = compare(contenders, rounds)
+    rows = [_row("4", f"COCO, {images} images, {len(detections)} detections", found, "≥ 6, ≥ 1.5 faster-coco-eval")]
+    rows[0]["memory ratio"] = peak_of(lambda: coco_keypoint_ap(truth, detections)) / peak_of(theirs)
+    with tempfile.TemporaryDirectory() as folder:
+        files = Path(folder) / "truth.json", Path(folder) / "found.json"
+        for file, content in zip(files, (truth, detections), strict=True):
+            file.write_text(json.dumps(content))
+        loading = compare(
+            {"pycocotools": lambda: with_pycocotools(*files), "ours": lambda: coco_keypoint_ap(*files)}, rounds
+        )
+        ours = np.array(list(coco_keypoint_ap(*files).values()))
+        rows[0]["largest difference"] = float(np.abs(ours - with_pycocotools(*files)).max())
+    rows.append(_row("4b", "the same with loading", loading, "≥ 4"))
+    return rows
+
+
+def _loaded(truth: dict[str, Any]) -> COCO:
+    ground = COCO()
+    ground.dataset = json.loads(json.dumps(truth))
+    ground.createIndex()
+    return ground
+
+
+def _faster(truth: dict[str, Any], detections: list[dict[str, Any]], kind: str = "keypoints") -> Any:
+    """faster-coco-eval's evaluate and accumulate, where it is installed."""
+    try:
+        from faster_coco_eval import COCO as FastCOCO
+        from faster_coco_eval import COCOeval_faster
+    except ImportError:
+        return None
+    ground = silent(lambda: FastCOCO(json.loads(json.dumps(truth))))
+    results = silent(lambda: ground.loadRes(json.loads(json.dumps(detections))))
+
+    def run() -> None:
+        evaluation = COCOeval_faster(ground, results, kind)
+        silent(lambda: (evaluation.evaluate(), evaluation.accumulate(), evaluation.summarize()))
+
+    return run
+
+
+def crowdpose_row(images: int, rounds: int) -> dict[str, object]:
+    """CrowdPose's four evaluations (all, easy, medium, hard) against as many by pycocotools."""
+    truth, detections = make_set(images, joints=14, seed=1)
+    levels = [(-1.0, 2.0), (-1.0, 0.2), (0.2, 0.8), (0.8, 2.0)]
+    chosen = [{i["id"] for i in truth["images"] if low <= i["crowdIndex"] < high} for low, high in levels]
+    ground = silent(lambda: _loaded(truth))
+    results = silent(lambda: ground.loadRes(json.loads(json.dumps(detections))))
+    sigmas = np.array([0.79, 0.79, 0.72, 0.72, 0.62, 0.62, 1.07, 1.07, 0.87, 0.87, 0.89, 0.89, 0.79, 0.79]) / 10
+
+    def theirs() -> None:
+        for ids in chosen:
+            evaluation = COCOeval(ground, results, "keypoints")
+            evaluation.params.kpt_oks_sigmas = sigmas
+            evaluation.params.imgIds = sorted(ids)
+            silent(lambda e=evaluation: (e.evaluate(), e.accumulate()))
+
+    found = compare({"pycocotools": theirs, "ours": lambda: crowdpose_ap(truth, detections)}, rounds)
+    return _row("4c", f"CrowdPose with easy, medium, hard; {images} images", found, "≥ 10")
+
+
+def _row(number: str, work: str, found: dict[str, Any], bar: str) -> dict[str, object]:
+    ratios = found["ratios"]
+    return {
+        "#": number, "work": work, "pycocotools s": found["pycocotools"], "ours s": found["ours"],
+        "ratio": ratios["pycocotools/ours"], "ratio to faster-coco-eval": ratios.get("faster-coco-eval/ours", ""),
+        "bar": bar, "largest difference": "", "memory ratio": "",
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--images", type=int, default=5000, metavar="N")
+    args = parser.parse_args()
+    rows = coco_rows(args.images, args.rounds)
+    rows.append(crowdpose_row(args.images, args.rounds))
+    finish(rows, args.out)
+
+
+if __name__ == "__main__":
+    main()
