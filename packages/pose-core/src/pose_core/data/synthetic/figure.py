@@ -83,8 +83,8 @@ _TRUNK: dict[str, Range] = {"lean": (-4, 8), "tilt": (-5, 5), "stride": (0, 0)}
 _REST = _ARMS | _LEGS | _TRUNK
 
 POSES: dict[str, tuple[float, dict[str, Range]]] = {
-    "stand": (3.0, {}),
-    "walk": (2.5, {"stride": (14, 30), "elbow": (8, 50), "knee": (2, 14), "turn": (-10, 25)}),
+    "stand": (3.5, {}),
+    "walk": (3.0, {"stride": (14, 30), "elbow": (8, 50), "knee": (2, 14), "turn": (-10, 25)}),
     "run": (1.0, {"stride": (32, 50), "elbow": (60, 105), "knee": (10, 60), "lean": (4, 18), "turn": (-5, 35)}),
     "sit": (
         1.3,
@@ -97,7 +97,7 @@ POSES: dict[str, tuple[float, dict[str, Range]]] = {
     "bend": (0.8, {"lean": (32, 65), "hip": (0, 28), "knee": (3, 35), "swing": (20, 85)}),
     "crouch": (0.8, {"hip": (72, 112), "knee": (88, 130), "lean": (8, 32), "swing": (20, 70), "elbow": (20, 80)}),
     "dance": (
-        1.0,
+        0.8,
         {
             "spread": (10, 140), "elbow": (10, 110), "turn": (-110, 90), "hip": (-15, 55), "knee": (0, 70),
             "splay": (2, 30), "tilt": (-16, 16),
@@ -109,7 +109,7 @@ POSES: dict[str, tuple[float, dict[str, Range]]] = {
 def sample_build(rng: Generator) -> Build:
     """Proportions from child to adult, from slight to broad."""
     child = rng.random() < 0.2
-    head = rng.uniform(0.18, 0.205) if child else rng.uniform(0.148, 0.172)
+    head = rng.uniform(0.195, 0.22) if child else rng.uniform(0.165, 0.188)
     neck = 0.028 if child else 0.038
     torso = (0.30 if child else 0.295) * rng.uniform(0.96, 1.04)
     legs = 1 - 0.036 - head - neck - torso
@@ -125,7 +125,7 @@ def sample_build(rng: Generator) -> Build:
         forearm=arm * 0.47,
         shoulder=rng.uniform(0.098, 0.118),
         hip=rng.uniform(0.052, 0.062),
-        girth=rng.uniform(0.9, 1.25),
+        girth=rng.uniform(1.1, 1.5),
     )
 
 
@@ -135,7 +135,7 @@ def sample_figure(rng: Generator, height: float) -> Figure:
     weights = np.array([weight for weight, _ in POSES.values()])
     pose = list(POSES)[int(rng.choice(len(weights), p=weights / weights.sum()))]
     # Most people in photographs look roughly at the camera; every other direction occurs too.
-    yaw = rng.normal(0, 38) if rng.random() < 0.5 else rng.uniform(-180, 180)
+    yaw = rng.normal(0, 38) if rng.random() < 0.6 else rng.uniform(-180, 180)
     return pose_figure(rng, build, pose, height, yaw)
 
 
@@ -179,7 +179,7 @@ def _turned(frame: Array, first: int, second: int, angle: float) -> Array:
 def _camera(rng: Generator) -> Array:
     """Looks slightly down, held nearly level; now and then the whole picture of a person lies or leans."""
     pitch = np.deg2rad(rng.uniform(2, 15))
-    roll = np.deg2rad(rng.normal(0, 35) if rng.random() < 0.06 else rng.normal(0, 4))
+    roll = np.deg2rad(rng.normal(0, 30) if rng.random() < 0.04 else rng.normal(0, 4))
     tilt = np.array([[1, 0, 0], [0, np.cos(pitch), np.sin(pitch)], [0, -np.sin(pitch), np.cos(pitch)]])
     turn = np.array([[np.cos(roll), -np.sin(roll), 0], [np.sin(roll), np.cos(roll), 0], [0, 0, 1]])
     return np.asarray(turn @ tilt)

@@ -104,7 +104,10 @@ def paint_limb(
 def _cylinder_light(side: Array, dx: float, dy: float) -> Array:
     """Brightness ``(h, w, 1)`` across a cylinder along (dx, dy); ``side`` runs from −1 to 1."""
     facing = LIGHT[1] * dx - LIGHT[0] * dy
-    return np.asarray(0.66 + 0.17 * facing * side + 0.46 * LIGHT[2] * (1.25 - side * side))[..., None]
+    round_off = side * side
+    # The last factor darkens the rim, so that an arm stands out from a shirt of the same cloth.
+    light = (0.66 + 0.17 * facing * side + 0.46 * LIGHT[2] * (1.25 - round_off)) * (1 - 0.3 * round_off**3)
+    return np.asarray(light[..., None])
 
 
 def paint_polygon(

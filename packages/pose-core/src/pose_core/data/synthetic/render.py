@@ -149,7 +149,7 @@ def _trunk_outline(figure: Figure) -> tuple[Array, tuple[Array, Array], float]:
     blend = np.clip(s, 0, 1)
     left = figure.torso_frame[0, :2] * (1 - blend) + figure.pelvis_frame[0, :2] * blend
     front = figure.torso_frame[2, :2] * (1 - blend) + figure.pelvis_frame[2, :2] * blend
-    wide = left * _TRUNK[:, 1:2] * build.shoulder * (0.9 + 0.1 * build.girth) * unit
+    wide = left * _TRUNK[:, 1:2] * build.shoulder * (0.85 + 0.15 * build.girth) * unit
     deep = front * _TRUNK[:, 2:3] * build.girth * unit
     centers = thorax + s * spine
     half = np.hypot(wide @ normal, deep @ normal)

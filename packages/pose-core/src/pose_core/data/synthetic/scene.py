@@ -61,7 +61,7 @@ def render_scene(
         if figure.pose == "sit":
             _draw_seat(rng, canvas, figure)
         draw_figure(canvas, figure, sample_outfit(rng), number)
-        if rng.random() < 0.2:
+        if rng.random() < 0.15:
             _draw_thing(rng, canvas, figure)
     image = _take_picture(rng, canvas.pixels)
     seen = (annotate(canvas, figure, number) for number, figure in enumerate(figures, 1))
@@ -82,7 +82,7 @@ def _place_people(rng: Generator, size: Size, count: int, horizon: float, whole:
         figure = _fitted(sample_figure(rng, height * rng.uniform(low, high)), size)
         boxes = [other.extent for other in placed]
         for _ in range(12):
-            cut = not whole and rng.random() < 0.13
+            cut = not whole and rng.random() < 0.12
             _move(figure, _sample_place(rng, figure, size, horizon, cut))
             if all(_overlap(figure.extent, box) < 0.45 for box in boxes):
                 break
@@ -210,5 +210,5 @@ def _take_picture(rng: Generator, pixels: Array) -> Array:
     if rng.random() < 0.4:
         image = cv2.GaussianBlur(image, (3, 3), float(rng.uniform(0.3, 0.8)))
     noise = cut_grain(rng, (image.shape[1], image.shape[0]))
-    noise = (noise * np.float32(rng.uniform(1.0, 6.0) / 16)).astype(np.int16)
+    noise = (noise * np.float32(rng.uniform(1.0, 5.0) / 16)).astype(np.int16)
     return np.asarray(cv2.add(image, cv2.merge([noise, noise, noise]), dtype=cv2.CV_8U))
