@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pose_core.errors import DataError
-from pose_core.evaluation import coco_keypoint_ap, crowdpose_ap
+from pose_core.errors import ConfigError, DataError
+from pose_core.evaluation import coco_keypoint_ap
 from pose_testing.golden import FOLDER
 
 TINY = json.loads((FOLDER / "dekr" / "eval_tiny_results.json").read_text())
@@ -64,7 +64,38 @@ def random_set(seed: int, images: int = 8, joints: int = 17) -> tuple[dict[str, 
     return truth, detections
 
 
-def oracle(truth: dict[str, Any], detections: list[dict[str, Any]]) -> np.ndarray:
+def spoil(truth: dict[str, Any], detections: list[dict[str, Any]], seed: int) -> None:
+    """What real files do, a different mixture for every seed."""
+    rng = np.random.default_rng(seed)
+    people = truth["annotations"]
+    if seed % 2 == 0 and people:  # people in the same place: equal similarities
+        for twin in rng.choice(people, 3):
+            people.append({**twin, "id": len(people) + 1, "iscrowd": int(rng.random() < 0.3)})
+    if seed % 3 == 0:  # one image with more poses than count, all of one score
+        image = truth["images"][0]["id"]
+        for entry in rng.choice(detections, 30).tolist() if detections else []:
+            detections.append({**entry, "image_id": image, "score": 0.5})
+    for person in people:
+        if rng.random() < 0.1:  # exactly on the limit between two sizes
+            person["area"] = float(rng.choice([32**2, 96**2]))
+        if rng.random() < 0.1:
+            person["ignore"] = 1
+        if rng.random() < 0.1:  # the count contradicts the labels
+            person["num_keypoints"] = int(rng.choice([0, 17]))
+    if seed % 4 == 1:  # results that bring boxes
+        for entry in detections:
+            entry["bbox"] = [0, 0, *rng.choice([10, 60, 200], 2).tolist()]
+    if seed % 5 == 2:  # several kinds of animals, and results of one that nobody annotated
+        truth["categories"] = [{**truth["categories"][0], "id": number} for number in (1, 4)]
+        for entry in people:
+            entry["category_id"] = int(rng.choice([1, 4]))
+        for entry in detections:
+            entry["category_id"] = int(rng.choice([1, 4, 9]))
+    rng.shuffle(people)
+    rng.shuffle(truth["images"])
+
+
+def oracle(truth: dict[str, Any], detections: list[dict[str, Any]], sigmas: list[float] | None = None) -> np.ndarray:
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -74,6 +105,8 @@ def oracle(truth: dict[str, Any], detections: list[dict[str, Any]]) -> np.ndarra
         ground.createIndex()
         found = ground.loadRes(json.loads(json.dumps(detections)))
         evaluation = COCOeval(ground, found, "keypoints")
+        if sigmas:
+            evaluation.params.kpt_oks_sigmas = np.array(sigmas)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -88,6 +121,55 @@ def test_two_hundred_random_sets_equal_pycocotools() -> None:
         worst = max(worst, float(np.abs(found - oracle(truth, detections)).max()))
     print(f"largest difference from pycocotools on 200 random sets: {worst:.1e}")
     assert worst <= 1e-9
+
+
+def test_hundred_hostile_sets_equal_pycocotools() -> None:
+    worst = 0.0
+    for seed in range(100):
+        truth, detections = random_set(1000 + seed)
+        spoil(truth, detections, seed)
+        found = np.array(list(coco_keypoint_ap(truth, detections).values()))
+        difference = float(np.abs(found - oracle(truth, detections)).max())
+        assert difference <= 1e-9, seed
+        worst = max(worst, difference)
+    print(f"largest difference from pycocotools on 100 hostile sets: {worst:.1e}")
+
+
+def test_fifty_random_sets_equal_faster_coco_eval() -> None:
+    faster = pytest.importorskip("faster_coco_eval", reason="an oracle of the development environment only")
+    worst = 0.0
+    for seed in range(50):
+        truth, detections = random_set(2000 + seed)
+        with contextlib.redirect_stdout(io.StringIO()):
+            ground = faster.COCO(json.loads(json.dumps(truth)))
+            results = ground.loadRes(json.loads(json.dumps(detections)))
+            evaluation = faster.COCOeval_faster(ground, results, "keypoints")
+            evaluation.run()
+        found = np.array(list(coco_keypoint_ap(truth, detections).values()))
+        worst = max(worst, float(np.abs(found - evaluation.all_stats[:10]).max()))
+    print(f"largest difference from faster-coco-eval on 50 random sets: {worst:.1e}")
+    assert worst <= 1e-9
+
+
+@pytest.mark.parametrize("exact", range(10, 20))
+def test_a_similarity_exactly_on_a_threshold_equals_pycocotools(exact: int) -> None:
+    # Of 20 joints `exact` are hit and the others missed by miles: the similarity is exactly exact / 20.
+    points = np.concatenate([np.arange(40.0).reshape(20, 2) * 5, np.full((20, 1), 2)], 1)
+    truth = {
+        "images": [{"id": 1}],
+        "categories": [{"id": 1, "keypoints": ["x"] * 20}],
+        "annotations": [
+            {
+                "id": 1, "image_id": 1, "category_id": 1, "iscrowd": 0, "num_keypoints": 20, "area": 4000.0,
+                "bbox": [0, 0, 200, 200], "keypoints": points.reshape(-1).tolist(),
+            }
+        ],
+    }  # fmt: skip
+    points[exact:, :2] += 1e7
+    found = [{"image_id": 1, "category_id": 1, "keypoints": points.reshape(-1).tolist(), "score": 0.5}]
+    sigmas = [0.05] * 20
+    values = list(coco_keypoint_ap(truth, found, sigmas=sigmas).values())
+    assert np.abs(np.array(values) - oracle(truth, found, sigmas)).max() <= 1e-9
 
 
 def test_shards_in_another_order_give_the_same_number() -> None:
@@ -148,28 +230,77 @@ def test_faults_name_the_file_and_the_entry(tmp_path: Path) -> None:
         coco_keypoint_ap(truth, [*detections, {**detections[0], "image_id": 999999999}])
     with pytest.raises(DataError, match="entry 0 has 3 keypoint numbers, expected 51"):
         coco_keypoint_ap(truth, [{**detections[0], "keypoints": [1, 2, 3]}])
-    with pytest.raises(DataError, match="one lacks 'score'"):
+    with pytest.raises(DataError, match="entry 0 has no 'score'"):
         coco_keypoint_ap(truth, [{"image_id": truth["images"][0]["id"], "keypoints": [0] * 51}])
     broken = tmp_path / "dets.json"
     broken.write_text('[{"image_id": 1,')
-    with pytest.raises(DataError, match=r"dets\.json is not valid JSON"):
+    with pytest.raises(DataError, match=r"dets\.json is not valid JSON: line 1"):
         coco_keypoint_ap(truth, broken)
-    truth["annotations"][0]["keypoints"] = [1, 2]
-    with pytest.raises(DataError, match="annotation 1 has 2 keypoint numbers"):
+    with pytest.raises(DataError, match=r"none\.json does not exist"):
+        coco_keypoint_ap(tmp_path / "none.json", detections)
+    with pytest.raises(DataError, match="must be a list"):
+        coco_keypoint_ap(truth, {"results": detections})
+    with pytest.raises(DataError, match="must be a COCO mapping"):
+        coco_keypoint_ap(detections, detections)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"keypoints": [1, 2]}, "annotation 3 has 2 keypoint numbers, expected 51"),
+        ({"bbox": [1, 2, 3]}, "annotation 3 has 3 bbox numbers, expected 4"),
+        ({"bbox": None}, "annotation 3 has no 'bbox'"),
+        ({"area": None}, "annotation 3 has no 'area'"),
+        ({"area": "wide"}, "annotation 3 has 'wide' as 'area', which is not a number"),
+        ({"image_id": None}, "annotation 3 has no 'image_id'"),
+    ],
+)
+def test_faults_of_annotations_name_them(change: dict[str, Any], message: str) -> None:
+    truth, detections = random_set(2)
+    person = truth["annotations"][2]
+    person.update(change)
+    truth["annotations"][2] = {key: value for key, value in person.items() if value is not None}
+    with pytest.raises(DataError, match=message):
         coco_keypoint_ap(truth, detections)
 
 
-def test_crowdpose_equals_the_golden_figures() -> None:
-    folder = FOLDER / "dekr"
-    found = crowdpose_ap(folder / "crowdpose_tiny_gt.json", folder / "crowdpose_tiny_dets.json")
-    names = {"APE": "AP (easy)", "APM": "AP (medium)", "APH": "AP (hard)", "AP50": "AP .5", "AP75": "AP .75",
-             "AR50": "AR .5", "AR75": "AR .75"}  # fmt: skip
-    for key, value in found.items():
-        assert value == pytest.approx(TINY["crowdpose"]["stats"][names.get(key, key)], abs=1e-9), key
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"score": float("nan")}, "entry 1 has a 'score' that is not a finite number"),
+        ({"keypoints": [float("inf")] * 51}, "entry 1 has a 'keypoints' that is not a finite number"),
+        ({"keypoints": None}, "entry 1 has no keypoint numbers"),
+        ({"image_id": "left.jpg"}, "entry 1 has 'left.jpg' as 'image_id'"),
+    ],
+)
+def test_faults_of_detections_name_the_entry(entry: dict[str, Any], message: str) -> None:
+    truth, detections = random_set(2)
+    detections[1] = {**detections[1], **entry}
+    with pytest.raises(DataError, match=message):
+        coco_keypoint_ap(truth, detections)
 
 
-def test_crowdpose_needs_crowd_indices() -> None:
-    truth, detections = random_set(1, joints=14)
-    del truth["images"][0]["crowdIndex"]
-    with pytest.raises(DataError, match="crowdIndex"):
-        crowdpose_ap(truth, detections)
+def test_wrong_choices_are_refused() -> None:
+    truth, detections = random_set(2)
+    with pytest.raises(ConfigError, match="iou_areas='box' is not one of segm, bbox"):
+        coco_keypoint_ap(truth, detections, iou_areas="box")
+    with pytest.raises(DataError, match=r"\[5\] are not among"):
+        coco_keypoint_ap(truth, detections, image_ids=[5])
+    with pytest.raises(DataError, match="no entry is of a keypoint category"):
+        coco_keypoint_ap(truth, [{**entry, "category_id": 7} for entry in detections])
+
+
+def test_the_joint_score_of_a_detection_has_no_say() -> None:
+    truth, detections = random_set(4)
+    blank = [{**d, "keypoints": np.where(np.arange(51) % 3 == 2, np.nan, d["keypoints"]).tolist()} for d in detections]
+    assert coco_keypoint_ap(truth, blank) == coco_keypoint_ap(truth, detections)
+
+
+def test_areas_of_boxes_need_no_annotated_ones() -> None:
+    truth, detections = random_set(6)
+    boxes = json.loads(json.dumps(truth))
+    for person in boxes["annotations"]:
+        del person["area"]
+    for person in truth["annotations"]:
+        person["area"] = person["bbox"][2] * person["bbox"][3]
+    assert coco_keypoint_ap(boxes, detections, iou_areas="bbox") == coco_keypoint_ap(truth, detections)

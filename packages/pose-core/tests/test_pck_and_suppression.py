@@ -53,10 +53,25 @@ def test_perfect_lsp_predictions_score_hundred() -> None:
     assert set(lsp_pck(joints, joints).values()) == {100.0}
 
 
+def test_one_person_and_a_head_without_size(recwarn: pytest.WarningsRecorder) -> None:
+    predicted, content = pck_inputs()
+    one = {key: value[..., 0] for key, value in content.items()}  # as MATLAB stores a single person
+    assert mpii_pckh(predicted[:1], one)["Mean"] >= 0
+    one["headboxes_src"] = np.zeros((2, 2))
+    assert mpii_pckh(predicted[:1], one)["Mean"] == 0
+    assert not recwarn
+
+
 def test_pck_faults(tmp_path: Path) -> None:
     predicted, content = pck_inputs()
     with pytest.raises(DataError, match="shape"):
         mpii_pckh(predicted[:3], content)
+    with pytest.raises(DataError, match=r"'jnt_missing' has the shape \(5, 3\), expected \(16,\)"):
+        mpii_pckh(predicted, {**content, "jnt_missing": np.zeros((5, 3))})
+    with pytest.raises(DataError, match="differ in their number of people"):
+        mpii_pckh(predicted, {**content, "jnt_missing": np.zeros((16, 3))})
+    with pytest.raises(DataError, match="14 or 16 joints"):
+        lsp_pck(np.zeros((2, 17, 2)), np.zeros((2, 17, 2)))
     del content["headboxes_src"]
     with pytest.raises(DataError, match="headboxes_src"):
         mpii_pckh(predicted, content)

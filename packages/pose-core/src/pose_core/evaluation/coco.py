@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from pose_core.errors import ConfigError, DataError
 from pose_core.evaluation.keypoint_files import Detections, GroundTruth, Source, read_detections, read_ground_truth
 from pose_core.skeleton import SKELETONS
 
@@ -21,6 +22,7 @@ THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0, 1, 101)
 MAX_DETECTIONS = 20
 AREAS = {"all": (0.0, 1e10), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
+AREA_OF_BOX = {"segm": None, "bbox": 1.0}
 NAMES = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
 EPSILON = np.spacing(1)
 CHUNK = 1 << 16
@@ -40,26 +42,39 @@ def coco_keypoint_ap(
 
     ``ground_truth`` is a COCO mapping or the path of one, ``detections`` a list of results or its path. ``sigmas`` are
     the joint set's OKS constants, COCO's by default. ``iou_areas`` says which area OKS is relative to: ``"segm"`` the
-    annotated one, ``"bbox"`` the box's. ``image_ids`` restricts the evaluation to some images.
+    annotated one, ``"bbox"`` the box's. ``image_ids`` restricts the evaluation to some images. Several categories are
+    evaluated one by one and averaged.
+
+    Detections of equal score count in the order of image ids, then of the list; with different scores, the order of
+    the list has no say. So results gathered from several processes give the number that one process gives.
     """
+    if iou_areas not in AREA_OF_BOX:
+        raise ConfigError(f"iou_areas={iou_areas!r} is not one of {', '.join(AREA_OF_BOX)}")
     spread = np.array(SKELETONS["coco17"].sigmas if sigmas is None else sigmas, dtype=np.float64)
-    truth = read_ground_truth(ground_truth, len(spread), image_ids)
-    area = truth.area if iou_areas == "segm" else truth.box[:, 2] * truth.box[:, 3]
-    found = read_detections(
-        detections,
-        truth.image_ids,
-        len(spread),
-        most=max_detections,
-        others="drop" if image_ids is not None else "refuse",
-    )
-    precision, recall = evaluate(truth, found, area, spread, list(AREAS.values()))
+    truth = read_ground_truth(ground_truth, len(spread), area_of_box=AREA_OF_BOX[iou_areas])
+    found = read_detections(detections, truth, most=max_detections)
+    if image_ids is not None:
+        truth, found = restrict(truth, found, _mask_of(image_ids, truth.image_ids))
+    precision, recall = evaluate(truth, found, spread, list(AREAS.values()))
     at = {"": slice(None), "50": slice(0, 1), "75": slice(5, 6)}
     result = {}
     for name, table in (("AP", precision), ("AR", recall)):
         for suffix, thresholds in at.items():
-            result[name + suffix] = mean_or_minus_one(table[0][thresholds])
+            result[name + suffix] = mean_or_minus_one(table[0][:, thresholds])
         result[f"{name}M"], result[f"{name}L"] = (mean_or_minus_one(table[row]) for row in (1, 2))
     return {name: result[name] for name in NAMES}
+
+
+def restrict(truth: GroundTruth, found: Detections, images: Array) -> tuple[GroundTruth, Detections]:
+    """People and detections of some images, by a mask ``(I,)``."""
+    return truth.only(images[truth.image]), found.only(images[found.image])
+
+
+def _mask_of(chosen: Sequence[int], image_ids: Array) -> Array:
+    strange = np.setdiff1d(np.asarray(chosen, dtype=np.int64), image_ids)
+    if len(strange):
+        raise DataError(f"image_ids: {strange[:5].tolist()} are not among the ground truth's images")
+    return np.isin(image_ids, np.asarray(chosen, dtype=np.int64))
 
 
 def mean_or_minus_one(values: Array) -> float:
@@ -69,13 +84,24 @@ def mean_or_minus_one(values: Array) -> float:
 
 
 def evaluate(
-    truth: GroundTruth, found: Detections, area: Array, sigmas: Array, ranges: Sequence[tuple[float, float]]
+    truth: GroundTruth, found: Detections, sigmas: Array, ranges: Sequence[tuple[float, float]]
 ) -> tuple[Array, Array]:
-    """Precision ``(A, T, 101)`` and recall ``(A, T)`` for each size range; −1 where nobody is of that size."""
+    """Precision ``(A, C, T, 101)`` and recall ``(A, C, T)`` by size range and category; −1 where nobody is of it."""
+    tables = [
+        _evaluate_category(truth.only(truth.category == c), found.only(found.category == c), sigmas, ranges)
+        for c in truth.categories
+    ]
+    precision, recall = zip(*tables, strict=True)
+    return np.stack(precision, 1), np.stack(recall, 1)
+
+
+def _evaluate_category(
+    truth: GroundTruth, found: Detections, sigmas: Array, ranges: Sequence[tuple[float, float]]
+) -> tuple[Array, Array]:
     pairs = pair_up(truth, found)
-    similarity = oks_of_pairs(truth, found, pairs, area, sigmas)
+    similarity = oks_of_pairs(truth, found, pairs, sigmas)
     limits = np.array(ranges)
-    hidden = truth.ignore | (area < limits[:, :1]) | (area > limits[:, 1:])  # (A, G)
+    hidden = truth.ignore | (truth.area < limits[:, :1]) | (truth.area > limits[:, 1:])  # (A, G)
     matched, covered = match(truth, found, pairs, similarity, hidden)
     outside = (found.area < limits[:, :1]) | (found.area > limits[:, 1:])  # (A, D)
     covered |= ~matched & outside[:, None]
@@ -101,7 +127,7 @@ def pair_up(truth: GroundTruth, found: Detections) -> Pairs:
     return Pairs(detection, np.repeat(start, count) + place)
 
 
-def oks_of_pairs(truth: GroundTruth, found: Detections, pairs: Pairs, area: Array, sigmas: Array) -> Array:
+def oks_of_pairs(truth: GroundTruth, found: Detections, pairs: Pairs, sigmas: Array) -> Array:
     """Similarity ``(P,)`` of each pair.
 
     Mean over labelled joints of exp(−d² / (2·area·(2σ)²)). Where a person has no labelled joint, d is how far a joint
@@ -109,7 +135,7 @@ def oks_of_pairs(truth: GroundTruth, found: Detections, pairs: Pairs, area: Arra
     """
     variances = (2 * sigmas) ** 2
     # Constant per person: the exponent's denominator, labelled joints and their number.
-    scale = 1 / (2 * (area[:, None] + EPSILON) * variances)
+    scale = 1 / (2 * (truth.area[:, None] + EPSILON) * variances)
     labelled = truth.joints[..., 2] > 0
     number = labelled.sum(1)
     x0, y0, w, h = truth.box.T

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pose_core.errors import DataError
-from pose_core.evaluation.mpii import summarise
+from pose_core.evaluation.mpii import relative_error, summarise
 
 Array = np.ndarray
 
@@ -16,23 +16,26 @@ LSP_GROUPS = {
 }  # fmt: skip
 
 
-def lsp_pck(predictions: Array, joints: Array, torso_boxes: Array | None = None) -> dict[str, float]:
+def lsp_pck(predictions: Array, ground_truth: Array, torso_boxes: Array | None = None) -> dict[str, float]:
     """Head … Ankle, Mean and Mean@0.1 in percent.
 
-    ``predictions`` ``(N, K, 2)`` and ``joints`` ``(N, K, 2)`` in the same pixels, K 14 (LSP) or 16 (LSP + MPII).
+    ``predictions`` ``(N, K, 2)`` and ``ground_truth`` ``(N, K, 2)`` in the same pixels, K 14 (LSP) or 16 (LSP + MPII).
     Errors are relative to the diagonal of ``torso_boxes`` ``(N, 2, 2)`` (corners), or, without them, to the distance
     from the left shoulder to the right hip. Every joint counts as visible, as published.
     """
-    truth = np.asarray(joints, dtype=np.float64)[..., :2]
+    truth = np.asarray(ground_truth, dtype=np.float64)[..., :2]
     points = np.asarray(predictions, dtype=np.float64)[..., :2]
-    if points.shape != truth.shape:
-        raise DataError(f"LSP predictions have the shape {points.shape}, the ground truth {truth.shape}")
+    if points.shape != truth.shape or truth.shape[1:] not in {(14, 2), (16, 2)}:
+        raise DataError(
+            f"LSP predictions have the shape {points.shape}, the ground truth {truth.shape}; "
+            "both must be (people, 14 or 16 joints, 2)"
+        )
     if torso_boxes is None:
         shoulder, hip = (9, 2) if truth.shape[1] == 14 else (13, 2)
         size = np.linalg.norm(truth[:, shoulder] - truth[:, hip], axis=-1)
     else:
         corners = np.asarray(torso_boxes, dtype=np.float64)
         size = np.linalg.norm(corners[:, 1] - corners[:, 0], axis=-1)
-    error = np.linalg.norm(points - truth, axis=-1) / size[:, None]
+    error = relative_error(points, truth, size)
     groups = LSP_GROUPS if truth.shape[1] == 14 else None
     return summarise(error, np.ones_like(error), () if groups else (6, 7), THRESHOLD, groups)

@@ -20,7 +20,8 @@ GROUPS = {
     "Head": (9,), "Shoulder": (12, 13), "Elbow": (11, 14), "Wrist": (10, 15), "Hip": (2, 3), "Knee": (1, 4),
     "Ankle": (0, 5),
 }  # fmt: skip
-FIELDS = ("jnt_missing", "pos_gt_src", "headboxes_src")
+FIELDS = {"jnt_missing": (16, -1), "pos_gt_src": (16, 2, -1), "headboxes_src": (2, 2, -1)}
+"""What is read of the ground truth, and its shape; the people come last."""
 
 
 def mpii_pckh(predictions: Array, ground_truth: str | Path | Mapping[str, Any]) -> dict[str, float]:
@@ -30,9 +31,9 @@ def mpii_pckh(predictions: Array, ground_truth: str | Path | Mapping[str, Any]) 
     the field publishes as ``Mean@0.1`` is taken at a threshold of 0.11; ``Mean@0.10`` is what the name says.
     """
     content = _read(ground_truth)
-    truth = np.asarray(content["pos_gt_src"], dtype=np.float64).transpose(2, 0, 1)  # (N, 16, 2), 1-based
-    visible = 1 - np.asarray(content["jnt_missing"], dtype=np.float64).T  # (N, 16)
-    head = np.asarray(content["headboxes_src"], dtype=np.float64)
+    truth = content["pos_gt_src"].transpose(2, 0, 1)  # (N, 16, 2), 1-based
+    visible = 1 - content["jnt_missing"].T  # (N, 16)
+    head = content["headboxes_src"]
     size = np.linalg.norm(head[1] - head[0], axis=0) * HEAD_SHARE  # (N,)
     points = np.asarray(predictions, dtype=np.float64)[..., :2] + 1
     if points.shape != truth.shape:
@@ -40,8 +41,12 @@ def mpii_pckh(predictions: Array, ground_truth: str | Path | Mapping[str, Any]) 
             f"MPII predictions have the shape {points.shape}, the ground truth {truth.shape}: "
             "one row per person, in its order"
         )
-    error = np.linalg.norm(points - truth, axis=-1) / size[:, None]
-    return summarise(error, visible, EXCLUDED)
+    return summarise(relative_error(points, truth, size), visible, EXCLUDED)
+
+
+def relative_error(points: Array, truth: Array, size: Array) -> Array:
+    """Distances ``(N, K)`` relative to each person's ``size`` ``(N,)``; where that is 0, only an exact hit is a hit."""
+    return np.linalg.norm(points - truth, axis=-1) / np.maximum(size, np.spacing(1))[:, None]
 
 
 def summarise(
@@ -67,7 +72,7 @@ def summarise(
     return {**result, "Mean": mean(threshold), "Mean@0.1": mean(0.11), "Mean@0.10": mean(0.10)}
 
 
-def _read(source: str | Path | Mapping[str, Any]) -> Mapping[str, Any]:
+def _read(source: str | Path | Mapping[str, Any]) -> dict[str, Array]:
     if isinstance(source, Mapping):
         content, name = source, "the given ground truth"
     else:
@@ -84,4 +89,16 @@ def _read(source: str | Path | Mapping[str, Any]) -> Mapping[str, Any]:
         if field not in content:
             have = ", ".join(key for key in content if not key.startswith("__"))
             raise DataError(f"{name} has no field '{field}' (it has {have})")
-    return content
+    arrays = {}
+    for field, shape in FIELDS.items():
+        try:
+            # MATLAB drops the last axis where there is one person.
+            arrays[field] = np.asarray(content[field], dtype=np.float64).reshape(shape)
+        except (TypeError, ValueError):
+            raise DataError(
+                f"{name}: '{field}' has the shape {np.shape(content[field])}, expected {shape[:-1]} and the people"
+            ) from None
+    people = {field: array.shape[-1] for field, array in arrays.items()}
+    if len(set(people.values())) > 1:
+        raise DataError(f"{name}: the fields differ in their number of people: {people}")
+    return arrays

@@ -26,7 +26,7 @@ CROWDPOSE_TITLES = {
 }  # fmt: skip
 
 
-def format_coco(result: Mapping[str, float], name: str) -> str:
+def format_coco(result: Mapping[str, float], name: str = "model") -> str:
     """The ten lines of the COCO tools, and a Markdown row."""
     lines = [
         f" {'Average ' + kind:<18} ({short}) @[ IoU={iou:<9} | area={area:>6} | maxDets= 20 ] = {result[key]:0.3f}"
@@ -35,12 +35,12 @@ def format_coco(result: Mapping[str, float], name: str) -> str:
     return "\n".join([*lines, markdown_row(result, COCO_TITLES, name), *_explain_minus_one(result, "area")])
 
 
-def format_crowdpose(result: Mapping[str, float], name: str) -> str:
+def format_crowdpose(result: Mapping[str, float], name: str = "model") -> str:
     """CrowdPose's nine figures as a Markdown row."""
     return "\n".join([markdown_row(result, CROWDPOSE_TITLES, name), *_explain_minus_one(result, "crowd")])
 
 
-def format_pck(result: Mapping[str, float], name: str) -> str:
+def format_pck(result: Mapping[str, float], name: str = "model") -> str:
     """Head … Mean Mean@0.1 as a Markdown row."""
     return markdown_row(result, {key: key for key in result}, name)
 
