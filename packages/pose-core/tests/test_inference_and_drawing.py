@@ -10,19 +10,20 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torchvision.models.detection import fasterrcnn_resnet50_fpn
 
 from pose_core.config import Config, HeatmapConfig, ModelConfig, TestConfig
 from pose_core.data.synthetic import write_dataset
-from pose_core.errors import ConfigError, DataError
+from pose_core.errors import ConfigError, DataError, WeightsError
 from pose_core.inference.detectors import build_detector, whole_image
 from pose_core.inference.predictor import Predictor
-from pose_core.inference.results import predict_paths
+from pose_core.inference.results import plan_targets, predict_paths
 from pose_core.inference.topdown import CropSettings, predict_crops
 from pose_core.skeleton import SKELETONS, get_skeleton
 from pose_core.structures import Person, Poses
 from pose_core.visualise.browse import browse
-from pose_core.visualise.curves import draw_panel, nice_ticks, plot_metrics
-from pose_core.visualise.draw import draw_person, draw_poses, draw_skeleton, joint_colors
+from pose_core.visualise.curves import draw_panel, log_ticks, nice_ticks, plot_metrics
+from pose_core.visualise.draw import draw_person, draw_poses, draw_skeleton, palette
 from pose_core.visualise.heatmaps import heatmap_overlay, heatmap_sheet
 from pose_core.visualise.predictions import prediction_sheet
 from pose_core.visualise.sheet import contact_sheet, fit, write_image
@@ -87,6 +88,8 @@ def test_wrong_inputs_are_refused() -> None:
         predictor(np.zeros((10, 10), np.uint8))
     with pytest.raises(DataError, match="boxes"):
         predictor(np.zeros((10, 10, 3), np.uint8), np.zeros((2, 3)))
+    with pytest.raises(DataError, match="no extent"):
+        predictor(np.zeros((10, 10, 3), np.uint8), np.array([[1.0, 2.0, 0.0, 4.0]]))
     with pytest.raises(DataError, match="does not exist"):
         predictor("nowhere.jpg")
 
@@ -118,13 +121,77 @@ def test_results_are_written_beside_nothing_and_bad_images_are_counted(tmp_path:
     content = json.loads((tmp_path / "out" / "deep" / "b.json").read_text())
     assert set(content["people"][0]["keypoints"]) == set(COCO.joints)
     assert cv2.imread(str(tmp_path / "out" / "a.jpg")).shape == (120, 160, 3)
-    with pytest.raises(ConfigError, match="write over the input"):
+    assert "one person who fills it" in str(summary)
+    with pytest.raises(ConfigError, match="beside the input"):
         predict_paths(predictor, [images / "a.jpg"], images)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="has no image"):
         predict_paths(predictor, [tmp_path / "empty"], tmp_path / "out")
     with pytest.raises(ConfigError, match="video"):
         predict_paths(predictor, [tmp_path / "film.mp4"], tmp_path / "out")
+
+
+def test_no_result_replaces_another_or_an_input(tmp_path: Path) -> None:
+    names = ["one/a.jpg", "two/a.jpg", "two/a.png", "out/a.jpg"]
+    files = [tmp_path / name for name in names]
+    targets = plan_targets([(file, Path(file.name)) for file in files[:3]], tmp_path / "new")
+    assert [target.name for target in targets] == ["a", "a_2", "a_3"]
+    with pytest.raises(ConfigError, match="beside the input"):
+        plan_targets([(file, Path(file.name)) for file in files], tmp_path / "out")
+
+
+def test_earlier_results_are_no_inputs(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.jpg"), bright_spot(50, 40))
+    predictor = Predictor(Spot(), config(), COCO, torch.device("cpu"))
+    for _ in range(2):
+        assert predict_paths(predictor, [tmp_path], tmp_path / "predictions").images == 1
+    assert sorted(path.name for path in tmp_path.rglob("*.*")) == ["a.jpg", "a.jpg", "a.json"]
+
+
+def test_images_are_pooled_into_batches_and_come_back_in_order() -> None:
+    predictor = Predictor(Spot(), config(), COCO, torch.device("cpu"))
+    rng = np.random.default_rng(0)
+    images = [bright_spot(int(x), int(y)) for x, y in rng.integers(30, 90, (20, 2))]
+    counts = rng.integers(0, 4, 20).tolist()
+    boxes = [rng.uniform(10, 60, (count, 4)) for count in counts]
+    stream = predictor.predict_stream(
+        (number, image, box, np.ones(len(box))) for number, (image, box) in enumerate(zip(images, boxes, strict=True))
+    )
+    for expected, (number, poses) in enumerate(stream):
+        assert number == expected
+        alone = predictor(images[number], boxes[number])
+        assert len(poses) == counts[number]
+        assert np.allclose(poses.keypoints, alone.keypoints, atol=1e-4)
+        assert np.allclose(poses.pose_scores, alone.pose_scores, atol=1e-5)
+    assert number == 19
+    several = list(predictor.predict_many(images[:5]))
+    assert np.allclose(several[3].keypoints, predictor(images[3]).keypoints, atol=1e-4)
+
+
+def test_a_damaged_detections_file_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "dets.json"
+    good = {"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.9}
+    for content in ({"a": 1}, [[1]], [good, good | {"bbox": [1, 2, 3]}], [good | {"score": None}]):
+        file.write_text(json.dumps(content))
+        with pytest.raises(DataError, match=r"dets\.json"):
+            build_detector("whole", boxes=str(file))
+    file.write_text(json.dumps([good | {"bbox": [1, 2, 0, 4]}]))
+    boxes, _ = build_detector("whole", boxes=str(file))(np.zeros((9, 9, 3), np.uint8), Path("1.jpg"))
+    assert boxes.shape == (0, 4)
+
+
+def test_faster_rcnn_takes_weights_from_a_file_and_names_a_wrong_one(tmp_path: Path) -> None:
+    network = fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None)
+    torch.save(network.state_dict(), tmp_path / "good.pth")
+    torch.save(nn.Linear(2, 2).state_dict(), tmp_path / "wrong.pth")
+    detector = build_detector("fasterrcnn", weights=str(tmp_path / "good.pth"), threshold=0.0, device="cpu")
+    boxes, scores = detector(bright_spot(50, 40, (64, 64)))
+    assert boxes.shape == (len(scores), 4)
+    assert (boxes[:, 2:] >= 0).all()
+    with pytest.raises(WeightsError, match=r"wrong\.pth"):
+        build_detector("fasterrcnn", weights=str(tmp_path / "wrong.pth"))
+    with pytest.raises(WeightsError, match=r"none\.pth"):
+        build_detector("fasterrcnn", weights=str(tmp_path / "none.pth"))
 
 
 def test_detectors(tmp_path: Path) -> None:
@@ -140,6 +207,8 @@ def test_detectors(tmp_path: Path) -> None:
     file.write_text(json.dumps(entries))
     detector = build_detector("whole", boxes=str(file), threshold=0.9)
     found, _ = detector(np.zeros((9, 9, 3), np.uint8), Path("x/000000000785.jpg"))
+    assert found.tolist() == [[1, 2, 3, 4]]
+    found, _ = detector(np.zeros((9, 9, 3), np.uint8), Path("x/COCO_val2014_000000000785.jpg"))
     assert found.tolist() == [[1, 2, 3, 4]]
     with pytest.raises(DataError, match="by number"):
         detector(np.zeros((9, 9, 3), np.uint8), Path("portrait.jpg"))
@@ -166,26 +235,44 @@ def test_drawing_colours_joints_and_leaves_low_scores_out() -> None:
     draw_poses(image, pose(points * 1e7))
 
 
-def test_styles() -> None:
-    assert joint_colors(COCO, "chunhua")[0] == (240, 2, 127)
-    assert joint_colors(COCO, "xiaochu")[16] == (0, 109, 45)
+def test_published_styles_colour_joints_and_limbs() -> None:
+    chunhua, xiaochu = palette(COCO, "chunhua"), palette(COCO, "xiaochu")
+    limbs = {limb: (chunhua.limbs[i], xiaochu.limbs[i]) for i, limb in enumerate(COCO.limbs)}
+    assert limbs[11, 5] == ((252, 176, 243), (255, 255, 51))
+    assert limbs[14, 16] == ((0, 176, 240), (0, 109, 45))
+    assert limbs[9, 7] == ((255, 255, 0), (217, 95, 14))
+    assert limbs[8, 10] == ((169, 209, 142), (0, 0, 255))
+    assert limbs[0, 2] == ((240, 2, 127), (240, 2, 127))
+    assert chunhua.joints[0] == (240, 2, 127)
+    assert xiaochu.joints[13:] == [(228, 26, 28), (49, 163, 84), (252, 176, 243), (0, 176, 240)]
+    for one in (chunhua, xiaochu):
+        assert (len(one.joints), len(one.limbs)) == (17, 17)
     with pytest.raises(ConfigError, match="chunhua"):
-        joint_colors(COCO, "baroque")
+        palette(COCO, "baroque")
     with pytest.raises(ConfigError, match="17 COCO joints"):
-        joint_colors(SKELETONS["mpii16"], "chunhua")
+        palette(SKELETONS["mpii16"], "chunhua")
 
 
-def test_hidden_joints_are_hollow() -> None:
+def test_left_and_right_differ_in_colour() -> None:
+    points = np.stack([np.linspace(20, 180, 17), np.full(17, 50.0)], -1)
+    drawn = draw_poses(np.zeros((100, 200, 3), np.uint8), pose(points))
+    left, right = drawn[50, 70], drawn[50, 80]
+    assert tuple(left) == COCO.joint_color(5)
+    assert tuple(right) == COCO.joint_color(6)
+
+
+def test_hidden_joints_have_a_white_heart() -> None:
     joints = np.zeros((17, 3), np.float32)
     joints[5], joints[6] = (50, 50, 2), (120, 50, 1)
     joints[11], joints[12] = (50, 140, 2), (120, 140, 2)
     image = np.zeros((200, 200, 3), np.uint8)
     draw_person(image, Person(joints, 1, (40, 40, 90, 110)), COCO)
-    assert image[50, 50].any()
+    assert tuple(image[50, 50]) == COCO.joint_color(5)
+    assert tuple(image[50, 120]) == (255, 255, 255)
     alone = np.zeros((200, 200, 3), np.uint8)
-    draw_skeleton(alone, joints[:, :2], joints[:, 2] == 1, COCO, joint_colors(COCO), hollow=joints[:, 2] == 1)
-    assert not alone[50, 120].any()
-    assert alone.any()
+    draw_skeleton(alone, joints[:, :2], joints[:, 2] == 1, COCO, palette(COCO))
+    assert alone[50, 120].any()
+    assert not alone[50, 50].any()
 
 
 def test_a_contact_sheet_shows_every_tile(tmp_path: Path) -> None:
@@ -229,6 +316,10 @@ def test_curves_are_drawn_from_a_run_s_metrics(tmp_path: Path) -> None:
 def test_ticks_are_round_numbers() -> None:
     assert nice_ticks(0, 1) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1.0])
     assert nice_ticks(0, 675, 6) == pytest.approx([0, 200, 400, 600])
+    assert "-" not in "".join(f"{tick:g}" for tick in nice_ticks(-0.004, 0.8))
+    assert log_ticks(0.003, 0.06) == pytest.approx([0.005, 0.01, 0.02, 0.05])
+    assert log_ticks(1e-6, 1) == pytest.approx([1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1])
+    assert log_ticks(0.03, 0.031) == pytest.approx([0.0305], abs=1e-3)
 
 
 def test_browsing_and_prediction_sheets(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def read_detections(
     strangers, matched = 0, 0
     nothing = np.zeros((0, 3), np.float32)
     for row, entry in enumerate(content):
-        image_id, box, score = _fields(entry, row, path)
+        image_id, box, score = detection_fields(entry, row, path)
         if entry.get("category_id", PERSON) != PERSON:
             continue
         if image_id not in people:
@@ -68,7 +68,8 @@ def read_detections(
     return tuple(replace(record, persons=tuple(people[record.image_id])) for record in records)
 
 
-def _fields(entry: Any, row: int, path: Path) -> tuple[int, tuple[float, ...], float]:
+def detection_fields(entry: Any, row: int, path: Path) -> tuple[int, tuple[float, ...], float]:
+    """Image id, box and score of one entry, or a DataError that names its row."""
     try:
         box = tuple(float(value) for value in entry["bbox"])
         image_id, score = int(entry["image_id"]), float(entry["score"])

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from pose_core.data.detections import PERSON, detection_fields
 from pose_core.data.json_file import read_json
 from pose_core.errors import ConfigError, DataError, WeightsError
 
 Array = np.ndarray
-PERSON = 1
 
 
 class Detector(Protocol):
@@ -34,23 +35,25 @@ class FileDetector:
 
     def __init__(self, path: Path, threshold: float) -> None:
         content = read_json(path, "detections file")
+        if not isinstance(content, list):
+            raise DataError(f"detections file {path} must hold a list of {{image_id, bbox, score}}")
         self.path = path
-        self.boxes: dict[int, list[list[float]]] = defaultdict(list)
-        try:
-            for entry in content:
-                if entry.get("category_id", PERSON) == PERSON and entry["score"] >= threshold:
-                    self.boxes[int(entry["image_id"])].append([*map(float, entry["bbox"]), float(entry["score"])])
-        except (KeyError, TypeError, ValueError):
-            raise DataError(f"detections file {path} must hold a list of {{image_id, bbox, score}}") from None
+        self.boxes: dict[int, list[tuple[float, ...]]] = defaultdict(list)
+        for row, entry in enumerate(content):
+            image_id, box, score = detection_fields(entry, row, path)
+            has_extent = box[2] > 0 and box[3] > 0
+            if entry.get("category_id", PERSON) == PERSON and score >= threshold and has_extent:
+                self.boxes[image_id].append((*box, score))
 
     def __call__(self, image: Array, source: Path | None = None) -> tuple[Array, Array]:
-        digits = "".join(character for character in source.stem if character.isdigit()) if source else ""
-        if not digits:
+        numbers = re.findall(r"\d+", source.stem) if source else []
+        if not numbers:
             raise DataError(
                 f"detections file {self.path} names images by number, and {source} has none in its name; "
                 "leave out --boxes, or use --detector"
             )
-        rows = np.array(self.boxes.get(int(digits), []), dtype=np.float64).reshape(-1, 5)
+        # The last one: COCO_val2014_000000000785 is image 785.
+        rows = np.array(self.boxes.get(int(numbers[-1]), []), dtype=np.float64).reshape(-1, 5)
         return rows[:, :4], rows[:, 4]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from tqdm import tqdm
 from pose_core.config import Config, find_data_root
 from pose_core.data.detections import find_detections, read_detections
 from pose_core.data.json_file import read_json
+from pose_core.data.matlab_file import read_matlab
 from pose_core.data.reader import AnnotatedSet, read_dataset
 from pose_core.data.sampler import evaluation_batches, worker_init
 from pose_core.data.topdown import TopDownDataset
@@ -27,6 +29,9 @@ from pose_core.files import whole_file, write_json
 from pose_core.inference.topdown import CropSettings, predict_crops
 from pose_core.skeleton import get_skeleton
 from pose_core.structures import ImageRecord
+
+FAR_AWAY = -1e6
+"""Where a person is predicted who was not looked at: a miss by any measure."""
 
 
 def crop_dataset(config: Config, records: Sequence[ImageRecord], *, training: bool) -> TopDownDataset:
@@ -56,7 +61,7 @@ def evaluate_topdown(network: nn.Module, config: Config, device: torch.device, f
         path = find_detections(config.data)
         records = read_detections(path, records, config.data.min_box_score)
         boxes = f"detections({path.name})"
-    elif not found.has_annotations:
+    elif not found.num_persons:  # MPII's test split has none annotated either, but says where they stand
         raise DataError(
             f"{found.annotation_file} has no annotated people to take boxes from; "
             "evaluate it with test.boxes=detections and data.detections=FILE"
@@ -72,7 +77,21 @@ def evaluate_topdown(network: nn.Module, config: Config, device: torch.device, f
         scales=config.test.scale,
         evaluator=scored.name,
     )
-    return Evaluation(scored.name, scored.value, scored.metrics, f"{scored.report}\n{protocol}")
+    report = "\n".join([scored.report, protocol, *left_out(found, len(dataset) - len(results.image_id))])
+    return Evaluation(scored.name, scored.value, scored.metrics, report)
+
+
+def left_out(found: AnnotatedSet, crops: int) -> list[str]:
+    """Lines about what data.on_bad_image=skip let pass, if anything."""
+    missing = found.problems.counts["image missing"]
+    lines = []
+    if missing:
+        # LSP's people are known from the records alone; the other layouts score the whole annotation file.
+        effect = "not scored" if found.layout.startswith("lsp") else "their people count as missed"
+        lines.append(f"left out: {missing} images that are missing ({effect})")
+    if crops:
+        lines.append(f"left out: {crops} people in images that do not decode (they count as missed)")
+    return lines
 
 
 def predict_dataset(network: nn.Module, dataset: TopDownDataset, config: Config, device: torch.device) -> CropResults:
@@ -115,7 +134,7 @@ def score(results: CropResults, found: AnnotatedSet, config: Config, folder: Pat
         return _score_coco(results, found, config, folder, write=write)
     if found.layout == "mpii":
         return _score_mpii(results, found, config, folder, write=write)
-    return _score_lsp(results, found, config)
+    return _score_lsp(results, found, config, folder, write=write)
 
 
 def _score_coco(results: CropResults, found: AnnotatedSet, config: Config, folder: Path, *, write: bool) -> Evaluation:
@@ -146,23 +165,38 @@ def _score_coco(results: CropResults, found: AnnotatedSet, config: Config, folde
 
 
 def _score_mpii(results: CropResults, found: AnnotatedSet, config: Config, folder: Path, *, write: bool) -> Evaluation:
-    from scipy.io import savemat
-
-    # Rows of the annotation file, in its order.
-    order = np.argsort(results.annotation_id, kind="stable")
-    points = results.keypoints[order, :, :2]
+    truth = find_data_root(config.data.root) / "annot" / f"gt_{found.split}.mat"
+    rows = max((person.annotation_id for record in found.records for person in record.persons), default=-1) + 1
+    if found.has_annotations and config.data.on_bad_image == "skip":
+        rows = max(rows, read_matlab(truth, "pos_gt_src", "MPII's ground truth for PCKh").shape[2])
+    # One row per person of the annotation file, in its order; nobody left out with a bad image is hit.
+    points = np.full((rows, results.keypoints.shape[1], 2), FAR_AWAY)
+    points[results.annotation_id] = results.keypoints[..., :2]
     if write:
-        with whole_file(folder / "pred.mat") as file:
-            savemat(file, {"preds": points + 1})
+        write_predictions(folder / "pred.mat", points)
     if not found.has_annotations:
         text = f"{found.split} keeps its annotations: nothing to score here. Predictions: {folder / 'pred.mat'}"
         return Evaluation("none (no annotations)", 0.0, {}, text)
-    metrics = mpii_pckh(points, find_data_root(config.data.root) / "annot" / f"gt_{found.split}.mat")
+    metrics = mpii_pckh(points, truth)
     return Evaluation("MPII PCKh@0.5", metrics["Mean"], metrics, format_pck(metrics, config.model.name))
 
 
-def _score_lsp(results: CropResults, found: AnnotatedSet, config: Config) -> Evaluation:
-    truth = {p.annotation_id: p.joints for record in found.records for p in record.persons}
-    joints = np.stack([truth[identity] for identity in results.annotation_id.tolist()])
-    metrics = lsp_pck(results.keypoints, joints)
+def _score_lsp(results: CropResults, found: AnnotatedSet, config: Config, folder: Path, *, write: bool) -> Evaluation:
+    people = {person.annotation_id: person.joints for record in found.records for person in record.persons}
+    order = sorted(people)
+    points = np.full((len(order), results.keypoints.shape[1], 2), FAR_AWAY)
+    points[np.searchsorted(order, results.annotation_id)] = results.keypoints[..., :2]
+    if write:
+        write_predictions(folder / "pred.mat", points)
+    metrics = lsp_pck(points, np.stack([people[identity] for identity in order]))
     return Evaluation("LSP PCK@0.2", metrics["Mean"], metrics, format_pck(metrics, config.model.name))
+
+
+def write_predictions(file: Path, points: np.ndarray) -> None:
+    """Points ``(N, K, 2)`` as MATLAB's ``preds``, 1-based as published."""
+    from scipy.io import savemat
+
+    content = BytesIO()  # scipy does not take a named temporary file for a file
+    savemat(content, {"preds": points + 1})
+    with whole_file(file) as opened:
+        opened.write(content.getvalue())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from pose_core.codecs.heatmap import HeatmapCodec, heatmap_accuracy, last
 from pose_core.config import Config
 from pose_core.data.reader import read_dataset
 from pose_core.data.topdown import CropBatch, TopDownDataset
+from pose_core.engine.distributed import current_place
 from pose_core.engine.objective import Evaluation, Objective, Update
 from pose_core.models.catalog import check_input_size, create_model
 from pose_core.models.initialise import initialise, load_trunk
@@ -20,6 +22,8 @@ from pose_core.ops._normalise import normalise
 from pose_core.skeleton import get_skeleton
 from pose_core.structures import ImageRecord
 from pose_core.tasks.evaluate_topdown import crop_dataset, evaluate_topdown
+
+_log = logging.getLogger(__name__)
 
 
 class HeatmapObjective:
@@ -66,6 +70,8 @@ class TopDownTask:
     def training_set(self) -> TopDownDataset:
         if self._training_set is None:
             found = read_dataset(self.config.data, self.config.data.train)
+            if found.problems and current_place()[0] == 0:
+                _log.warning("%s:\n%s", found.annotation_file, found.problems.summary())
             self._training_set = self.dataset(found.records, training=True)
         return self._training_set
 

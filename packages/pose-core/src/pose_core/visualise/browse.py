@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import html
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -28,7 +30,7 @@ def browse(data: DataConfig, split: str, target: Path, count: int, seed: int = 0
     chosen = np.random.default_rng(seed).permutation(len(found.records))[:count]
     records = [found.records[number] for number in sorted(chosen.tolist())]
     pictures = [draw_record(record, found.skeleton) for record in records]
-    captions = [f"{record.image_id}: {len(record.persons)} people" for record in records]
+    captions = [_caption(record) for record in records]
     if target.suffix.lower() in {".html", ".htm"}:
         write_text(target, _page(f"{data.layout} {split}", pictures, captions))
     elif target.suffix.lower() in {".jpg", ".jpeg", ".png"}:
@@ -38,12 +40,26 @@ def browse(data: DataConfig, split: str, target: Path, count: int, seed: int = 0
     return target
 
 
-def draw_record(record: ImageRecord, skeleton: Skeleton) -> np.ndarray:
-    """An image (RGB) with its annotated people."""
-    image = open_image(record.source, "rgb").copy()
+def draw_record(record: ImageRecord, skeleton: Skeleton, longest: int = 800) -> np.ndarray:
+    """An image (RGB) with its annotated people, no side longer than ``longest``.
+
+    It is shrunk before it is drawn on: lines drawn on a large photograph vanish in a thumbnail.
+    """
+    image = open_image(record.source, "rgb")
+    zoom = min(1.0, longest / max(image.shape[:2]))
+    if zoom < 1:
+        image = cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA)
     for person in record.persons:
-        draw_person(image, person, skeleton)
+        joints = person.joints * np.array([zoom, zoom, 1], np.float32)
+        box = None if person.box is None else tuple(value * zoom for value in person.box)
+        draw_person(image, replace(person, joints=joints, box=box), skeleton)
     return image
+
+
+def _caption(record: ImageRecord) -> str:
+    name = re.split(r"[/\\@]", record.source)[-1]
+    count = len(record.persons)
+    return f"{name}: {count or 'no'} {'person' if count == 1 else 'people'}"
 
 
 def _page(title: str, pictures: list[np.ndarray], captions: list[str]) -> str:

@@ -27,13 +27,15 @@ MARGIN = (58, 34, 18, 40)
 def plot_metrics(metrics: Path, target: Path) -> None:
     """Loss over steps on top, validation figures below."""
     rows = read_metrics(metrics)
-    panels = []
     losses = series(rows, "train", ["loss"])
-    if losses:
-        panels.append(draw_panel("training loss", losses, logarithmic=True))
     scores = series(rows, "val", ["AP", "AP50", "AP75", "Mean"])
+    # One time axis for both, so that what happens together stands together.
+    end = max((float(steps.max()) for _, steps, _ in losses + scores), default=1.0)
+    panels = []
+    if losses:
+        panels.append(draw_panel("training loss", losses, end=end, logarithmic=True))
     if scores:
-        panels.append(draw_panel("held-out score", scores))
+        panels.append(draw_panel("held-out score", scores, end=end, floor=0.0))
     if not panels:
         raise DataError(f"{metrics} has neither training losses nor validation scores to draw")
     write_image(target, np.concatenate(panels))
@@ -67,33 +69,41 @@ def series(rows: Sequence[dict[str, Any]], split: str, names: Sequence[str]) -> 
 
 
 def draw_panel(
-    title: str, curves: Sequence[Series], *, size: tuple[int, int] = (720, 280), logarithmic: bool = False
+    title: str,
+    curves: Sequence[Series],
+    *,
+    size: tuple[int, int] = (720, 280),
+    end: float | None = None,
+    floor: float | None = None,
+    logarithmic: bool = False,
 ) -> Array:
-    """Curves on a white panel with axes, ticks and a legend."""
+    """Curves on a white panel with axes, ticks and a legend; the steps run to ``end``, the values from ``floor``."""
     width, height = size
     panel = np.full((height, width, 3), 255, np.uint8)
     left, top, right, bottom = MARGIN[0], MARGIN[1], width - MARGIN[2], height - MARGIN[3]
-    steps = np.concatenate([s for _, s, _ in curves])
     values = np.concatenate([v for _, _, v in curves])
     values = values[np.isfinite(values)]
-    if logarithmic and (values <= 0).any():
+    if not len(values):
+        values = np.zeros(1)
+    if (values <= 0).any():
         logarithmic = False
     change = np.log10 if logarithmic else np.asarray
     low, high = float(change(values.min())), float(change(values.max()))
     pad = (high - low) * 0.06 or max(abs(high) * 0.1, 0.1)
     low, high = low - pad, high + pad
-    first, last = 0.0, max(float(steps.max()), 1.0)
+    if floor is not None and values.min() >= floor:
+        low = floor
+    first, last = 0.0, max(end or max(float(s.max()) for _, s, _ in curves), 1.0)
 
     def place(step: Array, value: Array) -> Array:
         x = left + (step - first) / (last - first) * (right - left)
         y = bottom - (change(value) - low) / (high - low) * (bottom - top)
         return np.stack([x, y], -1)
 
-    for tick in nice_ticks(low, high):
-        y = round(float(bottom - (tick - low) / (high - low) * (bottom - top)))
+    for tick in log_ticks(10**low, 10**high) if logarithmic else nice_ticks(low, high):
+        y = round(float(bottom - (change(tick) - low) / (high - low) * (bottom - top)))
         cv2.line(panel, (left, y), (right, y), GRID, 1)
-        text = f"{10**tick:.2g}" if logarithmic else f"{tick:.3g}"
-        _text(panel, text, (left - 6, y + 4), align="right")
+        _text(panel, f"{tick:.3g}", (left - 6, y + 4), align="right")
     for tick in nice_ticks(first, last, 6):
         x = round(float(left + (tick - first) / (last - first) * (right - left)))
         cv2.line(panel, (x, bottom), (x, bottom + 4), INK, 1)
@@ -124,7 +134,16 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
     raw = (high - low) / count
     unit = 10 ** np.floor(np.log10(raw))
     step = unit * min((m for m in (1, 2, 2.5, 5, 10) if m * unit >= raw), default=10)
-    return [float(tick) for tick in np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step]
+    # Whole numbers first: a product of whole numbers is never −0.
+    return [number * float(step) for number in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1)]
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Round numbers between two positive values on a logarithmic axis: 1, 2, 5 of each decade, or 1 where many."""
+    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    digits = (1, 2, 5) if len(decades) <= 4 else (1,)
+    ticks = [digit * 10.0**decade for decade in decades for digit in digits]
+    return [tick for tick in ticks if low <= tick <= high] or [(low * high) ** 0.5]
 
 
 def _text(panel: Array, text: str, at: tuple[int, int], *, align: str = "left", scale: float = 0.42) -> None:

@@ -11,9 +11,11 @@ from pose_core.config import Config
 from pose_core.data.images import open_image
 from pose_core.data.reader import read_dataset
 from pose_core.data.topdown import CropBatch
+from pose_core.errors import DataError
+from pose_core.geometry import PIXEL_STD
 from pose_core.inference.predictor import Predictor
 from pose_core.inference.topdown import predict_crops
-from pose_core.structures import Poses
+from pose_core.structures import Person, Poses
 from pose_core.visualise.draw import draw_poses
 from pose_core.visualise.sheet import contact_sheet, write_image
 
@@ -25,10 +27,12 @@ def prediction_sheet(
 ) -> None:
     """Poses on the first images of the validation split that have people, from their annotated boxes."""
     records = [record for record in read_dataset(config.data, config.data.val).records if record.persons][:count]
+    if not records:
+        raise DataError(f"the split {config.data.val} has no annotated people to draw predictions on")
     tiles = []
     for record in records:
         image = open_image(record.source, "rgb")
-        boxes = np.array([person.box for person in record.persons if person.box is not None]).reshape(-1, 4)
+        boxes = np.array([_box(person) for person in record.persons])
         tiles.append(draw_poses(image, predictor(image, boxes), threshold))
     height, width = tiles[0].shape[:2]
     write_image(target, contact_sheet(tiles, columns=6, tile=(256, round(256 * height / width))))
@@ -51,3 +55,11 @@ def crop_sheet(predictor: Predictor, batch: CropBatch, target: Path, *, threshol
     ]
     height, width = crops.shape[1:3]
     write_image(target, contact_sheet(tiles, columns=8, tile=(192, round(192 * height / width))))
+
+
+def _box(person: Person) -> tuple[float, ...]:
+    """A person's box; where the layout has a centre and a scale instead, the box that is padded to them."""
+    if person.box is not None or person.center is None or person.scale is None:
+        return person.box or (0.0, 0.0, 0.0, 0.0)
+    width, height = (PIXEL_STD * value / 1.25 for value in person.scale)
+    return person.center[0] - width / 2, person.center[1] - height / 2, width, height

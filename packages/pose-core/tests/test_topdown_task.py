@@ -1,0 +1,253 @@
+"""Top-down experiments, from annotation files to the benchmark's table, in every layout."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.io import loadmat
+from torch import Tensor, nn
+
+from pose_core.config import Config, DataConfig, HeatmapConfig, ModelConfig, TestConfig, TrainConfig
+from pose_core.data.reader import AnnotatedSet, read_dataset
+from pose_core.data.synthetic import write_dataset
+from pose_core.engine.overfit import overfit
+from pose_core.errors import ConfigError, DataError
+from pose_core.evaluation.rescore import CropResults
+from pose_core.geometry import box_to_center_scale
+from pose_core.skeleton import get_skeleton
+from pose_core.tasks import evaluate_topdown as module
+from pose_core.tasks.evaluate_topdown import evaluate_topdown, merge, score
+from pose_core.tasks.topdown import TopDownTask
+
+LAYOUTS = {
+    "coco": ("coco17", "val2017", "COCO AP"),
+    "crowdpose": ("crowdpose14", "val", "CrowdPose AP"),
+    "mpii": ("mpii16", "valid", "MPII PCKh@0.5"),
+    "lsp": ("lsp14", "test", "LSP PCK@0.2"),
+}
+CPU = torch.device("cpu")
+
+
+class Blur(nn.Module):
+    """One fixed convolution: heatmaps that depend on the picture, in no time."""
+
+    def __init__(self, joints: int) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Conv2d(3, joints, 8, 4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x).sigmoid()
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small data set of every layout."""
+    root = tmp_path_factory.mktemp("people")
+    for layout in LAYOUTS:
+        write_dataset(root / layout, layout=layout, images=6, val_images=6, people=(1, 3), size=(160, 120), seed=3)
+    write_dataset(root / "coco", layout="coco", split="test-dev2017", images=3, people=(1, 2), size=(160, 120))
+    return root
+
+
+def experiment(root: Path, layout: str, **changes: Any) -> Config:
+    skeleton, split, _ = LAYOUTS[layout]
+    data = {"layout": layout, "root": str(root / layout), "skeleton": skeleton, "val": split}
+    train = {"coco": "train2017"}.get(layout, "train")
+    return Config(
+        method="lite",
+        name="small",
+        data=DataConfig(**{"train": train, **data, **changes.pop("data", {})}),
+        model=ModelConfig(
+            name="simplebaseline_resnet18", input_size=(64, 64), options={"width": 8, "filters": [16, 16, 16]}
+        ),
+        heatmap=HeatmapConfig(sigma=1.5),
+        train=TrainConfig(workers=0, batch_size=4, optimizer="adam", lr=3e-3),
+        test=TestConfig(**{"batch_size": 4, "workers": 0, **changes.pop("test", {})}),
+    )
+
+
+def perfect(found: AnnotatedSet) -> CropResults:
+    """Predictions that are the annotations."""
+    rows = [(record, person) for record in found.records for person in record.persons]
+    places = [
+        (person.center, person.scale) if person.box is None else box_to_center_scale(person.box, 1.0)
+        for _, person in rows
+    ]
+    keypoints = np.stack([person.joints for _, person in rows]).astype(np.float32)
+    keypoints[..., 2] = 1
+    return CropResults(
+        keypoints,
+        np.array([center for center, _ in places], np.float32),
+        np.array([scale for _, scale in places], np.float32),
+        np.ones(len(rows), np.float32),
+        np.array([record.image_id for record, _ in rows]),
+        np.array([person.annotation_id for _, person in rows]),
+    )
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_annotations_themselves_score_full_marks(layout: str, people: Path, tmp_path: Path) -> None:
+    # People who stand in one another must not be suppressed here.
+    config = experiment(people, layout, test={"oks_threshold": 1.0})
+    found = read_dataset(config.data, config.data.val)
+    evaluation = score(perfect(found), found, config, tmp_path, write=True)
+    assert evaluation.name == LAYOUTS[layout][2]
+    best = 1.0 if layout in {"coco", "crowdpose"} else 100.0
+    assert evaluation.value == pytest.approx(best)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_network_is_scored_by_its_layout_s_protocol(layout: str, people: Path, tmp_path: Path) -> None:
+    config = experiment(people, layout)
+    network = Blur(get_skeleton(config.data.skeleton).num_joints)
+    evaluation = evaluate_topdown(network, config, CPU, tmp_path)
+    assert evaluation.report.splitlines()[-1] == (
+        f"boxes=ground-truth flip=yes decode=argmax+quarter scales=1 evaluator={LAYOUTS[layout][2]}"
+    )
+    headline = {"coco": "AP", "crowdpose": "AP"}.get(layout, "Mean")
+    assert evaluation.value == evaluation.metrics[headline]
+    assert evaluate_topdown(network, config, CPU, tmp_path).metrics == evaluation.metrics
+    if headline == "Mean":
+        found = read_dataset(config.data, config.data.val)
+        shape = (found.num_persons, found.skeleton.num_joints, 2)
+        assert loadmat(tmp_path / "results" / "pred.mat")["preds"].shape == shape
+
+
+def test_the_result_file_has_the_published_form(people: Path, tmp_path: Path) -> None:
+    evaluate_topdown(Blur(17), experiment(people, "coco"), CPU, tmp_path)
+    text = (tmp_path / "results" / "keypoints_val2017_results.json").read_text()
+    entries = json.loads(text)
+    assert list(entries[0]) == ["category_id", "center", "image_id", "keypoints", "scale", "score"]
+    assert len(entries[0]["keypoints"]) == 51
+    assert text.startswith('[\n    {\n        "category_id": 1')
+    assert [entry["image_id"] for entry in entries] == sorted(entry["image_id"] for entry in entries)
+
+
+def test_detected_boxes_are_scored_and_named(people: Path, tmp_path: Path) -> None:
+    file = next((people / "coco" / "person_detection_results").glob("COCO_val2017*.json"))
+    where = {"detections": str(file.relative_to(people / "coco"))}
+    config = experiment(people, "coco", data=where, test={"boxes": "detections", "flip": False})
+    evaluation = evaluate_topdown(Blur(17), config, CPU, tmp_path)
+    assert f"boxes=detections({file.name}) flip=no" in evaluation.report
+    entries = json.loads((tmp_path / "results" / "keypoints_val2017_results.json").read_text())
+    assert entries
+    # A detector that finds nobody worth keeping still gives a table.
+    config = experiment(people, "coco", data={**where, "min_box_score": 2.0}, test={"boxes": "detections"})
+    assert evaluate_topdown(Blur(17), config, CPU, tmp_path).value == 0
+    with pytest.raises(ConfigError, match=r"data\.detections"):
+        evaluate_topdown(Blur(17), experiment(people, "coco", test={"boxes": "detections"}), CPU, tmp_path)
+
+
+@pytest.mark.parametrize("world", [2, 3, 9])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_shards_merge_to_the_same_number_and_file(
+    layout: str, world: int, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = experiment(people, layout)
+    network = Blur(get_skeleton(config.data.skeleton).num_joints)
+    whole = evaluate_topdown(network, config, CPU, tmp_path / "one")
+    dataset = module.crop_dataset(config, read_dataset(config.data, config.data.val).records, training=False)
+    shards = []
+    for rank in range(world):
+        monkeypatch.setattr(module, "current_place", lambda rank=rank: (rank, world))
+        shards.append(module.predict_dataset(network, dataset, config, CPU))
+    monkeypatch.setattr(module, "gather_objects", lambda mine: shards)
+    monkeypatch.setattr(module, "current_place", lambda: (0, world))
+    split = evaluate_topdown(network, config, CPU, tmp_path / "several")
+    assert split.metrics == whole.metrics
+    for file in (tmp_path / "one" / "results").glob("*.json"):
+        assert (tmp_path / "several" / "results" / file.name).read_bytes() == file.read_bytes()
+    # Only the first process writes.
+    monkeypatch.setattr(module, "current_place", lambda: (1, world))
+    assert evaluate_topdown(network, config, CPU, tmp_path / "second").metrics == whole.metrics
+    assert not (tmp_path / "second").exists()
+
+
+def test_merging_orders_by_image_and_annotation() -> None:
+    def rows(*pairs: tuple[int, int]) -> CropResults:
+        ids = np.array(pairs)
+        some = np.zeros((len(pairs), 2), np.float32)
+        return CropResults(np.zeros((len(pairs), 17, 3)), some, some, some[:, 0], ids[:, 0], ids[:, 1])
+
+    merged = merge([rows((3, 1), (1, 9)), rows((1, 2))])
+    assert merged.image_id.tolist() == [1, 1, 3]
+    assert merged.annotation_id.tolist() == [2, 9, 1]
+
+
+def test_a_test_split_without_annotations_is_predicted_but_not_scored(people: Path, tmp_path: Path) -> None:
+    file = next((people / "coco" / "person_detection_results").glob("COCO_test-dev2017*.json"))
+    data = {"val": "test-dev2017", "detections": str(file)}
+    config = experiment(people, "coco", data=data, test={"boxes": "detections"})
+    evaluation = evaluate_topdown(Blur(17), config, CPU, tmp_path)
+    assert evaluation.metrics == {}
+    assert "upload" in evaluation.report
+    server = json.loads((tmp_path / "results" / "person_keypoints_test-dev2017_small_results.json").read_text())
+    assert set(server[0]) == {"image_id", "category_id", "keypoints", "score"}
+    with pytest.raises(DataError, match=r"test\.boxes=detections"):
+        evaluate_topdown(Blur(17), experiment(people, "coco", data=data), CPU, tmp_path)
+
+
+def test_mpii_s_test_split_needs_no_detections(people: Path, tmp_path: Path) -> None:
+    folder = people / "mpii" / "annot"
+    rows = json.loads((folder / "valid.json").read_text())
+    bare = [{key: row[key] for key in ("image", "center", "scale")} for row in rows]
+    (folder / "test.json").write_text(json.dumps(bare))
+    evaluation = evaluate_topdown(Blur(16), experiment(people, "mpii", data={"val": "test"}), CPU, tmp_path)
+    assert "keeps its annotations" in evaluation.report
+    assert loadmat(tmp_path / "results" / "pred.mat")["preds"].shape == (len(rows), 16, 2)
+
+
+@pytest.mark.parametrize("damage", ["missing", "broken"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_images_that_cannot_be_read_stop_or_count_as_missed(layout: str, damage: str, tmp_path: Path) -> None:
+    write_dataset(tmp_path / layout, layout=layout, images=4, val_images=4, people=(1, 1), size=(160, 120), seed=1)
+    config = experiment(tmp_path, layout)
+    found = read_dataset(config.data, config.data.val)
+    joints = found.skeleton.num_joints
+    last = Path(found.records[-1].source)
+    if damage == "missing":
+        last.unlink()
+    else:
+        last.write_bytes(b"no picture")
+    with pytest.raises(DataError, match=last.name):
+        evaluate_topdown(Blur(joints), config, CPU, tmp_path / "stopped")
+    config = experiment(tmp_path, layout, data={"on_bad_image": "skip"})
+    evaluation = evaluate_topdown(Blur(joints), config, CPU, tmp_path / "skipped")
+    what = "1 images that are missing" if damage == "missing" else "1 people in images that do not decode"
+    assert f"left out: {what}" in evaluation.report
+
+
+def test_a_person_who_was_not_looked_at_is_a_miss(people: Path, tmp_path: Path) -> None:
+    config = experiment(people, "mpii", data={"on_bad_image": "skip"})
+    found = read_dataset(config.data, config.data.val)
+    results = perfect(found)
+    fewer = CropResults(*(column[:-2] for column in results))
+    whole = score(results, found, config, tmp_path, write=False).value
+    assert 0 < score(fewer, found, config, tmp_path, write=False).value < whole
+
+
+def test_the_task_learns_its_people_by_heart(people: Path) -> None:
+    result = overfit(TopDownTask, experiment(people, "coco"), images=2, steps=60)
+    assert result.last_loss < 0.5 * result.first_loss
+
+
+def test_the_task_gives_the_engine_what_it_asks_for(people: Path, tmp_path: Path) -> None:
+    task = TopDownTask(experiment(people, "coco"))
+    networks = task.networks()
+    assert list(networks) == ["pose"]
+    data = task.training_set()
+    assert task.training_set() is data
+    assert len(task.training_groups()) == len(data)
+    assert data[(0, 0)].images.shape == (64, 64, 3)
+    assert task.objective(CPU).state_dict() == {}
+    assert task.evaluate(networks, CPU, tmp_path).name == "COCO AP"
+    small = task.config.model.model_copy(update={"input_size": (60, 64)})
+    with pytest.raises(ConfigError, match="multiples of 32"):
+        TopDownTask(task.config.model_copy(update={"model": small})).networks()
