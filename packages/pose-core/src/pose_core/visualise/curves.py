@@ -139,11 +139,14 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Round numbers between two positive values on a logarithmic axis: 1, 2, 5 of each decade, or 1 where many."""
+    """Round numbers between two positive values on a logarithmic axis, as sparse as leaves three of them."""
     decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    digits = (1, 2, 5) if len(decades) <= 4 else (1,)
-    ticks = [digit * 10.0**decade for decade in decades for digit in digits]
-    return [tick for tick in ticks if low <= tick <= high] or [(low * high) ** 0.5]
+    for digits in ((1,), (1, 2, 5), range(1, 10)):
+        ticks = [digit * 10.0**decade for decade in decades for digit in digits]
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        if len(ticks) >= 3:
+            return ticks
+    return nice_ticks(low, high)
 
 
 def _text(panel: Array, text: str, at: tuple[int, int], *, align: str = "left", scale: float = 0.42) -> None:
