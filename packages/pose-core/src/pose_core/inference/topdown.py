@@ -47,7 +47,8 @@ def predict_crops(network: nn.Module, images: Tensor, to_image: Tensor, settings
     ``images`` ``(N, H, W, 3)`` uint8 and ``to_image`` ``(N, 2, 3)`` lie on the network's device. The mirrored images
     go through the network in the same batch; only the result leaves the device.
     """
-    x = normalise(images)
+    # On a CPU convolutions are up to a third faster in this order, whatever order the weights have.
+    x = normalise(images, channels_last=images.device.type == "cpu")
     with _autocast(images.device, settings.precision):
         if settings.flip:
             both = last(network(torch.cat([x, x.flip(3)]))).float()
