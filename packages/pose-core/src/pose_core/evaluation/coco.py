@@ -25,7 +25,7 @@ AREAS = {"all": (0.0, 1e10), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e
 AREA_OF_BOX = {"segm": None, "bbox": 1.0}
 NAMES = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
 EPSILON = np.spacing(1)
-CHUNK = 1 << 16
+CHUNK = 1 << 13
 """Pairs whose similarities are computed at a time, to bound memory."""
 
 
@@ -87,10 +87,11 @@ def evaluate(
     truth: GroundTruth, found: Detections, sigmas: Array, ranges: Sequence[tuple[float, float]]
 ) -> tuple[Array, Array]:
     """Precision ``(A, C, T, 101)`` and recall ``(A, C, T)`` by size range and category; −1 where nobody is of it."""
-    tables = [
-        _evaluate_category(truth.only(truth.category == c), found.only(found.category == c), sigmas, ranges)
-        for c in truth.categories
-    ]
+    if len(truth.categories) == 1:  # the usual case, without copies
+        parts = [(truth, found)]
+    else:
+        parts = [(truth.only(truth.category == c), found.only(found.category == c)) for c in truth.categories]
+    tables = [_evaluate_category(people, poses, sigmas, ranges) for people, poses in parts]
     precision, recall = zip(*tables, strict=True)
     return np.stack(precision, 1), np.stack(recall, 1)
 

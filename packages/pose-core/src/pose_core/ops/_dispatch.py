@@ -15,7 +15,7 @@ OPS = {
     "heatmap_loss": "one expression, no intermediate weights",
     "decode_heatmaps": "one flat argmax in numpy on the CPU, gathered neighbours elsewhere",
     "fuse_flip": "one pass over both maps",
-    "oks_nms": "all images at once, suppression by rank",
+    "oks_nms": "all images at once, the best pose left in each deciding",
 }
 """Ops with a fast path, and what it is."""
 
