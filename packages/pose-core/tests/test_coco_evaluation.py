@@ -203,6 +203,17 @@ def test_perfect_detections_score_one() -> None:
     assert coco_keypoint_ap(truth, perfect)["AP"] == pytest.approx(1.0)
 
 
+def test_the_person_with_id_zero_can_be_found() -> None:
+    truth, _ = random_set(5)
+    for person in truth["annotations"]:
+        person["id"] -= 1
+    people = [a for a in truth["annotations"] if a["num_keypoints"] and not a["iscrowd"]]
+    perfect = [{**{k: a[k] for k in ("image_id", "category_id", "keypoints")}, "score": 1.0} for a in people]
+    assert people[0]["id"] == 0
+    assert coco_keypoint_ap(truth, perfect)["AP"] == pytest.approx(1.0)
+    assert oracle(truth, perfect)[0] < 0.95  # pycocotools takes 0 for nobody
+
+
 def test_files_and_golden_figures(tmp_path: Path) -> None:
     folder = FOLDER / "dekr"
     found = coco_keypoint_ap(folder / "coco_tiny_gt.json", folder / "coco_tiny_dets.json")

@@ -47,6 +47,9 @@ def coco_keypoint_ap(
 
     Detections of equal score count in the order of image ids, then of the list; with different scores, the order of
     the list has no say. So results gathered from several processes give the number that one process gives.
+
+    One difference from pycocotools is meant: there, whoever finds the person whose annotation id is 0 counts as wrong,
+    because 0 also stands for nobody.
     """
     if iou_areas not in AREA_OF_BOX:
         raise ConfigError(f"iou_areas={iou_areas!r} is not one of {', '.join(AREA_OF_BOX)}")
