@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -178,41 +179,10 @@ class LPN(nn.Module):
         return self.final_layer(self.deconv_layers(x))
 
 
-def _lpn(name: str, num_joints: int, attention: Attention) -> LPN:
+def lpn(num_joints: int = 17, *, name: str = "lpn_50", attention: Attention = "GC") -> LPN:
+    """An LPN of the table above."""
     return LPN(LPNS[name], num_joints, attention)
 
 
-def lpn_18(num_joints: int = 17, *, attention: Attention = "GC") -> LPN:
-    """Basic blocks, depthwise: the published table's lpn_18."""
-    return _lpn("lpn_18", num_joints, attention)
-
-
-def lpn_18h(num_joints: int = 17, *, attention: Attention = "GC") -> LPN:
-    """Basic blocks, half as many groups: what the published code builds for 18 and 18h."""
-    return _lpn("lpn_18h", num_joints, attention)
-
-
-def lpn_34(num_joints: int = 17, *, attention: Attention = "GC") -> LPN:
-    """Basic blocks, depthwise: the published table's lpn_34."""
-    return _lpn("lpn_34", num_joints, attention)
-
-
-def lpn_34h(num_joints: int = 17, *, attention: Attention = "GC") -> LPN:
-    """Basic blocks, half as many groups."""
-    return _lpn("lpn_34h", num_joints, attention)
-
-
-def lpn_50(num_joints: int = 17, *, attention: Attention = "GC") -> LPN:
-    return _lpn("lpn_50", num_joints, attention)
-
-
-def lpn_100(num_joints: int = 17, *, attention: Attention = "GC") -> LPN:
-    return _lpn("lpn_100", num_joints, attention)
-
-
-def lpn_101(num_joints: int = 17, *, attention: Attention = "GC") -> LPN:
-    return _lpn("lpn_101", num_joints, attention)
-
-
-def lpn_152(num_joints: int = 17, *, attention: Attention = "GC") -> LPN:
-    return _lpn("lpn_152", num_joints, attention)
+lpn_18, lpn_18h, lpn_34, lpn_34h, lpn_50, lpn_100, lpn_101, lpn_152 = (partial(lpn, name=name) for name in LPNS)
+"""Builders by name, for the method's table."""

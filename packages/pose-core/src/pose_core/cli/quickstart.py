@@ -15,7 +15,7 @@ CONFIG = "synthetic_quick"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", default="runs/quickstart", metavar="DIR", help="folder of the run (runs/quickstart)")
-    parser.add_argument("--images", type=int, default=1600, metavar="N", help="training images (1600)")
+    parser.add_argument("--images", type=int, default=1800, metavar="N", help="training images (1800)")
     parser.add_argument("--val-images", type=int, default=200, metavar="N", help="held-out images (200)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of data and training (0)")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings, for example train.epochs=40")
@@ -39,8 +39,8 @@ def run(args: argparse.Namespace) -> int:
         layout="coco",
         images=args.images,
         val_images=args.val_images,
-        people=(1, 2),
-        size=(320, 240),
+        people=(1, 1),
+        size=(256, 192),
         seed=args.seed,
         progress=True,
     )
