@@ -7,6 +7,7 @@ leaves pictures to look at: predictions.jpg, training.png, and the run's folder.
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from pathlib import Path
 
@@ -15,7 +16,7 @@ CONFIG = "synthetic_quick"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", default="runs/quickstart", metavar="DIR", help="folder of the run (runs/quickstart)")
-    parser.add_argument("--images", type=int, default=1800, metavar="N", help="training images (1800)")
+    parser.add_argument("--images", type=int, default=3000, metavar="N", help="training images (3000)")
     parser.add_argument("--val-images", type=int, default=200, metavar="N", help="held-out images (200)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of data and training (0)")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings, for example train.epochs=40")
@@ -42,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
         people=(1, 1),
         size=(256, 192),
         seed=args.seed,
+        workers=min(2, os.cpu_count() or 1),
         progress=True,
     )
     overrides = [
