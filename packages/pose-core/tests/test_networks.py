@@ -10,11 +10,12 @@ from torch import nn
 
 from pose_core.errors import ConfigError
 from pose_core.models.catalog import check_input_size, create_model, identify, list_models
+from pose_core.models.fold import fold_batch_norm
 from pose_core.models.hrnet import HRNETS, HRNetTrunk
-from pose_core.models.initialise import initialise, initialise_heads, load_trunk
+from pose_core.models.initialise import initialise, load_trunk
 from pose_core.models.profile import count_parameters, profile_model
 from pose_core.models.resnet import ResNetTrunk
-from pose_testing.networks import check_parity
+from pose_testing.networks import check_parity, published_state
 
 GOLDEN = {
     "lite/hrnet_w18_small_v1": "hrnet_w18_small_v1",
@@ -115,9 +116,41 @@ def test_networks_compile_formats_and_precisions(name: str) -> None:
         assert torch.allclose(plain, last, atol=1e-5)
         with torch.autocast("cpu", torch.bfloat16):
             assert model(x).shape == plain.shape
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    assert torch.allclose(compiled(x), plain, atol=1e-5)
     program = torch.export.export(model, (x,))
     assert torch.allclose(program.module()(x), plain, atol=1e-5)
     nn.SyncBatchNorm.convert_sync_batchnorm(model)
+
+
+@pytest.mark.parametrize("name", ["hrnet_w18_small_v1", "simplebaseline_resnet18"])
+def test_folded_batch_norm_gives_the_same_heatmaps(name: str) -> None:
+    model = create_model(name, num_joints=3).double()
+    shapes = [(key, tuple(value.shape)) for key, value in model.state_dict().items()]
+    model.load_state_dict(published_state({"state_dict": shapes}))
+    folded = fold_batch_norm(model)
+    x = torch.randn(1, 3, 64, 64, dtype=torch.float64)
+    with torch.no_grad():
+        assert torch.allclose(folded(x), model.eval()(x), rtol=0, atol=1e-12)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    assert any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+
+
+def test_folding_leaves_a_batch_norm_whose_input_others_read() -> None:
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.bn = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.conv(x)
+            return self.bn(y) + y
+
+    model = Shared()
+    nn.init.constant_(model.bn.weight, 2)
+    folded, x = fold_batch_norm(model), torch.randn(1, 3, 4, 4)
+    assert isinstance(folded.bn, nn.BatchNorm2d)
+    assert torch.equal(folded(x), model.eval()(x))
 
 
 def test_published_initialisation() -> None:
@@ -129,7 +162,7 @@ def test_published_initialisation() -> None:
     resnet = create_model("simplebaseline_resnet18")
     initialise(resnet)
     assert resnet.final_layer.bias.any()  # left at the framework's default, as published
-    initialise_heads([resnet.deconv_layers, resnet.final_layer])
+    initialise(resnet, trunk_follows=True)
     assert not resnet.final_layer.bias.any()
 
 
@@ -140,5 +173,6 @@ def test_a_trunk_loads_from_an_imagenet_file(tmp_path: Path) -> None:
     model = create_model("simplebaseline_resnet18")
     report = load_trunk(model, file)
     assert report.loaded == len(trunk)
+    assert not report.missing
     assert set(report.unexpected) == {"fc.weight", "fc.bias"}
     assert torch.equal(model.layer3[0].conv1.weight, trunk["layer3.0.conv1.weight"])

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import pickle
 from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from pose_core.errors import WeightsError
 from pose_core.models.catalog import create_model
 from pose_core.models.initialise import load_trunk
-from pose_core.models.weights import load_weights, save_weights
+from pose_core.models.resnet import ResNetTrunk
+from pose_core.models.weights import load_weights, read_checkpoint, save_weights
 
 NAME = "hrnet_w18_small_v1"
 
@@ -50,13 +55,57 @@ def test_saved_weights_load(tmp_path: Path) -> None:
 def test_old_files_without_batch_counters_load(state: dict[str, torch.Tensor]) -> None:
     old = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
     assert load_weights(create_model(NAME), old).complete
+    with pytest.raises(WeightsError, match=f"fits {NAME}$"):
+        load_weights(create_model("hrnet_w18_small_v2"), old)
+
+
+def test_a_training_checkpoint_with_numpy_scores_loads(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    content = {"epoch": 210, "model": "pose_hrnet", "state_dict": state, "perf": np.float64(0.744), "n": np.int64(3)}
+    torch.save(content, tmp_path / "checkpoint.pth")
+    assert load_weights(create_model(NAME), tmp_path / "checkpoint.pth").complete
+    assert read_checkpoint(tmp_path / "checkpoint.pth")["perf"] == 0.744
+
+
+@given(place=st.integers(0, 10_000), byte=st.integers(0, 255), kept=st.integers(0, 10_000), old=st.booleans())
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_damaged_file_raises_nothing_but_our_error(
+    tmp_path: Path, place: int, byte: int, kept: int, old: bool
+) -> None:
+    file, model = tmp_path / "damaged.pth", torch.nn.Conv2d(3, 4, 3)
+    content = {"state_dict": model.state_dict(), "perf": np.float64(0.5)}
+    torch.save(content, file, _use_new_zipfile_serialization=not old)
+    data = bytearray(file.read_bytes())
+    data[place % len(data)] = byte
+    file.write_bytes(data[: len(data) - max(kept - 9_000, 0)])
+    with suppress(WeightsError):  # no other error; and some bytes matter to nobody
+        load_weights(model, file)
+
+
+def test_safetensors_are_written_and_read(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    pytest.importorskip("safetensors")
+    model = create_model(NAME)
+    model.load_state_dict(state)
+    save_weights(model, tmp_path / "w.safetensors")
+    assert load_weights(create_model(NAME), tmp_path / "w.safetensors").complete
+    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "w.safetensors").read_bytes()[:3000])
+    with pytest.raises(WeightsError, match=r"cut\.safetensors is damaged"):
+        load_weights(model, tmp_path / "cut.safetensors")
 
 
 def test_a_mismatch_names_the_network_the_file_is_for(state: dict[str, torch.Tensor]) -> None:
     with pytest.raises(WeightsError, match=NAME):
         load_weights(create_model("hrnet_w18_small_v2"), state)
-    with pytest.raises(WeightsError, match=r"hrnet_w18_small_v1_4x64.*|.*mismatched"):
+    with pytest.raises(WeightsError, match=r"the file fits hrnet_w18_small_v1_4x64$"):
         load_weights(create_model(NAME), create_model("hrnet_w18_small_v1_4x64").state_dict())
+    deeper = create_model("simplebaseline_resnet101").state_dict()
+    with pytest.raises(WeightsError, match=r"fits simplebaseline_resnet101 or simplebaseline_resnet101_caffe$"):
+        load_weights(create_model("simplebaseline_resnet50"), deeper)
+
+
+def test_an_imagenet_file_is_sent_to_the_trunk() -> None:
+    file = {**ResNetTrunk(18).state_dict(), "fc.weight": torch.zeros(10, 512), "fc.bias": torch.zeros(10)}
+    with pytest.raises(WeightsError, match=r"ImageNet classifier's: give it as model\.pretrained"):
+        load_weights(create_model("simplebaseline_resnet18"), file)
 
 
 def test_another_number_of_joints_is_said(state: dict[str, torch.Tensor]) -> None:
@@ -102,10 +151,44 @@ def test_code_in_a_checkpoint_never_runs(tmp_path: Path, capsys: pytest.CaptureF
     assert "code ran" not in capsys.readouterr().out
 
 
-def test_a_trunk_of_another_depth_is_refused(tmp_path: Path) -> None:
-    torch.save(create_model("simplebaseline_resnet34").state_dict(), tmp_path / "resnet34.pth")
+def test_a_trunk_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    model = create_model("simplebaseline_resnet50")
     with pytest.raises(WeightsError, match="does not exist"):
-        load_trunk(create_model("simplebaseline_resnet18"), tmp_path / "missing.pth")
-    torch.save(create_model(NAME).state_dict(), tmp_path / "hrnet.pth")
-    with pytest.raises(WeightsError, match="does not fit"):
-        load_trunk(create_model("simplebaseline_resnet50"), tmp_path / "hrnet.pth")
+        load_trunk(model, tmp_path / "missing.pth")
+    for name, why in {
+        "simplebaseline_resnet101": r"it fits up to layer3\.6\.",
+        "simplebaseline_resnet34": r"layer1\.0\.conv1\.weight is \(64, 64, 3, 3\) in the file",
+        NAME: r"conv1\.weight is \(64, 3, 3, 3\) in the file",
+    }.items():
+        torch.save(create_model(name).state_dict(), tmp_path / f"{name}.pth")
+        with pytest.raises(WeightsError, match=why):
+            load_trunk(model, tmp_path / f"{name}.pth")
+    torch.save({"features.weight": torch.zeros(3)}, tmp_path / "other.pth")
+    with pytest.raises(WeightsError, match="no layer has its name"):
+        load_trunk(model, tmp_path / "other.pth")
+
+
+def test_a_shallower_trunk_says_which_blocks_it_leaves(tmp_path: Path) -> None:
+    torch.save(ResNetTrunk(18).state_dict(), tmp_path / "resnet18.pth")
+    report = load_trunk(create_model("simplebaseline_resnet34"), tmp_path / "resnet18.pth")
+    assert {key.rsplit(".", 2)[0] for key in report.missing} >= {"layer1.2", "layer4.2"}
+    assert not any(key.startswith(("deconv_layers", "final_layer")) for key in report.missing)
+
+
+def test_a_trunk_from_other_joints_leaves_the_last_layer(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    torch.save(state, tmp_path / "coco.pth")
+    model = create_model(NAME, num_joints=4)
+    before = model.final_layer.weight.clone()
+    report = load_trunk(model, tmp_path / "coco.pth")
+    assert report.loaded == len(state) - 2
+    assert not report.missing
+    assert torch.equal(model.final_layer.weight, before)
+
+
+def test_only_the_named_layers_of_a_trunk_load(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    torch.save(state, tmp_path / "coco.pth")
+    model = create_model(NAME)
+    before = model.layer1[0].conv1.weight.clone()
+    load_trunk(model, tmp_path / "coco.pth", layers=["conv1", "bn1"])
+    assert torch.equal(model.conv1.weight, state["conv1.weight"])
+    assert torch.equal(model.layer1[0].conv1.weight, before)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
+from pose_core.errors import ConfigError
 from pose_core.models.heads import final_conv, grouped_up_unit
 from pose_core.models.resnet import shortcut
 
@@ -94,6 +95,8 @@ class SqueezeExcite(nn.Module):
 
 
 def build_attention(kind: Attention, channels: int) -> nn.Module | None:
+    if kind not in get_args(Attention):
+        raise ConfigError(f"attention {kind!r} does not exist; choose {', '.join(get_args(Attention))}")
     if kind == "GC":
         return GlobalContext(channels)
     return SqueezeExcite(channels) if kind == "SE" else None

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import cache, partial
+from inspect import signature
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from pose_core.models.simplebaseline import simplebaseline
 Builder = Callable[..., nn.Module]
 
 
+@cache
 def _own() -> dict[str, Builder]:
     builders: dict[str, Builder] = {name: partial(hrnet, name=name) for name in HRNETS}
     # The soft-argmax row of the published table is the same network, decoded differently.
@@ -52,9 +54,10 @@ def create_model(name: str, num_joints: int = 17, **keywords: Any) -> nn.Module:
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
         raise ConfigError(f"no network named {name!r}{hint} `pose models` lists them")
     try:
-        return builder(num_joints=num_joints, **keywords)
+        signature(builder).bind(num_joints=num_joints, **keywords)
     except TypeError as error:
         raise ConfigError(f"network {name!r} does not take these options ({keywords}): {error}") from None
+    return builder(num_joints=num_joints, **keywords)
 
 
 def check_input_size(model: nn.Module, name: str, input_size: tuple[int, int]) -> None:
@@ -69,7 +72,11 @@ def check_input_size(model: nn.Module, name: str, input_size: tuple[int, int]) -
 
 
 def identify(shapes: dict[str, tuple[int, ...]]) -> list[str]:
-    """Names of the networks that have exactly these parameters and buffers, whatever the number of joints."""
+    """Names of the networks that have exactly these parameters and buffers, whatever the number of joints.
+
+    Batch counters do not count: files older than PyTorch 1.0 have none.
+    """
+    wanted = _without_counters(shapes)
     joints = [shape[0] for key, shape in shapes.items() if key.endswith("final_layer.weight")]
     found = []
     with torch.device("meta"):
@@ -78,6 +85,10 @@ def identify(shapes: dict[str, tuple[int, ...]]) -> list[str]:
                 model = create_model(name, num_joints=joints[0] if joints else 17)
             except (ConfigError, ValueError):  # a network that needs keywords of its own
                 continue
-            if {key: tuple(value.shape) for key, value in model.state_dict().items()} == shapes:
+            if _without_counters({key: tuple(value.shape) for key, value in model.state_dict().items()}) == wanted:
                 found.append(name)
     return found
+
+
+def _without_counters(shapes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    return {key: shape for key, shape in shapes.items() if not key.endswith("num_batches_tracked")}

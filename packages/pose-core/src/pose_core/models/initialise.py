@@ -14,15 +14,13 @@ from pose_core.models.weights import LoadReport, load_weights, network_state, re
 PUBLISHED_STD = 0.001
 
 
-def initialise(model: nn.Module) -> None:
+def initialise(model: nn.Module, *, trunk_follows: bool = False) -> None:
     """The published scheme: convolution weights N(0, 0.001²), batch norm 1 and 0.
 
-    HRNet sets convolution biases to zero; ResNet and LPN leave them at the framework's default.
+    HRNet sets convolution biases to zero. ResNet and LPN leave them at the framework's default, unless a pretrained
+    trunk is loaded next: then the head's are zero too.
     """
-    _normal(model, zero_bias=isinstance(model, HRNetTrunk))
-
-
-def _normal(model: nn.Module, *, zero_bias: bool) -> None:
+    zero_bias = trunk_follows or isinstance(model, HRNetTrunk)
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.normal_(module.weight, std=PUBLISHED_STD)
@@ -33,21 +31,37 @@ def _normal(model: nn.Module, *, zero_bias: bool) -> None:
             nn.init.zeros_(module.bias)
 
 
-def initialise_heads(heads: Sequence[nn.Module]) -> None:
-    """The layers after a pretrained trunk: weights N(0, 0.001²), all biases zero, batch norm 1 and 0."""
-    for head in heads:
-        _normal(head, zero_bias=True)
-
-
 def load_trunk(model: nn.Module, path: str | Path, layers: Sequence[str] | None = None) -> LoadReport:
     """Load an ImageNet file into a network's trunk: what has its name and shape, of the ``layers`` named.
 
-    Refuses a file of which nothing fits, and one that fits in name but not in shape (another depth or width).
+    A file of which nothing fits, of other widths, or with more blocks than the network is refused. A last layer for
+    other joints stays as it is. The report's ``missing`` are entries of layers that the file fills only in part.
     """
     state = network_state(read_checkpoint(path), str(path))
     if layers is not None:
         state = {key: value for key, value in state.items() if key.split(".")[0] in layers}
+    own = model.state_dict()
+    head = {key for key in state if key.startswith("final_layer.") and key in own}
+    if any(state[key].shape != own[key].shape for key in head):
+        state = {key: value for key, value in state.items() if key not in head}
+    shared = {_layer(key) for key in state if key in own}
+    blocks = {_block(key) for key in own}
+    surplus = [key for key in state if _layer(key) in shared and _block(key) not in blocks]
+    misshaped = [key for key in state if key in own and state[key].shape != own[key].shape]
+    if surplus or misshaped or not shared:
+        why = f"it fits up to {surplus[0]}, which the network has not" if surplus else "no layer has its name"
+        if misshaped:
+            key = misshaped[0]
+            why = f"{key} is {tuple(state[key].shape)} in the file and {tuple(own[key].shape)} in the network"
+        raise WeightsError(f"{path} does not fit this network's trunk: {why}; see model.name and model.pretrained")
     report = load_weights(model, state, strict=False)
-    if report.mismatched or not report.loaded:
-        raise WeightsError(f"{path} does not fit this network's trunk: {report}")
-    return LoadReport(str(path), report.loaded, (), report.unexpected)
+    partial = tuple(key for key in report.missing if _layer(key) in shared)
+    return LoadReport(str(path), report.loaded, partial, report.unexpected)
+
+
+def _layer(key: str) -> str:
+    return key.split(".")[0]
+
+
+def _block(key: str) -> tuple[str, ...]:
+    return tuple(key.split(".")[:2])

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +22,31 @@ from pose_core.files import whole_file
 
 WRAPPERS = ("weights", "best_state_dict", "state_dict", "model", "network")
 """Keys under which checkpoints keep the network; ours is the first."""
+
+
+class _NumberType:
+    """What stands for ``numpy.dtype`` while a checkpoint is read: the real one can crash on damaged data."""
+
+    def __init__(self, code: str, *_: object) -> None:
+        self.code, self.order = code, "="
+
+    def __setstate__(self, state: tuple[object, ...]) -> None:
+        self.order = str(state[1])
+
+
+def _number(kind: _NumberType, data: bytes) -> float:
+    """A NumPy number of a checkpoint, as a plain one."""
+    if not re.fullmatch(r"b1|[iu][1248]|f[248]", kind.code) or kind.order not in "=|<>":
+        raise ValueError(f"a NumPy number of type {kind.code!r}")
+    return np.frombuffer(data, np.dtype(kind.order + kind.code), 1)[0].item()
+
+
+# Published checkpoints keep their best score as a NumPy number; its function has two names, before NumPy 2 and since.
+SAFE_NAMES = (
+    (_NumberType, "numpy.dtype"),
+    (_number, "numpy.core.multiarray.scalar"),
+    (_number, "numpy._core.multiarray.scalar"),
+)
 
 
 @dataclass(frozen=True)
@@ -55,23 +81,31 @@ def read_checkpoint(path: str | Path) -> Any:
     file = Path(path)
     if not file.is_file():
         raise WeightsError(f"weights file {file} does not exist")
-    if file.suffix == ".safetensors":
-        try:
-            from safetensors.torch import load_file  # an optional package
-        except ImportError:
-            raise WeightsError(f"reading {file} needs the safetensors package: pip install safetensors") from None
-        return load_file(file)
+    package = _safetensors(file) if file.suffix == ".safetensors" else None
     try:
-        return torch.load(file, map_location="cpu", weights_only=True)
+        if package is not None:
+            return package.load(file.read_bytes())
+        with torch.serialization.safe_globals(list(SAFE_NAMES)):
+            return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "weights_only" not in str(error) and "Unsupported" not in str(error):
             raise WeightsError(f"weights file {file} is damaged or no checkpoint: {error}") from None
+        found = re.search(r"GLOBAL (\S+)", str(error))
         raise WeightsError(
-            f"weights file {file} holds more than tensors and plain values, and loading it could run code. "
+            f"weights file {file} holds more than tensors and plain values{f' ({found[1]})' if found else ''}, "
+            "and loading it could run code. "
             "Save its state_dict alone with the code that wrote it, then load that file"
         ) from None
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+    except Exception as error:  # a damaged file can fail in any step of reading
         raise WeightsError(f"weights file {file} is damaged or no checkpoint: {error}") from None
+
+
+def _safetensors(file: Path) -> Any:
+    try:
+        import safetensors.torch
+    except ImportError:
+        raise WeightsError(f"{file} needs the safetensors package: pip install safetensors") from None
+    return safetensors.torch
 
 
 def network_state(content: Any, source: str) -> dict[str, Tensor]:
@@ -89,7 +123,7 @@ def network_state(content: Any, source: str) -> dict[str, Tensor]:
 
 
 def _is_state(content: Mapping[Any, Any]) -> bool:
-    return bool(content) and all(isinstance(value, Tensor) for value in content.values())
+    return bool(content) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items())
 
 
 def load_weights(model: nn.Module, weights: str | Path | Mapping[str, Any], *, strict: bool = True) -> LoadReport:
@@ -130,10 +164,18 @@ def _explain(state: dict[str, Tensor], own: Mapping[str, Tensor]) -> str:
     names = identify({key: tuple(value.shape) for key, value in state.items()})
     if names:
         return f"{joints}the file fits {' or '.join(names)}"
+    if {"fc.weight", "classifier.weight"} & state.keys():
+        return "the file is an ImageNet classifier's: give it as model.pretrained, which loads the trunk"
     return f"{joints}the file fits no network that is installed; load what fits with --partial-weights or strict=False"
 
 
 def save_weights(model: nn.Module, path: str | Path) -> None:
-    """Write a network's weights alone, whole or not at all."""
-    with whole_file(path) as file:
-        torch.save(model.state_dict(), file)
+    """Write a network's weights alone, whole or not at all; as safetensors where ``path`` ends so."""
+    state = model.state_dict()
+    target = Path(path)
+    package = _safetensors(target) if target.suffix == ".safetensors" else None
+    with whole_file(target) as file:
+        if package is None:
+            torch.save(state, file)
+        else:
+            file.write(package.save({key: value.contiguous() for key, value in state.items()}))

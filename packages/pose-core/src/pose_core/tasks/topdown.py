@@ -62,9 +62,11 @@ class TopDownTask:
         network = create_model(model.name, num_joints=self.skeleton.num_joints, **model.options)
         check_input_size(network, model.name, model.input_size)
         if model.init == "published":
-            initialise(network)
+            initialise(network, trunk_follows=model.pretrained is not None)
         if model.pretrained is not None:
-            load_trunk(network, model.pretrained)
+            report = load_trunk(network, model.pretrained)
+            if current_place()[0] == 0:
+                _log.log(logging.WARNING if report.missing else logging.INFO, "%s", report)
         return {"pose": network}
 
     def training_set(self) -> TopDownDataset:

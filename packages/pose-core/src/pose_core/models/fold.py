@@ -1,0 +1,70 @@
+"""Batch norm folded into the convolutions before it: the same outputs for inference, with fewer operations."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+from torch.fx import symbolic_trace
+
+Convolution = nn.Conv2d | nn.ConvTranspose2d
+
+
+def fold_batch_norm(model: nn.Module) -> nn.Module:
+    """A copy of a network for inference, in evaluation mode, whose convolutions have absorbed their batch norms.
+
+    Batch norm at evaluation is y = s·x + t per channel, with s = γ / √(variance + ε) and t = β − s·mean; so is a
+    convolution's output scaled by scaling its weights. A batch norm that follows anything else stays. Keys of the
+    state dict change: load weights before folding.
+    """
+    folded = deepcopy(model).eval()
+    for conv_name, norm_name in _pairs(folded):
+        conv, norm = folded.get_submodule(conv_name), folded.get_submodule(norm_name)
+        assert isinstance(conv, Convolution)
+        assert isinstance(norm, nn.BatchNorm2d)
+        _absorb(conv, norm)
+        parent, _, child = norm_name.rpartition(".")
+        setattr(folded.get_submodule(parent), child, nn.Identity())
+    return folded
+
+
+def _pairs(model: nn.Module) -> list[tuple[str, str]]:
+    """Names of convolutions whose only reader is a batch norm, each with that batch norm's name."""
+    graph = symbolic_trace(model).graph
+    modules = dict(model.named_modules())
+    calls = [node for node in graph.nodes if node.op == "call_module"]
+    # A module that runs twice in one pass has two readers, or reads two outputs: leave it alone.
+    targets = [node.target for node in calls]
+    found = []
+    for node in calls:
+        before = node.args[0]
+        if (
+            isinstance(modules[node.target], nn.BatchNorm2d)
+            and isinstance(before, torch.fx.Node)
+            and before.op == "call_module"
+            and isinstance(modules[str(before.target)], Convolution)
+            and len(before.users) == 1
+            and targets.count(node.target) == targets.count(before.target) == 1
+        ):
+            found.append((str(before.target), str(node.target)))
+    return found
+
+
+@torch.no_grad()
+def _absorb(conv: Convolution, norm: nn.BatchNorm2d) -> None:
+    mean, variance = norm.running_mean, norm.running_var
+    assert isinstance(mean, Tensor)
+    assert isinstance(variance, Tensor)
+    scale = norm.weight / torch.sqrt(variance + norm.eps)
+    if isinstance(conv, nn.ConvTranspose2d):
+        # (in, out / groups, k, k): each group's inputs meet that group's outputs.
+        inputs, outputs, *kernel = conv.weight.shape
+        grouped = conv.weight.reshape(conv.groups, inputs // conv.groups, outputs, *kernel)
+        weight = (grouped * scale.reshape(conv.groups, 1, outputs, 1, 1)).reshape(conv.weight.shape)
+    else:
+        weight = conv.weight * scale.reshape(-1, 1, 1, 1)
+    bias = norm.bias - mean * scale
+    if conv.bias is not None:
+        bias = bias + conv.bias * scale
+    conv.weight, conv.bias = nn.Parameter(weight), nn.Parameter(bias)
