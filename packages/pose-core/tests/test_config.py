@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pose_core.config import (
     Config,
@@ -13,14 +15,12 @@ from pose_core.config import (
     apply_overrides,
     dump_config,
     find_data_root,
-    is_published,
     load_config,
     nearest_key,
     parse_config,
 )
-from pose_core.convert import convert_published, render_notes
 from pose_core.errors import ConfigError
-from pose_core.method import Method, get_method, installed_methods, resolve
+from pose_core.method import Method, find_builtin_config, get_method, installed_methods, resolve
 
 BASE = {"method": "lite", "model": {"name": "lpn_18"}}
 
@@ -39,7 +39,7 @@ def test_defaults_fill_the_rest_and_round_trip() -> None:
     ("change", "message"),
     [
         ({"train": {"epoch": 3}}, r"unknown key 'train.epoch'; did you mean 'train.epochs'"),
-        ({"trian": {}}, "unknown key 'trian'"),
+        ({"trian": {}}, "unknown key 'trian'; did you mean 'train'"),
         ({"epochs": 3}, "did you mean 'train.epochs'"),
         ({"train": {"epochs": "many"}}, "'train.epochs' is 'many'"),
         ({"train": {"lr": -1}}, "'train.lr' is -1"),
@@ -61,6 +61,22 @@ def test_overrides_are_yaml_and_read_numbers() -> None:
     assert config.model.input_size == (96, 128)
     assert not config.test.flip
     assert BASE == {"method": "lite", "model": {"name": "lpn_18"}}
+
+
+@given(st.floats(1e-9, 1e9))
+def test_a_number_reads_the_same_in_every_spelling(value: float) -> None:
+    for text in (repr(value), f"{value:.17g}", f"{value:.16e}"):
+        assert parse(apply_overrides(BASE, [f"train.lr={text}"])).train.lr == value
+
+
+@pytest.mark.parametrize("text", ["1e-3", "1E-3", "1.e-3", "0.001", "1.0e-3"])
+def test_yaml_1_1_numbers_in_files(text: str) -> None:
+    assert parse({**BASE, "train": yaml.safe_load(f"lr: {text}")}).train.lr == 0.001
+
+
+@pytest.mark.parametrize("name", ["infinity", "nan", "a=b", "e5"])
+def test_names_that_look_like_numbers_stay_names(name: str) -> None:
+    assert parse(apply_overrides(BASE, [f"run.name={name}"])).run.name == name
 
 
 @pytest.mark.parametrize("item", ["train.lr", "=3", "method.x=3", "train.lr=[1"])
@@ -86,6 +102,44 @@ def test_files_and_methods(tmp_path: Path) -> None:
         load_config("never_heard_of_it")
 
 
+def test_folders_are_not_configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("never_heard_of_it").mkdir()
+    with pytest.raises(ConfigError, match="no config named"):
+        load_config("never_heard_of_it")
+    Path("folder.yaml").mkdir()
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config("folder.yaml")
+
+
+@pytest.fixture
+def packages_with_configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two installed methods; both have an experiment called shared."""
+    methods = {}
+    for short, names in {"one": ("shared", "own_256x192"), "two": ("shared",)}.items():
+        configs = tmp_path / f"pose_{short}_stub" / "configs"
+        configs.mkdir(parents=True)
+        (configs.parent / "__init__.py").touch()
+        for name in names:
+            (configs / f"{name}.yaml").write_text(yaml.safe_dump({**BASE, "method": short}))
+        methods[short] = Method(short, f"pose_{short}_stub", "")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("pose_core.method.installed_methods", lambda: methods)
+
+
+@pytest.mark.usefixtures("packages_with_configs")
+def test_built_in_configs_are_found_by_name() -> None:
+    assert find_builtin_config("own_256x192").name == "own_256x192.yaml"
+    assert load_config("own_256x192").name == "own_256x192"
+    assert load_config("pose-two/shared").method == "two"
+    with pytest.raises(ConfigError, match=r"several packages.*pose-one-stub/shared, pose-two-stub/shared"):
+        find_builtin_config("shared")
+    with pytest.raises(ConfigError, match=r"did you mean own_256x192\?"):
+        find_builtin_config("own256x192")
+    with pytest.raises(ConfigError, match=r"no such file\. `pose configs`"):
+        find_builtin_config("zzz")
+
+
 def test_keys_are_listed_and_found() -> None:
     keys = all_keys(Config)
     assert "train.epochs" in keys
@@ -109,72 +163,3 @@ def test_methods_resolve_lazily() -> None:
     assert resolve(method.config) is Config
     for name in installed_methods():
         assert get_method(f"pose-{name}") is get_method(name)
-
-
-PUBLISHED = {
-    "GPUS": "(0,1,2,3)",
-    "WORKERS": 4,
-    "DATASET": {"DATASET": "coco", "ROOT": "data/coco/", "TRAIN_SET": "train2017", "TEST_SET": "val2017",
-                "COLOR_RGB": True, "FLIP": True, "PROB_HALF_BODY": -1.0, "ROT_FACTOR": 45, "SCALE_FACTOR": 0.35},
-    "MODEL": {"NAME": "lpn", "NUM_JOINTS": 17, "PRETRAINED": "", "IMAGE_SIZE": [192, 256], "HEATMAP_SIZE": [48, 64],
-              "SIGMA": 2, "TARGET_TYPE": "gaussian", "EXTRA": {"ATTENTION": "GC", "NUM_LAYERS": 18}},
-    "TRAIN": {"BATCH_SIZE_PER_GPU": 32, "OPTIMIZER": "adam", "WD": 0.0001, "LR": 0.001, "LR_STEP": [90, 120],
-              "END_EPOCH": 150},
-    "TEST": {"SOFT_ARGMAX": True, "POST_PROCESS": True, "USE_GT_BBOX": True, "FLIP_TEST": True,
-             "COCO_BBOX_FILE": "data/coco/dets.json", "OKS_THRE": 0.9},
-    "DEBUG": {"DEBUG": True},
-}  # fmt: skip
-
-
-def test_a_published_file_converts_and_every_key_is_accounted_for() -> None:
-    converted = convert_published(PUBLISHED, "lpn18_256x192.yaml")
-    config = parse(converted.config)
-    assert config.model.name == "lpn_18"
-    assert config.heatmap.decode == "soft_argmax"
-    assert config.heatmap.quarter
-    assert config.train.batch_size == 128
-    assert config.train.weight_decay == 0
-    assert config.train.epochs == 150
-    assert config.augment.half_body == 0
-    assert config.data.detections == "dets.json"
-    assert config.test.oks_threshold == 0.9
-    text = render_notes(converted)
-    assert "512 in all" in text
-    assert "never applied with Adam" in text
-    assert "DEBUG.DEBUG" in text
-    keys = {line.split(" →")[0] for line in converted.mapped} | {line.split(":")[0] for line in converted.meaningless}
-    assert {"TRAIN.LR", "MODEL.EXTRA.NUM_LAYERS", "GPUS"} <= keys
-
-
-@pytest.mark.parametrize(
-    ("file", "name"), [("lpn18h.yaml", "lpn_18h"), ("lpn18.yaml", "lpn_18"), ("mine.yaml", "lpn_18h")]
-)
-def test_the_file_s_name_tells_what_its_content_cannot(file: str, name: str) -> None:
-    assert convert_published(PUBLISHED, file).config["model"]["name"] == name
-
-
-def changed(section: str, **values: object) -> dict:
-    return {**PUBLISHED, section: {**PUBLISHED[section], **values}}
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (changed("TRAIN", LEARNING_RATE=1), r"unknown key TRAIN\.LEARNING_RATE"),
-        (changed("DATASET", DATASET="imagenet"), "imagenet"),
-        (changed("MODEL", NAME="vgg"), "vgg"),
-        (changed("MODEL", NUM_JOINTS=16), "NUM_JOINTS is 16"),
-        (changed("MODEL", NAME="mrheat1_pose_resnet"), "pose-mrpose"),
-        (changed("MODEL", NAME="pose_hrnet"), "STAGE4"),
-        ({**PUBLISHED, "ASA": {"NUM_AUG": "(1,)"}}, "pose-asda"),
-        (changed("MODEL", HEATMAP_SIZE=[50, 64]), "HEATMAP_SIZE"),
-    ],
-)
-def test_what_cannot_be_converted_is_said(content: dict, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        convert_published(content, "x.yaml")
-
-
-def test_published_files_are_recognised() -> None:
-    assert is_published(PUBLISHED)
-    assert not is_published(BASE)

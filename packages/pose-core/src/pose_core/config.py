@@ -7,6 +7,7 @@ last. Unknown keys and wrong types are errors that name the key, the file and th
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -217,13 +218,17 @@ class Config(Block):
 
 C = TypeVar("C", bound=Config)
 
+_EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
+
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML mapping from a file, or a ConfigError that names it."""
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"config file {path} does not exist") from None
+    except OSError as error:
+        raise ConfigError(f"config file {path} cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"config file {path} is not valid YAML: {error}") from None
     if not isinstance(content, dict):
@@ -249,17 +254,8 @@ def apply_overrides(content: Mapping[str, Any], overrides: Sequence[str]) -> dic
             if not isinstance(block, dict):
                 raise ConfigError(f"override {item!r}: {parent!r} is a value, not a block of settings")
         # YAML 1.1 reads 1e-3 as text.
-        block[last] = _number(value)
+        block[last] = float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value
     return result
-
-
-def _number(value: Any) -> Any:
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
 
 
 def parse_config(content: Mapping[str, Any], schema: type[C], where: str) -> C:
@@ -300,6 +296,10 @@ def all_keys(schema: type[BaseModel], prefix: str = "") -> list[str]:
 def nearest_key(key: str, schema: type[BaseModel]) -> str | None:
     """The valid dotted key that looks most like ``key``."""
     keys = all_keys(schema)
+    if "." not in key:
+        near = get_close_matches(key, {full.partition(".")[0] for full in keys}, n=1, cutoff=0.75)
+        if near:
+            return near[0]
     near = get_close_matches(key, keys, n=1, cutoff=0.6)
     if near:
         return near[0]
@@ -335,7 +335,8 @@ def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Conf
     from pose_core.method import find_builtin_config, get_method, resolve  # methods state their schema with our blocks
 
     path = Path(name_or_path)
-    if path.suffix in {".yaml", ".yml"} or path.exists():
+    # A folder may well be called like an experiment: runs are.
+    if path.suffix in {".yaml", ".yml"} or path.is_file():
         content = read_yaml(path)
         where = f"config file {path}"
         if is_published(content):

@@ -82,5 +82,5 @@ def find_builtin_config(name: str) -> Path:
         raise ConfigError(f"several packages have a config {stem!r}: say which, {names}")
     known = [f"{m.script}/{key}" if package else key for m in methods for key in m.config_files()]
     near = get_close_matches(name, known, n=3, cutoff=0.4)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    hint = f"; did you mean {' or '.join(near)}?" if near else "."
     raise ConfigError(f"no config named {name!r}, and no such file{hint} `pose configs` lists the built-in ones")

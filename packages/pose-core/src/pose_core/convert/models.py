@@ -1,87 +1,167 @@
-"""Which network a published file describes, and which package trains it."""
+"""Which network a published file describes, and which package trains it.
+
+The section MODEL.EXTRA is a table of layers. A network here has a name instead, so the table must be that of a network
+we have, key by key; anything else is an error that says what differs.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
+from pose_core.convert.published_values import literal
 from pose_core.errors import ConfigError
 
-FOREIGN = {
-    "asda": "install pose-asda once it is built; without its ASA and STN sections the file converts as it is",
-    "dekr": "install pose-dekr once it is built",
-    "mrpose": "install pose-mrpose once it is built; with MODEL.NAME pose_resnet the file converts as it is",
-}
-"""Methods whose own package reads their files."""
+EXTRA = "MODEL.EXTRA."
 
-_HRNETS = {
-    # Widths of stage 4 and modules per stage identify a stage table.
-    ((16, 32, 64, 128), (1, 1, 1)): "hrnet_w18_small_v1",
-    ((18, 36, 72, 144), (1, 3, 2)): "hrnet_w18_small_v2",
-    ((32, 64, 128, 256), (1, 4, 3)): "hrnet_w32",
-    ((48, 96, 192, 384), (1, 4, 3)): "hrnet_w48",
-}
+ELSEWHERE = ("PRETRAINED_LAYERS", "HEATMAP_SIZE", "SIGMA", "TARGET_TYPE")
+"""Keys of MODEL.EXTRA that describe no layer."""
 
 
-def foreign_method(values: Mapping[str, Any]) -> str | None:
-    """The package a file needs, where it is not one of the top-down files that the core converts."""
+@dataclass
+class Network:
+    """A network of ours, and what had to be assumed to name it."""
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def foreign_method(values: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The package that a file needs and why, where it is none of the top-down files that the core converts."""
     published = str(values.get("MODEL.NAME", "pose_hrnet"))
     bottom_up = ("DATASET.OFFSET_RADIUS", "RESCORE.", "TEST.FLIP_TEST_", "DATASET.MAX_NUM_PEOPLE")
-    if published.startswith(("hrnet_dekr", "pose_higher")) or any(key.startswith(bottom_up) for key in values):
-        return "dekr"
+    if published.startswith(("hrnet_dekr", "pose_higher")):
+        return "dekr", f"MODEL.NAME is {published}"
+    found = next((key for key in values if key.startswith(bottom_up)), None)
+    if found:
+        return "dekr", f"{found} is a setting of bottom-up pose"
     if published.startswith("mr"):
-        return "mrpose"
-    if any(key.startswith(("ASA.", "STN.")) for key in values) or published in {"pose_hrnet2", "pose_hourglass"}:
-        return "asda"
+        return "mrpose", f"MODEL.NAME is {published}; with pose_resnet in its place the file converts"
+    if published in {"pose_hrnet2", "pose_hourglass"}:
+        return "asda", f"MODEL.NAME is {published}"
+    found = next((key for key in values if key.startswith(("ASA.", "STN."))), None)
+    if found:
+        return "asda", f"{found} is a setting of its augmentation; without the sections ASA and STN the file converts"
     return None
 
 
-def model_name(values: Mapping[str, Any], file_name: str) -> tuple[str, str, list[str]]:
-    """The network's name, the method, and what had to be assumed."""
+def find_network(values: Mapping[str, Any], file_name: str) -> Network:
+    """The network of a published file; ``file_name`` decides where the content alone is ambiguous."""
     published = str(values.get("MODEL.NAME", "pose_hrnet"))
+    table = {key.removeprefix(EXTRA): value for key, value in values.items() if key.startswith(EXTRA)}
+    table = {key: literal(value) for key, value in table.items() if key not in ELSEWHERE}
     if published == "pose_hrnet":
-        name, method = _hrnet(values, file_name)
-        note = "w18_small_v1: layer1 has 4 x 32 planes, as the published table counts; the published code builds 4 x 64"
-        return name, method, [note] if name == "hrnet_w18_small_v1" else []
+        return _hrnet(table, file_name)
     if published == "pose_resnet":
-        depth = values.get("MODEL.EXTRA.NUM_LAYERS", values.get("MODEL.NUM_LAYERS", 50))
-        style = "_caffe" if values.get("MODEL.STYLE") == "caffe" else ""
-        return f"simplebaseline_resnet{depth}{style}", "lite", []
+        return _resnet(table, str(values.get("MODEL.STYLE", "pytorch")), file_name)
     if published == "lpn":
-        return _lpn(values, file_name)
-    raise ConfigError(
-        f"{file_name}: MODEL.NAME {published!r} is not known; known are pose_hrnet, pose_resnet and lpn"
-        + ("" if "MODEL.NAME" in values else " (the file has no MODEL.NAME)")
+        return _lpn(table, file_name)
+    near = get_close_matches(published, ["pose_hrnet", "pose_resnet", "lpn"], n=1)
+    hint = f"; did you mean {near[0]}?" if near else "; known are pose_hrnet, pose_resnet and lpn"
+    raise ConfigError(f"{file_name}: MODEL.NAME {published!r} is not known{hint}")
+
+
+def _hrnet_table(width: int, modules: tuple[int, int, int], blocks: int) -> dict[str, Any]:
+    table: dict[str, Any] = {"FINAL_CONV_KERNEL": 1}
+    for stage, count in zip((2, 3, 4), modules, strict=True):
+        table |= {
+            f"STAGE{stage}.NUM_MODULES": count,
+            f"STAGE{stage}.NUM_BRANCHES": stage,
+            f"STAGE{stage}.BLOCK": "BASIC",
+            f"STAGE{stage}.NUM_BLOCKS": [blocks] * stage,
+            f"STAGE{stage}.NUM_CHANNELS": [width * 2**branch for branch in range(stage)],
+            f"STAGE{stage}.FUSE_METHOD": "SUM",
+        }
+    return table
+
+
+HRNET_TABLES = {
+    "hrnet_w18_small_v1": _hrnet_table(16, (1, 1, 1), 2),
+    "hrnet_w18_small_v2": _hrnet_table(18, (1, 3, 2), 2),
+    "hrnet_w32": _hrnet_table(32, (1, 4, 3), 4),
+    "hrnet_w48": _hrnet_table(48, (1, 4, 3), 4),
+}
+
+
+def _hrnet(table: Mapping[str, Any], file_name: str) -> Network:
+    for key in HRNET_TABLES["hrnet_w32"]:
+        if key.startswith("STAGE") and key not in table:
+            raise ConfigError(f"{file_name}: pose_hrnet needs {EXTRA}{key}, which tells one HRNet from another")
+    name = max(HRNET_TABLES, key=lambda each: _agreement(table, HRNET_TABLES[each]))
+    _require(table, HRNET_TABLES[name], name, f"the HRNets here are {', '.join(HRNET_TABLES)}", file_name)
+    if name != "hrnet_w18_small_v1":
+        return Network(name)
+    note = (
+        "hrnet_w18_small_v1: layer1 has 4 x 32 planes, which gives the published table's figures; the published code "
+        "builds 4 x 64 for this file: model.name=hrnet_w18_small_v1_4x64"
     )
+    return Network(name, notes=[note])
 
 
-def _hrnet(values: Mapping[str, Any], file_name: str) -> tuple[str, str]:
-    def stage(number: int, key: str) -> Any:
-        try:
-            return values[f"MODEL.EXTRA.STAGE{number}.{key}"]
-        except KeyError:
-            raise ConfigError(
-                f"{file_name}: pose_hrnet needs MODEL.EXTRA.STAGE{number}.{key}, which tells one HRNet from another"
-            ) from None
-
-    table = (tuple(stage(4, "NUM_CHANNELS")), tuple(int(stage(n, "NUM_MODULES")) for n in (2, 3, 4)))
-    if table not in _HRNETS:
-        raise ConfigError(f"{file_name}: no HRNet here has the widths {table[0]} and modules {table[1]}")
-    return _HRNETS[table], "lite"
+def _agreement(table: Mapping[str, Any], known: Mapping[str, Any]) -> int:
+    return sum(table.get(key) == value for key, value in known.items())
 
 
-def _lpn(values: Mapping[str, Any], file_name: str) -> tuple[str, str, list[str]]:
-    depth = str(values.get("MODEL.EXTRA.NUM_LAYERS", 50))
-    if depth not in {"18", "34"}:
-        return f"lpn_{depth}", "lite", []
+def _deconvolutions(steps: int) -> dict[str, Any]:
+    """The published up-sampling head of so many steps."""
+    return {
+        "FINAL_CONV_KERNEL": 1,
+        "DECONV_WITH_BIAS": False,
+        "NUM_DECONV_LAYERS": steps,
+        "NUM_DECONV_FILTERS": [256] * steps,
+        "NUM_DECONV_KERNELS": [4] * steps,
+    }
+
+
+def _resnet(table: Mapping[str, Any], style: str, file_name: str) -> Network:
+    if style not in {"pytorch", "caffe"}:
+        raise ConfigError(f"{file_name}: MODEL.STYLE is {style!r}; known are pytorch and caffe")
+    depths = (50, 101, 152) if style == "caffe" else (18, 34, 50, 101, 152)
+    depth = _depth(table, depths, file_name)
+    name = f"simplebaseline_resnet{depth}" + ("_caffe" if style == "caffe" else "")
+    _require(table, {**_deconvolutions(3), "NUM_LAYERS": depth}, name, "", file_name)
+    return Network(name)
+
+
+def _lpn(table: Mapping[str, Any], file_name: str) -> Network:
+    depth = _depth(table, (18, 34, 50, 100, 101, 152), file_name)
+    # The published code takes every other word for no attention at all.
+    attention = str(table.get("ATTENTION"))
+    attention = attention if attention in {"GC", "SE"} else "none"
+    known = {**_deconvolutions(2), "NUM_LAYERS": depth, "ATTENTION": table.get("ATTENTION")}
+    _require(table, known, f"lpn_{depth}", "", file_name)
+    options = {} if attention == "GC" else {"attention": attention}
+    if depth not in {18, 34}:
+        return Network(f"lpn_{depth}", options)
     # The files of lpn18 and lpn18h are the same to the byte; the published code built the second for both.
-    named = re.search(rf"lpn_?{depth}(h?)", file_name)
-    half = "h" if named is None else named[1]
-    if named is None:
-        text = (
-            f"lpn_{depth} and lpn_{depth}h have the same file; taken as lpn_{depth}h, which the published code builds"
-        )
-    else:
-        text = f"lpn_{depth} and lpn_{depth}h have the same file; its name says lpn_{depth}{half}"
-    return f"lpn_{depth}{half}", "lite", [text]
+    named = re.search(rf"lpn_?{depth}(h?)(?![0-9a-z])", file_name.lower())
+    name = f"lpn_{depth}{'h' if named is None else named[1]}"
+    why = "which the published code builds" if named is None else "by the file's name"
+    return Network(name, options, [f"lpn_{depth} and lpn_{depth}h have the same content; taken as {name}, {why}"])
+
+
+def _depth(table: Mapping[str, Any], known: tuple[int, ...], file_name: str) -> int:
+    depth = table.get("NUM_LAYERS", 50)
+    if depth not in known:
+        raise ConfigError(f"{file_name}: {EXTRA}NUM_LAYERS is {depth!r}; known are {', '.join(map(str, known))}")
+    return int(depth)
+
+
+def _require(table: Mapping[str, Any], known: Mapping[str, Any], name: str, others: str, file_name: str) -> None:
+    """Every stated key has the value of the network ``name``."""
+    for key, value in table.items():
+        if key not in known:
+            near = get_close_matches(key, known, n=1)
+            raise ConfigError(
+                f"{file_name}: unknown key {EXTRA}{key}" + (f"; did you mean {EXTRA}{near[0]}?" if near else "")
+            )
+        stated = list(value) if isinstance(value, tuple) else value
+        if stated != known[key]:
+            raise ConfigError(
+                f"{file_name}: {EXTRA}{key} is {stated!r}; {name} has {known[key]!r}"
+                + (f" ({others})" if others else "")
+            )

@@ -1,18 +1,20 @@
-"""Published keys that mean nothing here, and why; and which exist at all."""
+"""The published keys that mean nothing here, and why; those with one value only; and which exist at all."""
 
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 _PATHS = "runs live under run.dir"
 _DEBUG = "pictures are made on demand: pose data browse, predict"
 _CUDNN = "cuDNN is PyTorch's to tune"
 _NEVER = "read by nothing in the published code"
 _LAUNCH = "torchrun launches processes"
-_ASA = "pasted body parts belong to pose-asda"
+_RESUME = "resuming is asked for: --resume"
+_WEIGHTS = "weights are named: model.pretrained for the trunk, --weights for the whole"
 
 MEANINGLESS: dict[str, str] = {
-    "AUTO_RESUME": "resuming is asked for: --resume",
+    "AUTO_RESUME": _RESUME,
     "CUDNN.BENCHMARK": _CUDNN,
     "CUDNN.DETERMINISTIC": _CUDNN,
     "CUDNN.ENABLED": _CUDNN,
@@ -26,21 +28,16 @@ MEANINGLESS: dict[str, str] = {
     "DIST_URL": _LAUNCH,
     "MULTIPROCESSING_DISTRIBUTED": _LAUNCH,
     "MODEL.TAG_PER_JOINT": _NEVER,
-    "MODEL.STYLE": "part of the network's name (…_caffe)",
-    "MODEL.CHECKPOINT": "resuming is asked for: --resume",
-    "MODEL.FINETUNE": "start from weights with model.pretrained",
-    "MODEL.HTM_MODEL_PATH": "start from weights with model.pretrained",
-    "LOSS.USE_TARGET_WEIGHT": "always on, as in every published file",
+    "MODEL.CHECKPOINT": _RESUME,
+    "MODEL.FINETUNE": _WEIGHTS,
+    "MODEL.HTM_MODEL_PATH": _WEIGHTS,
     "LOSS.USE_OHKM": _NEVER,
     "LOSS.TOPK": _NEVER,
-    "LOSS.USE_DIFFERENT_JOINTS_WEIGHT": "off in every published file",
-    "DATASET.SELECT_DATA": "off in every published file",
-    "DATASET.HYBRID_JOINTS_TYPE": "empty in every published file",
-    "TRAIN.SHUFFLE": "training data is always shuffled",
+    "DATASET.DATA_FORMAT": "folders and zip files are told apart by looking",
     "TRAIN.GAMMA1": _NEVER,
     "TRAIN.GAMMA2": _NEVER,
-    "TRAIN.RESUME": "resuming is asked for: --resume",
-    "TRAIN.CHECKPOINT": "resuming is asked for: --resume",
+    "TRAIN.RESUME": _RESUME,
+    "TRAIN.CHECKPOINT": _RESUME,
     "TEST.BBOX_THRE": _NEVER,
     "TEST.NMS_THRE": _NEVER,
     "TEST.MODEL_FILE": "weights are named on the command line: --weights",
@@ -48,23 +45,36 @@ MEANINGLESS: dict[str, str] = {
         "DEBUG", "SAVE_BATCH_IMAGES_GT", "SAVE_BATCH_IMAGES_PRED", "SAVE_HEATMAPS_GT", "SAVE_HEATMAPS_PRED")},
 }  # fmt: skip
 
-FREE = ("MODEL.EXTRA.", "MODEL.NET.", "MODEL.SPEC.")
-"""Sections that describe the network; its name is worked out from them."""
+FIXED: dict[str, Any] = {
+    "MODEL.TARGET_TYPE": "gaussian",
+    "LOSS.USE_TARGET_WEIGHT": True,
+    "LOSS.USE_DIFFERENT_JOINTS_WEIGHT": False,
+    "DATASET.SELECT_DATA": False,
+    "DATASET.HYBRID_JOINTS_TYPE": "",
+    "TRAIN.SHUFFLE": True,
+}
+"""Keys that have this value in every published file, and no other here."""
+
+UNUSED = ("MODEL.NET.", "GCN.", "NON_LOCAL.", "FUSE.")
+"""Sections about networks that a convertible file does not have; any key is allowed in them."""
+
+BOXES_ONLY = ("TEST.COCO_BBOX_FILE", "TEST.USE_GT_BBOX", "TEST.IMAGE_THRE", "TEST.OKS_THRE", "TEST.SOFT_NMS",
+              "TEST.IN_VIS_THRE")  # fmt: skip
+"""Keys about detected boxes and OKS, which a data set with its own centres and scales (MPII) does not use."""
 
 _MAPPED = (
-    "GPUS", "WORKERS", "PRINT_FREQ", "MODEL.NAME", "MODEL.NUM_JOINTS", "MODEL.IMAGE_SIZE", "MODEL.HEATMAP_SIZE",
-    "MODEL.SIGMA", "MODEL.TARGET_TYPE", "MODEL.PRETRAINED", "MODEL.INIT_WEIGHTS", "MODEL.SYNC_BN", "DATASET.DATASET",
-    "DATASET.ROOT", "DATASET.TRAIN_SET", "DATASET.TEST_SET", "DATASET.DATA_FORMAT", "DATASET.COLOR_RGB",
-    "DATASET.FLIP", "DATASET.SCALE_FACTOR", "DATASET.ROT_FACTOR", "DATASET.PROB_HALF_BODY",
-    "DATASET.NUM_JOINTS_HALF_BODY", "TRAIN.BEGIN_EPOCH", "TRAIN.END_EPOCH", "TRAIN.OPTIMIZER", "TRAIN.LR",
-    "TRAIN.LR_STEP", "TRAIN.LR_FACTOR", "TRAIN.WD", "TRAIN.MOMENTUM", "TRAIN.NESTEROV", "TRAIN.BATCH_SIZE_PER_GPU",
-    "TRAIN.BATCH_SIZE", "TEST.BATCH_SIZE_PER_GPU", "TEST.BATCH_SIZE", "TEST.FLIP_TEST", "TEST.POST_PROCESS",
-    "TEST.SHIFT_HEATMAP", "TEST.SOFT_ARGMAX", "TEST.BIAS", "TEST.USE_GT_BBOX", "TEST.COCO_BBOX_FILE",
-    "TEST.IMAGE_THRE", "TEST.IN_VIS_THRE", "TEST.OKS_THRE", "TEST.SOFT_NMS",
+    "GPUS", "WORKERS", "PRINT_FREQ", "MODEL.NAME", "MODEL.STYLE", "MODEL.NUM_JOINTS", "MODEL.IMAGE_SIZE",
+    "MODEL.HEATMAP_SIZE", "MODEL.SIGMA", "MODEL.PRETRAINED", "MODEL.INIT_WEIGHTS", "MODEL.SYNC_BN", "DATASET.DATASET",
+    "DATASET.ROOT", "DATASET.TRAIN_SET", "DATASET.TEST_SET", "DATASET.COLOR_RGB", "DATASET.FLIP",
+    "DATASET.SCALE_FACTOR", "DATASET.ROT_FACTOR", "DATASET.PROB_HALF_BODY", "DATASET.NUM_JOINTS_HALF_BODY",
+    "TRAIN.BEGIN_EPOCH", "TRAIN.END_EPOCH", "TRAIN.OPTIMIZER", "TRAIN.LR", "TRAIN.LR_STEP", "TRAIN.LR_FACTOR",
+    "TRAIN.WD", "TRAIN.MOMENTUM", "TRAIN.NESTEROV", "TRAIN.BATCH_SIZE_PER_GPU", "TRAIN.BATCH_SIZE",
+    "TEST.BATCH_SIZE_PER_GPU", "TEST.BATCH_SIZE", "TEST.FLIP_TEST", "TEST.POST_PROCESS", "TEST.SHIFT_HEATMAP",
+    "TEST.SOFT_ARGMAX", "TEST.BIAS", *BOXES_ONLY,
 )  # fmt: skip
 
 
 @cache
 def known_keys() -> list[str]:
-    """Every key the published top-down files may hold."""
-    return sorted({*MEANINGLESS, *_MAPPED})
+    """Every key that the published top-down files may hold, MODEL.EXTRA apart."""
+    return sorted({*MEANINGLESS, *FIXED, *_MAPPED})
