@@ -6,6 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pose_core.errors import ConfigError
 from pose_core.skeleton import SKELETONS, Skeleton, estimate_sigmas, get_skeleton, read_skeleton
@@ -71,6 +74,36 @@ def test_mistakes_in_a_joint_set_are_named(tmp_path: Path, text: str, message: s
         read_skeleton(file)
 
 
+@st.composite
+def joint_sets(draw: st.DrawFn) -> dict[str, object]:
+    """The content of a valid joint-set file."""
+    count = draw(st.integers(1, 12))
+    joints = [f"joint_{index}" for index in draw(st.permutations(range(count)))]
+    pairs = draw(st.integers(0, count // 2))
+    return {
+        "joints": joints,
+        "sigmas": draw(st.lists(st.floats(1e-3, 1), min_size=count, max_size=count)),
+        "flip_pairs": [[joints[2 * pair], joints[2 * pair + 1]] for pair in range(pairs)],
+        "limbs": draw(st.lists(st.tuples(st.sampled_from(joints), st.sampled_from(joints)).map(list), max_size=5)),
+        "upper_body": draw(st.lists(st.sampled_from(joints), unique=True)),
+    }
+
+
+@given(joint_sets())
+def test_any_joint_set_reads_back_as_written(tmp_path_factory: pytest.TempPathFactory, content: dict) -> None:
+    file = tmp_path_factory.mktemp("joints") / "mine.yaml"
+    file.write_text(yaml.safe_dump(content))
+    skeleton = read_skeleton(file)
+    assert list(skeleton.joints) == content["joints"]
+    assert list(skeleton.sigmas) == content["sigmas"]
+    names = np.array(skeleton.joints)
+    assert names[[list(limb) for limb in skeleton.limbs]].tolist() == content["limbs"] or not content["limbs"]
+    assert set(names[list(skeleton.upper_body)]) == set(content["upper_body"])
+    order = skeleton.flip_order
+    assert np.array_equal(order[order], np.arange(skeleton.num_joints))
+    assert int((order != np.arange(skeleton.num_joints)).sum()) == 2 * len(content["flip_pairs"])
+
+
 def test_unknown_names_are_answered_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match="did you mean 'coco17'"):
         get_skeleton("coco")
@@ -92,6 +125,25 @@ def test_sigmas_are_recovered_from_simulated_annotators() -> None:
     table[:, 1:, 2, 2] = 0
     with pytest.raises(ConfigError, match=r"joints \[2\]"):
         estimate_sigmas(table, areas)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    st.lists(st.floats(0.01, 0.2), min_size=1, max_size=5),
+    st.integers(2, 4),
+    st.floats(0, 0.4),
+    st.integers(0, 2**32 - 1),
+)
+def test_sigmas_do_not_depend_on_annotators_or_gaps(sigmas: list[float], raters: int, left: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    count, joints = 4000, len(sigmas)
+    areas = rng.uniform(1e3, 1e5, count)
+    spread = np.array(sigmas)[:, None] * np.sqrt(areas)[:, None, None] / np.sqrt(2)
+    truth = rng.uniform(0, 300, (count, 1, joints, 2))
+    table = np.empty((count, raters, joints, 3))
+    table[..., :2] = truth + rng.normal(size=(count, raters, joints, 2)) * spread[:, None]
+    table[..., 2] = np.where(rng.random((count, raters, joints)) < left, 0, 2)
+    assert np.allclose(estimate_sigmas(table, areas), sigmas, rtol=0.08)
 
 
 def test_sigmas_must_match() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from typing import TYPE_CHECKING
 
 from pose_core.errors import ConfigError
@@ -73,7 +74,7 @@ def load(args: argparse.Namespace) -> Config:
         if is_published(content):
             from pose_core.convert import convert_published, render_notes
 
-            print(render_notes(convert_published(content, path.name)))
+            print(render_notes(convert_published(content, path.name)), file=sys.stderr)
     elif args.method and "/" not in name:
         from pose_core.method import get_method
 

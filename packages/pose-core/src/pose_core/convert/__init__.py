@@ -5,9 +5,10 @@ A key is mapped, or known to have no meaning here and why, or unknown, which is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from textwrap import fill
 from typing import Any
 
 from pose_core.convert.models import ELSEWHERE, EXTRA, Network, find_network, foreign_method
@@ -34,11 +35,26 @@ class Converted:
 
 def render_notes(converted: Converted) -> str:
     """The notes for people to read."""
-    lines = ["converted from the published form"]
-    lines += [f"  mapped       {line}" for line in converted.mapped]
-    lines += [f"  no meaning   {line}" for line in converted.meaningless]
-    lines += [f"  note         {line}" for line in converted.notes]
+    lines = ["converted from the published form", "mapped:"]
+    mapped = _group((target, key) for key, target in (line.split(" → ") for line in converted.mapped))
+    lines += [_paragraph(f"{target} ← {keys}") for target, keys in mapped.items()]
+    lines += ["without a meaning here:"]
+    reasons = _group((reason, key) for key, reason in (line.split(": ", 1) for line in converted.meaningless))
+    lines += [_paragraph(f"{keys}: {reason}") for reason, keys in reasons.items()]
+    lines += ["notes:", *map(_paragraph, converted.notes)]
     return "\n".join(lines)
+
+
+def _group(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The keys that share a target or a reason, on one line."""
+    groups: dict[str, str] = {}
+    for shared, key in pairs:
+        groups[shared] = f"{groups[shared]}, {key}" if shared in groups else key
+    return groups
+
+
+def _paragraph(text: str) -> str:
+    return fill(text, 110, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
 
 
 def convert_published(content: Mapping[str, Any], file_name: str) -> Converted:
