@@ -82,7 +82,7 @@ def test_an_unknown_network_is_answered_with_the_nearest() -> None:
 
 def test_a_state_dict_tells_its_network() -> None:
     state = create_model("hrnet_w18_small_v1", num_joints=5).state_dict()
-    assert identify({key: tuple(value.shape) for key, value in state.items()}) == ["hrnet_w18_small_v1"]
+    assert identify(state) == ["hrnet_w18_small_v1"]
 
 
 def test_inputs_that_do_not_divide_are_refused() -> None:

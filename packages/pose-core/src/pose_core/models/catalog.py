@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import cache, partial
@@ -10,7 +11,7 @@ from inspect import signature
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pose_core.errors import ConfigError
 from pose_core.method import installed_methods, resolve
@@ -71,24 +72,29 @@ def check_input_size(model: nn.Module, name: str, input_size: tuple[int, int]) -
         )
 
 
-def identify(shapes: dict[str, tuple[int, ...]]) -> list[str]:
-    """Names of the networks that have exactly these parameters and buffers, whatever the number of joints.
+def identify(state: Mapping[str, Tensor]) -> list[str]:
+    """Names of the networks whose parameters and buffers are exactly these, whatever the number of joints.
 
-    Batch counters do not count: files older than PyTorch 1.0 have none.
+    Batch counters do not count: files older than PyTorch 1.0 have none. The published names of a network count as its
+    own.
     """
-    wanted = _without_counters(shapes)
-    joints = [shape[0] for key, shape in shapes.items() if key.endswith("final_layer.weight")]
     found = []
+    joints = next((len(value) for key, value in state.items() if _HEAD.search(key)), 17)
     with torch.device("meta"):
         for name in list_models():
             try:
-                model = create_model(name, num_joints=joints[0] if joints else 17)
+                model = create_model(name, num_joints=joints)
             except (ConfigError, ValueError):  # a network that needs keywords of its own
                 continue
-            if _without_counters({key: tuple(value.shape) for key, value in model.state_dict().items()}) == wanted:
+            translate = getattr(model, "from_published", dict)
+            if _shapes(translate(dict(state))) == _shapes(model.state_dict()):
                 found.append(name)
     return found
 
 
-def _without_counters(shapes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    return {key: shape for key, shape in shapes.items() if not key.endswith("num_batches_tracked")}
+_HEAD = re.compile(r"(^|\.)(final_layer|heatmaps\.0|score\.0|chantojoints\.0)\.weight$")
+"""The layer that yields the heatmaps, in the names in use; its first side is the number of joints."""
+
+
+def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {key: tuple(value.shape) for key, value in state.items() if not key.endswith("num_batches_tracked")}

@@ -161,7 +161,7 @@ def _explain(state: dict[str, Tensor], own: Mapping[str, Tensor]) -> str:
         joints = f"the file has {len(state[head])} joints, the network {len(own[head])}; "
     else:
         joints = ""
-    names = identify({key: tuple(value.shape) for key, value in state.items()})
+    names = identify(state)
     if names:
         return f"{joints}the file fits {' or '.join(names)}"
     if {"fc.weight", "classifier.weight"} & state.keys():
