@@ -23,19 +23,20 @@ from pose_core.errors import ConfigError
 class Method:
     """One method package.
 
-    ``models`` maps a network's name to its builder, called with ``num_joints=…`` and keywords. ``task`` is a class
+    ``models`` maps a network's name to its builder, called with ``num_joints=…`` and keywords; or to the builder and
+    the keywords that the name stands for. ``task`` is a class
     called with the config: it says what the networks, data, objective and evaluation are (``pose_core.tasks``).
-    ``commands`` maps a verb that only this method has to ``"module:function"``; the function is called with an
-    argparse sub-parser, adds its arguments, and sets ``run`` as the parser's default.
+    ``commands`` maps a verb that only this method has to its module and a line of help; the module has
+    ``add_arguments(parser)`` and ``run(args) -> int``, as the shared verbs' modules have.
     """
 
     name: str
     package: str
     summary: str
-    models: Mapping[str, str] = field(default_factory=dict)
+    models: Mapping[str, str | tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
     config: str = "pose_core.config:Config"
     task: str = "pose_core.tasks.topdown:TopDownTask"
-    commands: Mapping[str, str] = field(default_factory=dict)
+    commands: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def script(self) -> str:

@@ -7,7 +7,7 @@ METHOD = Method(
     package="pose_lite",
     summary="LPN, small HRNets, soft-argmax (lightweight top-down pose)",
     models={
-        name: f"pose_lite.models:{name}"
+        name: ("pose_lite.models:lpn", {"name": name})
         for name in ("lpn_18", "lpn_18h", "lpn_34", "lpn_34h", "lpn_50", "lpn_100", "lpn_101", "lpn_152")
     },
 )

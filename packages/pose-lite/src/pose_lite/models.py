@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal, get_args
 
 import torch
@@ -185,7 +184,3 @@ class LPN(nn.Module):
 def lpn(num_joints: int = 17, *, name: str = "lpn_50", attention: Attention = "GC") -> LPN:
     """An LPN of the table above."""
     return LPN(LPNS[name], num_joints, attention)
-
-
-lpn_18, lpn_18h, lpn_34, lpn_34h, lpn_50, lpn_100, lpn_101, lpn_152 = (partial(lpn, name=name) for name in LPNS)
-"""Builders by name, for the method's table."""

@@ -51,7 +51,7 @@ def method_main(method: str, argv: Sequence[str] | None = None) -> int:
 
     found = get_method(method)
     verbs = {name: verb for name, verb in VERBS.items() if verb.in_methods}
-    verbs |= {name: Verb(reference, "") for name, reference in found.commands.items()}
+    verbs |= {name: Verb(module, summary) for name, (module, summary) in found.commands.items()}
     return run_command(found.script, verbs, found.summary, argv, method=method)
 
 

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     elif args.boxes:
         args.overrides += ["test.boxes=detections", f"data.detections={args.boxes}"]
     # A trunk to start training from is nothing to evaluate with, and need not be there.
-    args.overrides += ["model.pretrained=null"]
+    args.overrides += ["model.pretrained=null", "model.init=framework"]
     config = load(args)
     from pose_core.engine.distributed import process_group
     from pose_core.models.weights import load_weights

@@ -34,8 +34,12 @@ def _own() -> dict[str, Builder]:
 
 
 @cache
-def _contributed() -> dict[str, str]:
-    return {name: where for method in installed_methods().values() for name, where in method.models.items()}
+def _contributed() -> dict[str, tuple[str, Mapping[str, Any]]]:
+    found = {}
+    for method in installed_methods().values():
+        for name, where in method.models.items():
+            found[name] = (where, {}) if isinstance(where, str) else where
+    return found
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -49,7 +53,8 @@ def create_model(name: str, num_joints: int = 17, **keywords: Any) -> nn.Module:
     if name in own:
         builder = own[name]
     elif name in _contributed():
-        builder = resolve(_contributed()[name])
+        where, implied = _contributed()[name]
+        builder = partial(resolve(where), **implied)
     else:
         near = get_close_matches(name, list_models(), n=3, cutoff=0.4)
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
