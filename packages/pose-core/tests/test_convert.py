@@ -203,7 +203,6 @@ def test_gpus_are_written_in_many_ways(gpus: Any, count: int) -> None:
         ({"MODEL__NAME": "pose_hrnt"}, "did you mean pose_hrnet"),
         ({"MODEL__NAME": "vgg"}, "known are pose_hrnet"),
         ({"MODEL__NUM_JOINTS": 16}, "NUM_JOINTS is 16, but coco has the 17 joints"),
-        ({"MODEL__NAME": "mrheat1_pose_resnet"}, "pose-mrpose"),
         ({"MODEL__NAME": "pose_hourglass"}, "pose-asda"),
         ({"MODEL__NAME": "hrnet_dekr"}, "pose-dekr"),
         ({"DATASET__OFFSET_RADIUS": 4}, "pose-dekr.*OFFSET_RADIUS"),

@@ -331,6 +331,7 @@ def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Conf
     """Load an experiment: a built-in name, a YAML file of ours, or a published (upper-case) YAML.
 
     Built-in names are ``coco_lpn50_256x192`` or, where two installed packages share one, ``pose-lite/coco_…``.
+    Overrides of a published file may also name its own keys, ``MODEL.NAME=mrfea1_pose_resnet``.
     """
     from pose_core.method import find_builtin_config, get_method, resolve  # methods state their schema with our blocks
 
@@ -342,6 +343,7 @@ def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Conf
         if is_published(content):
             from pose_core.convert import convert_published
 
+            content, overrides = override_published(content, overrides)
             content = convert_published(content, path.name).config
             where = f"config file {path} (converted from the published form)"
     else:
@@ -356,6 +358,12 @@ def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Conf
     if not isinstance(method, str):
         raise ConfigError(f"{where}: 'method' is missing; it names the package, for example method: lite")
     return parse_config(content, resolve(get_method(method).config), where)
+
+
+def override_published(content: Mapping[str, Any], overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Set the published (upper-case) keys among ``overrides``; returns the file's new content and the other ones."""
+    published = [item for item in overrides if item.partition("=")[0].isupper()]
+    return apply_overrides(content, published), [item for item in overrides if item not in published]
 
 
 def is_published(content: Mapping[str, Any]) -> bool:

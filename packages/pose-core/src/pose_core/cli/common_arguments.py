@@ -12,7 +12,7 @@ from pose_core.errors import ConfigError
 if TYPE_CHECKING:
     from pose_core.config import Config
 
-_OVERRIDE = re.compile(r"[a-z_]+(\.[a-z_]+)*=")
+_OVERRIDE = re.compile(r"[a-z_]+(\.[a-z_]+)*=|[A-Z_]+(\.[A-Z_0-9]+)*=")
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +60,7 @@ def split_overrides(words: list[str]) -> tuple[list[str], list[str]]:
 
 def load(args: argparse.Namespace) -> Config:
     """The configuration that the arguments ask for."""
-    from pose_core.config import is_published, load_config, read_yaml
+    from pose_core.config import is_published, load_config, override_published, read_yaml
 
     overrides = list(args.overrides)
     if getattr(args, "device", None):
@@ -74,6 +74,7 @@ def load(args: argparse.Namespace) -> Config:
         if is_published(content):
             from pose_core.convert import convert_published, render_notes
 
+            content, _ = override_published(content, overrides)
             print(render_notes(convert_published(content, path.name)), file=sys.stderr)
     elif args.method and "/" not in name:
         from pose_core.method import get_method

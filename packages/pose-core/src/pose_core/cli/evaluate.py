@@ -41,24 +41,13 @@ def run(args: argparse.Namespace) -> int:
         args.overrides += ["test.boxes=gt"]
     elif args.boxes:
         args.overrides += ["test.boxes=detections", f"data.detections={args.boxes}"]
-    # A trunk to start training from is nothing to evaluate with, and need not be there.
-    args.overrides += ["model.pretrained=null", "model.init=framework"]
     config = load(args)
     from pose_core.engine.distributed import process_group
-    from pose_core.models.weights import load_weights
-    from pose_core.tasks import build_task
+    from pose_core.tasks import evaluate_checkpoint
 
     folder = Path(args.out) if args.out else Path(config.run.dir) / (config.run.name or config.name)
     with process_group(config.run.device) as place:
-        task = build_task(config)
-        networks = task.networks()
-        if args.weights:
-            report = load_weights(networks["pose"], args.weights, strict=not args.partial_weights)
-            if place.is_main:
-                print(report)
-        for network in networks.values():
-            network.to(place.device)
-        evaluation = task.evaluate(networks, place.device, folder)
+        evaluation = evaluate_checkpoint(config, args.weights, place, folder, strict=not args.partial_weights)
         if place.is_main:
             print(evaluation.report)
     return 0

@@ -68,7 +68,7 @@ def convert_published(content: Mapping[str, Any], file_name: str) -> Converted:
     network = find_network(source.values, file_name)
     result = Converted({}, notes=list(network.notes))
     result.config = {
-        "method": "lite",
+        "method": network.method,
         "name": file_name.removesuffix(".yaml").removesuffix(".yml"),
         "data": _data(source),
         "augment": _augment(source),

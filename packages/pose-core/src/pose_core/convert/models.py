@@ -26,6 +26,7 @@ class Network:
     """A network of ours, and what had to be assumed to name it."""
 
     name: str
+    method: str = "lite"
     options: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -39,14 +40,18 @@ def foreign_method(values: Mapping[str, Any]) -> tuple[str, str] | None:
     found = next((key for key in values if key.startswith(bottom_up)), None)
     if found:
         return "dekr", f"{found} is a setting of bottom-up pose"
-    if published.startswith("mr"):
-        return "mrpose", f"MODEL.NAME is {published}; with pose_resnet in its place the file converts"
     if published in {"pose_hrnet2", "pose_hourglass"}:
         return "asda", f"MODEL.NAME is {published}"
     found = next((key for key in values if key.startswith(("ASA.", "STN."))), None)
     if found:
         return "asda", f"{found} is a setting of its augmentation; without the sections ASA and STN the file converts"
     return None
+
+
+PUBLISHED_NAMES = (
+    "pose_hrnet", "pose_resnet", "lpn", "mrheat1_pose_resnet", "mrheat2_pose_resnet", "mrfea1_pose_resnet",
+    "mrfea2_pose_resnet",
+)  # fmt: skip
 
 
 def find_network(values: Mapping[str, Any], file_name: str) -> Network:
@@ -56,12 +61,13 @@ def find_network(values: Mapping[str, Any], file_name: str) -> Network:
     table = {key: literal(value) for key, value in table.items() if key not in ELSEWHERE}
     if published == "pose_hrnet":
         return _hrnet(table, file_name)
-    if published == "pose_resnet":
-        return _resnet(table, str(values.get("MODEL.STYLE", "pytorch")), file_name)
+    multi = re.fullmatch(r"(mr(?:heat|fea)[12])_pose_resnet", published)
+    if multi or published == "pose_resnet":
+        return _resnet(table, str(values.get("MODEL.STYLE", "pytorch")), multi and multi[1], file_name)
     if published == "lpn":
         return _lpn(table, file_name)
-    near = get_close_matches(published, ["pose_hrnet", "pose_resnet", "lpn"], n=1)
-    hint = f"; did you mean {near[0]}?" if near else "; known are pose_hrnet, pose_resnet and lpn"
+    near = get_close_matches(published, PUBLISHED_NAMES, n=1)
+    hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(PUBLISHED_NAMES)}"
     raise ConfigError(f"{file_name}: MODEL.NAME {published!r} is not known{hint}")
 
 
@@ -117,14 +123,17 @@ def _deconvolutions(steps: int) -> dict[str, Any]:
     }
 
 
-def _resnet(table: Mapping[str, Any], style: str, file_name: str) -> Network:
+def _resnet(table: Mapping[str, Any], style: str, design: str | None, file_name: str) -> Network:
+    """SimpleBaseline, or a multi-resolution ``design`` of pose-mrpose on the same trunk."""
     if style not in {"pytorch", "caffe"}:
         raise ConfigError(f"{file_name}: MODEL.STYLE is {style!r}; known are pytorch and caffe")
     depths = (50, 101, 152) if style == "caffe" else (18, 34, 50, 101, 152)
     depth = _depth(table, depths, file_name)
-    name = f"simplebaseline_resnet{depth}" + ("_caffe" if style == "caffe" else "")
+    name = f"{design or 'simplebaseline'}_resnet{depth}" + ("_caffe" if style == "caffe" else "")
     _require(table, {**_deconvolutions(3), "NUM_LAYERS": depth}, name, "", file_name)
-    return Network(name)
+    if design is None:
+        return Network(name)
+    return Network(name, "mrpose", notes=["the published scripts test with a flip, whatever TEST.FLIP_TEST says"])
 
 
 def _lpn(table: Mapping[str, Any], file_name: str) -> Network:
@@ -136,12 +145,14 @@ def _lpn(table: Mapping[str, Any], file_name: str) -> Network:
     _require(table, known, f"lpn_{depth}", "", file_name)
     options = {} if attention == "GC" else {"attention": attention}
     if depth not in {18, 34}:
-        return Network(f"lpn_{depth}", options)
+        return Network(f"lpn_{depth}", options=options)
     # The files of lpn18 and lpn18h are the same to the byte; the published code built the second for both.
     named = re.search(rf"lpn_?{depth}(h?)(?![0-9a-z])", file_name.lower())
     name = f"lpn_{depth}{'h' if named is None else named[1]}"
     why = "which the published code builds" if named is None else "by the file's name"
-    return Network(name, options, [f"lpn_{depth} and lpn_{depth}h have the same content; taken as {name}, {why}"])
+    return Network(
+        name, options=options, notes=[f"lpn_{depth} and lpn_{depth}h have the same content; taken as {name}, {why}"]
+    )
 
 
 def _depth(table: Mapping[str, Any], known: tuple[int, ...], file_name: str) -> int:

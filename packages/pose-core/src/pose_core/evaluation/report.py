@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 COCO_LINES = (
     ("AP", "Precision", "AP", "0.50:0.95", "all"),
@@ -47,10 +47,14 @@ def format_pck(result: Mapping[str, float], name: str = "model") -> str:
 
 def markdown_row(result: Mapping[str, float], titles: Mapping[str, str], name: str) -> str:
     """A table with one row, three decimals."""
-    head = "| Arch | " + " | ".join(titles.values()) + " |"
-    rule = "|---" * (len(titles) + 1) + "|"
-    row = f"| {name} | " + " | ".join(f"{result[key]:.3f}" for key in titles) + " |"
-    return "\n".join([head, rule, row])
+    values = [f"{result[key]:.3f}" for key in titles]
+    return markdown_table(["Arch", *titles.values()], [[name, *values]])
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table as Markdown."""
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
 def _explain_minus_one(result: Mapping[str, float], split: str) -> list[str]:

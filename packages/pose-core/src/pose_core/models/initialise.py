@@ -9,7 +9,7 @@ from torch import nn
 
 from pose_core.errors import WeightsError
 from pose_core.models.hrnet import HRNetTrunk
-from pose_core.models.weights import LoadReport, load_weights, network_state, read_checkpoint
+from pose_core.models.weights import LoadReport, doubt_style, load_weights, network_state, read_checkpoint
 
 PUBLISHED_STD = 0.001
 
@@ -56,7 +56,7 @@ def load_trunk(model: nn.Module, path: str | Path, layers: Sequence[str] | None 
         raise WeightsError(f"{path} does not fit this network's trunk: {why}; see model.name and model.pretrained")
     report = load_weights(model, state, strict=False)
     partial = tuple(key for key in report.missing if _layer(key) in shared)
-    return LoadReport(str(path), report.loaded, partial, report.unexpected)
+    return LoadReport(str(path), report.loaded, partial, report.unexpected, doubt=doubt_style(model, str(path)))
 
 
 def _layer(key: str) -> str:

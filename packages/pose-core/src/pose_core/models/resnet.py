@@ -88,6 +88,7 @@ class ResNetTrunk(nn.Module):
     def __init__(self, depth: int, style: Style = "pytorch", width: int = 64) -> None:
         super().__init__()
         is_deep, counts = block_counts(depth, style)
+        self.style = style
         block = Bottleneck if is_deep else BasicBlock
         self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)

@@ -58,6 +58,8 @@ class LoadReport:
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
     mismatched: tuple[str, ...] = ()
+    doubt: str = ""
+    """Why the weights may be wrong although every one fits."""
 
     @property
     def complete(self) -> bool:
@@ -69,7 +71,7 @@ class LoadReport:
             names = getattr(self, title)
             if names:
                 text += f"\n  {title} {len(names)}: {_few(names)}"
-        return text
+        return text + (f"\n  {self.doubt}" if self.doubt else "")
 
 
 def _few(names: tuple[str, ...], count: int = 4) -> str:
@@ -145,11 +147,22 @@ def load_weights(model: nn.Module, weights: str | Path | Mapping[str, Any], *, s
     unexpected = tuple(key for key in state if key not in own)
     mismatched = tuple(key for key in own if key in state and state[key].shape != own[key].shape)
     fitting = {key: state[key] for key in own if key in state and key not in mismatched}
-    report = LoadReport(source, len(fitting), missing, unexpected, mismatched)
+    report = LoadReport(source, len(fitting), missing, unexpected, mismatched, doubt_style(model, source))
     if strict and not report.complete:
         raise WeightsError(f"{report}\n{_explain(state, own)}")
     model.load_state_dict(fitting, strict=False)
     return report
+
+
+def doubt_style(model: nn.Module, source: str) -> str:
+    """A warning where a file's name speaks of another trunk style than the network's: nothing inside tells them apart.
+
+    The caffe style has the stage's stride on the first 1×1 convolution, with the same names and shapes.
+    """
+    style = getattr(model, "style", "caffe")
+    if style == "caffe" or "caffe" not in Path(source).name.lower():
+        return ""
+    return f"its name says caffe and the network is of the {style} style: does model.name lack its _caffe?"
 
 
 def _explain(state: dict[str, Tensor], own: Mapping[str, Tensor]) -> str:

@@ -1,8 +1,12 @@
 """What a kind of method gives the engine; each method package names its own or one of these."""
 
+from pathlib import Path
+
 from pose_core.config import Config
-from pose_core.engine.objective import Task
+from pose_core.engine.distributed import Place
+from pose_core.engine.objective import Evaluation, Task
 from pose_core.method import get_method, resolve
+from pose_core.models.weights import load_weights
 
 
 def build_task(config: Config) -> Task:
@@ -11,4 +15,23 @@ def build_task(config: Config) -> Task:
     return task
 
 
-__all__ = ["build_task"]
+def evaluate_checkpoint(
+    config: Config, weights: str | Path | None, place: Place, folder: Path, *, strict: bool = True
+) -> Evaluation:
+    """Score a checkpoint by its experiment's protocol; without ``weights``, an untrained network.
+
+    Writes predictions below ``folder/results``. What training would start from is not looked for.
+    """
+    plain = config.model.model_copy(update={"pretrained": None, "init": "framework"})
+    task = build_task(config.model_copy(update={"model": plain}))
+    networks = task.networks()
+    if weights is not None:
+        report = load_weights(networks["pose"], weights, strict=strict)
+        if place.is_main:
+            print(report)
+    for network in networks.values():
+        network.to(place.device)
+    return task.evaluate(networks, place.device, folder)
+
+
+__all__ = ["build_task", "evaluate_checkpoint"]

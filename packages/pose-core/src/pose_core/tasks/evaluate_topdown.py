@@ -197,6 +197,6 @@ def write_predictions(file: Path, points: np.ndarray) -> None:
     from scipy.io import savemat
 
     content = BytesIO()  # scipy does not take a named temporary file for a file
-    savemat(content, {"preds": points + 1})
+    savemat(content, {"preds": (points + 1).astype(np.float32)})
     with whole_file(file) as opened:
         opened.write(content.getvalue())

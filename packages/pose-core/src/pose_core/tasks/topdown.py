@@ -66,7 +66,7 @@ class TopDownTask:
         if model.pretrained is not None:
             report = load_trunk(network, model.pretrained)
             if current_place()[0] == 0:
-                _log.log(logging.WARNING if report.missing else logging.INFO, "%s", report)
+                _log.log(logging.WARNING if report.missing or report.doubt else logging.INFO, "%s", report)
         return {"pose": network}
 
     def training_set(self) -> TopDownDataset:
