@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from pose_core.config import Config
 from pose_core.geometry import Size, heatmap_ratio
-from pose_core.ops._decode_heatmaps import decode_heatmaps, soft_argmax
+from pose_core.ops._decode_heatmaps import decode_flipped, decode_heatmaps, soft_argmax
 from pose_core.ops._gaussian_heatmaps import gaussian_heatmaps
 from pose_core.ops._heatmap_loss import mse_loss
 
@@ -72,15 +72,23 @@ class HeatmapCodec:
 
     def decode(self, outputs: Outputs) -> tuple[Tensor, Tensor]:
         """Keypoints ``(N, K, 2)`` in input pixels and scores ``(N, K)``; of several stacks, the last counts."""
-        heatmaps = last(outputs).float()
-        points, scores = decode_heatmaps(
-            heatmaps,
-            method=self.decode_method,  # type: ignore[arg-type]
-            quarter=self.quarter,
-            beta=self.beta,
-            sigma=self.sigma,
+        points, scores = decode_heatmaps(last(outputs).float(), **self._decoding())
+        return points / self._ratio_like(points), scores
+
+    def decode_flipped(
+        self, outputs: Outputs, mirrored: Outputs, flip_order: Tensor, *, shift: bool
+    ) -> tuple[Tensor, Tensor]:
+        """As :meth:`decode`, of the mean with what the network says to the mirrored images."""
+        points, scores = decode_flipped(
+            last(outputs).float(), last(mirrored).float(), flip_order, shift=shift, **self._decoding()
         )
-        return points / torch.tensor(self.ratio, device=points.device, dtype=points.dtype), scores
+        return points / self._ratio_like(points), scores
+
+    def _decoding(self) -> dict[str, Any]:
+        return {"method": self.decode_method, "quarter": self.quarter, "beta": self.beta, "sigma": self.sigma}
+
+    def _ratio_like(self, points: Tensor) -> Tensor:
+        return torch.tensor(self.ratio, device=points.device, dtype=points.dtype)
 
     def loss(self, outputs: Outputs, joints: Tensor) -> tuple[Tensor, Targets]:
         """The objective for joints ``(N, K, 3)``, summed over stacks; and the targets it was made from."""

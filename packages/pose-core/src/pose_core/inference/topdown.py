@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pose_core.codecs.heatmap import HeatmapCodec, Outputs, last
+from pose_core.codecs.heatmap import HeatmapCodec, last
 from pose_core.config import Config
-from pose_core.ops._fuse_flip import fuse_flip
 from pose_core.ops._normalise import normalise
 from pose_core.skeleton import Skeleton
 
@@ -51,13 +50,14 @@ def predict_crops(network: nn.Module, images: Tensor, to_image: Tensor, settings
     x = normalise(images, channels_last=images.device.type == "cpu")
     with _autocast(images.device, settings.precision):
         if settings.flip:
-            both = last(network(torch.cat([x, x.flip(3)]))).float()
-            plain, mirrored = both.chunk(2)
-            order = torch.tensor(settings.flip_order, device=images.device)
-            heatmaps: Outputs = fuse_flip(plain, mirrored, order, shift=settings.shift)
+            plain, mirrored = last(network(torch.cat([x, x.flip(3)]))).chunk(2)
         else:
-            heatmaps = last(network(x)).float()
-    points, scores = settings.codec.decode(heatmaps)
+            plain = last(network(x))
+    if settings.flip:
+        order = torch.tensor(settings.flip_order, device=images.device)
+        points, scores = settings.codec.decode_flipped(plain, mirrored, order, shift=settings.shift)
+    else:
+        points, scores = settings.codec.decode(plain)
     # Float32 would lose a hundredth of a pixel on large images.
     matrix = to_image.to(torch.float64 if images.device.type != "mps" else torch.float32)
     mapped = points.to(matrix.dtype) @ matrix[:, :, :2].transpose(1, 2) + matrix[:, None, :, 2] - settings.bias

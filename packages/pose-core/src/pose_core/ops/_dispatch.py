@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
-from typing import Literal
+from typing import Any, Literal
 
 from pose_core.errors import ConfigError
 
@@ -12,9 +13,10 @@ Path = Literal["reference", "fast"]
 
 OPS = {
     "gaussian_heatmaps": "two 1-D Gaussians and an outer product",
-    "heatmap_loss": "one expression, no intermediate weights",
-    "decode_heatmaps": "one flat argmax in numpy on the CPU, gathered neighbours elsewhere",
+    "heatmap_loss": "one expression, no intermediate weights; on a GPU a Triton kernel that stores no target",
+    "decode_heatmaps": "one flat argmax in numpy on the CPU; on a GPU a Triton kernel, the mirrored map fused in",
     "fuse_flip": "one pass over both maps",
+    "normalise": "on a GPU a Triton kernel, one pass from bytes",
     "oks_nms": "all images at once, the best pose left in each deciding",
 }
 """Ops with a fast path, and what it is."""
@@ -32,6 +34,13 @@ def choose(op: str) -> Path:
     """The path an op takes now; exporting always takes the reference, which is plain PyTorch."""
     assert op in OPS, op
     return "reference" if setting() == "reference" or is_exporting() else "fast"
+
+
+def uses_triton(op: str, tensor: Any) -> bool:
+    """Whether an op takes its Triton kernel for ``tensor``: on a GPU, or on a CPU under Triton's interpreter."""
+    if choose(op) == "reference" or importlib.util.find_spec("triton") is None:
+        return False
+    return bool(tensor.is_cuda) or os.environ.get("TRITON_INTERPRET") == "1"
 
 
 def is_exporting() -> bool:

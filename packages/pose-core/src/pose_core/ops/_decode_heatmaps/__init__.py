@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from pose_core.ops._decode_heatmaps import _fast, _reference
-from pose_core.ops._dispatch import choose
+from pose_core.ops._dispatch import choose, uses_triton
+from pose_core.ops._fuse_flip import fuse_flip
 
 Decoding = Literal["argmax", "soft_argmax", "dark"]
 
@@ -29,6 +30,10 @@ def decode_heatmaps(
     ``quarter`` then moves a quarter of a pixel towards the higher neighbour on each axis, also after soft-argmax, as
     the published figures have it. It means nothing to DARK, which knows the slope better.
     """
+    if method == "argmax" and uses_triton("decode_heatmaps", heatmaps):
+        from pose_core.ops._decode_heatmaps import _triton
+
+        return _triton.decode(heatmaps, None, None, shift=False, quarter=quarter)
     path = _fast if choose("decode_heatmaps") == "fast" else _reference
     if method == "soft_argmax":
         points = soft_argmax(heatmaps, beta)
@@ -38,6 +43,26 @@ def decode_heatmaps(
     if method == "dark":
         return _newton_step(heatmaps, points, sigma), scores
     return (path.quarter_offset(heatmaps, points), scores) if quarter else (points, scores)
+
+
+def decode_flipped(
+    plain: Tensor,
+    mirrored: Tensor,
+    flip_order: Tensor,
+    *,
+    shift: bool,
+    method: Decoding = "argmax",
+    quarter: bool = True,
+    beta: float = 160.0,
+    sigma: float = 2.0,
+) -> tuple[Tensor, Tensor]:
+    """:func:`decode_heatmaps` of :func:`fuse_flip`; on a GPU in one pass that stores no fused map."""
+    if method == "argmax" and uses_triton("decode_heatmaps", plain):
+        from pose_core.ops._decode_heatmaps import _triton
+
+        return _triton.decode(plain, mirrored, flip_order, shift=shift, quarter=quarter)
+    fused = fuse_flip(plain, mirrored, flip_order, shift=shift)
+    return decode_heatmaps(fused, method=method, quarter=quarter, beta=beta, sigma=sigma)
 
 
 def soft_argmax(heatmaps: Tensor, beta: float = 160.0) -> Tensor:

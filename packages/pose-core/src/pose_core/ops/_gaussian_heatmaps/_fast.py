@@ -19,20 +19,26 @@ FAR = 4096
 def gaussian_heatmaps(
     joints: Tensor, weights: Tensor, size: tuple[int, int], sigma: float, quantise: bool, ratio: tuple[float, float]
 ) -> tuple[Tensor, Tensor]:
-    scaled = joints.float() * torch.tensor(ratio, device=joints.device)
-    peaks = torch.trunc(scaled + 0.5)
-    radius = 3 * sigma
-    limits = torch.tensor(size, device=joints.device)
-    # trunc() is what int() does to the window's corners when sigma is no whole number.
-    outside = (torch.trunc(peaks - radius) >= limits) | (torch.trunc(peaks + radius + 1) < 0)
-    kept = weights.float() * ~outside.any(-1)
+    centers, kept = locate(joints, weights, size, sigma, quantise, ratio)
     drawn = kept > 0.5
     if quantise and joints.device.type == "cpu":
-        return _windows(peaks, drawn, size, sigma), kept
-    centers = peaks if quantise else scaled
-    along_x = _line(centers[..., 0], size[0], sigma, radius if quantise else None)
-    along_y = _line(centers[..., 1], size[1], sigma, radius if quantise else None) * drawn[..., None]
+        return _windows(centers, drawn, size, sigma), kept
+    radius = 3 * sigma if quantise else None
+    along_x = _line(centers[..., 0], size[0], sigma, radius)
+    along_y = _line(centers[..., 1], size[1], sigma, radius) * drawn[..., None]
     return along_y[..., :, None] * along_x[..., None, :], kept
+
+
+def locate(
+    joints: Tensor, weights: Tensor, size: tuple[int, int], sigma: float, quantise: bool, ratio: tuple[float, float]
+) -> tuple[Tensor, Tensor]:
+    """Where the Gaussians stand ``(N, K, 2)``, in heatmap pixels, and the weights that are left ``(N, K)``."""
+    scaled = joints.float() * torch.tensor(ratio, device=joints.device)
+    peaks = torch.trunc(scaled + 0.5)
+    limits = torch.tensor(size, device=joints.device)
+    # trunc() is what int() does to the window's corners when sigma is no whole number.
+    outside = (torch.trunc(peaks - 3 * sigma) >= limits) | (torch.trunc(peaks + 3 * sigma + 1) < 0)
+    return peaks if quantise else scaled, weights.float() * ~outside.any(-1)
 
 
 def _windows(peaks: Tensor, drawn: Tensor, size: tuple[int, int], sigma: float) -> Tensor:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from pose_core.ops._dispatch import choose
+from pose_core.ops._dispatch import choose, uses_triton
 from pose_core.ops._gaussian_heatmaps import gaussian_heatmaps
+from pose_core.ops._gaussian_heatmaps._fast import locate
 from pose_core.ops._heatmap_loss import _fast, _reference
 
 
@@ -27,8 +28,16 @@ def heatmap_loss(
     quantise: bool = True,
     ratio: tuple[float, float] = (1.0, 1.0),
 ) -> Tensor:
-    """:func:`mse_loss` against the Gaussians of ``joints`` ``(N, K, 2)``, in input pixels."""
+    """:func:`mse_loss` against the Gaussians of ``joints`` ``(N, K, 2)``, in input pixels.
+
+    On a GPU the Gaussians are never stored.
+    """
     size = (predicted.shape[-1], predicted.shape[-2])
+    if uses_triton("heatmap_loss", predicted):
+        from pose_core.ops._heatmap_loss import _triton
+
+        centers, kept = locate(joints, weights, size, sigma, quantise, ratio)
+        return _triton.loss_of_places(predicted, centers, kept, sigma, cut=quantise)
     targets, kept = gaussian_heatmaps(joints, weights, size, sigma, quantise=quantise, ratio=ratio)
     return mse_loss(predicted, targets.to(predicted.dtype), kept.to(predicted.dtype))
 

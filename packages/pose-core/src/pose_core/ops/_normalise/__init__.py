@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pose_core.ops._dispatch import uses_triton
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -21,8 +23,14 @@ def normalise(
 
     The statistics are applied in stored order also where that is BGR, as the published pipelines do.
     """
-    scale = torch.tensor([1 / (255 * value) for value in std], device=images.device).view(1, 3, 1, 1)
-    offset = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=images.device).view(1, 3, 1, 1)
+    factors = tuple(1 / (255 * value) for value in std)
+    offsets = tuple(-m / s for m, s in zip(mean, std, strict=True))
+    if uses_triton("normalise", images):
+        from pose_core.ops._normalise import _triton
+
+        return _triton.normalise(images, factors, offsets, dtype, channels_last)
+    scale = torch.tensor(factors, device=images.device).view(1, 3, 1, 1)
+    offset = torch.tensor(offsets, device=images.device).view(1, 3, 1, 1)
     layout = torch.channels_last if channels_last else torch.contiguous_format
     # Reordering bytes while they become floats is ten times faster on a CPU than reordering floats.
     x = images.permute(0, 3, 1, 2).to(torch.float32, memory_format=layout)

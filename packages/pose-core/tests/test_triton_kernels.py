@@ -1,0 +1,130 @@
+"""The Triton kernels against the plain references: on a GPU as compiled, elsewhere under Triton's interpreter.
+
+The interpreter must be asked for before Triton is imported, so without a GPU these tests run in a process of their own
+(the last one here starts it).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from pose_core.ops import (
+    decode_flipped,
+    decode_heatmaps,
+    fuse_flip,
+    gaussian_heatmaps,
+    heatmap_loss,
+    mse_loss,
+    normalise,
+)
+
+pytest.importorskip("triton", reason="Triton has no build for this machine")
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+kernel = pytest.mark.skipif(
+    DEVICE == "cpu" and not INTERPRETED, reason="no GPU: run under the interpreter by the test at the end of this file"
+)
+
+
+@pytest.fixture
+def reference(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Call ``setenv("POSE_OPS", "reference")`` on it to leave the kernels."""
+    return monkeypatch
+
+
+@kernel
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_normalise(channels_last: bool, dtype: torch.dtype, reference: pytest.MonkeyPatch) -> None:
+    images = torch.randint(0, 256, (3, 11, 7, 3), dtype=torch.uint8, device=DEVICE)
+    found = normalise(images, dtype=dtype, channels_last=channels_last)
+    reference.setenv("POSE_OPS", "reference")
+    expected = normalise(images, dtype=dtype, channels_last=channels_last)
+    assert found.stride() == expected.stride()
+    torch.testing.assert_close(found, expected, rtol=1e-6 if dtype == torch.float32 else 1e-2, atol=1e-6)
+
+
+@kernel
+@pytest.mark.parametrize("shift", [False, True])
+@pytest.mark.parametrize("quarter", [False, True])
+def test_decoding_with_the_mirror_image(shift: bool, quarter: bool, reference: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    plain, mirrored = torch.randn(2, 3, 5, 37, 31, device=DEVICE)
+    mirrored[0, 0] = plain[0, 0] = -1  # no positive value: (0, 0), and the score all the same
+    plain[1, 1, 4, 3] = plain[1, 1, 20, 5] = mirrored[1, 2].fill_(0).max() + 9  # a tie: the first counts
+    order = torch.tensor([0, 2, 1, 4, 3], device=DEVICE)
+    points, scores = decode_flipped(plain, mirrored, order, shift=shift, quarter=quarter)
+    reference.setenv("POSE_OPS", "reference")
+    fused = fuse_flip(plain, mirrored, order, shift=shift)
+    expected, best = decode_heatmaps(fused, quarter=quarter)
+    assert torch.equal(points, expected)
+    torch.testing.assert_close(scores, best, rtol=1e-6, atol=0)
+
+
+@kernel
+def test_decoding_alone(reference: pytest.MonkeyPatch) -> None:
+    maps = torch.randn(2, 4, 64, 48, generator=torch.Generator().manual_seed(1)).to(DEVICE)
+    points, scores = decode_heatmaps(maps)
+    reference.setenv("POSE_OPS", "reference")
+    expected, best = decode_heatmaps(maps)
+    assert torch.equal(points, expected)
+    assert torch.equal(scores, best)
+
+
+JOINTS = torch.rand(2, 3, 2, generator=torch.Generator().manual_seed(2), device="cpu") * 60 - 6
+WEIGHTS = torch.tensor([[1.0, 0.0, 1.0], [0.4, 1.0, 2.0]])
+
+
+@kernel
+@pytest.mark.parametrize("quantise", [True, False])
+def test_the_loss_against_joints_and_its_gradient(quantise: bool, reference: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(3)
+    joints, weights = JOINTS.to(DEVICE), WEIGHTS.to(DEVICE)
+    predicted = torch.randn(2, 3, 16, 12, dtype=torch.float64, device=DEVICE, requires_grad=True)
+
+    def loss(maps: torch.Tensor) -> torch.Tensor:
+        return heatmap_loss(maps, joints, weights, 1.5, quantise=quantise, ratio=(0.25, 0.25))
+
+    found = loss(predicted)
+    (gradient,) = torch.autograd.grad(found * 3, predicted)
+    assert torch.autograd.gradcheck(loss, (predicted,), fast_mode=True)
+    single = loss(predicted.detach().float())
+    reference.setenv("POSE_OPS", "reference")
+    targets, kept = gaussian_heatmaps(joints, weights, (12, 16), 1.5, quantise=quantise, ratio=(0.25, 0.25))
+    expected = mse_loss(predicted, targets.double(), kept.double())
+    (wanted,) = torch.autograd.grad(expected * 3, predicted)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)
+    torch.testing.assert_close(gradient, wanted, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(single.double(), expected, rtol=1e-5, atol=0)
+
+
+@kernel
+def test_the_loss_is_one_op_to_the_compiler() -> None:
+    from pose_core.ops._heatmap_loss import _triton
+
+    places = torch.rand(2, 3, 7, dtype=torch.float64, device=DEVICE)
+    maps = torch.randn(2, 3, 8, 8, dtype=torch.float64, device=DEVICE, requires_grad=True)
+    weights = torch.ones(2, 3, dtype=torch.float64, device=DEVICE)
+    checks = ("test_schema", "test_autograd_registration", "test_faketensor")
+    assert torch.library.opcheck(_triton.heatmap_loss, (maps, places, weights, 1.5), test_utils=checks)
+
+
+@pytest.mark.skipif(INTERPRETED, reason="this is the interpreter")
+@pytest.mark.skipif(DEVICE == "cuda", reason="the kernels ran on the GPU")
+def test_under_the_interpreter() -> None:
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", str(Path(__file__))]
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    environment.pop("PYTEST_ADDOPTS", None)
+    done = subprocess.run(
+        words, env=environment, capture_output=True, text=True, check=False, cwd=Path(__file__).parent
+    )
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed" in done.stdout
