@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 METHODS = ("asda", "advpose", "mrpose", "dekr", "lite")
 ROOMS = {
     "errors": 0, "files": 0, "skeleton": 1, "geometry": 1, "structures": 1, "ops": 2, "codecs": 3, "data": 4,
-    "models": 5, "evaluation": 6, "engine": 7, "inference": 8, "visualise": 8, "tasks": 9,
+    "models": 5, "evaluation": 6, "engine": 7, "inference": 8, "visualise": 8, "tasks": 9, "benchmark": 9,
     "config": 10, "method": 10, "convert": 10, "cli": 11,
 }  # fmt: skip
 # Plain settings and the plug-in table are read everywhere; they themselves import nothing from the rooms at top level.

@@ -81,9 +81,10 @@ def run(args: argparse.Namespace) -> int:
 
 def costs(config: Config) -> list[str]:
     """Parameters, true and published multiply-adds, milliseconds of one image: the cells of an experiment's row."""
+    from pose_core.benchmark.networks import milliseconds_of_one
     from pose_core.engine.distributed import choose_device
     from pose_core.models.catalog import check_input_size, create_model
-    from pose_core.models.profile import count_macs, count_parameters, measure_latency
+    from pose_core.models.profile import count_macs, count_parameters
     from pose_core.skeleton import get_skeleton
 
     joints = get_skeleton(config.data.skeleton).num_joints
@@ -91,7 +92,7 @@ def costs(config: Config) -> list[str]:
     size = config.model.input_size
     check_input_size(model, config.model.name, size)
     true, published = count_macs(model, size)
-    milliseconds = measure_latency(model, size, choose_device(config.run.device))
+    milliseconds = milliseconds_of_one(model, size, choose_device(config.run.device))
     return [f"{count_parameters(model):,}", f"{true / 1e9:.3f}", f"{published / 1024**3:.3f}", f"{milliseconds:.1f}"]
 
 

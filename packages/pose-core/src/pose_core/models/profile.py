@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from statistics import median
 from typing import Any, NamedTuple
 
 import torch
@@ -68,33 +64,3 @@ def profile_model(name: str, input_size: tuple[int, int], num_joints: int = 17) 
         model = create_model(name, num_joints=num_joints)
         true, published = count_macs(model, input_size)
     return Cost(name, count_parameters(model), true / 1e9, published / 1024**3)
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def measure_latency(model: nn.Module, input_size: tuple[int, int], device: torch.device, rounds: int = 10) -> float:
-    """Milliseconds of one forward pass of one image of ``input_size`` (w, h): the median, after two to warm up.
-
-    On a CPU one thread works: several that share their cores with other work wait for each other more than they do.
-    """
-    model = model.to(device).eval()
-    x = torch.zeros(1, 3, input_size[1], input_size[0], device=device)
-    times = []
-    with torch.inference_mode(), _threads(1 if device.type == "cpu" else torch.get_num_threads()):
-        for _ in range(rounds + 2):
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            started = time.perf_counter()
-            model(x)
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            times.append(time.perf_counter() - started)
-    return 1000 * median(times[2:])

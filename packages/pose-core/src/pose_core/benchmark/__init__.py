@@ -1,0 +1,1 @@
+"""What `pose benchmark` measures: networks, and the stages around them."""

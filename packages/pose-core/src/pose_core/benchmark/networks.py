@@ -1,0 +1,207 @@
+"""What a network costs: size, multiply-adds, time of one image, images per second, memory, training steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pose_core.benchmark.timing import peak_megabytes, seconds_of, threads
+from pose_core.config import load_config, read_yaml
+from pose_core.errors import ConfigError, DataError
+from pose_core.method import installed_methods
+from pose_core.models.catalog import check_input_size, create_model, list_models
+from pose_core.models.fold import fold_batch_norm
+from pose_core.models.profile import count_macs, count_parameters
+from pose_core.skeleton import get_skeleton
+from pose_core.visualise.curves import read_metrics
+
+BATCHES = {"cpu": (1, 2, 4, 8, 16, 32), "cuda": (1, 4, 16, 32, 64, 128, 256)}
+TRAINING_BATCH = {"cpu": 8, "cuda": 64}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network as its first experiment uses it."""
+
+    name: str
+    method: str
+    input_size: tuple[int, int]
+    num_joints: int
+    options: Mapping[str, Any] = field(default_factory=dict)
+    label: str = ""
+    """What the row is called, where not by the network's name."""
+    accuracy: float | None = None
+    measure: str = ""
+
+
+@dataclass(frozen=True)
+class NetworkRow:
+    """One line of the table; what was not measured is None."""
+
+    name: str
+    method: str
+    input: str
+    joints: int
+    parameters: int
+    gmacs: float
+    latency_ms: float
+    throughput: float
+    batch: int
+    memory_mb: float
+    training: float | None
+    accuracy: float | None = None
+    measure: str = ""
+
+
+def subjects(pattern: str, input_size: tuple[int, int] | None = None) -> list[Subject]:
+    """Networks by name, each with the input and joints of the first built-in experiment that uses it."""
+    used: dict[str, Subject] = {}
+    for method in installed_methods().values():
+        for file in method.config_files().values():
+            content = read_yaml(file)
+            name = content["model"]["name"]
+            if file.stem.startswith("synthetic") or name in used:
+                continue
+            width, height = content["model"]["input_size"]
+            joints = get_skeleton(content["data"]["skeleton"]).num_joints
+            used[name] = Subject(name, method.name, (width, height), joints)
+    found = []
+    for name in list_models(pattern):
+        owner = next((m.name for m in installed_methods().values() if name in m.models), "core")
+        subject = used.get(name, Subject(name, owner, (192, 256), 17))
+        size = input_size or subject.input_size
+        found.append(Subject(name, owner if owner != "core" else subject.method, size, subject.num_joints))
+    if not found:
+        raise ConfigError(f"no network matches {pattern!r}; `pose models` lists them")
+    return found
+
+
+def subjects_of_runs(folders: Sequence[str | Path]) -> list[Subject]:
+    """The networks of finished runs, each with the best score that its validation reached."""
+    found = []
+    for folder in map(Path, folders):
+        config = load_config(folder / "config.yaml")
+        rows = [row for row in read_metrics(folder / "metrics.jsonl") if row["split"] == "val"]
+        key = next((name for name in ("AP", "Mean") if any(name in row for row in rows)), None)
+        if key is None:
+            raise DataError(f"{folder / 'metrics.jsonl'} has no validation score: was the run finished?")
+        measure = {"coco": "COCO AP", "crowdpose": "CrowdPose AP", "mpii": "PCKh"}.get(config.data.layout, "PCK")
+        best = max(row[key] for row in rows if key in row)
+        joints = get_skeleton(config.data.skeleton).num_joints
+        model = config.model
+        found.append(
+            Subject(model.name, config.method, model.input_size, joints, model.options, folder.name, best, measure)
+        )
+    return found
+
+
+def measure_network(
+    subject: Subject, device: torch.device, *, fast: bool = False, training: bool = True, budget: float = 1.0
+) -> NetworkRow:
+    """Measure one network; ``budget`` seconds go to each figure.
+
+    Time of one image is by one thread on a CPU, everything else by all that PyTorch has. ``fast`` folds batch norm,
+    orders channels last, and reckons in bfloat16 on a GPU. Raises where batch norm cannot be folded.
+    """
+    model = create_model(subject.name, num_joints=subject.num_joints, **subject.options)
+    check_input_size(model, subject.name, subject.input_size)
+    true, _ = count_macs(model, subject.input_size)
+    parameters = count_parameters(model)
+    trained = training_rate(model, subject, device, fast=fast, budget=budget) if training else None
+    model = model.to(device).eval()
+    if fast:
+        model = fold_batch_norm(model).to(memory_format=torch.channels_last)
+    latency = milliseconds_of_one(model, subject.input_size, device, fast=fast, budget=budget)
+    rate, batch, memory = best_throughput(model, subject.input_size, device, fast=fast, budget=budget)
+    width, height = subject.input_size
+    return NetworkRow(
+        subject.label or subject.name, subject.method, f"{height}x{width}", subject.num_joints, parameters, true / 1e9,
+        latency, rate, batch, memory, trained, subject.accuracy, subject.measure,
+    )  # fmt: skip
+
+
+def milliseconds_of_one(
+    model: nn.Module, size: tuple[int, int], device: torch.device, *, fast: bool = False, budget: float = 1.0
+) -> float:
+    """Milliseconds of a forward pass of one image of ``size`` (w, h); on a CPU by one thread.
+
+    Several threads that share their cores with other work wait for each other longer than they work.
+    """
+    model = model.to(device).eval()
+    images = _images(1, size, device, fast)
+    with threads(1 if device.type == "cpu" else torch.get_num_threads()), _inference(device, fast):
+        return 1000 * seconds_of(partial(model, images), device, budget)
+
+
+def best_throughput(
+    model: nn.Module, size: tuple[int, int], device: torch.device, *, fast: bool, budget: float
+) -> tuple[float, int, float]:
+    """Images per second at the best batch, that batch, and the memory of a forward pass with it."""
+    best, batch = 0.0, 1
+    with _inference(device, fast):
+        for count in BATCHES[device.type]:
+            try:
+                images = _images(count, size, device, fast)
+                rate = count / seconds_of(partial(model, images), device, budget / 2, least=2)
+            except torch.OutOfMemoryError:
+                break
+            if rate < best * 1.03:
+                break
+            best, batch = rate, count
+        images = _images(batch, size, device, fast)
+        memory = peak_megabytes(partial(model, images), device)
+    return best, batch, memory
+
+
+def training_rate(model: nn.Module, subject: Subject, device: torch.device, *, fast: bool, budget: float) -> float:
+    """Images per second of forward, backward and an Adam step; what the loss is matters little to the time."""
+    model = model.to(device).train()
+    if fast:
+        model = model.to(memory_format=torch.channels_last)
+    count = TRAINING_BATCH[device.type]
+    images = _images(count, subject.input_size, device, fast)
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-6, fused=fast)
+
+    def step() -> None:
+        with torch.autocast(device.type, torch.bfloat16, enabled=fast and device.type == "cuda"):
+            outputs = model(images)
+        loss = torch.stack([output.float().square().mean() for output in tensors(outputs)]).sum()
+        optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        optimizer.step()
+
+    return count / seconds_of(step, device, budget, least=2)
+
+
+def tensors(outputs: Any) -> Iterator[Tensor]:
+    """Every tensor of a network's output, however it is nested."""
+    if isinstance(outputs, Tensor):
+        yield outputs
+    elif isinstance(outputs, dict):
+        for value in outputs.values():
+            yield from tensors(value)
+    elif isinstance(outputs, list | tuple):
+        for value in outputs:
+            yield from tensors(value)
+
+
+def _images(count: int, size: tuple[int, int], device: torch.device, fast: bool) -> Tensor:
+    images = torch.randn(count, 3, size[1], size[0], device=device)
+    return images.to(memory_format=torch.channels_last) if fast else images
+
+
+@contextmanager
+def _inference(device: torch.device, fast: bool) -> Iterator[None]:
+    """No gradients; bfloat16 where it pays."""
+    with (
+        torch.inference_mode(),
+        torch.autocast(device.type, torch.bfloat16, enabled=fast and device.type == "cuda"),
+    ):
+        yield

@@ -1,0 +1,196 @@
+"""Benchmark figures as JSON, Markdown and a picture, and two files of them side by side."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from pose_core.benchmark.networks import NetworkRow
+from pose_core.benchmark.stages import StageRow
+from pose_core.errors import ConfigError, DataError
+from pose_core.evaluation.report import markdown_table
+from pose_core.method import installed_methods
+from pose_core.visualise.curves import COLORS, FONT, GRID, INK, log_ticks, nice_ticks
+from pose_core.visualise.sheet import write_image
+
+Array = np.ndarray
+
+NETWORK_HEAD = (
+    "network", "method", "input", "joints", "parameters", "GMACs", "ms, 1 image", "images/s", "at batch", "MB",
+    "training images/s", "accuracy",
+)  # fmt: skip
+STAGE_HEAD = ("stage", "ms", "rate")
+COMPARED = {"latency_ms": -1, "throughput": 1, "memory_mb": -1, "training": 1, "accuracy": 1}
+"""Figures of a network that are compared; −1 where less is better."""
+
+
+def header(device: torch.device, *, fast: bool) -> dict[str, Any]:
+    """The device, the versions and the moment."""
+    names = ["torch", "torchvision", "numpy", "opencv-python-headless", "pose-core"]
+    names += [method.script for method in installed_methods().values()]
+    return {
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+        "fast": fast,
+        "python": platform.python_version(),
+        "versions": {name: found for name in names if (found := _version(name))},
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def device_name(device: torch.device) -> str:
+    """What the figures were measured on."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{models[0]}, {len(models)} cores" if models else platform.processor() or platform.machine()
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def to_json(head: dict[str, Any], networks: Sequence[NetworkRow], stages: Sequence[StageRow]) -> dict[str, Any]:
+    return {**head, "networks": [asdict(row) for row in networks], "stages": [asdict(row) for row in stages]}
+
+
+def to_markdown(head: dict[str, Any], networks: Sequence[NetworkRow], stages: Sequence[StageRow]) -> str:
+    """The header and a table of each kind."""
+    versions = ", ".join(f"{name} {number}" for name, number in head["versions"].items())
+    how = "fast preset" if head["fast"] else "as trained"
+    parts = [
+        f"{head['device']}, {head['threads']} threads, {how}, {head['time']}\n\nPython {head['python']}, {versions}"
+    ]
+    if networks:
+        parts.append(markdown_table(NETWORK_HEAD, [_network_cells(row) for row in networks]))
+    if stages:
+        cells = [[row.stage, f"{row.milliseconds:.2f}", f"{row.rate:,.0f} {row.unit}/s"] for row in stages]
+        parts.append(markdown_table(STAGE_HEAD, cells))
+    return "\n\n".join(parts) + "\n"
+
+
+def _network_cells(row: NetworkRow) -> list[str]:
+    return [
+        row.name, row.method, row.input, str(row.joints), f"{row.parameters:,}", f"{row.gmacs:.3f}",
+        f"{row.latency_ms:.1f}", f"{row.throughput:.1f}", str(row.batch),
+        f"{row.memory_mb:.0f}",
+        "" if row.training is None else f"{row.training:.1f}",
+        "" if row.accuracy is None else f"{row.accuracy:.3f} {row.measure}",
+    ]  # fmt: skip
+
+
+def compare_files(first: Path, second: Path) -> str:
+    """A table of ratios: above 1 the second file is better, whatever better means for a figure."""
+    before, after = _read(first), _read(second)
+    rows = []
+    old = {(row["name"], row["input"]): row for row in before["networks"]}
+    for row in after["networks"]:
+        known = old.get((row["name"], row["input"]))
+        if known is None:
+            continue
+        cells = [_ratio(known[key], row[key], sign) for key, sign in COMPARED.items()]
+        rows.append([f"{row['name']} {row['input']}", *cells])
+    parts = [f"{second} against {first}: above 1 the second is better", f"{first.name}: {_one_line(before)}"]
+    parts += [f"{second.name}: {_one_line(after)}", ""]
+    if rows:
+        parts.append(markdown_table(["network", "time of 1", "images/s", "memory", "training", "accuracy"], rows))
+    times = {row["stage"]: row["milliseconds"] for row in before["stages"]}
+    shared = [row for row in after["stages"] if row["stage"] in times]
+    if shared:
+        ratios = [[str(row["stage"]), _ratio(times[row["stage"]], row["milliseconds"], -1)] for row in shared]
+        parts += ["", markdown_table(["stage", "ratio"], ratios)]
+    if not rows and not shared:
+        raise ConfigError(f"{first} and {second} have no network and no stage in common")
+    return "\n".join(parts)
+
+
+def _one_line(content: dict[str, Any]) -> str:
+    return f"{content['device']}, {content['threads']} threads, {'fast' if content['fast'] else 'as trained'}"
+
+
+def _ratio(before: float | None, after: float | None, sign: int) -> str:
+    if not before or not after:
+        return ""
+    return f"{after / before if sign > 0 else before / after:.2f}"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist; `pose benchmark --out DIR` writes DIR/benchmark.json") from None
+    except ValueError as error:
+        raise DataError(f"{path} is not valid JSON: {error}") from None
+    missing = {"device", "threads", "fast", "networks", "stages"} - set(content if isinstance(content, dict) else ())
+    if missing:
+        raise DataError(f"{path} is no file of `pose benchmark`: it lacks {', '.join(sorted(missing))}")
+    return dict(content)
+
+
+def draw_plot(rows: Sequence[NetworkRow], target: Path, *, size: tuple[int, int] = (900, 560)) -> None:
+    """Images per second against accuracy where it is known for two networks or more, against GMACs otherwise."""
+    scored = [row for row in rows if row.accuracy is not None]
+    by_accuracy = len(scored) > 1
+    shown = scored if by_accuracy else list(rows)
+    values = [float(row.accuracy or 0) if by_accuracy else row.gmacs for row in shown]
+    width, height = size
+    left, top, right, bottom = 70, 44, width - 150, height - 56
+    panel = np.full((height, width, 3), 255, np.uint8)
+    x_low, x_high = _span([row.throughput for row in shown], logarithmic=True)
+    y_low, y_high = _span(values, logarithmic=not by_accuracy)
+
+    def place(rate: float, value: float) -> tuple[int, int]:
+        y = value if by_accuracy else np.log10(value)
+        across = (np.log10(rate) - x_low) / (x_high - x_low)
+        return round(left + across * (right - left)), round(bottom - (y - y_low) / (y_high - y_low) * (bottom - top))
+
+    for tick in log_ticks(10**x_low, 10**x_high):
+        x, _ = place(tick, values[0])
+        cv2.line(panel, (x, top), (x, bottom), GRID, 1)
+        cv2.putText(panel, f"{tick:g}", (x - 10, bottom + 18), FONT, 0.42, INK, 1, cv2.LINE_AA)
+    for tick in nice_ticks(y_low, y_high) if by_accuracy else log_ticks(10**y_low, 10**y_high):
+        _, y = place(shown[0].throughput, tick)
+        cv2.line(panel, (left, y), (right, y), GRID, 1)
+        cv2.putText(panel, f"{tick:g}", (12, y + 4), FONT, 0.42, INK, 1, cv2.LINE_AA)
+    title = f"{shown[0].measure or 'accuracy'} and speed" if by_accuracy else "multiply-adds (G) and speed"
+    cv2.putText(panel, title, (left, 24), FONT, 0.55, INK, 1, cv2.LINE_AA)
+    cv2.putText(panel, "images per second", ((left + right) // 2 - 60, height - 14), FONT, 0.45, INK, 1, cv2.LINE_AA)
+    methods = sorted({row.method for row in shown})
+    taken: list[tuple[int, int]] = []
+    for row, value in sorted(zip(shown, values, strict=True), key=lambda pair: pair[1]):
+        color = COLORS[methods.index(row.method) % len(COLORS)]
+        x, y = place(row.throughput, value)
+        cv2.circle(panel, (x, y), 5, color, -1, cv2.LINE_AA)
+        # Names that would lie on each other move up.
+        line = y + 4
+        while any(abs(line - other) < 12 and abs(x - beside) < 150 for beside, other in taken):
+            line -= 12
+        taken.append((x, line))
+        cv2.putText(panel, row.name, (x + 9, line), FONT, 0.38, color, 1, cv2.LINE_AA)
+    for number, method in enumerate(methods):
+        place_of = (right + 12, top + 18 * number)
+        cv2.putText(panel, method, place_of, FONT, 0.45, COLORS[number % len(COLORS)], 1, cv2.LINE_AA)
+    write_image(target, panel)
+
+
+def _span(values: Sequence[float], *, logarithmic: bool) -> tuple[float, float]:
+    """The ends of an axis, with a margin."""
+    found = np.log10(values) if logarithmic else np.asarray(values)
+    low, high = float(found.min()), float(found.max())
+    margin = (high - low) * 0.08 or 0.1
+    return low - margin, high + margin

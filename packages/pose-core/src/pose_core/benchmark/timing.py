@@ -1,0 +1,90 @@
+"""How long something takes, and how much memory it needs at its worst."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
+
+
+def seconds_of(run: Callable[[], object], device: torch.device, budget: float = 1.0, least: int = 3) -> float:
+    """Median seconds of ``run``, called for ``budget`` seconds and at least ``least`` times, after one to warm up."""
+    wait = synchroniser(device)
+    run()
+    wait()
+    times: list[float] = []
+    end = time.perf_counter() + budget
+    while len(times) < least or time.perf_counter() < end:
+        started = time.perf_counter()
+        run()
+        wait()
+        times.append(time.perf_counter() - started)
+    return median(times)
+
+
+def synchroniser(device: torch.device) -> Callable[[], None]:
+    """What waits for a device's work to be done."""
+    if device.type == "cuda":
+        return lambda: torch.cuda.synchronize(device)
+    return lambda: None
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let PyTorch use so many CPU threads for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def peak_megabytes(run: Callable[[], object], device: torch.device) -> float:
+    """The most memory that ``run`` holds at once beyond what is held before it.
+
+    On a GPU PyTorch's allocator tells. On a CPU the tensors that live at the same time are counted; what an operator
+    needs inside itself is not.
+    """
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        run()
+        torch.cuda.synchronize(device)
+        return float(torch.cuda.max_memory_allocated(device) - before) / 2**20
+    with _Ledger() as ledger:
+        run()
+    return ledger.peak / 2**20
+
+
+class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the bytes of the storages that operators make, until each is freed."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.live: dict[int, int] = {}
+        self.peak = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = {_address(value) for value in tree_iter((args, kwargs)) if isinstance(value, Tensor)}
+        outputs = func(*args, **(kwargs or {}))
+        for value in tree_iter(outputs):
+            if not isinstance(value, Tensor) or _address(value) in given or _address(value) in self.live:
+                continue
+            storage = value.untyped_storage()
+            self.live[storage.data_ptr()] = storage.nbytes()
+            weakref.finalize(storage, self.live.pop, storage.data_ptr(), None)
+            self.peak = max(self.peak, sum(self.live.values()))
+        return outputs
+
+
+def _address(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage().data_ptr())
