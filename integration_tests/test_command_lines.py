@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import pytest
+import yaml
 
 from pose_core.cli import main, method_main
 from pose_testing.tiny import TINY
@@ -53,6 +54,17 @@ def test_eval_prints_the_familiar_table_and_the_protocol(
     text = capsys.readouterr().out
     assert "boxes=detections" in text
     assert "flip=no" in text
+
+
+def test_the_fast_preset_says_what_it_switches_on_and_the_user_has_the_last_word(
+    people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "--cfg", "pose-lite/coco_lpn50_256x192", f"data.root={people}", f"run.dir={tmp_path}"]
+    for name, more, expected in (("a", [], True), ("b", ["train.channels_last=false"], False)):
+        fixed = [*TINY, "train.epochs=1", f"run.name={name}", *more]
+        assert main([*words, "--fast", *fixed]) == 0
+        assert "train.channels_last=true: " in capsys.readouterr().out
+        assert yaml.safe_load((tmp_path / name / "config.yaml").read_text())["train"]["channels_last"] is expected
 
 
 def test_predict_draws_and_writes_json_and_leaves_inputs_alone(trained: Path, people: Path, tmp_path: Path) -> None:
