@@ -21,22 +21,28 @@ def run(*words: str, cwd: Path | None = None) -> str:
     return done.stdout
 
 
+BUILT = tuple(sorted(path.parents[2].name for path in (ROOT / "packages").glob("pose-*/src/*/configs")))
+"""The method packages that have experiments."""
+
+
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if UV is None:
         pytest.skip("uv is not installed; it builds the wheels")
     folder = tmp_path_factory.mktemp("wheels")
-    for package in ("pose-core", "pose-lite"):
+    for package in ("pose-core", *BUILT):
         run(UV, "build", "--wheel", "--quiet", "--out-dir", str(folder), str(ROOT / "packages" / package))
     return folder
 
 
-def test_wheels_hold_configs_types_and_bounds(wheels: Path) -> None:
-    with zipfile.ZipFile(next(wheels.glob("pose_lite-*.whl"))) as archive:
+@pytest.mark.parametrize("package", BUILT)
+def test_wheels_hold_configs_types_and_bounds(package: str, wheels: Path) -> None:
+    module = package.replace("-", "_")
+    with zipfile.ZipFile(next(wheels.glob(f"{module}-*.whl"))) as archive:
         names = archive.namelist()
         metadata = archive.read(next(name for name in names if name.endswith("METADATA"))).decode()
-    assert "pose_lite/py.typed" in names
-    assert any(name.startswith("pose_lite/configs/") and name.endswith(".yaml") for name in names)
+    assert f"{module}/py.typed" in names
+    assert any(name.startswith(f"{module}/configs/") and name.endswith(".yaml") for name in names)
     assert not any("tests/" in name for name in names)
     assert "Requires-Dist: pose-core<0.2,>=0.1" in metadata
 
@@ -47,7 +53,15 @@ def test_one_method_installs_alone_and_works(wheels: Path, tmp_path: Path) -> No
     environment = tmp_path / "env"
     run(UV, "venv", "--quiet", "--python", sys.executable, str(environment))
     python = environment / "bin" / "python"
-    run(UV, "pip", "install", "--quiet", "--python", str(python), *map(str, wheels.glob("*.whl")))
+    run(
+        UV,
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        str(python),
+        *(str(next(wheels.glob(f"{name}-*.whl"))) for name in ("pose_core", "pose_lite")),
+    )
     listed = run(UV, "pip", "list", "--python", str(python), "--format", "freeze")
     ours = {line.split("==")[0] for line in listed.splitlines() if line.startswith("pose")}
     assert ours == {"pose-core", "pose-lite"}
