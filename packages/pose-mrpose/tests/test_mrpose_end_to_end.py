@@ -145,7 +145,8 @@ def test_mistakes_are_answered_with_the_mend(
     # The published initialisation is of the head alone.
     refused(2, command(*train, "model.init=published"), "model.pretrained", "model.init=framework")
     missing = str(tmp_path / "resnet18.pth")
-    refused(1, command(*train, "model.init=published", f"model.pretrained={missing}"), missing, "does not exist")
+    words = ("model.init=published", f"model.pretrained={missing}")
+    refused(2, command(*train, *words), f"{missing}, which does not exist", "model.init=framework")
     # A checkpoint of another depth.
     wrong = weights(tmp_path, "mrfea2_resnet34")
     refused(1, command("eval", "coco", "--weights", wrong), "unexpected", "layer1.2")

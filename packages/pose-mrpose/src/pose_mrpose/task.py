@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from torch import nn
 
 from pose_core.errors import ConfigError
@@ -13,9 +15,10 @@ class MRPoseTask(TopDownTask):
 
     def networks(self) -> dict[str, nn.Module]:
         model = self.config.model
-        if model.init == "published" and model.pretrained is None:
+        if model.init == "published" and (model.pretrained is None or not Path(model.pretrained).is_file()):
+            why = "names none" if model.pretrained is None else f"is {model.pretrained}, which does not exist"
             raise ConfigError(
-                "model.init=published starts from an ImageNet trunk, and model.pretrained names none; give its file, "
-                "or set model.init=framework to start from PyTorch's random weights"
+                f"model.init=published starts from an ImageNet trunk, and model.pretrained {why}; give its file, or "
+                "start from PyTorch's random weights with model.init=framework model.pretrained=null"
             )
         return super().networks()

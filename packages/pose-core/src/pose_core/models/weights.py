@@ -66,7 +66,7 @@ class LoadReport:
         return not (self.missing or self.unexpected or self.mismatched)
 
     def __str__(self) -> str:
-        text = f"weights from {self.source}: {self.loaded} entries loaded"
+        text = f"weights from {self.source}: {self.loaded} entries {'loaded' if self.complete else 'fit'}"
         for title in ("missing", "unexpected", "mismatched"):
             names = getattr(self, title)
             if names:
