@@ -1,0 +1,46 @@
+"""Write a network as an ONNX file, and check it against PyTorch under onnxruntime.
+
+  pose-lite export --cfg coco_lpn50_256x192 --weights best.pt --out lpn50.onnx
+
+The network takes normalised images (N, 3, H, W) in the colour order of its experiment. The file's metadata hold the
+input size, colour order, mean, standard deviation and joints. Needs: pip install 'pose-core[export]'
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from pose_core.cli.common_arguments import add_config, add_overrides, add_weights, load
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_config(parser)
+    add_overrides(parser)
+    add_weights(parser)
+    parser.add_argument("--out", required=True, metavar="FILE", help="the ONNX file to write")
+    parser.add_argument("--batch", type=int, metavar="N", help="fix the number of images; free by default")
+    parser.add_argument("--opset", type=int, default=19, metavar="N", help="ONNX operator set (19)")
+
+
+def run(args: argparse.Namespace) -> int:
+    config = load(args)
+    from pose_core.inference.export import export_onnx
+    from pose_core.models.catalog import check_input_size, create_model
+    from pose_core.models.weights import load_weights
+    from pose_core.ops._normalise import IMAGENET_MEAN, IMAGENET_STD
+    from pose_core.skeleton import get_skeleton
+
+    skeleton = get_skeleton(config.data.skeleton)
+    network = create_model(config.model.name, num_joints=skeleton.num_joints, **config.model.options)
+    check_input_size(network, config.model.name, config.model.input_size)
+    print(load_weights(network, args.weights, strict=not args.partial_weights))
+    notes = {
+        "network": config.model.name, "experiment": config.name, "input_size": list(config.model.input_size),
+        "color": config.data.color, "mean": IMAGENET_MEAN, "std": IMAGENET_STD, "joints": list(skeleton.joints),
+    }  # fmt: skip
+    done = export_onnx(network, config.model.input_size, args.out, batch=args.batch, opset=args.opset, notes=notes)
+    checked = "not checked: onnxruntime is not installed"
+    if done.error is not None:
+        checked = f"onnxruntime's answer differs from PyTorch's by {done.error:.1e} of the largest output"
+    print(f"written: {done.file}, outputs {', '.join(done.outputs)}; {checked}")
+    return 0

@@ -1,0 +1,99 @@
+"""A network as an ONNX file, checked against PyTorch."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pose_core.errors import ConfigError, PoseError
+from pose_core.files import whole_file
+
+OPSET = 19
+"""The first with deformable convolution."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """``error`` is the largest difference from PyTorch over the largest output; None where nothing checked it."""
+
+    file: Path
+    outputs: tuple[str, ...]
+    error: float | None
+
+
+def export_onnx(
+    network: nn.Module,
+    input_size: tuple[int, int],
+    file: str | Path,
+    *,
+    batch: int | None = None,
+    opset: int = OPSET,
+    notes: Mapping[str, Any] | None = None,
+    tolerance: float = 1e-4,
+) -> Exported:
+    """Write ``network`` for normalised images ``(N, 3, H, W)`` of ``input_size`` (w, h), and run the file once.
+
+    N is free, or ``batch``. ``notes`` go into the file's metadata. An answer that differs from PyTorch's by more than
+    ``tolerance`` of the largest value is refused, and so no such file stays.
+    """
+    try:
+        import onnxscript  # noqa: F401  # what torch.onnx translates with
+    except ImportError:
+        raise ConfigError("exporting needs onnx and onnxscript: pip install 'pose-core[export]'") from None
+    network = network.cpu().float().eval()
+    target = Path(file)
+    images = torch.randn(batch or 2, 3, input_size[1], input_size[0], generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = list(_named(network(images)))
+    names = tuple(name for name, _ in expected)
+    # None marks a size that stays as it is.
+    shapes = None if batch else ({0: torch.export.Dim("batch")},)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    try:
+        program = torch.onnx.export(
+            network, (images,), dynamo=True, opset_version=opset, input_names=["images"], output_names=list(names),
+            dynamic_shapes=shapes, verbose=False,
+        )  # fmt: skip
+    except torch.onnx.OnnxExporterError as failure:
+        raise PoseError(f"this network does not export to ONNX: {failure}") from None
+    assert program is not None
+    program.model.metadata_props.update({key: json.dumps(value) for key, value in (notes or {}).items()})
+    with whole_file(target) as opened:
+        opened.write(program.model_proto.SerializeToString())
+    error = _check(target, images, [value for _, value in expected])
+    if error is not None and error > tolerance:
+        target.unlink()
+        raise PoseError(f"the exported network differs from PyTorch's by {error:.1e} of the largest output: not kept")
+    return Exported(target, names, error)
+
+
+def _named(outputs: Any, name: str = "heatmaps") -> Iterator[tuple[str, Tensor]]:
+    """A network's outputs in order, named by a named tuple's fields or by number."""
+    if isinstance(outputs, Tensor):
+        yield name, outputs
+        return
+    fields: Sequence[str] = getattr(outputs, "_fields", [f"{name}_{number}" for number in range(len(outputs))])
+    for field, value in zip(fields, outputs, strict=True):
+        yield from _named(value, field)
+
+
+def _check(file: Path, images: Tensor, expected: Sequence[Tensor]) -> float | None:
+    """The largest relative error of the file's answers; None without onnxruntime."""
+    try:
+        import onnxruntime
+    except ImportError:
+        return None
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    found = session.run(None, {"images": images.numpy()})
+    errors = []
+    for ours, theirs in zip(expected, found, strict=True):
+        scale = ours.abs().max().clamp_min(1e-12)
+        errors.append(float((ours - torch.from_numpy(theirs)).abs().max() / scale))
+    return max(errors)
