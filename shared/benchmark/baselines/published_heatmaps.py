@@ -56,8 +56,8 @@ def final_keypoints(heatmaps: Array, matrices: Array) -> tuple[Array, Array]:
 
 
 def flip_fusion(plain: Array, flipped: Array, pairs: tuple[tuple[int, int], ...], shift: bool) -> Array:
-    """Mirror back, swap channel pairs one by one, shift, average."""
-    back = flipped[:, :, :, ::-1].copy()
+    """Mirror back, swap channel pairs one by one, in place, shift, average."""
+    back = flipped[:, :, :, ::-1]  # a view, which the swaps write through
     for left, right in pairs:
         kept = back[:, left].copy()
         back[:, left] = back[:, right]

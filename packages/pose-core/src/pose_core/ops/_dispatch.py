@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from functools import cache
 from typing import Any, Literal
 
 from pose_core.errors import ConfigError
@@ -38,9 +39,13 @@ def choose(op: str) -> Path:
 
 def uses_triton(op: str, tensor: Any) -> bool:
     """Whether an op takes its Triton kernel for ``tensor``: on a GPU, or on a CPU under Triton's interpreter."""
-    if choose(op) == "reference" or importlib.util.find_spec("triton") is None:
-        return False
-    return bool(tensor.is_cuda) or os.environ.get("TRITON_INTERPRET") == "1"
+    wanted = tensor.is_cuda or os.environ.get("TRITON_INTERPRET") == "1"
+    return bool(wanted) and choose(op) == "fast" and _has_triton()
+
+
+@cache
+def _has_triton() -> bool:
+    return importlib.util.find_spec("triton") is not None
 
 
 def is_exporting() -> bool:
