@@ -17,8 +17,8 @@ from pose_core.config import load_config, read_yaml
 from pose_core.errors import ConfigError, DataError
 from pose_core.method import installed_methods
 from pose_core.models.catalog import check_input_size, create_model, list_models
-from pose_core.models.fold import fold_batch_norm
 from pose_core.models.profile import count_macs, count_parameters
+from pose_core.models.quick import quicken
 from pose_core.skeleton import get_skeleton
 from pose_core.visualise.curves import read_metrics
 
@@ -107,8 +107,8 @@ def measure_network(
 ) -> NetworkRow:
     """Measure one network; ``budget`` seconds go to each figure.
 
-    Time of one image is by one thread on a CPU, everything else by all that PyTorch has. ``fast`` folds batch norm,
-    orders channels last, and reckons in bfloat16 on a GPU. Raises where batch norm cannot be folded.
+    Time of one image is by one thread on a CPU, everything else by all that PyTorch has. ``fast`` is the copy
+    for inference (batch norm folded, channels last, packed weights) and bfloat16 on a GPU.
     """
     model = create_model(subject.name, num_joints=subject.num_joints, **subject.options)
     check_input_size(model, subject.name, subject.input_size)
@@ -117,7 +117,7 @@ def measure_network(
     trained = training_rate(model, subject, device, fast=fast, budget=budget) if training else None
     model = model.to(device).eval()
     if fast:
-        model = fold_batch_norm(model).to(memory_format=torch.channels_last)
+        model = quicken(model, subject.input_size)
     latency = milliseconds_of_one(model, subject.input_size, device, fast=fast, budget=budget)
     rate, batch, memory = best_throughput(model, subject.input_size, device, fast=fast, budget=budget)
     width, height = subject.input_size

@@ -77,7 +77,9 @@ class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
         given = {_address(value) for value in tree_iter((args, kwargs)) if isinstance(value, Tensor)}
         outputs = func(*args, **(kwargs or {}))
         for value in tree_iter(outputs):
-            if not isinstance(value, Tensor) or _address(value) in given or _address(value) in self.live:
+            if not isinstance(value, Tensor) or value.is_mkldnn:
+                continue
+            if _address(value) in given or _address(value) in self.live:
                 continue
             storage = value.untyped_storage()
             self.live[storage.data_ptr()] = storage.nbytes()
@@ -87,4 +89,5 @@ class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _address(tensor: Tensor) -> int:
-    return int(tensor.untyped_storage().data_ptr())
+    """Where a tensor's bytes begin; packed weights do not say."""
+    return 0 if tensor.is_mkldnn else int(tensor.untyped_storage().data_ptr())

@@ -20,6 +20,7 @@ from pose_core.geometry import Crop, box_to_center_scale
 from pose_core.inference.detectors import Detector, whole_image
 from pose_core.inference.topdown import CropSettings, predict_crops
 from pose_core.models.catalog import check_input_size, create_model
+from pose_core.models.quick import quicken
 from pose_core.models.weights import load_weights
 from pose_core.skeleton import Skeleton, get_skeleton
 from pose_core.structures import Poses
@@ -41,11 +42,11 @@ class Predictor:
     """
 
     def __init__(self, network: nn.Module, config: Config, skeleton: Skeleton, device: torch.device) -> None:
-        self.network = network.to(device).eval()
         self.config = config
         self.skeleton = skeleton
         self.device = device
         self.settings = CropSettings.from_config(config, skeleton)
+        self.network = quicken(network.to(device), config.model.input_size, self.settings.precision)
 
     @classmethod
     def from_config(

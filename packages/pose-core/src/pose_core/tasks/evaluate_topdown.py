@@ -27,6 +27,7 @@ from pose_core.evaluation.report import format_coco, format_crowdpose, format_pc
 from pose_core.evaluation.rescore import CropResults, coco_results
 from pose_core.files import whole_file, write_json
 from pose_core.inference.topdown import CropSettings, predict_crops
+from pose_core.models.quick import quicken
 from pose_core.skeleton import get_skeleton
 from pose_core.structures import ImageRecord
 
@@ -97,8 +98,8 @@ def left_out(found: AnnotatedSet, crops: int) -> list[str]:
 def predict_dataset(network: nn.Module, dataset: TopDownDataset, config: Config, device: torch.device) -> CropResults:
     """Predictions for this process's share of the crops; crops of bad images are left out."""
     rank, world = current_place()
-    network = network.to(device).eval()
     settings = CropSettings.from_config(config, dataset.skeleton)
+    network = quicken(network.to(device), config.model.input_size, settings.precision)
     loader = DataLoader(
         dataset,
         batch_sampler=evaluation_batches(len(dataset), config.test.batch_size, rank, world),

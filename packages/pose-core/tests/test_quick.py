@@ -1,0 +1,71 @@
+"""Copies for inference answer as their originals do."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pose_core.models.catalog import create_model
+from pose_core.models.hourglass import StackedHourglass
+from pose_core.models.quick import quicken
+
+
+def settle(network: nn.Module) -> nn.Module:
+    """Batch norms with statistics that are worth folding."""
+    torch.manual_seed(0)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean = torch.randn(module.num_features) * 0.1
+            module.running_var = torch.rand(module.num_features) + 0.5
+    return network.eval()
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        create_model("simplebaseline_resnet50", num_joints=5, width=8, filters=(8, 8, 8)),
+        create_model("hrnet_w18_small_v1", num_joints=5),
+        StackedHourglass(5, channels=16, depth=2),
+        StackedHourglass(5, channels=16, depth=2, norm_first=True),
+    ],
+    ids=["simplebaseline", "hrnet", "hourglass", "hourglass, norm first"],
+)
+def test_the_copy_answers_the_same(network: nn.Module) -> None:
+    settle(network)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    quick = quicken(network, (64, 96))
+    for count, height, width in ((1, 96, 64), (3, 96, 64), (2, 64, 128)):
+        x = torch.randn(count, 3, height, width)
+        with torch.inference_mode():
+            expected, found = network(x), quick(x.to(memory_format=torch.channels_last))
+        for ours, theirs in zip(tuple_of(expected), tuple_of(found), strict=True):
+            assert (ours - theirs).abs().max() < 1e-5 * ours.abs().max()
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+def tuple_of(outputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (outputs,) if isinstance(outputs, Tensor) else outputs
+
+
+class Wilful(nn.Module):
+    """Its path depends on what it sees, so it cannot be traced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.norm = nn.BatchNorm2d(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.norm(self.conv(x))
+        return -y if x.mean() > 0 else y
+
+
+def test_a_network_that_cannot_be_traced_keeps_its_batch_norms() -> None:
+    network = settle(Wilful())
+    quick = quicken(network, (8, 8))
+    assert isinstance(quick.get_submodule("norm"), nn.BatchNorm2d)
+    for sign in (-1, 1):
+        x = torch.rand(2, 3, 8, 8) * sign
+        with torch.inference_mode():
+            torch.testing.assert_close(quick(x), network(x))
