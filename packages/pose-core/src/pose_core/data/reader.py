@@ -9,6 +9,7 @@ from pathlib import Path
 from pose_core.config import DataConfig, find_data_root
 from pose_core.data import coco, crowdpose, lsp, mpii
 from pose_core.data.images import missing_images
+from pose_core.data.json_file import collector_paused
 from pose_core.data.problems import Problems
 from pose_core.errors import DataError
 from pose_core.skeleton import Skeleton, get_skeleton
@@ -65,8 +66,9 @@ def read_dataset(
             f"annotation file {file} does not exist; the layout {config.layout!r} expects below {root}:\n"
             f"{EXPECTED[config.layout].replace('<split>', split)}"
         )
-    records = read_records(config.layout, root, split, skeleton, problems, everyone=everyone)
-    gone = missing_images(records)
+    with collector_paused():
+        records = read_records(config.layout, root, split, skeleton, problems, everyone=everyone)
+        gone = missing_images(records)
     if gone:
         records = _without(records, gone, config.on_bad_image == "skip", problems)
     return AnnotatedSet(records, skeleton, config.layout, split, file, problems)
