@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pose_core.codecs.heatmap import HeatmapCodec
 from pose_core.ops import (
     decode_flipped,
     decode_heatmaps,
@@ -114,6 +115,23 @@ def test_the_loss_is_one_op_to_the_compiler() -> None:
     weights = torch.ones(2, 3, dtype=torch.float64, device=DEVICE)
     checks = ("test_schema", "test_autograd_registration", "test_faketensor")
     assert torch.library.opcheck(_triton.heatmap_loss, (maps, places, weights, 1.5), test_utils=checks)
+
+
+@kernel
+@pytest.mark.parametrize("target", ["quantised", "subpixel"])
+def test_training_takes_the_same_loss_and_accuracy_without_targets(target: str, reference: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(4)
+    codec = HeatmapCodec((48, 64), (12, 16), sigma=1.5, quantise=target == "quantised")
+    joints = torch.cat([JOINTS, WEIGHTS[..., None]], -1).repeat(4, 1, 1).to(DEVICE)
+    joints[..., :2] += torch.randn_like(joints[..., :2]) * 8
+    # Maps that are right for about half of the joints.
+    maps = codec.encode(joints).heatmaps + 0.5 * torch.randn(8, 3, 16, 12, device=DEVICE)
+    found = codec.loss_and_accuracy((maps, maps * 2), joints)
+    reference.setenv("POSE_OPS", "reference")
+    expected = codec.loss_and_accuracy((maps, maps * 2), joints)
+    torch.testing.assert_close(found[0], expected[0], rtol=1e-5, atol=0)
+    assert 0 < expected[1] < 1
+    assert found[1] == expected[1]
 
 
 @pytest.mark.skipif(INTERPRETED, reason="this is the interpreter")

@@ -11,9 +11,11 @@ from torch import Tensor
 
 from pose_core.config import Config
 from pose_core.geometry import Size, heatmap_ratio
-from pose_core.ops._decode_heatmaps import decode_flipped, decode_heatmaps, soft_argmax
+from pose_core.ops._decode_heatmaps import _fast, decode_flipped, decode_heatmaps, soft_argmax
+from pose_core.ops._dispatch import uses_triton
 from pose_core.ops._gaussian_heatmaps import gaussian_heatmaps
-from pose_core.ops._heatmap_loss import mse_loss
+from pose_core.ops._gaussian_heatmaps._fast import locate
+from pose_core.ops._heatmap_loss import heatmap_loss, mse_loss
 
 Outputs = Tensor | Sequence[Tensor]
 
@@ -101,6 +103,25 @@ class HeatmapCodec:
                 total = total + self._coordinate_loss(heatmaps.float(), joints, targets.weights)
         return total, targets
 
+    def loss_and_accuracy(self, outputs: Outputs, joints: Tensor) -> tuple[Tensor, Tensor]:
+        """:meth:`loss`, and :func:`heatmap_accuracy` for the log. On a GPU no target is stored for either."""
+        if self.coordinate_loss or not uses_triton("heatmap_loss", joints):
+            loss, targets = self.loss(outputs, joints)
+            return loss, heatmap_accuracy(last(outputs), targets)
+        points, weights = joints[..., :2], joints[..., 2]
+        stacks = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+        loss = torch.stack(
+            [
+                heatmap_loss(heatmaps.float(), points, weights, self.sigma, quantise=self.quantise, ratio=self.ratio)
+                for heatmaps in stacks
+            ]
+        ).sum()
+        centers, kept = locate(points, weights, self.heatmap_size, self.sigma, self.quantise, self.ratio)
+        limits = torch.tensor(self.heatmap_size, device=joints.device) - 1
+        # Where a drawn target has its peak; what is not drawn has none, and is not counted.
+        peaks = torch.minimum(centers.round().clamp_min(0), limits) * (kept > 0.5)[..., None]
+        return loss, peak_accuracy(last(outputs), peaks)
+
     def _coordinate_loss(self, heatmaps: Tensor, joints: Tensor, weights: Tensor) -> Tensor:
         """Distance of the soft-argmax from the joint, as a share of the map's width.
 
@@ -122,10 +143,12 @@ def heatmap_accuracy(heatmaps: Tensor, targets: Targets) -> Tensor:
 
     Counted only where the target's peak is off the first two rows and columns, as published.
     """
-    from pose_core.ops._decode_heatmaps import _fast
+    return peak_accuracy(heatmaps, _fast.argmax(targets.heatmaps)[0])
 
+
+def peak_accuracy(heatmaps: Tensor, wanted: Tensor) -> Tensor:
+    """:func:`heatmap_accuracy` for targets with their peaks at ``wanted`` ``(N, K, 2)``."""
     found, _ = _fast.argmax(heatmaps.detach().float())
-    wanted, _ = _fast.argmax(targets.heatmaps)
     height, width = heatmaps.shape[-2:]
     distance = ((found - wanted) / torch.tensor([width / 10, height / 10], device=found.device)).norm(dim=-1)
     counted = (wanted > 1).all(-1)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pose_core.codecs.heatmap import HeatmapCodec, heatmap_accuracy, last
+from pose_core.codecs.heatmap import HeatmapCodec
 from pose_core.config import Config
 from pose_core.data.reader import read_dataset
 from pose_core.data.topdown import CropBatch, TopDownDataset
@@ -35,9 +35,9 @@ class HeatmapObjective:
 
     def step(self, networks: Mapping[str, nn.Module], batch: CropBatch, update: Update) -> dict[str, Tensor]:
         outputs = networks["pose"](normalise(batch.images, channels_last=self.channels_last))
-        loss, targets = self.codec.loss(outputs, batch.joints)
+        loss, accuracy = self.codec.loss_and_accuracy(outputs, batch.joints)
         update("pose", loss)
-        return {"loss": loss, "accuracy": heatmap_accuracy(last(outputs), targets)}
+        return {"loss": loss, "accuracy": accuracy}
 
     def state_dict(self) -> dict[str, Any]:
         return {}
