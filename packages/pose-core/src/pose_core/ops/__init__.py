@@ -18,6 +18,7 @@ _HOMES = {
     "normalise": "normalise",
     "oks": "oks",
     "oks_nms": "oks_nms",
+    "paste": "paste",
     "soft_oks_nms": "oks_nms",
 }
 
