@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from pose_asda.generator import Generator, placements_to_thetas
-from pose_testing.golden import load_golden, relative_error, uniform
-from pose_testing.networks import published_state
 
+from pose_asda.generator import Generator, placements_to_thetas
 from pose_core.models.weights import load_weights
 from pose_core.ops import paste
 from pose_core.ops._paste._reference import warp
+from pose_testing.golden import load_golden, relative_error, uniform
+from pose_testing.networks import published_state
 
 
 def oval(height: int, width: int) -> np.ndarray:

@@ -1,0 +1,31 @@
+"""Show a pool of parts as one contact sheet, and check every image of it.
+
+pose-asda browse-parts --pool data/parts [--each 4] [--out parts.png]
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pose_asda.parts import ANNOTATIONS, browse_pool, check_pool, read_pool
+from pose_core.errors import DataError
+from pose_core.visualise.sheet import contact_sheet, write_image
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--pool", type=Path, required=True, metavar="DIR", help="folder with part_anns.json")
+    parser.add_argument("--each", type=int, default=4, metavar="N", help="parts of each type (4)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("parts.png"), metavar="FILE")
+
+
+def run(args: argparse.Namespace) -> int:
+    pool = read_pool(args.pool / ANNOTATIONS)
+    faults = check_pool(pool)
+    if faults:
+        raise DataError("\n".join(faults[:10] + [f"… and {len(faults) - 10} more"] * (len(faults) > 10)))
+    tiles, captions = browse_pool(pool, args.each, args.seed)
+    write_image(args.out, contact_sheet(tiles, captions, columns=8, tile=(150, 150)))
+    print(f"{len(pool)} parts of {len(pool.files)} types; {args.out}")
+    return 0

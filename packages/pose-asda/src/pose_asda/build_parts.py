@@ -1,0 +1,214 @@
+"""Cut a pool of parts out of segmented people.
+
+  pose-asda build-parts --synthetic 200 --out data/parts
+  pose-asda build-parts --images LIP/train_images --labels LIP/train_segmentations --out data/parts
+  pose-asda build-parts --coco data/coco/annotations/person_keypoints_train2017.json \\
+      --images data/coco/images/train2017 --out data/parts
+
+Label maps are those of LIP (values 0 to 19). From COCO come whole people and, where the joints are labelled, limbs,
+halves and heads cut out of the instance's mask. Parts smaller than --smallest pixels, or in so many pieces that the
+largest is less than --largest-piece of them, are left out: the published pool says that it was filtered, not how.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from pose_asda.parts import ANNOTATIONS
+from pose_core.data.images import find_images, image_source, open_bgr
+from pose_core.data.json_file import read_json
+from pose_core.data.synthetic import PARTS, write_dataset
+from pose_core.errors import ConfigError, DataError
+from pose_core.files import whole_file, write_json
+
+Array = np.ndarray
+
+HEAD = (1, 2, 4, 13)
+UPPER = (3, 5, 6, 7, 11, 14, 15)
+LOWER = (8, 9, 12, 16, 17, 18, 19)
+LIP = {
+    "Left-arm": (14,), "Right-arm": (15,), "Left-leg": (16,), "Right-leg": (17,), "Upper-body": UPPER,
+    "Upper-body-with-head": UPPER + HEAD, "Lower_body": LOWER, "Left-leg-with-shoe": (16, 18),
+    "Right-leg-with-shoe": (17, 19), "All": tuple(range(1, 20)), "Hat": (1,), "Hair": (2,), "Sunglasses": (4,),
+    "face": (13,), "Head": HEAD, "UpperClothes": (5,), "Dress": (6,), "Coat": (7,), "Socks": (8,), "Pants": (9,),
+    "Jumpsuits": (10,), "Scarf": (11,), "Skirt": (12,), "Left-shoe": (18,), "Right-shoe": (19,),
+}  # fmt: skip
+"""Labels of LIP that make up each type."""
+
+
+def _numbers(*names: str) -> tuple[int, ...]:
+    return tuple(PARTS.index(name) for name in names)
+
+
+def _limb(side: str, *names: str) -> tuple[int, ...]:
+    return _numbers(*(f"{side}_{name}" for name in names))
+
+
+_ARM, _LEG = ("upper_arm", "forearm", "hand"), ("thigh", "shin")
+_UPPER = (*_numbers("torso"), *_limb("left", *_ARM), *_limb("right", *_ARM))
+_LOWER = (*_limb("left", *_LEG, "foot"), *_limb("right", *_LEG, "foot"))
+SYNTHETIC = {
+    "Left-arm": _limb("left", *_ARM), "Right-arm": _limb("right", *_ARM),
+    "Left-leg": _limb("left", *_LEG), "Right-leg": _limb("right", *_LEG),
+    "Upper-body": _UPPER, "Upper-body-with-head": (*_UPPER, *_numbers("head", "hair")), "Lower_body": _LOWER,
+    "Left-leg-with-shoe": _limb("left", *_LEG, "foot"), "Right-leg-with-shoe": _limb("right", *_LEG, "foot"),
+    "All": tuple(range(1, len(PARTS))), "Hair": _numbers("hair"), "Head": _numbers("head", "hair"),
+    "UpperClothes": _numbers("torso"), "Left-shoe": _limb("left", "foot"), "Right-shoe": _limb("right", "foot"),
+}  # fmt: skip
+"""Parts of synthetic people that make up each type they have."""
+
+COCO_LIMBS = {"Left-arm": (5, 7, 9), "Right-arm": (6, 8, 10), "Left-leg": (11, 13, 15), "Right-leg": (12, 14, 16)}
+"""COCO joints along each limb."""
+
+Found = tuple[str, Array, Mapping[str, Array], list[float]]
+"""A person: a name for the files, the image (BGR), masks ``(H, W)`` bool by type, and joints as x, y, v."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--synthetic", type=int, metavar="N", help="draw N synthetic people and cut them up")
+    source.add_argument("--labels", type=Path, metavar="DIR", help="LIP label maps (PNG), named as the images are")
+    source.add_argument("--coco", type=Path, metavar="FILE", help="COCO keypoint annotations with segmentations")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="the images of --labels or --coco")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the pool")
+    parser.add_argument("--smallest", type=int, default=200, metavar="PIXELS", help="least area of a part (200)")
+    parser.add_argument("--largest-piece", type=float, default=0.8, metavar="SHARE", help="of a part's area (0.8)")
+    parser.add_argument("--limit", type=int, metavar="N", help="stop after N people")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.synthetic is None and args.images is None:
+        raise ConfigError("--labels and --coco need the folder of their images: --images DIR")
+    if (args.out / ANNOTATIONS).exists():
+        raise ConfigError(f"{args.out / ANNOTATIONS} exists; give --out another folder, or remove this one")
+    with tempfile.TemporaryDirectory() as scratch:
+        if args.synthetic is not None:
+            people = synthetic_people(Path(scratch), args.synthetic, args.seed)
+        elif args.labels is not None:
+            people = labelled_people(args.images, args.labels, LIP)
+        else:
+            people = coco_people(args.coco, args.images)
+        counts = write_pool(people, args.out, args.smallest, args.largest_piece, args.limit)
+    for name, count in counts.items():
+        print(f"{name:22s} {count}")
+    print(f"{sum(counts.values())} parts in {args.out}; look at them: pose-asda browse-parts --pool {args.out}")
+    return 0
+
+
+def write_pool(
+    people: Iterator[Found], folder: Path, smallest: int, largest_piece: float, limit: int | None = None
+) -> dict[str, int]:
+    """Cut and write parts; returns how many of each type. Files are BMP: black stays black."""
+    annotations: dict[str, list[dict[str, Any]]] = {}
+    for number, (name, image, masks, joints) in enumerate(people):
+        if limit is not None and number >= limit:
+            break
+        for kind, mask in masks.items():
+            cut = cut_part(image, mask, joints, smallest, largest_piece)
+            if cut is None:
+                continue
+            part, moved = cut
+            content = cv2.imencode(".bmp", part)[1].tobytes()
+            with whole_file(folder / kind / f"{name}.bmp") as file:
+                file.write(content)
+            annotations.setdefault(kind, []).append({"file_name": f"{name}.bmp", "keypoints": moved})
+    if not annotations:
+        raise DataError(f"no part was large enough and whole: nothing written to {folder}; try a lower --smallest")
+    write_json(folder / ANNOTATIONS, annotations)
+    return {kind: len(entries) for kind, entries in annotations.items()}
+
+
+def cut_part(
+    image: Array, mask: Array, joints: list[float], smallest: int, largest_piece: float
+) -> tuple[Array, list[float]] | None:
+    """The masked part on black in its bounds with a pixel around, and its joints; None where it is filtered out."""
+    area = int(mask.sum())
+    if area < max(smallest, 1):
+        return None
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    if stats[1:, cv2.CC_STAT_AREA].max() < largest_piece * area:
+        return None
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    inside = mask[top:bottom, left:right, None]
+    # Black is what is not the part, so the part's own black is lifted by one.
+    part = np.where(inside, np.maximum(image[top:bottom, left:right], 1), 0).astype(np.uint8)
+    part = cv2.copyMakeBorder(part, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    points = np.array(joints, dtype=np.float64).reshape(-1, 3)
+    points[:, :2] -= [left - 1, top - 1]
+    points[points[:, 2] <= 0] = 0
+    return part, [round(float(value), 2) for value in points.ravel()]
+
+
+def labelled_people(images: Path, labels: Path, unions: Mapping[str, tuple[int, ...]]) -> Iterator[Found]:
+    """One person per image; a label map of the same stem says what each pixel is."""
+    by_stem = {path.stem: path for path in images.iterdir()} if images.is_dir() else {}
+    maps = sorted(labels.glob("*.png")) if labels.is_dir() else []
+    if not maps:
+        raise DataError(f"{labels} holds no label maps (*.png)")
+    for path in maps:
+        if path.stem not in by_stem:
+            raise DataError(f"label map {path} has no image {path.stem}.* in {images}")
+        image = open_bgr(str(by_stem[path.stem]))
+        values = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        if values is None or values.shape != image.shape[:2]:
+            found = "does not decode" if values is None else f"is {values.shape[::-1]}, its image {image.shape[1::-1]}"
+            raise DataError(f"label map {path} {found}")
+        yield path.stem, image, {kind: np.isin(values, union) for kind, union in unions.items()}, [0.0] * 48
+
+
+def synthetic_people(folder: Path, count: int, seed: int) -> Iterator[Found]:
+    """People drawn one to an image, and their part maps."""
+    written = write_dataset(folder, "mpii", count, (1, 1), seed, val_images=0, split="train", masks=True)
+    maps = sorted((written.folder / "part_masks").rglob("*.png"))
+    yield from labelled_people(written.folder / "images", maps[0].parent, SYNTHETIC)
+
+
+def coco_people(annotations: Path, images: Path) -> Iterator[Found]:
+    """Annotated people with polygons; what their joints let one cut out."""
+    content = read_json(annotations)
+    files = {image["id"]: image["file_name"] for image in content["images"]}
+    place = find_images(images)
+    for entry in content["annotations"]:
+        polygons = entry.get("segmentation")
+        if entry.get("iscrowd") or not isinstance(polygons, list) or not polygons:
+            continue
+        image = open_bgr(image_source(place, files[entry["image_id"]]))
+        mask = np.zeros(image.shape[:2], np.uint8)
+        cv2.fillPoly(mask, [np.array(each).reshape(-1, 2).round().astype(np.int32) for each in polygons], 1)
+        joints = np.array(entry.get("keypoints") or [0] * 51, dtype=np.float64).reshape(-1, 3)
+        yield f"{entry['id']:012d}", image, cut_by_joints(mask > 0, joints), joints.ravel().tolist()
+
+
+def cut_by_joints(mask: Array, joints: Array) -> dict[str, Array]:
+    """A person's mask ``(H, W)`` and COCO joints ``(17, 3)`` → masks by type; only those whose joints are labelled."""
+    seen = joints[:, 2] > 0
+    masks = {"All": mask}
+    # A limb is about a quarter as wide as the trunk is long.
+    trunk = np.linalg.norm(joints[5:7, :2].mean(0) - joints[11:13, :2].mean(0)) if seen[[5, 6, 11, 12]].all() else 0.0
+    for kind, places in COCO_LIMBS.items():
+        if trunk and seen[list(places)].all():
+            tube = np.zeros(mask.shape, np.uint8)
+            line = joints[list(places), :2].round().astype(np.int32)
+            cv2.polylines(tube, [line], False, 1, max(int(trunk / 3), 1))
+            masks[kind] = mask & (tube > 0)
+    rows = np.arange(mask.shape[0])[:, None]
+    if trunk:
+        shoulders, hips = joints[5:7, 1].mean(), joints[11:13, 1].mean()
+        # Only of people who stand upright does a level line part head, trunk and legs.
+        if hips - shoulders > 0.8 * trunk:
+            masks["Upper-body-with-head"] = mask & (rows < hips)
+            masks["Lower_body"] = mask & (rows >= hips)
+            if seen[0] and joints[0, 1] < shoulders:
+                neck = shoulders - 0.3 * (shoulders - joints[0, 1])
+                masks["Head"] = mask & (rows < neck)
+                masks["Upper-body"] = mask & (rows >= neck) & (rows < hips)
+    return masks

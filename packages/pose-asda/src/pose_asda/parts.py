@@ -1,0 +1,209 @@
+"""The pool of body parts: read, checked, and drawn from.
+
+    pool/part_anns.json                {"Left-arm": [{"file_name": "a.bmp", "keypoints": [x, y, v, …]}, …], …}
+    pool/Left-arm/a.bmp                the part on pure black; what is not black is the part
+
+The order of types is the order of the generator's rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from pose_core.data.images import open_bgr
+from pose_core.data.json_file import read_json
+from pose_core.errors import ConfigError, DataError
+
+TYPES = {
+    "Left-arm": 0.3, "Right-arm": 0.3, "Left-leg": 0.3, "Right-leg": 0.3, "Upper-body": 0.4,
+    "Upper-body-with-head": 0.5, "Lower_body": 0.5, "Left-leg-with-shoe": 0.4, "Right-leg-with-shoe": 0.4, "All": 0.9,
+    "Hat": 0.2, "Hair": 0.2, "Sunglasses": 0.1, "face": 0.2, "Head": 0.2, "UpperClothes": 0.3, "Dress": 0.3,
+    "Coat": 0.3, "Socks": 0.1, "Pants": 0.4, "Jumpsuits": 0.7, "Scarf": 0.1, "Skirt": 0.1, "Left-shoe": 0.1,
+    "Right-shoe": 0.1,
+}  # fmt: skip
+"""The 25 types of part, as the published pool spells them, and each one's share of the body's diagonal."""
+TYPE_NAMES = tuple(TYPES)
+ANNOTATIONS = "part_anns.json"
+BODY_PADDING = 1.25
+"""A crop is its person's box, grown by this."""
+
+
+@dataclass(frozen=True)
+class PartPool:
+    """Files of parts by number of their type; only types that have any."""
+
+    files: dict[int, tuple[Path, ...]]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.files.values()))
+
+
+def read_pool(annotations: Path, root: Path | None = None, *, skip_missing: bool = False) -> PartPool:
+    """The pool of an annotation file; images lie in ``root`` (its folder by default) by type.
+
+    With ``skip_missing`` parts without their image are left out, as the published code did without a word.
+    """
+    root = annotations.parent if root is None else root
+    content = read_json(annotations, "part annotations")
+    if not isinstance(content, dict):
+        raise DataError(f"{annotations}: must hold an object of part types, as `pose-asda build-parts` writes it")
+    files: dict[int, tuple[Path, ...]] = {}
+    missing: list[Path] = []
+    for name, entries in content.items():
+        if name not in TYPES:
+            near = get_close_matches(name, TYPE_NAMES, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(TYPE_NAMES)}"
+            raise DataError(f"{annotations}: unknown part name {name!r}{hint}")
+        if not isinstance(entries, list):
+            raise DataError(f"{annotations}: {name} must be a list of entries with a file_name")
+        places = []
+        for number, entry in enumerate(entries):
+            if not isinstance(entry, dict) or not isinstance(entry.get("file_name"), str):
+                raise DataError(f"{annotations}: {name}[{number}] has no file_name")
+            places.append(root / name / entry["file_name"])
+        folder = root / name
+        present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        missing += [path for path in places if path.name not in present]
+        kept = tuple(path for path in places if path.name in present)
+        if kept:
+            files[TYPE_NAMES.index(name)] = kept
+    if missing and not skip_missing:
+        raise DataError(
+            f"{annotations}: {len(missing)} part images are missing, the first is {missing[0]}; restore them, or leave "
+            "them out with data.on_bad_image=skip"
+        )
+    if not files:
+        raise DataError(f"{annotations}: the pool has no parts; build one with `pose-asda build-parts`")
+    return PartPool(dict(sorted(files.items())))
+
+
+def open_part(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """A part ``(h, w, 3)`` uint8 BGR and where it is, ``(h, w)`` bool."""
+    image = open_bgr(str(path))
+    inside = image.any(2)
+    if not inside.any() or inside.all():
+        what = "is all black" if not inside.any() else "has no black around the part"
+        raise DataError(f"part image {path} has no mask: it {what}; a part must be cut out on pure black")
+    return image, inside
+
+
+class PartSlots(NamedTuple):
+    """The parts drawn for one sample, each on a canvas of the crop's size; empty slots are zero and of type −1."""
+
+    images: np.ndarray
+    """``(S, H, W, 3)`` uint8."""
+    masks: np.ndarray
+    """``(S, H, W)`` float32, soft."""
+    types: np.ndarray
+    """``(S,)`` int64."""
+
+
+@dataclass(frozen=True)
+class PartSampler:
+    """Draws parts from a pool and puts each in the middle of a canvas of ``size`` (w, h).
+
+    ``counts`` are the numbers of parts a sample may get, one drawn uniformly. ``erode`` and ``blur`` are the sides of
+    the kernels that soften a mask. ``faithful`` keeps two oddities of the published code: parts are RGB whatever the
+    crop is, and the axes of a part's middle are swapped, so that a long part starts off the centre.
+    """
+
+    pool: PartPool
+    size: tuple[int, int]
+    counts: tuple[int, ...]
+    scale_range: tuple[float, float] = (0.7, 1.3)
+    erode: tuple[int, int] = (3, 3)
+    blur: tuple[int, int] = (3, 3)
+    color: str = "rgb"
+    faithful: bool = False
+
+    def __post_init__(self) -> None:
+        most = max(self.counts, default=0)
+        if most < 1 or min(self.counts) < 0:
+            raise ConfigError(f"parts.counts={list(self.counts)}: at least one count must be positive, none negative")
+        if most > len(self.pool):
+            raise ConfigError(
+                f"parts.counts={list(self.counts)} asks for {most} parts, and the pool has {len(self.pool)}; "
+                "build a larger one with `pose-asda build-parts`, or ask for fewer"
+            )
+
+    @property
+    def slots(self) -> int:
+        return max(self.counts)
+
+    def empty(self) -> PartSlots:
+        width, height = self.size
+        return PartSlots(
+            np.zeros((self.slots, height, width, 3), np.uint8),
+            np.zeros((self.slots, height, width), np.float32),
+            np.full(self.slots, -1, np.int64),
+        )
+
+    def draw(self, rng: np.random.Generator, zoom: float) -> PartSlots:
+        """Parts for a crop that shows ``zoom`` times as much as its person's."""
+        drawn, types = self.empty(), tuple(self.pool.files)
+        for slot in range(self.counts[rng.integers(len(self.counts))]):
+            kind = types[rng.integers(len(types))]
+            files = self.pool.files[kind]
+            image, _ = open_part(files[rng.integers(len(files))])
+            if self.faithful or self.color == "rgb":
+                image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+            factor = float(rng.uniform(*self.scale_range))
+            self.put(image, kind, factor, zoom, drawn.images[slot], drawn.masks[slot])
+            drawn.types[slot] = kind
+        return drawn
+
+    def put(
+        self, part: np.ndarray, kind: int, factor: float, zoom: float, canvas: np.ndarray, mask: np.ndarray
+    ) -> None:
+        """Scale a part to its share of the body and write it, and its soft mask, into the canvases."""
+        height, width = part.shape[:2]
+        body = np.hypot(*self.size) / (zoom * BODY_PADDING)
+        scale = body * TYPES[TYPE_NAMES[kind]] / np.hypot(width, height) * factor
+        size = (max(int(width * scale), 1), max(int(height * scale), 1))
+        part = cv2.resize(part, size, interpolation=cv2.INTER_LINEAR)
+        soft = (cv2.cvtColor(part, cv2.COLOR_RGB2GRAY) > 0).astype(np.float32)
+        # OpenCV's kernels and ours are (width, height).
+        soft = cv2.erode(soft, np.ones(self.erode[::-1], np.uint8))
+        soft = cv2.GaussianBlur(soft, self.blur, 0)
+        middle = (size[1] // 2, size[0] // 2) if self.faithful else (size[0] // 2, size[1] // 2)
+        left, top = self.size[0] // 2 - middle[0], self.size[1] // 2 - middle[1]
+        _copy(part, canvas, left, top)
+        _copy(soft, mask, left, top)
+
+
+def _copy(source: np.ndarray, target: np.ndarray, left: int, top: int) -> None:
+    """Copy what of ``source`` falls into ``target`` with its corner at (left, top)."""
+    (rows, columns), (height, width) = source.shape[:2], target.shape[:2]
+    y0, y1, x0, x1 = max(top, 0), min(top + rows, height), max(left, 0), min(left + columns, width)
+    if y0 < y1 and x0 < x1:
+        target[y0:y1, x0:x1] = source[y0 - top : y1 - top, x0 - left : x1 - left]
+
+
+def check_pool(pool: PartPool) -> list[str]:
+    """What is wrong with the images of a pool; every one is opened."""
+    faults = []
+    for path in (path for paths in pool.files.values() for path in paths):
+        try:
+            open_part(path)
+        except DataError as error:
+            faults.append(str(error))
+    return faults
+
+
+def browse_pool(pool: PartPool, each: int, seed: int = 0) -> tuple[list[np.ndarray], list[str]]:
+    """Up to ``each`` parts of every type as RGB pictures, and their captions."""
+    rng = np.random.default_rng(seed)
+    tiles, captions = [], []
+    for kind, paths in pool.files.items():
+        chosen: Sequence[int] = sorted(rng.permutation(len(paths))[:each].tolist())
+        for number in chosen:
+            tiles.append(cv2.cvtColor(open_part(paths[number])[0], cv2.COLOR_BGR2RGB))
+            captions.append(f"{TYPE_NAMES[kind]} {len(paths)}")
+    return tiles, captions

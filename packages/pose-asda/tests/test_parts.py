@@ -1,0 +1,196 @@
+"""The pool of parts: published canvases, faults, and building one."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from pose_asda import browse_parts, build_parts
+from pose_asda.parts import TYPE_NAMES, PartPool, PartSampler, read_pool
+from pose_core.errors import ConfigError, DataError
+from pose_testing.golden import load_golden, uniform
+
+
+def blob(height: int = 40, width: int = 20, value: int = 200) -> np.ndarray:
+    image = np.zeros((height, width, 3), np.uint8)
+    cv2.ellipse(image, (width // 2, height // 2), (width // 3, height // 3), 0, 0, 360, (value, value // 2, 50), -1)
+    return image
+
+
+def write_pool(folder: Path, **kinds: int) -> Path:
+    content = {}
+    for kind, count in kinds.items():
+        name = kind.replace("_", "-")
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            cv2.imwrite(str(folder / name / f"{number}.bmp"), blob())
+        content[name] = [{"file_name": f"{number}.bmp", "keypoints": [0] * 48} for number in range(count)]
+    file = folder / "part_anns.json"
+    file.write_text(json.dumps(content))
+    return file
+
+
+@pytest.mark.parametrize("case", range(3))
+def test_published_canvas(case: int) -> None:
+    golden = load_golden("asda/functions")["part_canvas"][case]
+    height, width = golden["source_hw"]
+    kind = golden["type_index"]
+    cells = np.floor((uniform(f"part_src_{kind}", height * width * 3 // 100) + 1) / 2 * 200 + 40).astype(np.uint8)
+    part = cells.reshape(height // 10, width // 10, 3).repeat(10, 0).repeat(10, 1)
+    y, x = np.mgrid[:height, :width]
+    away = ((x - (width - 1) / 2) / (0.45 * width)) ** 2 + ((y - (height - 1) / 2) / (0.45 * height)) ** 2
+    part[away > 1] = 0
+    pool = PartPool({kind: (Path("unused"),)})
+    sampler = PartSampler(
+        pool, tuple(golden["canvas_wh"]), (1,), erode=tuple(golden["erode"]), blur=tuple(golden["gauss"]), faithful=True
+    )
+    slots = sampler.empty()
+    sampler.put(
+        np.ascontiguousarray(part[..., ::-1]),
+        kind,
+        golden["scale_factor"],
+        golden["person_random_scale"],
+        slots.images[0],
+        slots.masks[0],
+    )
+    for found, wanted, near in (
+        (slots.images[0], golden["image_rgb"], 1),
+        (slots.masks[0, ..., None], golden["mask"], 1e-6),
+    ):
+        assert list(found.shape) == wanted["shape"]
+        assert np.abs(found.ravel()[wanted["at"]].astype(float) - wanted["values"]).max() <= near
+        assert abs(found.mean(dtype=float) - wanted["mean"]) < max(near * 1e-2, 1e-6)
+    rows, columns = np.nonzero(slots.masks[0])
+    assert [columns.min(), rows.min(), columns.max(), rows.max()] == pytest.approx(golden["mask_bbox_xyxy"], abs=1)
+
+
+def test_a_part_is_centred_unless_the_published_oddity_is_wanted(tmp_path: Path) -> None:
+    pool = read_pool(write_pool(tmp_path, Left_arm=1))
+    middles = {}
+    for faithful in (False, True):
+        sampler = PartSampler(pool, (64, 64), (1,), faithful=faithful)
+        slots = sampler.draw(np.random.default_rng(0), 1.0)
+        middles[faithful] = [float(places.mean()) for places in np.nonzero(slots.masks[0] > 0.5)]
+    assert middles[False] == pytest.approx([31.5, 31.5], abs=1)
+    assert middles[True][0] > 33
+    assert middles[True][1] < 30
+
+
+def test_draws_are_as_many_as_asked_and_only_of_types_that_exist(tmp_path: Path) -> None:
+    sampler = PartSampler(read_pool(write_pool(tmp_path, Left_arm=2, Hat=1)), (192, 256), (0, 1, 3))
+    counts = set()
+    for seed in range(30):
+        slots = sampler.draw(np.random.default_rng(seed), 1.0)
+        used = slots.types >= 0
+        counts.add(int(used.sum()))
+        assert slots.images.shape == (3, 256, 192, 3)
+        assert {TYPE_NAMES[kind] for kind in slots.types[used]} <= {"Left-arm", "Hat"}
+        assert (slots.masks.reshape(3, -1).max(1) > 0).tolist() == used.tolist()
+    assert counts == {0, 1, 3}
+
+
+def test_faults_are_named(tmp_path: Path) -> None:
+    file = write_pool(tmp_path / "a", Left_arm=1)
+    with pytest.raises(ConfigError, match="asks for 2 parts, and the pool has 1"):
+        PartSampler(read_pool(file), (64, 64), (2,))
+    with pytest.raises(ConfigError, match="at least one count must be positive"):
+        PartSampler(read_pool(file), (64, 64), (0,))
+    cv2.imwrite(str(tmp_path / "a/Left-arm/0.bmp"), np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(DataError, match=r"Left-arm/0.bmp has no mask: it is all black"):
+        PartSampler(read_pool(file), (64, 64), (1,)).draw(np.random.default_rng(0), 1.0)
+    (tmp_path / "a/Left-arm/0.bmp").unlink()
+    with pytest.raises(DataError, match=r"1 part images are missing, the first is .*Left-arm/0.bmp"):
+        read_pool(file)
+    with pytest.raises(DataError, match="the pool has no parts"):
+        read_pool(file, skip_missing=True)
+    file.write_text("{}")
+    with pytest.raises(DataError, match="the pool has no parts"):
+        read_pool(file)
+    file.write_text('{"Left_arm": []}')
+    with pytest.raises(DataError, match="unknown part name 'Left_arm'; did you mean 'Left-arm'"):
+        read_pool(file)
+    file.write_text('{"Hat": [{"keypoints": []}]}')
+    with pytest.raises(DataError, match=r"Hat\[0\] has no file_name"):
+        read_pool(file)
+
+
+def build(*words: str) -> int:
+    parser = ArgumentParser()
+    build_parts.add_arguments(parser)
+    return build_parts.run(parser.parse_args(words))
+
+
+def test_a_pool_of_synthetic_people_is_built_and_browsed(tmp_path: Path) -> None:
+    out = tmp_path / "pool"
+    assert build("--synthetic", "6", "--out", str(out)) == 0
+    pool = read_pool(out / "part_anns.json")
+    assert {TYPE_NAMES[kind] for kind in pool.files} >= {"All", "Head", "Upper-body", "Lower_body"}
+    with pytest.raises(ConfigError, match="exists; give --out another folder"):
+        build("--synthetic", "1", "--out", str(out))
+    parser = ArgumentParser()
+    browse_parts.add_arguments(parser)
+    sheet = tmp_path / "sheet.png"
+    assert browse_parts.run(parser.parse_args(["--pool", str(out), "--out", str(sheet)])) == 0
+    assert cv2.imread(str(sheet)).std() > 5
+
+
+def test_label_maps_of_lip_are_cut_by_their_unions(tmp_path: Path) -> None:
+    labels = np.zeros((60, 40), np.uint8)
+    labels[2:10, 10:20], labels[10:30, 5:25], labels[30:50, 5:15] = 13, 5, 16
+    labels[50:58, 5:15] = 18
+    labels[12:20, 30:38] = 14
+    for folder, name, content in (
+        ("images", "p.jpg", np.full((60, 40, 3), 120, np.uint8)),
+        ("labels", "p.png", labels),
+    ):
+        (tmp_path / folder).mkdir()
+        cv2.imwrite(str(tmp_path / folder / name), content)
+    words = [
+        "--images",
+        str(tmp_path / "images"),
+        "--labels",
+        str(tmp_path / "labels"),
+        "--out",
+        str(tmp_path / "pool"),
+    ]
+    build(*words, "--smallest", "40")
+    found = json.loads((tmp_path / "pool/part_anns.json").read_text())
+    assert set(found) == {
+        "face", "Head", "UpperClothes", "Upper-body-with-head", "Upper-body", "Left-arm", "Left-leg", "Left-shoe",
+        "Left-leg-with-shoe", "Lower_body", "All",
+    }  # fmt: skip
+    shoe = cv2.imread(str(tmp_path / "pool/Left-leg-with-shoe/p.bmp"))
+    assert shoe.shape == (30, 12, 3)
+    assert shoe.any(2).sum() == 280
+
+
+def test_coco_people_are_cut_by_mask_and_joints(tmp_path: Path) -> None:
+    joints = np.zeros((17, 3))
+    for joint, (x, y) in {
+        0: (50, 20),
+        5: (60, 40),
+        6: (40, 40),
+        7: (70, 60),
+        9: (75, 80),
+        11: (57, 90),
+        12: (43, 90),
+    }.items():
+        joints[joint] = x, y, 2
+    (tmp_path / "images").mkdir()
+    cv2.imwrite(str(tmp_path / "images/1.jpg"), np.full((160, 100, 3), 90, np.uint8))
+    entry = {"id": 7, "image_id": 1, "iscrowd": 0, "segmentation": [[20, 5, 80, 5, 80, 150, 20, 150]],
+             "keypoints": joints.ravel().tolist()}  # fmt: skip
+    crowd = {"id": 8, "image_id": 1, "iscrowd": 1, "segmentation": {"counts": [1], "size": [1, 1]}}
+    file = tmp_path / "coco.json"
+    file.write_text(json.dumps({"images": [{"id": 1, "file_name": "1.jpg"}], "annotations": [entry, crowd]}))
+    build("--coco", str(file), "--images", str(tmp_path / "images"), "--out", str(tmp_path / "pool"))
+    found = json.loads((tmp_path / "pool/part_anns.json").read_text())
+    assert set(found) == {"All", "Left-arm", "Upper-body-with-head", "Upper-body", "Lower_body", "Head"}
+    whole = cv2.imread(str(tmp_path / "pool/All/000000000007.bmp"))
+    assert whole.shape == (148, 63, 3)
+    assert found["All"][0]["keypoints"][:3] == [31.0, 16.0, 2.0]
