@@ -29,6 +29,11 @@ def initialise(model: nn.Module, *, trunk_follows: bool = False) -> None:
         elif isinstance(module, nn.BatchNorm2d):
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)
+    for module in model.modules():
+        # Layers that start otherwise, as predictors of offsets do at zero.
+        reset = getattr(module, "initialise_published", None)
+        if reset is not None:
+            reset()
 
 
 def load_trunk(model: nn.Module, path: str | Path, layers: Sequence[str] | None = None) -> LoadReport:

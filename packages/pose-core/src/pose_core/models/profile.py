@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pose_core.models.catalog import create_model
+from pose_core.models.deform import DeformConv
 
 
 class Cost(NamedTuple):
@@ -27,7 +28,8 @@ def count_macs(model: nn.Module, input_size: tuple[int, int]) -> tuple[int, int]
     """True multiply-adds, and the published count, for one image of ``input_size`` (w, h).
 
     Convolution: weights × output positions. Transposed convolution: weights × *input* positions; the published rule
-    takes output positions there too, four times as many at stride 2. Neither counts the products of two activations
+    takes output positions there too, four times as many at stride 2. A deformable convolution costs as a plain one.
+    A layer that is called three times costs three times. Neither counts the products of two activations
     (attention's weighted means: under 0.3 % in LPN), as the published figures do not.
     """
     true = published = 0
@@ -44,7 +46,7 @@ def count_macs(model: nn.Module, input_size: tuple[int, int]) -> tuple[int, int]
         true += weights * (before if isinstance(module, nn.ConvTranspose2d) else after)
         published += weights * after
 
-    kinds = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+    kinds = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, DeformConv)
     hooks = [module.register_forward_hook(count) for module in model.modules() if isinstance(module, kinds)]
     was_training = model.training
     device = next(model.parameters()).device

@@ -12,6 +12,7 @@ _HOMES = {
     "mse_loss": "heatmap_loss",
     "ohkm_loss": "heatmap_loss",
     "decode_heatmaps": "decode_heatmaps",
+    "deform_conv": "deform_conv",
     "decode_flipped": "decode_heatmaps",
     "soft_argmax": "decode_heatmaps",
     "fuse_flip": "fuse_flip",

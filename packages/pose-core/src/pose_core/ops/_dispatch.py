@@ -18,6 +18,7 @@ OPS = {
     "decode_heatmaps": "one flat argmax in numpy on the CPU; on a GPU a Triton kernel, the mirrored map fused in",
     "fuse_flip": "one pass over both maps",
     "normalise": "on a GPU a Triton kernel, one pass from bytes",
+    "deform_conv": "torchvision's operator; on a CPU without gradients, an embedding bag and one product",
     "paste": "on a CPU, every part only where it lands",
     "oks_nms": "all images at once, the best pose left in each deciding",
 }
