@@ -18,12 +18,13 @@ import torch
 from torch.utils.data import Dataset
 
 from pose_core.config import AugmentConfig
-from pose_core.data.augment import Augmentation, draw_augmentation, place_crop, sample_rng
+from pose_core.data.augment import Augmentation, draw_augmentation, place_crop, place_half_body, sample_rng
 from pose_core.data.images import Color, open_bgr
+from pose_core.data.person_table import PersonTable, tabulate
 from pose_core.errors import DataError
-from pose_core.geometry import Convention, Crop, apply_affine, box_to_center_scale
+from pose_core.geometry import Convention, Crop, apply_affine
 from pose_core.skeleton import Skeleton
-from pose_core.structures import ImageRecord, Person
+from pose_core.structures import ImageRecord
 
 Key = int | tuple[int, int]
 """A sample's index, or (epoch, index): the epoch changes how the sample is augmented."""
@@ -57,7 +58,7 @@ class CropBatch(NamedTuple):
 
 
 class TopDownDataset(Dataset[CropBatch]):
-    """The people of ``records``, each as a crop of ``input_size`` (w, h).
+    """People, given as records or as a table for the input's aspect, each as a crop of ``input_size`` (w, h).
 
     Without ``augment`` the crops are those of evaluation, enlarged by ``test_scale``. People that carry a centre and a
     scale (MPII) are cropped by these; boxes are grown to the input's aspect and padded by 1.25.
@@ -67,7 +68,7 @@ class TopDownDataset(Dataset[CropBatch]):
 
     def __init__(
         self,
-        records: Sequence[ImageRecord],
+        people: Sequence[ImageRecord] | PersonTable,
         skeleton: Skeleton,
         *,
         input_size: tuple[int, int],
@@ -81,23 +82,16 @@ class TopDownDataset(Dataset[CropBatch]):
         self.skeleton, self.input_size = skeleton, input_size
         self.color, self.convention = color, convention
         self.augment, self.seed, self.on_bad_image = augment, seed, on_bad_image
-        people = [(number, person) for number, record in enumerate(records) for person in record.persons]
-        aspect = input_size[0] / input_size[1]
-        places = [_center_scale(person, aspect) for _, person in people]
-        self._sources = np.array([os.fsencode(record.source) for record in records], dtype=np.bytes_)
-        self._image_ids = np.array([record.image_id for record in records], dtype=np.int64)
-        self._image = np.array([number for number, _ in people], dtype=np.int64)
-        self._joints = _stack_joints([person.joints for _, person in people], skeleton.num_joints)
-        self._center = np.array([center for center, _ in places], dtype=np.float32).reshape(-1, 2)
-        self._scale = np.array([scale for _, scale in places], dtype=np.float32).reshape(-1, 2)
-        self._annotation_id = np.array([person.annotation_id for _, person in people], dtype=np.int64)
-        self._score = np.array([person.score for _, person in people], dtype=np.float32)
+        if not isinstance(people, PersonTable):
+            people = tabulate(people, skeleton.num_joints, input_size[0] / input_size[1])
+        self._sources, self._image_ids, self._image, self._joints = people[:4]
+        self._center, self._scale, self._annotation_id, self._score = people[4:]
         flat = np.flatnonzero((self._scale[:, 0] == 0) | (convention != "published") & (self._scale[:, 1] == 0))
         if len(flat):
             person = int(self._annotation_id[flat[0]])
             raise DataError(f"annotation {person}: its scale is 0, so there is nothing to crop; correct or remove it")
         if augment is None:
-            self._scale *= np.float32(test_scale)
+            self._scale = self._scale * np.float32(test_scale)
 
     def __len__(self) -> int:
         return len(self._image)
@@ -111,13 +105,23 @@ class TopDownDataset(Dataset[CropBatch]):
         """Where the image of a sample lies."""
         return os.fsdecode(bytes(self._sources[self._image[index]]))
 
+    def variation(self, key: Key) -> tuple[Augmentation, bool]:
+        """What is drawn for a sample, and whether its crop shows half a body."""
+        if self.augment is None:
+            return Augmentation(), False
+        epoch, index = epoch_index(key)
+        drawn = draw_augmentation(sample_rng(self.seed, epoch, index), self.augment)
+        aspect = self.input_size[0] / self.input_size[1]
+        half = place_half_body(drawn, self.augment, self._joints[index], self.skeleton, aspect)
+        return drawn, half is not None
+
     def __getitem__(self, key: Key) -> CropBatch:
-        epoch, index = _epoch_index(key)
+        epoch, index = epoch_index(key)
         return self._sample(epoch, index, self._open(index))
 
     def __getitems__(self, keys: Iterable[Key]) -> list[CropBatch]:
         """The samples of a batch, in order; an image is decoded once for all its people in the batch."""
-        pairs = [_epoch_index(key) for key in keys]
+        pairs = [epoch_index(key) for key in keys]
         samples: list[CropBatch | None] = [None] * len(pairs)
         by_image: dict[int, list[int]] = {}
         for slot, (_, index) in enumerate(pairs):
@@ -182,22 +186,6 @@ class TopDownDataset(Dataset[CropBatch]):
         return Crop(center, scale, self.input_size, drawn.rotation, mirror, self.convention)
 
 
-def _epoch_index(key: Key) -> tuple[int, int]:
+def epoch_index(key: Key) -> tuple[int, int]:
+    """Epoch and index of a sample; a bare index is of epoch 0."""
     return key if isinstance(key, tuple) else (0, key)
-
-
-def _center_scale(person: Person, aspect: float) -> tuple[object, object]:
-    if person.center is not None and person.scale is not None:
-        return person.center, person.scale
-    if person.box is None:
-        raise DataError(f"annotation {person.annotation_id} has neither a box nor a centre and a scale to crop by")
-    return box_to_center_scale(person.box, aspect)
-
-
-def _stack_joints(joints: list[np.ndarray], count: int) -> np.ndarray:
-    """``(P, K, 3)`` float32; detected people have no joints, which become zeros."""
-    stacked = np.zeros((len(joints), count, 3), np.float32)
-    for row, one in enumerate(joints):
-        if len(one):
-            stacked[row] = one
-    return stacked

@@ -16,6 +16,7 @@ from pose_core.config import Config, find_data_root
 from pose_core.data.detections import find_detections, read_detections
 from pose_core.data.json_file import read_json
 from pose_core.data.matlab_file import read_matlab
+from pose_core.data.person_table import PersonTable
 from pose_core.data.reader import AnnotatedSet, read_dataset
 from pose_core.data.sampler import evaluation_batches, worker_init
 from pose_core.data.topdown import TopDownDataset
@@ -35,10 +36,10 @@ FAR_AWAY = -1e6
 """Where a person is predicted who was not looked at: a miss by any measure."""
 
 
-def crop_dataset(config: Config, records: Sequence[ImageRecord], *, training: bool) -> TopDownDataset:
+def crop_dataset(config: Config, people: Sequence[ImageRecord] | PersonTable, *, training: bool) -> TopDownDataset:
     """Crops as a configuration asks for them."""
     return TopDownDataset(
-        records,
+        people,
         get_skeleton(config.data.skeleton),
         input_size=config.model.input_size,
         color=config.data.color,
@@ -50,11 +51,8 @@ def crop_dataset(config: Config, records: Sequence[ImageRecord], *, training: bo
     )
 
 
-def evaluate_topdown(network: nn.Module, config: Config, device: torch.device, folder: Path) -> Evaluation:
-    """Score ``network`` on the config's validation split and write its predictions below ``folder/results``.
-
-    Every process predicts its share; all of them score the whole, so each returns the same.
-    """
+def evaluated_people(config: Config) -> tuple[AnnotatedSet, Sequence[ImageRecord], str]:
+    """The validation split, the people to predict (annotated or detected), and what to call their boxes."""
     found = read_dataset(config.data, config.data.val)
     boxes = "ground-truth"
     records: Sequence[ImageRecord] = found.records
@@ -67,6 +65,15 @@ def evaluate_topdown(network: nn.Module, config: Config, device: torch.device, f
             f"{found.annotation_file} has no annotated people to take boxes from; "
             "evaluate it with test.boxes=detections and data.detections=FILE"
         )
+    return found, records, boxes
+
+
+def evaluate_topdown(network: nn.Module, config: Config, device: torch.device, folder: Path) -> Evaluation:
+    """Score ``network`` on the config's validation split and write its predictions below ``folder/results``.
+
+    Every process predicts its share; all of them score the whole, so each returns the same.
+    """
+    found, records, boxes = evaluated_people(config)
     dataset = crop_dataset(config, records, training=False)
     results = merge(gather_objects(predict_dataset(network, dataset, config, device)))
     rank, _ = current_place()

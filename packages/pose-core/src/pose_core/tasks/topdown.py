@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pose_core.codecs.heatmap import HeatmapCodec
 from pose_core.config import Config
-from pose_core.data.reader import read_dataset
+from pose_core.data.person_table import PersonTable, read_table
 from pose_core.data.topdown import CropBatch, TopDownDataset
 from pose_core.engine.distributed import current_place
 from pose_core.engine.objective import Evaluation, Objective, Update
@@ -71,10 +71,11 @@ class TopDownTask:
 
     def training_set(self) -> TopDownDataset:
         if self._training_set is None:
-            found = read_dataset(self.config.data, self.config.data.train)
-            if found.problems and current_place()[0] == 0:
-                _log.warning("%s:\n%s", found.annotation_file, found.problems.summary())
-            self._training_set = self.dataset(found.records, training=True)
+            width, height = self.config.model.input_size
+            table, problems = read_table(self.config.data, self.config.data.train, width / height)
+            if problems and current_place()[0] == 0:
+                _log.warning("%s", problems)
+            self._training_set = self.dataset(table, training=True)
         return self._training_set
 
     def training_groups(self) -> Sequence[int]:
@@ -88,6 +89,6 @@ class TopDownTask:
     def evaluate(self, networks: Mapping[str, nn.Module], device: torch.device, folder: Path) -> Evaluation:
         return evaluate_topdown(networks["pose"], self.config, device, folder)
 
-    def dataset(self, records: Sequence[ImageRecord], *, training: bool) -> TopDownDataset:
-        """Crops of the people in ``records``, varied for training or plain."""
-        return crop_dataset(self.config, records, training=training)
+    def dataset(self, people: Sequence[ImageRecord] | PersonTable, *, training: bool) -> TopDownDataset:
+        """Crops of ``people``, varied for training or plain."""
+        return crop_dataset(self.config, people, training=training)

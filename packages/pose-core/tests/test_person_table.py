@@ -1,0 +1,92 @@
+"""The cache of a data set's people: the same as reading again, and never stale."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pose_core.config import DataConfig
+from pose_core.data import person_table
+from pose_core.data.person_table import PersonTable, read_table
+from pose_core.data.synthetic import write_dataset
+from pose_core.data.topdown import TopDownDataset
+from pose_core.errors import DataError
+from pose_core.skeleton import get_skeleton
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DataConfig:
+    """A data set whose annotation file counts as large, and a cache of its own."""
+    write_dataset(tmp_path / "data", layout="coco", images=6, val_images=2, people=(1, 3), size=(120, 90))
+    monkeypatch.setattr(person_table, "WORTH", 0)
+    monkeypatch.setenv("POSE_HOME", str(tmp_path / "home"))
+    return DataConfig(root=str(tmp_path / "data"))
+
+
+def same(one: PersonTable, other: PersonTable) -> bool:
+    return all(np.array_equal(a, b) and a.dtype == b.dtype for a, b in zip(one, other, strict=True))
+
+
+def cached(tmp_path: Path) -> list[Path]:
+    return sorted((tmp_path / "home" / "people").glob("*"))
+
+
+def test_the_cache_holds_what_reading_gives(
+    config: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = read_table(config, "train2017", 0.75)
+    assert len(cached(tmp_path)) == 1
+
+    def never(*_: object) -> None:
+        raise AssertionError("read again")
+
+    monkeypatch.setattr(person_table, "_read", never)
+    second, problems = read_table(config, "train2017", 0.75)
+    assert same(first, second)
+    assert problems == ""
+    # Mapped arrays serve the data set as well.
+    data = TopDownDataset(second, get_skeleton("coco17"), input_size=(48, 64))
+    assert data[len(data) - 1].images.shape == (64, 48, 3)
+
+
+def test_whatever_matters_makes_a_cache_of_its_own(config: DataConfig, tmp_path: Path) -> None:
+    before, _ = read_table(config, "train2017", 0.75)
+    assert not same(before, read_table(config, "train2017", 1.0)[0])
+    assert not same(before, read_table(config, "val2017", 0.75)[0])
+    file = tmp_path / "data" / "annotations" / "person_keypoints_train2017.json"
+    content = json.loads(file.read_text())
+    gone = content["annotations"].pop()
+    file.write_text(json.dumps(content))
+    os.utime(file, ns=(1, 1))
+    after, _ = read_table(config, "train2017", 0.75)
+    assert gone["id"] in before.annotation_id
+    assert gone["id"] not in after.annotation_id
+
+
+def test_a_missing_image_is_still_found_out(config: DataConfig, tmp_path: Path) -> None:
+    read_table(config, "train2017", 0.75)
+    next((tmp_path / "data" / "images" / "train2017").iterdir()).unlink()
+    with pytest.raises(DataError, match="does not exist"):
+        read_table(config, "train2017", 0.75)
+    _, problems = read_table(config.model_copy(update={"on_bad_image": "skip"}), "train2017", 0.75)
+    assert "image missing" in problems
+    _, again = read_table(config.model_copy(update={"on_bad_image": "skip"}), "train2017", 0.75)
+    assert again == problems
+
+
+def test_a_damaged_cache_is_made_anew(config: DataConfig, tmp_path: Path) -> None:
+    first, _ = read_table(config, "train2017", 0.75)
+    (folder,) = cached(tmp_path)
+    (folder / "joints.npy").write_bytes(b"damaged")
+    assert same(first, read_table(config, "train2017", 0.75)[0])
+    assert (folder / "joints.npy").stat().st_size > 100
+
+
+def test_small_files_are_not_cached(config: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(person_table, "WORTH", 10**9)
+    read_table(config, "train2017", 0.75)
+    assert not cached(tmp_path)
