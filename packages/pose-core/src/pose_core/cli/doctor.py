@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
 
     print("\nfolders")
     print(f"  POSE_DATA  {os.environ.get('POSE_DATA', 'not set: data roots are looked for here')}")
-    print(f"  POSE_HOME  {os.environ.get('POSE_HOME', 'not set')}")
+    print(f"  POSE_HOME  {os.environ.get('POSE_HOME', 'not set: caches lie in ~/.cache/pose')}")
     for problem in problems:
         print(f"\nproblem: {problem}")
     print("\nall well" if not problems else "")
