@@ -54,10 +54,17 @@ def place_crop(
     aspect: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Centre and scale of the crop, in the image as it is (not mirrored). ``joints`` is ``(K, 3)``."""
-    if augmentation.half_body and (joints[:, 2] > 0).sum() > config.half_body_joints:
-        half = half_body_center_scale(
-            joints, skeleton.upper_body, aspect, augmentation.prefer_upper, config.half_body_fewest
-        )
-        if half is not None:
-            center, scale = half
+    half = place_half_body(augmentation, config, joints, skeleton, aspect)
+    center, scale = half if half is not None else (center, scale)
     return center, scale * np.float32(augmentation.scale)
+
+
+def place_half_body(
+    augmentation: Augmentation, config: AugmentConfig, joints: np.ndarray, skeleton: Skeleton, aspect: float
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Centre and scale of half a body, where chance wants it and enough joints ``(K, 3)`` are labelled."""
+    if not augmentation.half_body or (joints[:, 2] > 0).sum() <= config.half_body_joints:
+        return None
+    return half_body_center_scale(
+        joints, skeleton.upper_body, aspect, augmentation.prefer_upper, config.half_body_fewest
+    )

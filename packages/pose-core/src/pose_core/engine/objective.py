@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from pose_core.config import Config
+from pose_core.config import Config, TrainConfig
 
 
 class Update(Protocol):
@@ -68,3 +68,13 @@ class Task(Protocol):
     def evaluate(self, networks: Mapping[str, nn.Module], device: torch.device, folder: Path) -> Evaluation:
         """Score the networks; called by every process, and the same in each."""
         ...
+
+
+def train_settings(task: Task, network: str) -> TrainConfig:
+    """How a network is trained: as the task's ``train_settings(network)`` says, where it has one, or as the config.
+
+    Of these, a network has its optimiser, learning rate and schedule to itself; all else is the run's.
+    """
+    own = getattr(task, "train_settings", None)
+    settings: TrainConfig = task.config.train if own is None else own(network)
+    return settings

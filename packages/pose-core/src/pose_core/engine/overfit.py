@@ -14,7 +14,7 @@ from tqdm import tqdm
 from pose_core.config import AugmentConfig, Config
 from pose_core.engine.checkpoint import seed_everything
 from pose_core.engine.distributed import choose_device
-from pose_core.engine.objective import Task
+from pose_core.engine.objective import Task, train_settings
 from pose_core.engine.schedule import lr_factor
 from pose_core.engine.update import Updater, build_optimizer
 from pose_core.errors import DataError, PoseError
@@ -68,11 +68,15 @@ def overfit(make_task: Callable[[Config], Task], config: Config, *, images: int 
     batch = next(iter(loader))
     batch = type(batch)(*(column.to(device) for column in batch))
     objective = task.objective(device)
-    updater = Updater(networks, {n: build_optimizer(net, settings, device) for n, net in networks.items()}, settings)
+    # Every network at its own rate, as the run would start it, and constantly.
+    kept = {"accumulate": 1, "schedule": "constant", "warmup": settings.warmup}
+    own = {name: train_settings(task, name).model_copy(update=kept) for name in networks}
+    optimizers = {name: build_optimizer(network, own[name], device) for name, network in networks.items()}
+    updater = Updater(networks, optimizers, settings)
     losses = []
     with tqdm(range(steps), f"learning {count} samples by heart", disable=None) as bar:
         for step in bar:
-            updater.set_lr(settings.lr * lr_factor(settings, step, steps, steps))
+            updater.set_lr({name: each.lr * lr_factor(each, step, steps, steps) for name, each in own.items()})
             for network in networks.values():
                 network.train()
             losses.append(float(objective.step(networks, batch, updater)["loss"].detach()))

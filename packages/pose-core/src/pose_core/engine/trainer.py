@@ -34,7 +34,7 @@ from pose_core.engine.checkpoint import (
 )
 from pose_core.engine.distributed import Place, agree, barrier, gather_objects, process_group
 from pose_core.engine.ema import Average
-from pose_core.engine.objective import Evaluation, Task
+from pose_core.engine.objective import Evaluation, Task, train_settings
 from pose_core.engine.run_folder import RunLog, prepare, run_path
 from pose_core.engine.schedule import lr_factor
 from pose_core.engine.update import Updater, build_optimizer
@@ -117,7 +117,10 @@ class Run:
         self.average = Average(self.networks["pose"], settings.ema) if settings.ema else None
         self.objective = task.objective(place.device)
         self.wrapped = {name: self._wrap(network) for name, network in self.networks.items()}
-        optimizers = {name: build_optimizer(net, settings, place.device) for name, net in self.networks.items()}
+        self.settings = {name: train_settings(task, name) for name in self.networks}
+        optimizers = {
+            name: build_optimizer(net, self.settings[name], place.device) for name, net in self.networks.items()
+        }
         self.updater = Updater(self.wrapped, optimizers, settings)
         self.data = task.training_set()
         self.groups = task.training_groups() if settings.share_decode else None
@@ -220,7 +223,12 @@ class Run:
 
     def _train_step(self, batch: Any) -> dict[str, Tensor]:
         settings = self.config.train
-        self.updater.set_lr(settings.lr * lr_factor(settings, self.step, self.steps_per_epoch, self.total_steps))
+        self.updater.set_lr(
+            {
+                name: own.lr * lr_factor(own, self.step, self.steps_per_epoch, self.total_steps)
+                for name, own in self.settings.items()
+            }
+        )
         for network in self.networks.values():
             network.train()
         values: dict[str, Tensor] = {}

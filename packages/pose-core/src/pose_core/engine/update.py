@@ -77,11 +77,12 @@ class Updater:
         for other in self.optimizers.values():
             other.zero_grad(set_to_none=True)
 
-    def set_lr(self, lr: float) -> None:
-        """One learning rate for every network that follows the schedule."""
-        for optimizer in self.optimizers.values():
+    def set_lr(self, lr: float | Mapping[str, float]) -> None:
+        """One learning rate for every network, or one for each by name."""
+        for name, optimizer in self.optimizers.items():
+            rate = lr[name] if isinstance(lr, Mapping) else lr
             for group in optimizer.param_groups:
-                group["lr"] = lr * group.get("lr_scale", 1.0)
+                group["lr"] = rate * group.get("lr_scale", 1.0)
 
     def state_dict(self) -> dict[str, Any]:
         return {
