@@ -116,5 +116,6 @@ def test_export_uses_the_standard_operator(groups: int, tmp_path: Path) -> None:
 
     torch.manual_seed(0)
     exported = export_onnx(Small(groups), (24, 16), tmp_path / "small.onnx")
-    assert exported.error is not None and exported.error < 1e-5
+    assert exported.error is not None
+    assert exported.error < 1e-5
     assert "DeformConv" in {node.op_type for node in onnx.load(str(exported.file)).graph.node}

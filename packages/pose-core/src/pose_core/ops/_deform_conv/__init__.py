@@ -58,7 +58,7 @@ def _check(x: Tensor, offset: Tensor, weight: Tensor) -> None:
         raise ConfigError(f"deform_conv: a weight of {tuple(weight.shape)} does not fit {x.shape[1]} channels, 3×3")
     if offset.shape[1] % 18 or x.shape[1] % (offset.shape[1] // 18):
         raise ConfigError(
-            f"deform_conv: {offset.shape[1]} offset channels are not 18 for each of some groups of {x.shape[1]} channels"
+            f"deform_conv: {offset.shape[1]} offset channels are not 18 for each of some groups of {x.shape[1]}"
         )
 
 
@@ -87,7 +87,7 @@ def _mmcv(x: Tensor, offset: Tensor, weight: Tensor, dilation: int) -> Tensor:
         ops: Any = import_module("mmcv.ops")
     except ImportError as error:
         raise ConfigError(
-            f"the mmcv path of deform_conv needs mmcv with its compiled operators: pip install 'pose-core[mmcv]' ({error})"
+            f"the mmcv path of deform_conv needs mmcv with its operators: pip install 'pose-core[mmcv]' ({error})"
         ) from None
     groups, offset_groups = x.shape[1] // weight.shape[1], offset.shape[1] // 18
     found: Tensor = ops.deform_conv2d(x, offset, weight, 1, dilation, dilation, groups, offset_groups)

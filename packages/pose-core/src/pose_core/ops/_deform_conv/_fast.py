@@ -6,6 +6,8 @@ speed of memory. A border of zeros around the image stands for the outside, so t
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -28,7 +30,7 @@ def deform_conv(x: Tensor, offset: Tensor, weight: Tensor, dilation: int) -> Ten
         product = weight.reshape(groups, outputs // groups, per_group, 9).permute(0, 3, 2, 1).contiguous()
         found = x.new_empty(n, outputs, places)
         moved = offset.reshape(n, offset_groups, 18, places).transpose(2, 3)
-        base = _places(height, width, dilation, x)
+        base = _places(height, width, dilation, x.dtype)
         step = max(CHUNK // (9 * per_offset), 64)
         for image in range(n):
             for group in range(offset_groups):
@@ -41,21 +43,22 @@ def deform_conv(x: Tensor, offset: Tensor, weight: Tensor, dilation: int) -> Ten
     return found.reshape(n, outputs, height, width)
 
 
-def _places(height: int, width: int, dilation: int, like: Tensor) -> Tensor:
+@lru_cache(maxsize=8)
+def _places(height: int, width: int, dilation: int, dtype: torch.dtype) -> Tensor:
     """Where the taps are before they move, ``(H·W, 9, 2)`` as y, x."""
-    options = {"device": like.device, "dtype": like.dtype}
-    pixels = torch.cartesian_prod(torch.arange(height, **options), torch.arange(width, **options))
-    taps = torch.arange(-1, 2, **options) * dilation
+    pixels = torch.cartesian_prod(torch.arange(height, dtype=dtype), torch.arange(width, dtype=dtype))
+    taps = torch.arange(-1, 2, dtype=dtype) * dilation
     return pixels[:, None] + torch.cartesian_prod(taps, taps)
 
 
 def _corners(at: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
     """Four rows of the padded table for each place, ``(P·9, 4)``, and their shares."""
     # Beyond one pixel outside everything is zero, so a place may be moved to there.
-    y, x = at[..., 0].clamp(-1, height), at[..., 1].clamp(-1, width)
+    y, x = at.unbind(-1)
+    y, x = y.clamp(-1, height), x.clamp(-1, width)
     top, left = y.floor(), x.floor()
-    down, right = y - top, x - left
-    first = ((top + 1) * (width + 3) + (left + 1)).to(torch.int32)
+    down, right = y.sub_(top), x.sub_(left)
+    first = left.add_(width + 4).add_(top, alpha=width + 3).to(torch.int32)
     index = torch.stack([first, first + 1, first + (width + 3), first + (width + 4)], -1)
     up, before = 1 - down, 1 - right
     share = torch.stack([up * before, up * right, down * before, down * right], -1)
@@ -69,7 +72,7 @@ def _multiply(
     if offset_groups == groups:
         per_group = product.shape[3]
         rows = sampled.reshape(-1, 9 * sampled.shape[1])
-        out[group * per_group : (group + 1) * per_group, part] = (rows @ product[group].flatten(0, 1)).T
+        torch.mm(product[group].flatten(0, 1).T, rows.T, out=out[group * per_group : (group + 1) * per_group, part])
         return
     rows = sampled.reshape(-1, 9, groups, product.shape[2]).permute(2, 0, 1, 3).flatten(2)
     out[:, part] = (rows @ product.flatten(1, 2)).permute(0, 2, 1).flatten(0, 1)
