@@ -1,0 +1,204 @@
+"""Bottom-Up HRNet, its higher-resolution variant, and DEKR."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pose_core.errors import ConfigError, WeightsError
+from pose_core.models.hrnet import HRNetSpec, HRNetTrunk, StageSpec
+from pose_core.models.resnet import BasicBlock
+from pose_dekr.blocks import AdaptiveBlock, TransformerBlock
+
+REGRESSION_WIDTH = 256
+CHANNELS_PER_JOINT = 15
+DILATIONS = (1, 2, 3)
+SHARED = ("transform_matrix_conv1", "stn_conv1", "transform_matrix_conv2", "stn_conv2")
+
+
+class Maps(NamedTuple):
+    """``heatmaps`` ``(N, K+1, H/4, W/4)``, the centre last; ``offsets`` ``(N, 2·K, H/4, W/4)``, x0, y0, x1, …."""
+
+    heatmaps: Tensor
+    offsets: Tensor
+
+
+class HigherMaps(NamedTuple):
+    """Three heatmaps ``(N, K+1, H/4, W/4)`` by dilation, a fine one ``(N, K, H/2, W/2)``, and the offsets."""
+
+    heatmaps_1: Tensor
+    heatmaps_2: Tensor
+    heatmaps_3: Tensor
+    fine: Tensor
+    offsets: Tensor
+
+
+def hrnet_spec(width: int, blocks: int = 4, modules: tuple[int, int, int] = (1, 4, 3)) -> HRNetSpec:
+    """The trunk of a width, and of fewer blocks than published where a small network is wanted."""
+    if width < 1 or blocks < 1 or len(modules) != 3 or min(modules) < 1:
+        raise ConfigError(
+            f"an HRNet needs a width, blocks and three counts of modules, not {width}, {blocks}, {modules}"
+        )
+    widths = tuple(width * 2**branch for branch in range(4))
+    first, second, third = (StageSpec(count, blocks, widths[: i + 2]) for i, count in enumerate(modules))
+    return HRNetSpec((first, second, third))
+
+
+def conv1x1(inputs: int, outputs: int) -> nn.Sequential:
+    """1×1 convolution without bias, batch norm, ReLU."""
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+class BottomUpTrunk(HRNetTrunk):
+    """An HRNet whose branches are brought to the finest one's size and stacked."""
+
+    divisor = 64
+
+    def __init__(self, spec: HRNetSpec) -> None:
+        super().__init__(spec, all_branches=True)
+        self.width = spec.stages[-1].widths[0]
+        self.features_width = sum(spec.stages[-1].widths)
+
+    def features(self, x: Tensor) -> Tensor:
+        """Images ``(N, 3, H, W)`` → ``(N, 15·width, H/4, W/4)``."""
+        first, *others = self.branches(x)
+        size = first.shape[2:]
+        return torch.cat([first, *(F.interpolate(b, size=size, mode="bilinear") for b in others)], 1)
+
+
+class BottomUpHRNet(BottomUpTrunk):
+    """Heatmaps by three dilations that share their weights; they guide the regression of offsets.
+
+    ``forward`` returns `Maps`, or `HigherMaps` of a ``higher`` network.
+    """
+
+    def __init__(self, num_joints: int, spec: HRNetSpec, *, higher: bool = False) -> None:
+        super().__init__(spec)
+        self.num_joints = num_joints
+        self.higher = higher
+        width = self.width
+        self.transition_cls = conv1x1(self.features_width, width)
+        self.transition_reg = conv1x1(self.features_width + num_joints, REGRESSION_WIDTH)
+        self.multi_level_layers_4x_heatmap = nn.ModuleList(
+            nn.Sequential(TransformerBlock(width, dilation)) for dilation in DILATIONS
+        )
+        self.multi_level_layers_4x_regression = nn.ModuleList([nn.Sequential(TransformerBlock(REGRESSION_WIDTH))])
+        first, *others = (branch[0] for branch in self.multi_level_layers_4x_heatmap)  # type: ignore[index]
+        for block in others:
+            block.share(first)
+        finals = [nn.Conv2d(width, num_joints, 1), nn.Conv2d(REGRESSION_WIDTH, 2 * num_joints + 1, 1)]
+        if higher:
+            up = nn.ConvTranspose2d(width + num_joints, width, 4, 2, 1, bias=False)
+            self.deconv_layers = nn.ModuleList(
+                [
+                    nn.Sequential(
+                        nn.Sequential(up, nn.BatchNorm2d(width), nn.ReLU()), nn.Sequential(BasicBlock(width, width))
+                    )
+                ]
+            )
+            finals.append(nn.Conv2d(width, num_joints, 1))
+        self.final_layers = nn.ModuleList(finals)
+
+    def forward(self, x: Tensor) -> Maps | HigherMaps:
+        x = self.features(x)
+        z = self.transition_cls(x)
+        levels = [self.final_layers[0](branch(z)) for branch in self.multi_level_layers_4x_heatmap]
+        mean = torch.stack(levels).mean(0)
+        y = self.transition_reg(torch.cat([x, mean], 1))
+        y = self.final_layers[1](self.multi_level_layers_4x_regression[0](y))
+        offsets, centre = y[:, :-1], y[:, -1:]
+        if not self.higher:
+            return Maps(torch.cat([mean, centre], 1), offsets)
+        fine = self.final_layers[2](self.deconv_layers[0](torch.cat([z, mean], 1)))
+        first, second, third = (torch.cat([level, centre], 1) for level in levels)
+        return HigherMaps(first, second, third, fine, offsets)
+
+    @staticmethod
+    def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Check that the three copies of the shared weights are equal, as one parameter holds them."""
+        for name in SHARED:
+            keys = [f"multi_level_layers_4x_heatmap.{branch}.0.{name}.weight" for branch in range(len(DILATIONS))]
+            copies = [state[key] for key in keys if key in state]
+            if any(copy.shape != copies[0].shape or not torch.equal(copy, copies[0]) for copy in copies[1:]):
+                raise WeightsError(
+                    f"{keys[0]} differs from its copies in the other dilations, which the network shares: "
+                    "the file is no published Bottom-Up checkpoint; make the three copies equal"
+                )
+        return dict(state)
+
+
+class DEKR(BottomUpTrunk):
+    """Heatmaps, and offsets of each joint from a branch of its own; the branches run side by side as groups."""
+
+    def __init__(self, num_joints: int, spec: HRNetSpec) -> None:
+        super().__init__(spec)
+        self.num_joints = num_joints
+        width, channels = self.width, CHANNELS_PER_JOINT * num_joints
+        self.transition_heatmap = conv1x1(self.features_width, width)
+        self.head_heatmap = nn.Sequential(nn.Sequential(BasicBlock(width, width)), nn.Conv2d(width, num_joints + 1, 1))
+        self.transition_offset = conv1x1(self.features_width, channels)
+        self.offset_feature_layers = nn.Sequential(*(AdaptiveBlock(channels, num_joints) for _ in range(2)))
+        self.offset_final_layer = nn.Conv2d(channels, 2 * num_joints, 1, groups=num_joints)
+
+    def forward(self, x: Tensor) -> Maps:
+        x = self.features(x)
+        heatmaps = self.head_heatmap(self.transition_heatmap(x))
+        offsets = self.offset_final_layer(self.offset_feature_layers(self.transition_offset(x)))
+        return Maps(heatmaps, offsets)
+
+    @staticmethod
+    def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Stack the published branches, ``offset_feature_layers.<joint>.<block>.…``, into groups; ours pass."""
+        joints = sum(1 for key in state if re.fullmatch(r"offset_final_layer\.\d+\.weight", key))
+        if not joints:
+            return dict(state)
+        found = {}
+        for key, value in state.items():
+            match = re.fullmatch(r"(offset_feature_layers|offset_final_layer)\.(\d+)\.(.+)", key)
+            if match is None:
+                found[key] = value
+            elif match[2] == "0":
+                name = f"{match[1]}.{match[3]}"
+                copies = [state.get(f"{match[1]}.{joint}.{match[3]}") for joint in range(joints)]
+                present = [copy for copy in copies if copy is not None]
+                is_shared = name.endswith(("regular_matrix", "num_batches_tracked"))
+                found[name] = value if is_shared or len(present) < joints else torch.cat(present)
+        return found
+
+    def to_published(self) -> dict[str, Tensor]:
+        """The state dict with one branch per joint, as the published files have it."""
+        found = {}
+        for key, value in self.state_dict().items():
+            match = re.fullmatch(r"(offset_feature_layers|offset_final_layer)\.(.+)", key)
+            if match is None:
+                found[key] = value
+                continue
+            is_shared = key.endswith(("regular_matrix", "num_batches_tracked"))
+            parts = [value] * self.num_joints if is_shared else value.chunk(self.num_joints)
+            for joint, part in enumerate(parts):
+                found[f"{match[1]}.{joint}.{match[2]}"] = part.clone()
+        return found
+
+
+def bottomup_hrnet(
+    num_joints: int = 17,
+    *,
+    width: int = 32,
+    blocks: int = 4,
+    modules: tuple[int, int, int] = (1, 4, 3),
+    higher: bool = False,
+) -> BottomUpHRNet:
+    """Bottom-Up of a width; fewer ``blocks`` and ``modules`` make a small one."""
+    return BottomUpHRNet(num_joints, hrnet_spec(width, blocks, modules), higher=higher)
+
+
+def dekr_hrnet(
+    num_joints: int = 17, *, width: int = 32, blocks: int = 4, modules: tuple[int, int, int] = (1, 4, 3)
+) -> DEKR:
+    """DEKR of a width; fewer ``blocks`` and ``modules`` make a small one."""
+    return DEKR(num_joints, hrnet_spec(width, blocks, modules))

@@ -1,0 +1,160 @@
+"""Blocks and networks against the published figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pose_core.errors import ConfigError, WeightsError
+from pose_core.models.initialise import initialise
+from pose_core.models.profile import count_macs, count_parameters
+from pose_core.models.weights import load_weights
+from pose_dekr.blocks import AdaptiveBlock, TransformerBlock, tap_grid
+from pose_dekr.models import DILATIONS, SHARED, bottomup_hrnet, dekr_hrnet
+from pose_testing.golden import load_golden, relative_error, uniform
+from pose_testing.networks import published_state
+
+Builder = Callable[..., nn.Module]
+GOLDEN: dict[str, tuple[Builder, int, dict[str, Any]]] = {
+    "bottomup_hrnet_w32_coco": (bottomup_hrnet, 17, {"width": 32}),
+    "bottomup_hrnet_w32_crowdpose": (bottomup_hrnet, 14, {"width": 32}),
+    "bottomup_higher_hrnet_w48_coco": (bottomup_hrnet, 17, {"width": 48, "higher": True}),
+    "dekr_hrnet_w32_coco": (dekr_hrnet, 17, {"width": 32}),
+}
+SMALL: dict[str, Any] = {"width": 8, "blocks": 1, "modules": (1, 1, 1)}
+
+
+def state_of(content: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Filled by the rule, then the grids are the constant and the shared weights the last branch's."""
+    state = published_state(content)
+    for key in state:
+        if key.endswith("regular_matrix"):
+            state[key] = tap_grid().double()
+    for name in SHARED:
+        keys = [f"multi_level_layers_4x_heatmap.{branch}.0.{name}.weight" for branch in range(len(DILATIONS))]
+        if keys[0] in state:
+            state.update(dict.fromkeys(keys, state[keys[-1]]))
+    return state
+
+
+@pytest.mark.parametrize("golden", GOLDEN)
+def test_outputs_equal_the_published_ones(golden: str, tmp_path: Path) -> None:
+    builder, joints, options = GOLDEN[golden]
+    content = load_golden(f"dekr/{golden}")
+    state = state_of(content)
+    network = builder(joints, **options).double().eval()
+    file = tmp_path / "checkpoint.pth.tar"
+    torch.save({"epoch": 3, "state_dict": {f"module.{key}": value for key, value in state.items()}}, file)
+    assert load_weights(network, file).complete
+    assert count_parameters(network) == content["params"]
+    x = torch.from_numpy(uniform("input", int(np.prod(content["input_shape"]))).reshape(content["input_shape"]))
+    with torch.no_grad():
+        outputs = network(x)
+    errors = [relative_error(o.numpy(), e) for o, e in zip(outputs, content["outputs"], strict=True)]
+    print(f"{golden}: largest relative error {max(errors):.2e}")
+    assert max(errors) < 1e-9
+
+
+COSTS = {
+    # name: builder, joints, options, input, parameters, GMAC as published
+    "bottomup w32": (bottomup_hrnet, 17, {"width": 32}, 512, 30_678_516, 64.891),
+    "bottomup w48": (bottomup_hrnet, 17, {"width": 48}, 640, 66_803_428, 174.275),
+    "higher w48": (bottomup_hrnet, 17, {"width": 48, "higher": True}, 640, 66_895_941, 181.948),
+    "bottomup w32 crowdpose": (bottomup_hrnet, 14, {"width": 32}, 512, 30_676_107, 64.848),
+    "dekr w32": (dekr_hrnet, 17, {"width": 32}, 512, 29_561_182, 45.385),
+    "dekr w48": (dekr_hrnet, 17, {"width": 48}, 640, 65_684_590, 141.527),
+    "dekr w32 crowdpose": (dekr_hrnet, 14, {"width": 32}, 512, 29_522_071, 44.749),
+}
+
+
+@pytest.mark.parametrize("name", COSTS)
+def test_size_and_cost_are_the_published_ones(name: str) -> None:
+    builder, joints, options, side, parameters, gmacs = COSTS[name]
+    with torch.device("meta"):
+        network = builder(joints, **options)
+        macs, _ = count_macs(network, (side, side))
+    width = options["width"]
+    if builder is bottomup_hrnet and "higher" not in options:
+        # The published code computes transition_cls three times there, ours once.
+        macs += 2 * 15 * width * width * (side // 4) ** 2
+    assert count_parameters(network) == parameters
+    assert macs / 1e9 == pytest.approx(gmacs, abs=6e-4)
+
+
+@pytest.mark.parametrize("kind", ["dilation1", "dilation2", "dilation3", "adaptive"])
+def test_a_block_equals_the_published_one(kind: str) -> None:
+    functions = load_golden("dekr/functions")
+    if kind == "adaptive":
+        block, content, shape = AdaptiveBlock(5), functions["dekr"]["adapt_block"], (1, 5, 6, 7)
+    else:
+        content = functions["bottom_up"]["stn_block"][kind]
+        block, shape = TransformerBlock(4, int(kind[-1])), (1, 4, 6, 7)
+    module: nn.Module = block.double().eval()
+    assert {key for key, _ in content["keys"]} == set(module.state_dict())
+    state = published_state({"state_dict": content["keys"]})
+    state["regular_matrix"] = tap_grid().double()
+    assert load_weights(module, state).complete
+    x = torch.from_numpy(uniform("block_input", int(np.prod(shape))).reshape(shape))
+    with torch.no_grad():
+        found = module(x)[0].numpy()
+    assert np.allclose(found, np.array(content["output_chw"]), rtol=0, atol=1e-12)
+
+
+def test_the_published_layout_comes_back() -> None:
+    state = state_of(load_golden("dekr/dekr_hrnet_w32_coco"))
+    network = dekr_hrnet(17).double()
+    load_weights(network, state)
+    back = network.to_published()
+    assert back.keys() == state.keys()
+    assert all(torch.equal(back[key], state[key]) for key in state)
+    assert load_weights(network, network.state_dict()).complete
+
+
+def test_shared_weights_are_one_parameter_under_three_keys() -> None:
+    network = bottomup_hrnet(3, **SMALL)
+    state = network.state_dict()
+    keys = [f"multi_level_layers_4x_heatmap.{branch}.0.stn_conv1.weight" for branch in range(3)]
+    assert len({state[key].data_ptr() for key in keys}) == 1
+    changed = {key: value.clone() for key, value in state.items()}
+    changed[keys[1]] += 1
+    with pytest.raises(WeightsError, match="differs from its copies"):
+        load_weights(network, changed)
+
+
+@pytest.mark.parametrize("higher", [False, True])
+def test_small_bottom_up_networks_train(higher: bool) -> None:
+    torch.manual_seed(0)
+    network = bottomup_hrnet(3, higher=higher, **SMALL).train()
+    initialise(network)
+    outputs = network(torch.randn(2, 3, 64, 128))
+    assert outputs[0].shape == (2, 4, 16, 32)
+    assert outputs.offsets.shape == (2, 6, 16, 32)
+    if higher:
+        assert outputs.fine.shape == (2, 3, 32, 64)
+    sum(output.square().sum() for output in outputs).backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+def test_small_dekr_trains_and_starts_without_offsets() -> None:
+    torch.manual_seed(0)
+    network = dekr_hrnet(3, **SMALL).train()
+    initialise(network)
+    block = network.offset_feature_layers[0]
+    assert not block.transform_matrix_conv.weight.any()
+    assert block.adapt_conv.weight.std() > 0.01  # the deformable weights keep their own start
+    outputs = network(torch.randn(2, 3, 64, 64))
+    assert outputs.heatmaps.shape == (2, 4, 16, 16)
+    assert outputs.offsets.shape == (2, 6, 16, 16)
+    sum(output.square().sum() for output in outputs).backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+def test_impossible_sizes_are_refused() -> None:
+    with pytest.raises(ConfigError, match="needs a width"):
+        dekr_hrnet(17, width=0)
