@@ -1,3 +1,23 @@
-"""Reserved: this method is not built yet, and the package exports nothing."""
+"""Adversarial semantic data augmentation: parts of bodies, pasted where they confuse a pose network most."""
 
-__all__: list[str] = []
+from pose_core.method import Method
+
+METHOD = Method(
+    name="asda",
+    package="pose_asda",
+    summary="adversarial semantic data augmentation of HRNet, SimpleBaseline and hourglass (top-down pose)",
+    models={
+        **{f"asda_hourglass_{stacks}": ("pose_asda.models:asda_hourglass", {"stacks": stacks}) for stacks in (2, 8)},
+        **{f"asda_generator_resnet{depth}": ("pose_asda.generator:generator", {"depth": depth}) for depth in (18, 50)},
+    },
+    config="pose_asda.config:AsdaConfig",
+    task="pose_asda.task:AsdaTask",
+    commands={
+        "build-parts": ("pose_asda.build_parts", "cut a pool of parts out of segmented people"),
+        "browse-parts": ("pose_asda.browse_parts", "show a pool of parts as a contact sheet"),
+        "vote": ("pose_asda.vote", "evaluate by a vote over scales and stages"),
+        "visualise": ("pose_asda.visualise", "crops, and parts pasted by chance and by the generator"),
+    },
+)
+
+__all__ = ["METHOD"]

@@ -1,0 +1,13 @@
+"""``pose-asda`` and ``python -m pose_asda``."""
+
+import sys
+
+from pose_core.cli import method_main
+
+
+def main() -> int:
+    return method_main("asda")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""Two players: the pose network learns to cope, the generator learns where parts hurt most."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pose_asda.config import GeneratorConfig
+from pose_asda.data import PartBatch
+from pose_asda.generator import placements_to_thetas, random_placements
+from pose_core.codecs.heatmap import HeatmapCodec
+from pose_core.engine.objective import Update
+from pose_core.ops import normalise, paste
+
+Play = Callable[[], tuple[Tensor, Tensor]]
+"""A forward through placing, pasting and the pose network: its loss, and its accuracy for the log."""
+
+
+class AdversarialObjective:
+    """The pose network minimises the loss on pasted crops, the generator maximises the same.
+
+    Each update follows a forward of its own, so the second player sees what the first has just learnt; batch
+    statistics of both move in every forward. With random placement there is one player. Stateless.
+    """
+
+    def __init__(self, codec: HeatmapCodec, settings: GeneratorConfig, channels_last: bool = False) -> None:
+        self.codec, self.settings, self.channels_last = codec, settings, channels_last
+
+    def step(self, networks: Mapping[str, nn.Module], batch: PartBatch, update: Update) -> dict[str, Tensor]:
+        images, parts, masks = on_device(batch, self.channels_last)
+
+        def play() -> tuple[Tensor, Tensor]:
+            pasted = self.place_and_paste(networks, images, parts, masks, batch.part_types)
+            return self.codec.loss_and_accuracy(networks["pose"](pasted), batch.joints)
+
+        return self.take_turns(play, update)
+
+    def place_and_paste(
+        self, networks: Mapping[str, nn.Module], images: Tensor, parts: Tensor, masks: Tensor, types: Tensor
+    ) -> Tensor:
+        """Crops ``(N, 3, H, W)`` with their parts where the generator, or chance, puts them."""
+        if self.settings.placement == "random":
+            placements = random_placements(len(images), images.device)
+        else:
+            placements = networks["generator"](images)
+        # Half precision is too coarse for places: a step of bfloat16 at 1 is a pixel of 256.
+        thetas = placements_to_thetas(placements.to(images.dtype), types)
+        pasted: Tensor = paste(images, parts, masks, thetas, align_corners=self.settings.align_corners)
+        return pasted
+
+    def take_turns(self, play: Play, update: Update) -> dict[str, Tensor]:
+        """All updates for one batch, in the order of the settings; returns each player's last figures."""
+        settings, values = self.settings, {}
+        turns = ["pose"] * settings.pose_steps
+        if settings.placement == "adversarial":
+            others = ["generator"] * settings.steps
+            turns = others + turns if settings.first else turns + others
+        for player in turns:
+            loss, accuracy = play()
+            if player == "pose":
+                update("pose", loss)
+                values["loss"], values["accuracy"] = loss, accuracy
+            else:
+                update("generator", -loss)
+                values["generator_loss"], values["generator_accuracy"] = -loss, accuracy
+        if "loss" not in values:
+            values["loss"], values["accuracy"] = -values["generator_loss"], values["generator_accuracy"]
+        return values
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        del state
+
+
+def on_device(batch: PartBatch, channels_last: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+    """Normalised images ``(N, 3, H, W)``, parts ``(N, S, 3, H, W)`` and masks ``(N, S, 1, H, W)`` of a batch.
+
+    A part is zero, the mean colour, where its mask is.
+    """
+    count, slots = batch.part_types.shape
+    masks = batch.part_masks[:, :, None]
+    parts = normalise(batch.part_images.flatten(0, 1)).unflatten(0, (count, slots))
+    parts = torch.where(masks > 0, parts, 0)
+    return normalise(batch.images, channels_last=channels_last), parts, masks

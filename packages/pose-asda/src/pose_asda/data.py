@@ -1,0 +1,73 @@
+"""People with parts to paste: the core's crops, and for each sample the parts on their canvases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from pose_asda.parts import PartSampler
+from pose_core.data.topdown import CropBatch, Key, TopDownDataset, epoch_index
+
+
+class PartBatch(NamedTuple):
+    """A batch of crops and parts. The first fields are those of `CropBatch`."""
+
+    images: torch.Tensor
+    joints: torch.Tensor
+    to_image: torch.Tensor
+    center: torch.Tensor
+    scale: torch.Tensor
+    image_id: torch.Tensor
+    annotation_id: torch.Tensor
+    box_score: torch.Tensor
+    index: torch.Tensor  # type: ignore[assignment]  # hides tuple.index, for which a batch has no use
+    valid: torch.Tensor
+    part_images: torch.Tensor
+    """``(N, S, H, W, 3)`` uint8, in the crops' channel order."""
+    part_masks: torch.Tensor
+    """``(N, S, H, W)`` float32, soft."""
+    part_types: torch.Tensor
+    """``(N, S)`` int64; −1 where a slot is empty."""
+
+
+class PartedDataset(Dataset[PartBatch]):
+    """The samples of ``people``, with parts drawn from (seed, epoch, index) as the samples' variations are.
+
+    Crops of half a body get none unless ``with_half_body``; people with fewer labelled joints than ``fewest_joints``
+    get none. Joints, and thus targets, stay what they are.
+    """
+
+    def __init__(
+        self, people: TopDownDataset, sampler: PartSampler, *, with_half_body: bool = True, fewest_joints: int = 0
+    ) -> None:
+        self.people, self.sampler = people, sampler
+        self.with_half_body, self.fewest_joints = with_half_body, fewest_joints
+
+    def __len__(self) -> int:
+        return len(self.people)
+
+    @property
+    def groups(self) -> np.ndarray:
+        return self.people.groups
+
+    def __getitem__(self, key: Key) -> PartBatch:
+        return self._with_parts(key, self.people[key])
+
+    def __getitems__(self, keys: Iterable[Key]) -> list[PartBatch]:
+        keys = list(keys)
+        return [self._with_parts(key, sample) for key, sample in zip(keys, self.people.__getitems__(keys), strict=True)]
+
+    def _with_parts(self, key: Key, sample: CropBatch) -> PartBatch:
+        drawn, is_half = self.people.variation(key)
+        labelled = int((sample.joints[:, 2] > 0).sum())
+        if (is_half and not self.with_half_body) or labelled < self.fewest_joints or not bool(sample.valid):
+            slots = self.sampler.empty()
+        else:
+            # A generator apart from that of the sample's variation: with parts or without, a crop is the same.
+            rng = np.random.default_rng((self.people.seed, *epoch_index(key), 1))
+            slots = self.sampler.draw(rng, drawn.scale)
+        return PartBatch(*sample, *(torch.from_numpy(column) for column in slots))

@@ -1,0 +1,120 @@
+"""See what the generator does: original, random paste, adversarial paste and target joints, side by side.
+
+  pose-asda visualise --cfg synthetic_quick --weights runs/synthetic_quick/last.pt --count 8 --out paste.png
+
+The weights are a run's last.pt, or a published checkpoint (checkpoint.pth, stn_41.pth); several files make several
+columns. Without any, the last column is that of a fresh generator, which moves nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pose_core.cli.common_arguments import add_config, add_overrides, load
+from pose_core.errors import ConfigError, WeightsError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pose_asda.config import AsdaConfig
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_config(parser)
+    parser.add_argument("--weights", nargs="*", default=[], metavar="FILE", help="checkpoints with a generator")
+    parser.add_argument("--count", type=int, default=8, metavar="N", help="samples (8)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("paste.png"), metavar="FILE")
+    add_overrides(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from pose_core.cli.common_arguments import split_overrides
+    from pose_core.visualise.sheet import contact_sheet, write_image
+
+    more, weights = split_overrides(args.weights)
+    args.overrides += more
+    config = load(args)
+    tiles, captions = paste_pictures(config, [Path(file) for file in weights], args.count, args.seed)  # type: ignore[arg-type]
+    write_image(
+        args.out, contact_sheet(tiles, captions, columns=len(tiles) // args.count, tile=config.model.input_size)
+    )
+    print(args.out)
+    return 0
+
+
+def paste_pictures(
+    config: AsdaConfig, weights: Sequence[Path], count: int, seed: int = 0
+) -> tuple[list[np.ndarray], list[str]]:
+    """RGB tiles, a row for each of the first ``count`` training samples (unvaried), and their captions."""
+    import torch
+    from torch.utils.data import default_collate
+
+    from pose_asda.adversary import AdversarialObjective, on_device
+    from pose_asda.generator import Generator
+    from pose_asda.task import AsdaTask
+    from pose_core.codecs.heatmap import HeatmapCodec
+    from pose_core.engine.overfit import without_augmentation
+    from pose_core.skeleton import get_skeleton
+    from pose_core.structures import Poses
+    from pose_core.visualise.draw import draw_poses
+
+    config = without_augmentation(config)  # type: ignore[assignment]
+    config = config.model_copy(update={"generator": config.generator.model_copy(update={"placement": "adversarial"})})
+    data = AsdaTask(config).training_set()
+    if not 0 < count <= len(data):
+        raise ConfigError(f"--count {count}: the training set has {len(data)} samples")
+    batch: Any = default_collate([data[(seed, index)] for index in range(count)])
+    images, parts, masks = on_device(batch)
+    torch.manual_seed(seed)
+    columns = {"original": images}
+    codec = HeatmapCodec.from_config(config)
+    by_chance = AdversarialObjective(codec, config.generator.model_copy(update={"placement": "random"}))
+    learnt = AdversarialObjective(codec, config.generator)
+    with torch.no_grad():
+        columns["random"] = by_chance.place_and_paste({}, images, parts, masks, batch.part_types)
+        for file in weights or [None]:
+            generator = Generator(config.generator.depth)
+            if file is not None:
+                generator.load_state_dict(generator_state(file))
+            generator.eval()
+            pasted = learnt.place_and_paste({"generator": generator}, images, parts, masks, batch.part_types)
+            columns["fresh generator" if file is None else f"adversarial {file.stem}"] = pasted
+    skeleton = get_skeleton(config.data.skeleton)
+    joints = batch.joints.numpy()
+    tiles, captions = [], []
+    for row in range(count):
+        for name, pictures in columns.items():
+            tiles.append(to_pixels(pictures[row], config.data.color))
+            captions.append(name)
+        poses = Poses(joints[row : row + 1, :, :2], joints[row : row + 1, :, 2], np.ones(1), skeleton)
+        tiles.append(draw_poses(tiles[-1], poses))
+        captions.append("target joints")
+    return tiles, captions
+
+
+def generator_state(file: Path) -> dict[str, Tensor]:
+    """The generator's weights in a run's last.pt or a published checkpoint."""
+    from pose_core.models.weights import read_checkpoint
+
+    content = read_checkpoint(file)
+    state = content.get("networks", {}).get("generator") or content.get("stn_state_dict")
+    if state is None:
+        raise WeightsError(
+            f"{file} holds no generator; give a run's last.pt, or a published checkpoint.pth or stn_*.pth"
+        )
+    return {key.removeprefix("module."): value for key, value in state.items()}
+
+
+def to_pixels(image: Tensor, color: str) -> np.ndarray:
+    """A normalised crop ``(3, H, W)`` as an RGB picture."""
+    from pose_core.ops._normalise import IMAGENET_MEAN, IMAGENET_STD
+
+    pixels = image.permute(1, 2, 0).numpy() * np.array(IMAGENET_STD) + np.array(IMAGENET_MEAN)
+    pixels = np.clip(np.rint(pixels * 255), 0, 255).astype(np.uint8)
+    return np.ascontiguousarray(pixels if color == "rgb" else pixels[..., ::-1])

@@ -1,0 +1,198 @@
+"""Evaluate by a vote over several scales of the crop and the last stages of the network.
+
+  pose-asda vote --cfg mpii_hourglass_stack2_numpart1 --weights best.pt --scales 1.0 1.1 --stages 2 [--cache FILE]
+
+With one scale of 1 and one stage it is `pose-asda evaluate`. A cache keeps the predictions and what they were made
+from (weights, settings, annotations, images, scales, stages); where any of it has changed, it is not used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pose_core.cli.common_arguments import add_config, add_device, add_overrides, add_weights, load
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from pose_core.config import Config
+    from pose_core.data.topdown import TopDownDataset
+    from pose_core.engine.objective import Evaluation
+    from pose_core.evaluation.rescore import CropResults
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_config(parser)
+    add_weights(parser)
+    parser.add_argument("--scales", type=float, nargs="+", default=[1.0, 1.1], help="factors of the crop (1.0 1.1)")
+    parser.add_argument("--stages", type=int, default=1, metavar="N", help="the last N stages of the network (1)")
+    parser.add_argument("--cache", type=Path, metavar="FILE", help="keep predictions in FILE.npz, or use it if it fits")
+    parser.add_argument("--out", type=Path, default=Path("runs/vote"), metavar="DIR", help="results go here")
+    add_overrides(parser)
+    add_device(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from pose_core.engine.distributed import choose_device
+    from pose_core.errors import ConfigError
+    from pose_core.models.catalog import create_model
+    from pose_core.models.weights import load_weights
+    from pose_core.skeleton import get_skeleton
+
+    if min(args.scales) <= 0 or args.stages < 1:
+        raise ConfigError("--scales must be positive and --stages at least 1")
+    config = load(args)
+    joints = get_skeleton(config.data.skeleton).num_joints
+    network = create_model(config.model.name, num_joints=joints, **config.model.options)
+    report = load_weights(network, args.weights, strict=not args.partial_weights)
+    if not report.complete:
+        print(report)
+    device = choose_device(config.run.device)
+    evaluation = evaluate_by_vote(network, config, device, args.out, args.scales, args.stages, cache=args.cache)
+    print(evaluation.report)
+    return 0
+
+
+def vote(points: np.ndarray) -> np.ndarray:
+    """Predictions ``(P, N, K, 3)`` (x, y, score) → one ``(N, K, 3)``.
+
+    The mean of those that lie no farther (in the sum of absolute differences) from the mean of all than they do on
+    average; their scores are averaged as well. Outliers have no say.
+    """
+    wide = points.astype(np.float64)
+    away = np.abs(wide[..., :2] - wide[..., :2].mean(0)).sum(-1)
+    has_say = away <= away.mean(0)
+    # Rounding may leave none within the average of equals.
+    has_say |= ~has_say.any(0) & (away == away.min(0))
+    weights = has_say[..., None].astype(np.float64)
+    return ((wide * weights).sum(0) / weights.sum(0)).astype(points.dtype)
+
+
+def evaluate_by_vote(
+    network: nn.Module,
+    config: Config,
+    device: torch.device,
+    folder: Path,
+    scales: Sequence[float],
+    stages: int,
+    *,
+    cache: Path | None = None,
+) -> Evaluation:
+    """Score the vote over ``scales`` (of the configured test scale) and the last ``stages`` of the network."""
+    from pose_core.engine.objective import Evaluation
+    from pose_core.evaluation.report import protocol_line
+    from pose_core.tasks.evaluate_topdown import crop_dataset, evaluated_people, score
+
+    found, records, boxes = evaluated_people(config)
+    first = crop_dataset(_at_scale(config, scales[0]), records, training=False)
+    made_from = fingerprint(network, config, first, found.annotation_file, scales, stages)
+    stored = read_cache(cache, made_from) if cache is not None else None
+    if stored is None:
+        results = [
+            _predict(network, stage, crop_dataset(_at_scale(config, scale), records, training=False), config, device)
+            for scale in scales
+            for stage in range(stages)
+        ]
+        stored = results[0], np.stack([each.keypoints for each in results])
+        if cache is not None:
+            write_cache(cache, made_from, *stored)
+    columns, points = stored
+    scored = score(columns._replace(keypoints=vote(points)), found, config, folder / "results", write=True)
+    protocol = protocol_line(
+        boxes=boxes,
+        flip=config.test.flip,
+        decode=config.heatmap.decode + ("+quarter" if config.heatmap.quarter else ""),
+        scales=tuple(config.test.scale * scale for scale in scales),
+        evaluator=scored.name,
+    )
+    return Evaluation(scored.name, scored.value, scored.metrics, f"{scored.report}\n{protocol} stages={stages} voted")
+
+
+def _at_scale(config: Config, scale: float) -> Config:
+    return config.model_copy(update={"test": config.test.model_copy(update={"scale": config.test.scale * scale})})
+
+
+def _predict(
+    network: nn.Module, stage: int, dataset: TopDownDataset, config: Config, device: torch.device
+) -> CropResults:
+    """Predictions of the ``stage``-th output from the last."""
+    from pose_asda.models import Stage
+    from pose_core.tasks.evaluate_topdown import merge, predict_dataset
+
+    seen = network if stage == 0 else Stage(network, stage)
+    return merge([predict_dataset(seen, dataset, config, device)])
+
+
+def fingerprint(
+    network: nn.Module,
+    config: Config,
+    dataset: TopDownDataset,
+    annotations: Path,
+    scales: Sequence[float],
+    stages: int,
+) -> str:
+    """A digest of everything that predictions depend on."""
+    from pose_core.data.detections import find_detections
+    from pose_core.data.images import split_source
+
+    digest = hashlib.sha256()
+    for key, value in network.state_dict().items():
+        digest.update(key.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    # Where a run lies and how it trains change no prediction.
+    settings = config.model_dump(mode="json", include={"data", "model", "heatmap", "test"})
+    digest.update(json.dumps([settings, config.train.precision, list(scales), stages], sort_keys=True).encode())
+    detections = [find_detections(config.data)] if config.test.boxes == "detections" else []
+    for file in (annotations, *detections):
+        digest.update(file.read_bytes())
+    seen = set()
+    for index in range(len(dataset)):
+        source = dataset.source(index)
+        digest.update(source.encode())
+        place = split_source(source)[0]
+        if place not in seen and Path(place).exists():
+            seen.add(place)
+            status = Path(place).stat()
+            digest.update(f"{status.st_size} {status.st_mtime_ns}".encode())
+    return digest.hexdigest()
+
+
+def read_cache(file: Path, made_from: str) -> tuple[CropResults, np.ndarray] | None:
+    """Stored predictions, or None where there are none, or they were made from something else."""
+    import logging
+
+    from pose_core.evaluation.rescore import CropResults
+
+    if not file.exists():
+        return None
+    log = logging.getLogger(__name__)
+    try:
+        with np.load(file) as content:
+            if str(content["made_from"]) == made_from:
+                columns = CropResults(*(content[name] for name in CropResults._fields))
+                return columns, content["points"]
+    except (OSError, ValueError, KeyError) as error:
+        log.warning("%s is not a cache of ours (%s): predicting anew", file, error)
+        return None
+    log.warning("%s was made from other weights, settings, people or images: predicting anew", file)
+    return None
+
+
+def write_cache(file: Path, made_from: str, columns: CropResults, points: np.ndarray) -> None:
+    """Store predictions with what they were made from."""
+    from io import BytesIO
+
+    from pose_core.files import whole_file
+
+    content = BytesIO()
+    np.savez(content, made_from=np.array(made_from), points=points, **columns._asdict())
+    with whole_file(file) as opened:
+        opened.write(content.getvalue())
