@@ -104,7 +104,7 @@ class BottomUpHRNet(BottomUpTrunk):
             finals.append(nn.Conv2d(width, num_joints, 1))
         self.final_layers = nn.ModuleList(finals)
 
-    def forward(self, x: Tensor) -> Maps | HigherMaps:
+    def forward(self, x: Tensor) -> Maps | HigherMaps:  # type: ignore[override]
         x = self.features(x)
         z = self.transition_cls(x)
         levels = [self.final_layers[0](branch(z)) for branch in self.multi_level_layers_4x_heatmap]
@@ -145,7 +145,7 @@ class DEKR(BottomUpTrunk):
         self.offset_feature_layers = nn.Sequential(*(AdaptiveBlock(channels, num_joints) for _ in range(2)))
         self.offset_final_layer = nn.Conv2d(channels, 2 * num_joints, 1, groups=num_joints)
 
-    def forward(self, x: Tensor) -> Maps:
+    def forward(self, x: Tensor) -> Maps:  # type: ignore[override]
         x = self.features(x)
         heatmaps = self.head_heatmap(self.transition_heatmap(x))
         offsets = self.offset_final_layer(self.offset_feature_layers(self.transition_offset(x)))

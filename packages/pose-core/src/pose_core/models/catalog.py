@@ -85,6 +85,8 @@ def identify(state: Mapping[str, Tensor]) -> list[str]:
     """
     found = []
     joints = next((len(value) for key, value in state.items() if _HEAD.search(key)), 17)
+    if "head_heatmap.1.weight" in state:  # bottom-up heads that have the person's centre as one more channel
+        joints = len(state["head_heatmap.1.weight"]) - 1
     with torch.device("meta"):
         for name in list_models():
             try:
@@ -97,7 +99,7 @@ def identify(state: Mapping[str, Tensor]) -> list[str]:
     return found
 
 
-_HEAD = re.compile(r"(^|\.)(final_layer|heatmaps\.0|score\.0|chantojoints\.0)\.weight$")
+_HEAD = re.compile(r"(^|\.)(final_layer|final_layers\.0|heatmaps\.0|score\.0|chantojoints\.0)\.weight$")
 """The layer that yields the heatmaps, in the names in use; its first side is the number of joints."""
 
 
