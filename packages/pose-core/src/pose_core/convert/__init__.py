@@ -12,6 +12,7 @@ from textwrap import fill
 from typing import Any
 
 from pose_core.convert.models import ELSEWHERE, EXTRA, Network, find_network, foreign_method
+from pose_core.convert.parts import generator_depth, part_blocks, uses_parts
 from pose_core.convert.published_keys import BOXES_ONLY, FIXED, MEANINGLESS, UNUSED, known_keys
 from pose_core.convert.published_values import Source, gpu_count, literal, wholes
 from pose_core.errors import ConfigError
@@ -77,8 +78,25 @@ def convert_published(content: Mapping[str, Any], file_name: str) -> Converted:
         "train": _train(source, result),
         "test": _test(source),
     }
+    if network.method == "asda":
+        _add_parts(source, result)
     _account(source, result)
     return result
+
+
+def _add_parts(source: Source, result: Converted) -> None:
+    """What pose-asda says beside the core's blocks."""
+    result.config |= part_blocks(source)
+    result.config["augment"]["half_body_fewest"] = 3
+    if uses_parts(source.values):
+        result.notes.append(
+            f"the generator beside {source.values.get('MODEL.NAME', 'pose_hrnet')} is a ResNet-"
+            f"{generator_depth(source.values)} from ImageNet, which the published code fetched: generator.pretrained"
+        )
+        result.notes.append(
+            "parts are centred and follow data.color; the published code swapped the axes of a part's middle and left "
+            "parts RGB: parts.faithful=true"
+        )
 
 
 def _refuse_unknown(source: Source) -> None:
@@ -149,6 +167,8 @@ def _model(source: Source, network: Network) -> dict[str, Any]:
         "input_size": list(source.pair("MODEL.IMAGE_SIZE", "model.input_size", (256, 256))),
         "init": "published" if source.flag("MODEL.INIT_WEIGHTS", "model.init", True) else "framework",
     }
+    if network.name.startswith("asda_hourglass"):
+        return {**model, "init": "framework", **({"options": network.options} if network.options else {})}
     pretrained = source.text("MODEL.PRETRAINED", "model.pretrained", "")
     if pretrained:
         model["pretrained"] = pretrained
@@ -252,16 +272,19 @@ def _test(source: Source) -> dict[str, Any]:
 
 def _account(source: Source, result: Converted) -> None:
     """Every key of the file: where it went, or why it means nothing."""
+    is_hourglass = source.values.get("MODEL.NAME") == "pose_hourglass"
     for key in source.values:
-        target = source.went.get(key) or _network_target(key)
+        target = source.went.get(key) or _network_target(key, is_hourglass)
         if target:
             result.mapped.append(f"{key} → {target}")
         else:
             result.meaningless.append(f"{key}: {_why_meaningless(key, literal(source.values[key]))}")
 
 
-def _network_target(key: str) -> str | None:
+def _network_target(key: str, is_hourglass: bool) -> str | None:
     """Keys that were read to find the network's name."""
+    if key.startswith("MODEL.NET.") and is_hourglass:
+        return "model.name, model.options"
     if key == "MODEL.STYLE" or (key.startswith(EXTRA) and key.removeprefix(EXTRA) not in ELSEWHERE):
         return "model.name"
     return "model.pretrained (all layers of the trunk)" if key == f"{EXTRA}PRETRAINED_LAYERS" else None
@@ -270,6 +293,8 @@ def _network_target(key: str) -> str | None:
 def _why_meaningless(key: str, value: Any) -> str:
     if key in MEANINGLESS:
         return MEANINGLESS[key]
+    if key == "MODEL.PRETRAINED":
+        return "the published code loads no weights into an hourglass"
     if key.startswith(UNUSED):
         return "about a network that this file does not have"
     if key in BOXES_ONLY:

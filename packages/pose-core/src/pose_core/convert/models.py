@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
+from pose_core.convert.parts import uses_parts
 from pose_core.convert.published_values import literal
 from pose_core.errors import ConfigError
 
@@ -40,27 +41,34 @@ def foreign_method(values: Mapping[str, Any]) -> tuple[str, str] | None:
     found = next((key for key in values if key.startswith(bottom_up)), None)
     if found:
         return "dekr", f"{found} is a setting of bottom-up pose"
-    if published in {"pose_hrnet2", "pose_hourglass"}:
-        return "asda", f"MODEL.NAME is {published}"
-    found = next((key for key in values if key.startswith(("ASA.", "STN."))), None)
-    if found:
-        return "asda", f"{found} is a setting of its augmentation; without the sections ASA and STN the file converts"
     return None
 
 
 PUBLISHED_NAMES = (
     "pose_hrnet", "pose_resnet", "lpn", "mrheat1_pose_resnet", "mrheat2_pose_resnet", "mrfea1_pose_resnet",
-    "mrfea2_pose_resnet",
+    "mrfea2_pose_resnet", "pose_hrnet2", "pose_hourglass",
 )  # fmt: skip
 
 
 def find_network(values: Mapping[str, Any], file_name: str) -> Network:
     """The network of a published file; ``file_name`` decides where the content alone is ambiguous."""
+    network = _find_network(values, file_name)
+    parts = uses_parts(dict(values))
+    if parts and network.method == "mrpose":
+        raise ConfigError(f"{file_name}: the sections ASA and STN paste parts, which no network of pose-mrpose knows")
+    if parts or values.get("MODEL.NAME") in {"pose_hrnet2", "pose_hourglass"}:
+        network.method = "asda"
+    return network
+
+
+def _find_network(values: Mapping[str, Any], file_name: str) -> Network:
     published = str(values.get("MODEL.NAME", "pose_hrnet"))
     table = {key.removeprefix(EXTRA): value for key, value in values.items() if key.startswith(EXTRA)}
     table = {key: literal(value) for key, value in table.items() if key not in ELSEWHERE}
-    if published == "pose_hrnet":
+    if published in {"pose_hrnet", "pose_hrnet2"}:  # the same network beside different generators
         return _hrnet(table, file_name)
+    if published == "pose_hourglass":
+        return _hourglass(values, file_name)
     multi = re.fullmatch(r"(mr(?:heat|fea)[12])_pose_resnet", published)
     if multi or published == "pose_resnet":
         return _resnet(table, str(values.get("MODEL.STYLE", "pytorch")), multi and multi[1], file_name)
@@ -134,6 +142,26 @@ def _resnet(table: Mapping[str, Any], style: str, design: str | None, file_name:
     if design is None:
         return Network(name)
     return Network(name, "mrpose", notes=["the published scripts test with a flip, whatever TEST.FLIP_TEST says"])
+
+
+HOURGLASS = {"NSTACKS": ("stacks", 2), "NMODULES": ("modules", 1), "NCHANNELS": ("channels", 256),
+             "NREDUCTIONS": ("depth", 4)}  # fmt: skip
+"""Keys of MODEL.NET → a keyword of ours and its default."""
+
+
+def _hourglass(values: Mapping[str, Any], file_name: str) -> Network:
+    stated = {}
+    for key, (ours, default) in HOURGLASS.items():
+        value = values.get(f"MODEL.NET.{key}", default)
+        if not isinstance(value, int) or value < 1:
+            raise ConfigError(f"{file_name}: MODEL.NET.{key} is {value!r}; expected a positive whole number")
+        stated[ours] = value
+    defaults = dict(HOURGLASS.values())
+    name = f"asda_hourglass_{stated['stacks'] if stated['stacks'] in {2, 8} else 2}"
+    implied = defaults | {"stacks": int(name.rpartition("_")[2])}
+    options = {key: value for key, value in stated.items() if value != implied[key]}
+    note = "the published code starts an hourglass from the framework's weights, whatever MODEL.PRETRAINED names"
+    return Network(name, "asda", options, [note])
 
 
 def _lpn(table: Mapping[str, Any], file_name: str) -> Network:

@@ -100,6 +100,12 @@ def wholes(value: Any) -> list[int]:
     return [whole(item) for item in value]
 
 
+def numbers(value: Any) -> list[float]:
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise TypeError
+    return [float(item) for item in value]
+
+
 def pair(value: Any) -> tuple[int, int]:
     width, height = wholes(value)
     if min(width, height) < 1:
@@ -120,6 +126,7 @@ _EXPECTED = {
     "whole": "a whole number",
     "text": "a name or a path",
     "wholes": "a list of whole numbers",
+    "numbers": "a list of numbers",
     "pair": "[width, height] in pixels",
     "gpu_count": "the GPUs' numbers, for example (0,1,2,3)",
 }
