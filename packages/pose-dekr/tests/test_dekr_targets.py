@@ -10,7 +10,7 @@ import torch
 
 from pose_dekr.losses import heatmap_loss, method_losses, offset_loss
 from pose_dekr.models import HigherMaps, Maps
-from pose_dekr.targets import BOTTOMUP, DEKR, TargetSpec, Targets, make_targets
+from pose_dekr.targets import BOTTOMUP, DEKR, Targets, TargetSpec, make_targets
 from pose_testing.golden import load_golden, uniform
 
 

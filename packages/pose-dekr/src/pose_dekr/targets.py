@@ -31,7 +31,7 @@ DEKR = TargetSpec(shared_mask=False)
 
 
 class Targets(NamedTuple):
-    """``heatmaps`` ``(B, K+1, H, W)``, ``masks`` the same or of 1 channel, ``offsets``, ``weights`` ``(B, 2K, H, W)``."""
+    """``heatmaps`` ``(B, K+1, H, W)``, ``masks`` so or of 1 channel; ``offsets``, ``weights`` ``(B, 2K, H, W)``."""
 
     heatmaps: Tensor
     masks: Tensor

@@ -1,0 +1,248 @@
+"""From the maps of an image's scales to people, in pixels of the base image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pose_core.errors import ConfigError
+from pose_dekr.fit import fit_gaussians
+from pose_dekr.flip import Fused
+from pose_dekr.grid import Grid, average, local_maxima, peaks
+
+
+@dataclass(frozen=True)
+class DecodeSettings:
+    """What both systems share. Distances are in base pixels.
+
+    ``use_heatmap`` moves joints to heatmap peaks and fits them: Bottom-Up's "final" result, DEKR's MATCH_HMP.
+    """
+
+    use_heatmap: bool = False
+    max_people: int = 30
+    centre_threshold: float = 0.01
+    max_absorb: float = 75.0
+    adjust_threshold: float = 0.05
+    window: int = 6
+    sigma: float = 2.0
+
+
+@dataclass(frozen=True)
+class BottomUpSettings(DecodeSettings):
+    """``compat`` reproduces the published look-up with x and y exchanged, where a joint is far from every peak."""
+
+    use_heatmap: bool = True
+    nms_distance: float = 10.0
+    nms_overlap: int = 10
+    scale_decrease: float = 0.001
+    compat: bool = False
+
+
+@dataclass(frozen=True)
+class DekrSettings(DecodeSettings):
+    """CrowdPose has ``nms_joints`` 7 and ``decrease`` 0.8; runs at several scales were published with ``nms`` 0.15."""
+
+    nms: float = 0.05
+    nms_joints: int = 8
+    decrease: float = 0.9
+
+
+class Poses(NamedTuple):
+    """``points`` ``(N, K, 2)``, ``joint_scores`` ``(N, K)``, ``scores`` ``(N,)``."""
+
+    points: Tensor
+    joint_scores: Tensor
+    scores: Tensor
+
+
+def check_scales(scales: Sequence[float]) -> tuple[float, ...]:
+    """The scales from large to small; refuses lists that cannot be evaluated."""
+    bad = [scale for scale in scales if not scale > 0]
+    if bad:
+        raise ConfigError(f"test scales {list(scales)}: {bad[0]} is not a positive number; remove it")
+    if 1 not in scales:
+        raise ConfigError(f"test scales {list(scales)} lack 1, which the other scales' scores are measured by; add 1")
+    return tuple(sorted({float(scale) for scale in scales}, reverse=True))
+
+
+def decode(
+    outputs: Mapping[float, Fused], base_size: tuple[int, int], settings: BottomUpSettings | DekrSettings
+) -> Poses:
+    """People of one image from what `forward_flip` gave at each scale.
+
+    ``base_size`` (w, h) is the network's input at scale 1. Poses are not ordered, and joints may lie outside.
+    """
+    order = check_scales(list(outputs))
+    scales = [outputs[scale] for scale in order]
+    grid = average([fused.heatmaps for fused in scales], base_size)
+    full = outputs[1.0]
+    if isinstance(settings, BottomUpSettings):
+        return _decode_bottomup(scales, full, grid, settings)
+    return _decode_dekr(scales, full, grid, settings)
+
+
+def _decode_bottomup(scales: Sequence[Fused], full: Fused, grid: Grid, settings: BottomUpSettings) -> Poses:
+    highest = full.heatmaps[-1].max()
+    found = []
+    for fused in scales:
+        factor = 1.0 if fused is full else settings.scale_decrease
+        centre = fused.heatmaps[-1]
+        centre = factor * centre / centre.max().clamp(min=torch.finfo(centre.dtype).tiny) * highest
+        threshold = settings.centre_threshold * factor
+        found.append(_candidates(centre, fused.poses, threshold, grid.size[0] / centre.shape[1], settings.max_people))
+    points, centres = (torch.cat(parts) for parts in zip(*found, strict=True))
+    close = torch.cdist(points.transpose(0, 1), points.transpose(0, 1)) < settings.nms_distance
+    kept = _suppress(close.sum(0) > settings.nms_overlap, centres, settings.max_people)
+    points, centres = points[kept], centres[kept]
+    if not settings.use_heatmap:
+        scores = centres[:, None] * _sample(grid, points)
+        return Poses(points, scores, scores.mean(1))
+    points, heat = absorb(grid, points, settings, threshold=0.01, swap=settings.compat)
+    scores = centres[:, None] * heat
+    whole = (points + 0.5).trunc()
+    inner = torch.tensor(grid.size, device=points.device) - 1
+    wanted = (scores > settings.adjust_threshold) & ((whole > 0) & (whole < inner)).all(2)
+    points, heights = _refine(grid, points, whole, wanted, settings)
+    scores = torch.where(heights.isnan(), scores, heights * centres[:, None])
+    return Poses(points, scores, scores.mean(1))
+
+
+def _decode_dekr(scales: Sequence[Fused], full: Fused, grid: Grid, settings: DekrSettings) -> Poses:
+    found = []
+    for fused in scales:
+        centre = fused.heatmaps[-1]
+        ratio = grid.size[0] / centre.shape[1]
+        found.append(_candidates(centre, fused.poses, settings.centre_threshold, ratio, settings.max_people))
+    highest = next(centres for fused, (_, centres) in zip(scales, found, strict=True) if fused is full)
+    top = highest.max() if len(highest) else highest.new_zeros(())
+    normed = [
+        centres if fused is full or not len(centres) else centres / centres.max() * top * settings.decrease
+        for fused, (_, centres) in zip(scales, found, strict=True)
+    ]
+    points, centres = torch.cat([part for part, _ in found]), torch.cat(normed)
+    width, height = grid.size
+    joints = torch.arange(points.shape[1], device=points.device)
+    heat = grid.at(
+        joints, points[..., 0].floor().clamp(0, width - 1).long(), points[..., 1].floor().clamp(0, height - 1).long()
+    )
+    merit = heat.mean(1)
+    extent = points.amax(1) - points.amin(1)
+    reach = settings.nms * extent.square().sum(1).sqrt()
+    close = torch.cdist(points.transpose(0, 1), points.transpose(0, 1)) < reach[:, None]
+    kept = _suppress(close.sum(0) > settings.nms_joints, merit, settings.max_people)
+    points, scores = points[kept], (centres[:, None] * heat)[kept]
+    if settings.use_heatmap:
+        points, _ = absorb(grid, points, settings, threshold=0.0)
+        whole = (points + 0.5).trunc()
+        limit = torch.tensor(grid.size, device=points.device, dtype=points.dtype) - 1
+        whole = torch.minimum(whole.clamp(min=0), limit)
+        points, _ = _refine(grid, points, whole, scores > settings.adjust_threshold, settings)
+    return Poses(points, scores, scores.mean(1))
+
+
+def _candidates(centre: Tensor, poses: Tensor, threshold: float, ratio: float, most: int) -> tuple[Tensor, Tensor]:
+    """Poses ``(N, K, 2)`` in base pixels at the peaks of a centre map ``(H, W)``, and the peaks' values ``(N,)``."""
+    height, width = centre.shape
+    side = (height + width) / 2
+    kernel = 7 if side > 300 else 5 if side > 200 else 3
+    values = torch.where(local_maxima(centre[None], kernel)[0], centre, 0).flatten()
+    values, index = values.topk(min(most, len(values)))
+    is_high = values > threshold
+    values, index = values[is_high], index[is_high]
+    return poses.flatten(1)[:, index].T.reshape(len(index), len(poses) // 2, 2) * ratio, values
+
+
+def _suppress(similar: Tensor, merit: Tensor, most: int) -> Tensor:
+    """Indices of the poses that stay: of each one's similar poses ``(N, N)`` the best, as published.
+
+    The order decides, so this walks the few candidates once, over bits; nothing else leaves the device for it.
+    """
+    table = similar.cpu().numpy() | np.eye(len(similar), dtype=bool)
+    values = merit.detach().cpu().double().numpy()
+    ignored = np.zeros(len(values), bool)
+    kept = []
+    for index in range(len(values)):
+        if ignored[index]:
+            continue
+        cluster = np.flatnonzero(table[index])
+        best = int(cluster[values[cluster].argmax()])
+        if ignored[best]:
+            continue
+        kept.append(best)
+        ignored[cluster] = True
+    if len(kept) > most:
+        kept = [kept[i] for i in np.argsort(-values[kept], kind="stable")[:most]]
+    return torch.tensor(kept, device=merit.device, dtype=torch.long)
+
+
+def _sample(grid: Grid, points: Tensor) -> Tensor:
+    """Heat ``(N, K)`` at ``points`` ``(N, K, 2)``, 0 where the four pixels around leave the map."""
+    first = points.trunc()
+    u, v = (points - first).unbind(-1)
+    x, y = first.unbind(-1)
+    width, height = grid.size
+    inside = (x >= 0) & (y >= 0) & (x + 1 < width) & (y + 1 < height)
+    left, top = x.clamp(0, width - 2).long(), y.clamp(0, height - 2).long()
+    joints = torch.arange(points.shape[1], device=points.device)
+    upper = grid.at(joints, left, top) * (1 - u) + grid.at(joints, left + 1, top) * u
+    lower = grid.at(joints, left, top + 1) * (1 - u) + grid.at(joints, left + 1, top + 1) * u
+    return (upper * (1 - v) + lower * v) * inside
+
+
+def absorb(
+    grid: Grid, points: Tensor, settings: DecodeSettings, *, threshold: float, swap: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Joints ``(N, K, 2)`` moved to the nearest heatmap peak, where one is near enough; and the heat there ``(N, K)``.
+
+    A joint that stays has the heat of its own pixel; with ``swap`` that of the pixel with x and y exchanged.
+    """
+    count = points.shape[1]
+    grid = grid._replace(values=grid.values[:count])
+    places, heights = peaks(grid, settings.max_people, threshold)
+    # Beyond the last grid line the map repeats, and every repeated pixel is a peak, too: take the nearest.
+    last = torch.tensor(grid.values.shape[:0:-1], device=points.device) - 1
+    spread = (places == last * grid.ratio) * (grid.ratio - 1)
+    nearest = torch.minimum((points[:, :, None] - places).round().clamp(min=0), spread.to(points.dtype))
+    candidates = places + nearest
+    distances = (points[:, :, None] - candidates).square().sum(-1).sqrt()
+    distances = torch.where(heights > 0, distances, torch.inf)
+    distance, index = distances.min(2)
+    taken = candidates.gather(2, index[..., None, None].expand(-1, -1, 1, 2))[:, :, 0].to(points.dtype)
+    joints = torch.arange(count, device=points.device)
+    column, row = points.trunc().unbind(-1)
+    if swap:
+        column, row = row, column
+    width, height = grid.size
+    own = grid.at(joints, column.clamp(0, width - 1).long(), row.clamp(0, height - 1).long())
+    is_near = distance < settings.max_absorb
+    return torch.where(is_near[..., None], taken, points), torch.where(is_near, heights[joints, index], own)
+
+
+def _refine(
+    grid: Grid, points: Tensor, whole: Tensor, wanted: Tensor, settings: DecodeSettings
+) -> tuple[Tensor, Tensor]:
+    """The joints that are ``wanted`` ``(N, K)``, fitted around their whole pixel; and fitted heights, else NaN."""
+    heights = torch.full_like(points[..., 0], torch.nan)
+    person, joint = wanted.nonzero(as_tuple=True)
+    if not len(person):
+        return points, heights
+    x, y = whole[person, joint].long().unbind(-1)
+    reach = torch.arange(-settings.window, settings.window + 1, device=points.device)
+    columns, rows = x[:, None] + reach, y[:, None] + reach
+    width, height = grid.size
+    valid_x, valid_y = (columns >= 0) & (columns < width), (rows >= 0) & (rows < height)
+    windows = grid.at(
+        joint[:, None, None], columns.clamp(0, width - 1)[:, None, :], rows.clamp(0, height - 1)[:, :, None]
+    )
+    middle = windows[:, settings.window, settings.window]
+    fitted, is_good = fit_gaussians(windows, valid_y, valid_x, middle, settings.sigma)
+    moved = torch.stack([x + fitted[:, 2], y + fitted[:, 1]], 1).to(points.dtype)
+    points = points.clone()
+    points[person[is_good], joint[is_good]] = moved[is_good]
+    heights[person[is_good], joint[is_good]] = fitted[is_good, 0].to(points.dtype)
+    return points, heights

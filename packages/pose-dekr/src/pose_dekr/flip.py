@@ -1,0 +1,93 @@
+"""From a network's maps to pose maps, and the mirror image's answer folded in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pose_dekr.models import HigherMaps, Maps
+
+Network = Callable[[Tensor], Maps | HigherMaps]
+
+
+class Fused(NamedTuple):
+    """One scale of an image: ``heatmaps`` ``(K+1, H, W)``, ``poses`` ``(2K, H, W)``, where each pixel points."""
+
+    heatmaps: Tensor
+    poses: Tensor
+
+
+def offsets_to_poses(offsets: Tensor) -> Tensor:
+    """Offsets ``(N, 2K, H, W)`` → the joints, in output pixels, that each pixel points to."""
+    _, channels, height, width = offsets.shape
+    columns = torch.arange(width, device=offsets.device, dtype=offsets.dtype).expand(height, -1)
+    rows = torch.arange(height, device=offsets.device, dtype=offsets.dtype)[:, None].expand(-1, width)
+    pixels = torch.stack([columns, rows]).repeat(channels // 2, 1, 1)
+    return pixels - offsets
+
+
+def up_interpolate(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """``(N, C, h, w)`` to ``size`` (h, w), source pixel i lying at exactly r·i; the last ones are repeated."""
+    ratio = [after // before for after, before in zip(size, x.shape[2:], strict=True)]
+    inner = [after - r + 1 for after, r in zip(size, ratio, strict=True)]
+    x = F.interpolate(x, size=inner, mode="bilinear", align_corners=True)
+    return F.pad(x, (0, ratio[1] - 1, 0, ratio[0] - 1), mode="replicate")
+
+
+def mirrored(images: Tensor, shift: int, *, keep_edge: bool) -> Tensor:
+    """The mirror image, ``shift`` pixels to the left; the columns left over are kept as they are, or zero."""
+    flipped = images.flip(3)
+    moved = flipped.clone() if keep_edge else torch.zeros_like(flipped)
+    moved[..., :-shift] = flipped[..., shift:]
+    return moved
+
+
+def mirror_poses(poses: Tensor, order: Tensor) -> Tensor:
+    """Pose maps ``(N, 2K, H, W)`` of the mirror image, as the image's own; ``order`` exchanges left and right."""
+    n, channels, height, width = poses.shape
+    joints = poses.reshape(n, channels // 2, 2, height, width)[:, order]
+    joints = torch.stack([width - 1 - joints[:, :, 0], joints[:, :, 1]], 2)
+    return joints.reshape(n, channels, height, width).flip(3)
+
+
+def _merged(output: Maps | HigherMaps, fine: Tensor | None) -> Tensor:
+    """One heatmap ``(N, K+1, H, W)`` of an output."""
+    if isinstance(output, Maps):
+        return output.heatmaps
+    assert fine is not None
+    coarse = torch.stack([output.heatmaps_1, output.heatmaps_2, output.heatmaps_3]).amax(0)
+    coarse = up_interpolate(coarse, (fine.shape[2], fine.shape[3]))
+    return torch.cat([(coarse[:, :-1] + fine) / 2, coarse[:, -1:]], 1)
+
+
+def forward_flip(
+    network: Network, images: Tensor, flip_order: Tensor, *, keep_edge: bool, flip: bool = True
+) -> list[Fused]:
+    """Run ``network`` on normalised images ``(N, 3, H, W)`` and, with ``flip``, on their mirror images.
+
+    ``flip_order`` ``(K)`` exchanges left and right joints. ``keep_edge`` is DEKR's way of shifting the mirror image;
+    Bottom-Up fills with zeros. The answer has one `Fused` for each image.
+    """
+    output = network(images)
+    heatmaps = _merged(output, output.fine if isinstance(output, HigherMaps) else None)
+    poses = offsets_to_poses(output.offsets)
+    if flip:
+        order = flip_order.to(images.device)
+        with_centre = torch.cat([order, order.new_tensor([len(order)])])
+        # The maps' pixels do not lie symmetrically in the image: stride 4 is three pixels off, stride 2 one.
+        theirs = network(mirrored(images, 3, keep_edge=keep_edge))
+        fine = None
+        if isinstance(theirs, HigherMaps):
+            again = network(mirrored(images, 1, keep_edge=keep_edge))
+            assert isinstance(again, HigherMaps)
+            fine = again.fine
+        heatmaps = (heatmaps + _merged(theirs, fine).flip(3)[:, with_centre]) / 2
+        poses = (poses + mirror_poses(offsets_to_poses(theirs.offsets), order)) / 2
+    ratio = heatmaps.shape[3] // poses.shape[3]
+    if ratio > 1:
+        poses = F.interpolate(poses * ratio, scale_factor=ratio, mode="nearest")
+    return [Fused(h, p) for h, p in zip(heatmaps, poses, strict=True)]

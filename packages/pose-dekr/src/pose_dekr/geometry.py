@@ -1,0 +1,33 @@
+"""Where an image lies in the network's input when testing."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Resize(NamedTuple):
+    """``size`` (w, h) of the input; ``matrix`` ``(2, 3)`` maps image pixels to it, ``inverse`` back."""
+
+    size: tuple[int, int]
+    matrix: np.ndarray
+    inverse: np.ndarray
+
+
+def resize_for_test(image_size: tuple[int, int], input_size: int, scale: float = 1.0) -> Resize:
+    """Short side to ``input_size``, the long side up to a multiple of 64, both times ``scale``; sizes are (w, h)."""
+    width, height = image_size
+    base = (input_size + 63) // 64 * 64
+    short, long = min(width, height), max(width, height)
+    small = int(base * scale)
+    large = int(int((base / short * long + 63) // 64 * 64) * scale)
+    size = (small, large) if width < height else (large, small)
+    # The published scale vector, in units of 200 pixels; only its first number enters the matrix.
+    across = width / 200 if width < height else size[0] / size[1] * height / 200
+    factor = size[0] / (np.float32(across) * 200)
+    centre = np.array([int(width / 2 + 0.5), int(height / 2 + 0.5)], np.float64)
+    middle = np.array(size, np.float64) / 2
+    matrix = np.column_stack([np.eye(2) * factor, middle - centre * factor])
+    inverse = np.column_stack([np.eye(2) / factor, centre - middle / factor])
+    return Resize(size, matrix, inverse)

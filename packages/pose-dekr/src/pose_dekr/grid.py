@@ -1,0 +1,104 @@
+"""Heatmaps at the size of the base image, without ever making them that large.
+
+The published code enlarges every scale's map bilinearly and averages them. Such an average is bilinear between the
+pixels of the finest map: it is kept there, sampled where a value is wanted, and its maxima lie on that grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pose_core.errors import ConfigError
+from pose_dekr.flip import up_interpolate
+
+
+class Grid(NamedTuple):
+    """``values`` ``(C, h, w)`` at every ``ratio``-th pixel of a base image of ``size`` (w, h)."""
+
+    values: Tensor
+    ratio: int
+    size: tuple[int, int]
+
+    def at(self, channel: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """Values at whole base pixels inside the image; three index tensors that broadcast."""
+        _, height, width = self.values.shape
+        # Beyond the last grid line the map is repeated.
+        across = (x.to(self.values.dtype) / self.ratio).clamp(max=width - 1)
+        down = (y.to(self.values.dtype) / self.ratio).clamp(max=height - 1)
+        left, top = across.long(), down.long()
+        right, bottom = (left + 1).clamp(max=width - 1), (top + 1).clamp(max=height - 1)
+        u, v = across - left, down - top
+        flat = self.values.reshape(-1)
+        start = channel * (height * width)
+        upper, lower = start + top * width, start + bottom * width
+        first = flat[upper + left] * (1 - u) + flat[upper + right] * u
+        second = flat[lower + left] * (1 - u) + flat[lower + right] * u
+        return first * (1 - v) + second * v
+
+
+def average(heatmaps: Sequence[Tensor], size: tuple[int, int]) -> Grid:
+    """The mean of several scales' maps ``(C, h, w)`` over a base image of ``size`` (w, h)."""
+    finest = max(heatmaps, key=lambda maps: maps.shape[2])
+    height, width = finest.shape[1:]
+    ratio = size[0] // width
+    if any(size[0] % maps.shape[2] or size[1] % maps.shape[1] for maps in heatmaps):
+        shapes = [tuple(maps.shape[1:]) for maps in heatmaps]
+        raise ConfigError(f"heatmaps of {shapes} (h, w) do not divide the base image {size} (w, h) evenly")
+    total = torch.zeros_like(finest)
+    for maps in heatmaps:
+        total = total + (maps if maps is finest else up_interpolate(maps[None], (height, width))[0])
+    return Grid(total / len(heatmaps) if len(heatmaps) > 1 else finest, ratio, size)
+
+
+def local_maxima(maps: Tensor, kernel: int) -> Tensor:
+    """Whether each pixel of ``(C, H, W)`` is the largest of its square: shifted maxima, along rows, then columns."""
+    reach = kernel // 2
+    most = maps
+    for axis in (1, 2):
+        before, most = most, most.clone()
+        for step in range(1, min(reach, maps.shape[axis] - 1) + 1):
+            length = maps.shape[axis] - step
+            low, high = most.narrow(axis, 0, length), most.narrow(axis, step, length)
+            torch.maximum(low, before.narrow(axis, step, length), out=low)
+            torch.maximum(high, before.narrow(axis, 0, length), out=high)
+    return most == maps
+
+
+def peaks(grid: Grid, count: int, threshold: float) -> tuple[Tensor, Tensor]:
+    """The highest ``count`` maxima of each channel: places ``(C, count, 2)`` on the grid as x, y, and values.
+
+    Maxima are those of the published 5×5 square on base pixels, but for
+    those that the repeated last row and column alone make. A value of 0 stands for no maximum.
+    """
+    values = grid.values
+    height, width = values.shape[1:]
+    is_peak = local_maxima(values, 5) if grid.ratio == 1 else _sparse_maxima(values, 2 / grid.ratio)
+    found, index = torch.where(is_peak & (values > threshold), values, 0).flatten(1).topk(min(count, height * width))
+    places = torch.stack([index % width, index // width], -1) * grid.ratio
+    return places, found
+
+
+def _sparse_maxima(values: Tensor, reach: float) -> Tensor:
+    """Maxima of a bilinear map within ``reach`` ≤ 1 grid cells.
+
+    Along a grid line the largest value is at an end; within a cell it is enough to look at the far corner.
+    """
+    reach = min(reach, 1.0)
+    padded = torch.nn.functional.pad(values[None], (1, 1, 1, 1), mode="replicate")[0]
+    height, width = values.shape[1:]
+
+    def near(dy: int, dx: int) -> Tensor:
+        return padded[:, 1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width]
+
+    is_peak = (values >= near(-1, 0)) & (values >= near(1, 0)) & (values >= near(0, -1)) & (values >= near(0, 1))
+    inner = (1 - reach) ** 2 - 1
+    side, corner = reach * (1 - reach), reach**2
+    for dy in (-1, 1):
+        for dx in (-1, 1):
+            rise = inner * values + side * (near(dy, 0) + near(0, dx)) + corner * near(dy, dx)
+            is_peak &= rise <= 0
+    return is_peak
