@@ -87,7 +87,7 @@ def read_pool(annotations: Path, root: Path | None = None, *, skip_missing: bool
 def open_part(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """A part ``(h, w, 3)`` uint8 BGR and where it is, ``(h, w)`` bool."""
     image = open_bgr(str(path))
-    inside = image.any(2)
+    inside: np.ndarray = np.asarray(image.any(2))
     if not inside.any() or inside.all():
         what = "is all black" if not inside.any() else "has no black around the part"
         raise DataError(f"part image {path} has no mask: it {what}; a part must be cut out on pure black")

@@ -78,7 +78,8 @@ def paste_pictures(
     learnt = AdversarialObjective(codec, config.generator)
     with torch.no_grad():
         columns["random"] = by_chance.place_and_paste({}, images, parts, masks, batch.part_types)
-        for file in weights or [None]:
+        files: list[Path | None] = [*weights] or [None]
+        for file in files:
             generator = Generator(config.generator.depth)
             if file is not None:
                 generator.load_state_dict(generator_state(file))
