@@ -37,6 +37,8 @@ class Method:
     config: str = "pose_core.config:Config"
     task: str = "pose_core.tasks.topdown:TopDownTask"
     commands: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    quickstart: str | None = None
+    """The experiment on synthetic people that `pose quickstart` runs, where this method has one for it."""
 
     @property
     def script(self) -> str:

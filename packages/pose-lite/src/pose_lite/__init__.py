@@ -10,6 +10,7 @@ METHOD = Method(
         name: ("pose_lite.models:lpn", {"name": name})
         for name in ("lpn_18", "lpn_18h", "lpn_34", "lpn_34h", "lpn_50", "lpn_100", "lpn_101", "lpn_152")
     },
+    quickstart="synthetic_quick",
 )
 
 __all__ = ["METHOD"]

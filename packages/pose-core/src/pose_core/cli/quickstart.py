@@ -11,8 +11,6 @@ import os
 import time
 from pathlib import Path
 
-CONFIG = "synthetic_quick"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", default="runs/quickstart", metavar="DIR", help="folder of the run (runs/quickstart)")
@@ -30,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     from pose_core.method import installed_methods
 
     started = time.monotonic()
-    method = next((m for m in installed_methods().values() if CONFIG in m.config_files()), None)
+    method = next((m for m in installed_methods().values() if m.quickstart), None)
     if method is None:
         raise ConfigError("the quickstart needs a method package; try: pip install pose-lite")
     folder = Path(args.out)
@@ -54,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         *([f"run.device={args.device}"] if args.device else []),
         *args.overrides,
     ]
-    config = load_config(f"{method.script}/{CONFIG}", overrides)
+    config = load_config(f"{method.script}/{method.quickstart}", overrides)
 
     from pose_core.engine.trainer import train
     from pose_core.inference import Predictor
