@@ -42,7 +42,8 @@ def deform_conv(x: Tensor, offset: Tensor, weight: Tensor, *, dilation: int = 1,
         return _fast.deform_conv(x, offset, weight, dilation)
     from torchvision.ops import deform_conv2d
 
-    return deform_conv2d(x, offset, weight, padding=dilation, dilation=dilation)  # type: ignore[no-any-return]
+    output: Tensor = deform_conv2d(x, offset, weight, padding=dilation, dilation=dilation)
+    return output
 
 
 def _automatic(x: Tensor, offset: Tensor, weight: Tensor) -> DeformPath:
