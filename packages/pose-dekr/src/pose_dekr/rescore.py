@@ -1,0 +1,193 @@
+"""The scoring network: how well a pose would match, guessed from its shape and its joints' scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pose_core.errors import ConfigError, DataError
+from pose_core.evaluation.coco import AREAS, MAX_DETECTIONS, oks_of_pairs, pair_up
+from pose_core.evaluation.keypoint_files import Source, read_detections, read_ground_truth, read_source
+from pose_core.files import whole_file
+from pose_core.models.weights import load_weights
+from pose_core.skeleton import SKELETONS
+
+# The published order; the two that measure the body's size are the tenth and the twelfth, whatever they link.
+LINKS: dict[int, tuple[tuple[int, int], ...]] = {
+    17: (
+        (0, 1), (0, 2), (1, 2), (1, 3), (2, 4), (3, 5), (4, 6), (5, 6), (5, 7), (5, 11), (6, 8), (6, 12), (7, 9),
+        (8, 10), (11, 12), (11, 13), (12, 14), (13, 15), (14, 16),
+    ),
+    14: (
+        (12, 13), (13, 0), (13, 1), (0, 2), (1, 3), (2, 4), (3, 5), (0, 6), (1, 7), (6, 8), (7, 9), (8, 10), (9, 11),
+        (6, 7), (0, 1),
+    ),
+}  # fmt: skip
+NORM_LINKS = (9, 11)
+HIDDEN = 256
+
+
+def links_of(num_joints: int) -> Tensor:
+    if num_joints not in LINKS:
+        raise ConfigError(f"the scoring network knows COCO's 17 and CrowdPose's 14 joints, not {num_joints}")
+    return torch.tensor(LINKS[num_joints])
+
+
+def pose_features(points: Tensor, joint_scores: Tensor) -> Tensor:
+    """Features ``(N, 3·L + K)``, float32, of poses ``(N, K, 2)`` in image pixels and scores ``(N, K)``."""
+    points = points.float()
+    first, second = links_of(points.shape[1]).to(points.device).T
+    apart = points[:, first] - points[:, second]
+    lengths = apart.square().sum(2).sqrt()
+    norm = lengths[:, NORM_LINKS].mean(1, keepdim=True)
+    norm = torch.where(norm < 1, 1, norm)
+    return torch.cat([(apart / norm[..., None]).flatten(1), lengths / norm, joint_scores.float()], 1)
+
+
+class ScoreNet(nn.Module):
+    """Features ``(N, F)`` → scores ``(N,)``, which may be negative."""
+
+    def __init__(self, num_joints: int, hidden: int = HIDDEN) -> None:
+        super().__init__()
+        self.num_joints = num_joints
+        self.l1 = nn.Linear(3 * len(links_of(num_joints)) + num_joints, hidden)
+        self.l2 = nn.Linear(hidden, hidden)
+        self.l3 = nn.Linear(hidden, 1)
+        for layer in (self.l1, self.l2, self.l3):
+            nn.init.kaiming_uniform_(layer.weight, a=1)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        found: Tensor = self.l3(F.relu(self.l2(F.relu(self.l1(features)))))
+        return found[:, 0]
+
+
+def load_score_net(weights: str | Path | Mapping[str, Any], num_joints: int) -> ScoreNet:
+    """A scoring network with weights from a file, ours or a published one."""
+    network = ScoreNet(num_joints)
+    load_weights(network, weights)
+    return network.eval()
+
+
+def rescore(network: ScoreNet, points: Tensor, joint_scores: Tensor, scores: Tensor) -> Tensor:
+    """New scores ``(N,)`` of poses ``(N, K, 2)`` in image pixels."""
+    with torch.no_grad():
+        guessed = network(pose_features(points, joint_scores).to(network.l1.weight.dtype))
+    return torch.nan_to_num(guessed, nan=0.0) * scores
+
+
+class RescoreData(NamedTuple):
+    """``points`` ``(N, K, 2)``, ``joint_scores`` ``(N, K)`` and the similarity ``oks`` ``(N,)`` to learn."""
+
+    points: np.ndarray
+    joint_scores: np.ndarray
+    oks: np.ndarray
+
+
+def make_rescore_data(
+    ground_truth: Source, detections: Source, num_joints: int, *, area_of_box: float | None = None
+) -> RescoreData:
+    """Detections, each beside its similarity to the person it fits best.
+
+    Every one counts once in each of the size ranges all, medium and large, where people of other sizes are passed over
+    if another is there. CrowdPose has ``area_of_box`` 0.53. Detections on images without annotations are left out.
+    """
+    skeleton = SKELETONS["coco17" if num_joints == 17 else "crowdpose14"]
+    links_of(num_joints)
+    truth = read_ground_truth(ground_truth, num_joints, area_of_box=area_of_box)
+    content, name = read_source(detections, "detections")
+    if not isinstance(content, list | tuple) or not content:
+        raise DataError(f"{name} holds no results to learn from: run evaluation on the training split first")
+    best = list(_best_of_images(content, name))
+    found = read_detections(best, truth, most=MAX_DETECTIONS)
+    table = np.array([record["keypoints"] for record in best], float).reshape(len(best), num_joints, 3)
+    if len(found.image) != len(best):
+        raise DataError(f"{name} has results of another category than the ground truth's: remove them")
+    pairs = pair_up(truth, found)
+    similarity = oks_of_pairs(truth, found, pairs, np.array(skeleton.sigmas))
+    rows, labels = [], []
+    for low, high in AREAS.values():
+        hidden = truth.ignore | (truth.area < low) | (truth.area > high)
+        counts = np.zeros(len(best), bool)
+        counts[pairs.detection[~hidden[pairs.person]]] = True
+        # Who counts goes before who does not; the similarity decides among equals.
+        chosen = ~hidden[pairs.person] | ~counts[pairs.detection]
+        values = np.full(len(best), -np.inf)
+        np.maximum.at(values, pairs.detection[chosen], similarity[chosen])
+        has = np.isfinite(values)
+        rows.append(np.flatnonzero(has))
+        labels.append(values[has])
+    order = np.concatenate(rows)
+    return RescoreData(table[order, :, :2], table[order, :, 2], np.concatenate(labels))
+
+
+def _best_of_images(records: Sequence[dict[str, Any]], name: str) -> Iterator[dict[str, Any]]:
+    """The best of each image, images in order and scores falling."""
+    try:
+        ordered = sorted(records, key=lambda record: (record["image_id"], -record["score"]))
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{name}: a result lacks image_id or score ({error})") from None
+    image, count = None, 0
+    for record in ordered:
+        count = count + 1 if record["image_id"] == image else 1
+        image = record["image_id"]
+        if count <= MAX_DETECTIONS:
+            yield record
+
+
+def save_rescore_data(data: RescoreData, path: str | Path) -> None:
+    """Write the data as an ``.npz`` file, whole or not at all; folders are made."""
+    file = Path(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(file) as opened:
+        np.savez(opened, **data._asdict())
+
+
+def read_rescore_data(path: str | Path) -> RescoreData:
+    """Read what `save_rescore_data` wrote."""
+    try:
+        with np.load(Path(path), allow_pickle=False) as content:
+            return RescoreData(*(content[field] for field in RescoreData._fields))
+    except FileNotFoundError:
+        raise DataError(f"rescore data {path} does not exist: make it with pose-dekr rescore-data") from None
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"rescore data {path} is no file of pose-dekr rescore-data: {error}") from None
+
+
+def train_score_net(
+    data: RescoreData, *, epochs: int = 20, batch: int = 1024, learning_rate: float = 1e-3, seed: int = 0
+) -> tuple[ScoreNet, list[float]]:
+    """A scoring network trained on ``data``, and each epoch's mean loss. As published, but for the seed.
+
+    A similarity of exactly 1 is taken as 0: it comes from people without labelled joints.
+    """
+    count = len(data.oks)
+    if not count:
+        raise DataError("rescore data hold no pose to learn from")
+    make = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = ScoreNet(data.points.shape[1])
+    features = pose_features(torch.from_numpy(data.points), torch.from_numpy(data.joint_scores))
+    labels = torch.from_numpy(np.where(data.oks == 1, 0, data.oks)).float()
+    optimiser = torch.optim.Adam(network.parameters(), lr=learning_rate)
+    size = min(batch, count)
+    losses = []
+    for _ in range(epochs):
+        order = torch.randperm(count, generator=make)
+        total = 0.0
+        steps = count // size
+        for rows in order[: steps * size].split(size):  # type: ignore[no-untyped-call]
+            loss = F.mse_loss(network(features[rows]), labels[rows])
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            total += loss.item()
+        losses.append(total / steps)
+    return network.eval(), losses

@@ -1,0 +1,106 @@
+"""Rescoring against the published figures, and end to end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pose_core.errors import ConfigError, DataError
+from pose_core.models.weights import save_weights
+from pose_dekr.rescore import (
+    RescoreData,
+    ScoreNet,
+    load_score_net,
+    make_rescore_data,
+    pose_features,
+    read_rescore_data,
+    rescore,
+    save_rescore_data,
+    train_score_net,
+)
+from pose_testing.golden import FOLDER, load_golden, uniform
+from pose_testing.networks import published_state
+
+
+def poses(name: str, joints: int) -> torch.Tensor:
+    u = uniform(f"rs{name}", 3 * joints * 3).reshape(3, joints, 3)
+    found = np.stack([200 + 150 * u[..., 0], 180 + 120 * u[..., 1], 0.5 + 0.5 * u[..., 2]], -1)
+    found[2, :, :2] = 100 + 0.2 * u[2, :, :2]
+    return torch.from_numpy(found)
+
+
+@pytest.mark.parametrize(("name", "joints"), [("coco", 17), ("crowdpose", 14)])
+def test_features_and_scores_equal_the_published_ones(name: str, joints: int, tmp_path: Path) -> None:
+    content = load_golden("dekr/functions")["common"]["rescore"][name]
+    people = poses(name, joints)
+    features = pose_features(people[..., :2], people[..., 2])
+    assert features.shape == (3, content["n_features"])
+    assert np.allclose(features[0].numpy(), content["features_pose0"], rtol=0, atol=1e-6)
+    assert np.allclose(features[2, :40].numpy(), content["features_pose2_first40"], rtol=0, atol=1e-5)
+    file = tmp_path / "scores.pth"
+    torch.save(published_state({"state_dict": content["net_keys"]}), file)
+    network = load_score_net(file, joints).double()
+    scores = torch.tensor(content["original_scores"], dtype=torch.float64)
+    found = rescore(network, people[..., :2], people[..., 2], scores)
+    # The network was filled in float64 and loaded in float32.
+    assert np.allclose(found.numpy(), content["final_scores"], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "joints", "share"), [("coco", 17, None), ("crowdpose", 14, 0.53)])
+def test_training_data_equal_the_published_ones(name: str, joints: int, share: float | None, tmp_path: Path) -> None:
+    folder = FOLDER / "dekr"
+    expected = json.loads((folder / "eval_tiny_results.json").read_text())[name]["rescore_dataset"]
+    data = make_rescore_data(
+        folder / f"{name}_tiny_gt.json", folder / f"{name}_tiny_dets.json", joints, area_of_box=share
+    )
+    assert len(data.oks) == expected["n_records"]
+    assert np.array_equal(data.points[:, 0], expected["record_first_joint_xy"])
+    assert np.allclose(data.oks, expected["oks_labels"], rtol=1e-12, atol=1e-15)
+    save_rescore_data(data, tmp_path / "new" / "data.npz")
+    again = read_rescore_data(tmp_path / "new" / "data.npz")
+    assert all(np.array_equal(a, b) for a, b in zip(again, data, strict=True))
+
+
+def made_up(count: int) -> RescoreData:
+    rng = np.random.default_rng(0)
+    scores = rng.uniform(0, 1, (count, 17))
+    return RescoreData(rng.uniform(0, 200, (count, 17, 2)), scores, scores.mean(1))
+
+
+def test_training_learns_and_repeats(tmp_path: Path) -> None:
+    network, losses = train_score_net(made_up(600), epochs=30, batch=100)
+    assert losses[-1] < 0.2 * losses[0]
+    again, repeated = train_score_net(made_up(600), epochs=30, batch=100)
+    assert repeated == losses
+    save_weights(network, tmp_path / "net.pth")
+    loaded = load_score_net(tmp_path / "net.pth", 17)
+    assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), again.parameters(), strict=True))
+
+
+def test_fewer_poses_than_a_batch_train() -> None:
+    _, losses = train_score_net(made_up(7), epochs=2)
+    assert len(losses) == 2
+
+
+def test_what_cannot_be_learned_from_is_refused(tmp_path: Path) -> None:
+    truth = FOLDER / "dekr" / "coco_tiny_gt.json"
+    empty: list[dict[str, Any]] = []
+    with pytest.raises(DataError, match="no results to learn from"):
+        make_rescore_data(truth, empty, 17)
+    with pytest.raises(DataError, match="does not exist"):
+        read_rescore_data(tmp_path / "none.npz")
+    (tmp_path / "bad.npz").write_bytes(b"PK no archive")
+    with pytest.raises(DataError, match="is no file of"):
+        read_rescore_data(tmp_path / "bad.npz")
+    with pytest.raises(ConfigError, match="not 16"):
+        ScoreNet(16)
+
+
+def test_a_pose_that_is_not_a_number_scores_nothing() -> None:
+    points = torch.full((1, 17, 2), torch.nan)
+    assert rescore(ScoreNet(17), points, torch.ones(1, 17), torch.ones(1)).item() == 0
