@@ -12,6 +12,8 @@ from torch import Tensor
 # Powers of the distance, in y and in x, of the five functions that the derivatives are made of.
 POWERS_Y = (0, 1, 0, 2, 0)
 POWERS_X = (0, 0, 1, 0, 2)
+TOLERANCE = 1e-6
+"""A fit whose step is shorter has ended; in pixels, and in the map's unit."""
 
 
 def fit_gaussians(
@@ -31,7 +33,9 @@ def fit_gaussians(
     damping = torch.full((count,), 1e-3, device=windows.device, dtype=torch.float64)
     gram, moments = _sums(found, windows, valid, reach)
     cost = _cost(found, gram, moments, energy)
-    for _ in range(steps):
+    final = found.clone()
+    active = torch.arange(count, device=windows.device)
+    for number in range(steps):
         step = _step(found, gram, moments, damping)
         tried = found + step
         new_gram, new_moments = _sums(tried, windows, valid, reach)
@@ -42,9 +46,24 @@ def fit_gaussians(
         moments = torch.where(better[:, None], new_moments, moments)
         cost = torch.where(better, new_cost, cost)
         damping = torch.where(better, damping / 10, damping * 10).clamp(1e-12, 1e12)
-        if bool((step.abs().amax(1) < 1e-7).logical_or(damping > 1e8).all()):
-            break
-    return found, found.isfinite().all(1)
+        if number % 3 == 2:
+            # Most fits end early: the others go on alone.
+            final[active] = found
+            moving = (step.abs().amax(1) > TOLERANCE) & (damping < 1e8)
+            rows = moving.nonzero()[:, 0]
+            if not len(rows):
+                break
+            active, found, gram, moments = active[rows], found[rows], gram[rows], moments[rows]
+            cost, damping, energy, windows, valid = (
+                cost[rows],
+                damping[rows],
+                energy[rows],
+                windows[rows],
+                valid[:, rows],
+            )
+    else:
+        final[active] = found
+    return final, final.isfinite().all(1)
 
 
 def _start(start: Tensor, sigma: float) -> Tensor:
@@ -56,10 +75,10 @@ def _sums(at: Tensor, windows: Tensor, valid: Tensor, reach: Tensor) -> tuple[Te
     """Products of the five functions with one another, ``(M, 5, 5)``, and with the data, ``(M, 5)``."""
     distance = reach - at[:, 1:3].T[:, :, None]
     bell = torch.exp(-distance.square() / (2 * at[:, 3, None].square())) * valid
-    powers = torch.stack([torch.ones_like(distance), distance, distance.square()], -1)
-    functions = bell[..., None] * powers
-    squares = bell.square()
-    totals = torch.stack([(squares * distance**power).sum(-1) for power in range(5)], -1)
+    squared = distance.square()
+    powers = torch.stack([torch.ones_like(distance), distance, squared, squared * distance, squared.square()], -1)
+    functions = bell[..., None] * powers[..., :3]
+    totals = (bell.square()[..., None, :] @ powers)[..., 0, :]
     pairs_y = torch.tensor([[a + b for b in POWERS_Y] for a in POWERS_Y], device=at.device)
     pairs_x = torch.tensor([[a + b for b in POWERS_X] for a in POWERS_X], device=at.device)
     gram = totals[0][:, pairs_y] * totals[1][:, pairs_x]

@@ -1,0 +1,117 @@
+"""DEKR's targets and post-processing, and deformable convolution, on one core.
+
+python shared/benchmark/bench_dekr.py [--rounds 7] [--out results.json]
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from baselines import published_dekr
+from paired import arguments, compare, finish
+
+from pose_core.ops import deform_conv
+from pose_core.skeleton import SKELETONS
+from pose_dekr.decode import DekrSettings, Poses, decode
+from pose_dekr.flip import Fused, mirror_poses, offsets_to_poses
+from pose_dekr.targets import DEKR, Targets, make_targets
+
+ORDER = torch.from_numpy(SKELETONS["coco17"].flip_order)
+
+
+def targets(rounds: int, side: int = 128, people: int = 8) -> dict[str, object]:
+    rng = np.random.default_rng(0)
+    centres = rng.uniform(0, side, (people, 1, 2))
+    joints = np.concatenate([centres + rng.normal(0, 12, (people, 17, 2)), centres], 1)
+    joints = np.concatenate([joints, np.ones((people, 18, 1))], 2).astype(np.float32)
+    areas = rng.uniform(200, 4000, people).astype(np.float32)
+    keep = torch.ones(1, side, side)
+
+    def ours() -> Targets:
+        return make_targets(torch.from_numpy(joints)[None], torch.from_numpy(areas)[None], keep, DEKR)
+
+    found = compare({"published": lambda: published_dekr.targets(joints, areas, side), "ours": ours}, rounds)
+    expected = published_dekr.targets(joints, areas, side)
+    error = max(float(np.abs(a[0].numpy() - b).max()) for a, b in zip(ours(), expected, strict=True))
+    return row(f"targets of an image, {people} people, 18×{side}²", found, error, "-")
+
+
+def crowd(people: int = 30, height: int = 128, width: int = 160) -> tuple[torch.Tensor, torch.Tensor]:
+    """A network's heatmaps ``(1, 18, h, w)`` and offsets ``(1, 34, h, w)`` on a picture with many people."""
+    make = np.random.default_rng(1)
+    row, column = np.divmod(np.arange(people), 6)
+    centres = np.stack([column * width / 6 + 13, row * height / 5 + 13], 1) + make.uniform(-4, 4, (people, 2))
+    points = centres[:, None] + make.normal(0, 5, (people, 17, 2))
+    y, x = np.mgrid[:height, :width]
+    everyone = np.concatenate([points, centres[:, None]], 1)
+    squares = (x - everyone[..., 0, None, None]) ** 2 + (y - everyone[..., 1, None, None]) ** 2
+    sigmas = np.r_[np.full(17, 2.0), 4.0][:, None, None]
+    heat = (make.uniform(0.5, 1, (people, 18, 1, 1)) * np.exp(-squares / (2 * sigmas**2))).max(0)
+    owner = ((x - centres[:, 0, None, None]) ** 2 + (y - centres[:, 1, None, None]) ** 2).argmin(0)
+    poses = points[owner].transpose(2, 3, 0, 1).reshape(34, height, width) + make.normal(0, 0.3, (34, height, width))
+    offsets = np.tile(np.stack([x, y]), (17, 1, 1)) - poses
+    noisy = heat + make.normal(0, 0.002, heat.shape)
+    return torch.from_numpy(noisy).float()[None], torch.from_numpy(offsets).float()[None]
+
+
+def decoding(rounds: int) -> dict[str, object]:
+    heat, offsets = crowd()
+    poses = offsets_to_poses(offsets)
+    mirrored_heat = heat.flip(3)[:, torch.cat([ORDER, torch.tensor([17])])]
+    pixels = poses + offsets
+    mirrored_offsets = pixels - mirror_poses(poses, ORDER)
+    size, settings = (640, 512), DekrSettings(use_heatmap=True)
+
+    def published() -> np.ndarray:
+        return published_dekr.post_process(heat, mirrored_heat, offsets, mirrored_offsets, ORDER, size)
+
+    def ours() -> Poses:
+        order = torch.cat([ORDER, ORDER.new_tensor([17])])
+        both = (heat + mirrored_heat.flip(3)[:, order]) / 2
+        mean = (offsets_to_poses(offsets) + mirror_poses(offsets_to_poses(mirrored_offsets), ORDER)) / 2
+        return decode({1.0: Fused(both[0], mean[0])}, size, settings)
+
+    found = compare({"published": published, "ours": ours}, rounds)
+    expected, people = published(), ours()
+    assert expected.shape[:2] == people.points.shape[:2], (expected.shape, people.points.shape)
+    apart = np.abs(expected[..., :2] - people.points.numpy()).max(-1)
+    inside = ((expected[..., :2] > 7) & (expected[..., :2] < np.array(size) - 8)).all(-1)
+    print(
+        f"{len(people.scores)} people; joints within 0.01 px of the published: {(apart[inside] < 0.01).mean():.4f} "
+        f"of {inside.sum()} whose windows are whole"
+    )
+    return row("post-processing, 30 poses, 128×160, flip", found, float(np.median(apart[inside])), "≥ 12")
+
+
+def convolution(rounds: int) -> dict[str, object]:
+    make = torch.Generator().manual_seed(0)
+    x, offset = torch.randn(1, 15, 128, 128, generator=make), 2 * torch.randn(1, 18, 128, 128, generator=make)
+    weight = torch.randn(15, 15, 3, 3, generator=make)
+    with torch.no_grad():
+        found = compare(
+            {
+                "published": lambda: deform_conv(x, offset, weight, path="torchvision"),
+                "ours": lambda: deform_conv(x, offset, weight, path="fast"),
+            },
+            rounds,
+        )
+        theirs = deform_conv(x, offset, weight, path="torchvision")
+        error = float((deform_conv(x, offset, weight, path="fast") - theirs).abs().max())
+    return row("deformable convolution 15→15, 3×3, 128²", found, error, "≥ 5 (torchvision)")
+
+
+def row(work: str, found: dict[str, float], error: float, bar: str) -> dict[str, object]:
+    return {
+        "work": work, "published ms": 1e3 * found["published"], "ours ms": 1e3 * found["ours"],
+        "ratio": found["ratio"], "difference": error, "bar": bar,
+    }  # fmt: skip
+
+
+def main() -> None:
+    args = arguments(__doc__).parse_args()
+    torch.set_num_threads(1)
+    finish([targets(args.rounds), decoding(args.rounds), convolution(args.rounds)], args.out)
+
+
+if __name__ == "__main__":
+    main()
