@@ -18,8 +18,9 @@ class Person:
     """One annotated (or detected) person, in pixels of the original image, 0-based.
 
     ``joints`` is ``(K, 3)`` float32: x, y, and COCO's visibility (0 not labelled, 1 labelled but hidden, 2 visible).
-    ``box`` is ``(x, y, w, h)``. Layouts that annotate a centre and a scale instead of a box (MPII, LSP) fill
-    ``center`` ``(2,)`` and ``scale`` ``(2,)``, the latter in units of 200 pixels with the layout's padding included.
+    ``box`` is ``(x, y, w, h)`` within the image, ``stated_box`` the same as its file has it. Layouts that annotate a
+    centre and a scale instead of a box (MPII, LSP) fill ``center`` ``(2,)`` and ``scale`` ``(2,)``, the latter in units
+    of 200 pixels with the layout's padding included.
     """
 
     joints: Array
@@ -31,6 +32,7 @@ class Person:
     head_box: tuple[float, float, float, float] | None = None
     is_crowd: bool = False
     score: float = 1.0
+    stated_box: tuple[float, float, float, float] | None = None
 
     @property
     def num_labelled(self) -> int:

@@ -224,4 +224,4 @@ def _person(
         return None
     if min(x, y) < -1 or x + w > width + 1 or y + h > height + 1:
         problems.skip("box clipped", file, f"box {[x, y, w, h]} leaves the {width}x{height} image", identity)
-    return Person(joints=joints, annotation_id=identity, box=box, area=area, is_crowd=crowd)
+    return Person(joints=joints, annotation_id=identity, box=box, area=area, is_crowd=crowd, stated_box=(x, y, w, h))

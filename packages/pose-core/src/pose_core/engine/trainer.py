@@ -211,6 +211,7 @@ class Run:
         loader = DataLoader(
             self.data,
             batch_sampler=keys,  # keys are (epoch, index), not indices alone
+            collate_fn=getattr(self.data, "collate", None),  # samples of different lengths say how they are joined
             num_workers=settings.workers,
             worker_init_fn=worker_init,
             pin_memory=place.device.type == "cuda",
