@@ -4,6 +4,7 @@ pose data synth  --out data/synthetic --images 200 --people 1-3
 pose data check  --layout coco --root data/coco --splits train2017 val2017
 pose data browse --layout mpii --root data/mpii --split valid --out sheet.jpg
 pose data sigmas --annotations first.json second.json third.json
+pose data merge  --root data/crowdpose
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ DEFAULT_SKELETONS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    verbs = parser.add_subparsers(dest="what", required=True, metavar="synth|check|browse|sigmas")
+    verbs = parser.add_subparsers(dest="what", required=True, metavar="synth|check|browse|sigmas|merge")
 
     synth = verbs.add_parser("synth", help="draw synthetic people and write them as a real data set")
     synth.add_argument("--out", required=True, metavar="DIR", help="folder to write")
@@ -72,6 +73,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="COCO keypoint files, one per annotator, with the same annotation ids; areas come from the first",
     )
     sigmas.set_defaults(handle=_sigmas)
+
+    merge = verbs.add_parser("merge", help="make one split of several: CrowdPose's trainval of train and val")
+    merge.add_argument("--layout", choices=["crowdpose", "coco"], default="crowdpose")
+    merge.add_argument("--root", default="data/crowdpose", metavar="DIR", help="the data set's folder (data/crowdpose)")
+    merge.add_argument("--splits", nargs="+", default=["train", "val"], metavar="SPLIT", help="in order (train val)")
+    merge.add_argument("--name", default="trainval", metavar="SPLIT", help="name of the new split (trainval)")
+    merge.set_defaults(handle=_merge)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -156,4 +164,18 @@ def _sigmas(args: argparse.Namespace) -> int:
     print("sigmas:")
     for name, value in zip(names, values, strict=True):
         print(f"  - {value:.4f}  # {name}")
+    return 0
+
+
+def _merge(args: argparse.Namespace) -> int:
+    if len(args.splits) < 2:
+        raise ConfigError("--splits needs at least two splits to merge, for example train val")
+    from pose_core.config import find_data_root
+    from pose_core.data.merge import merge_annotations
+    from pose_core.data.reader import annotation_file
+
+    root = find_data_root(args.root)
+    files = [annotation_file(args.layout, root, split) for split in args.splits]
+    out = annotation_file(args.layout, root, args.name)
+    print(merge_annotations(files, out, crowd_index=args.layout == "crowdpose"))
     return 0

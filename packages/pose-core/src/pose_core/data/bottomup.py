@@ -73,7 +73,7 @@ class Warp:
 def keep_maps(keep: torch.Tensor, sides: Sequence[int]) -> list[torch.Tensor]:
     """``(N, M)`` → one ``(N, side, side)`` for each output map."""
     parts = torch.split(keep, [side * side for side in sides], 1)
-    return [part.unflatten(1, (side, side)) for part, side in zip(parts, sides, strict=True)]
+    return [part.reshape(-1, side, side) for part, side in zip(parts, sides, strict=True)]
 
 
 def labelled_joints(person: Person) -> tuple[Array, float]:

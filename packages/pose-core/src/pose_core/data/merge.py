@@ -1,0 +1,87 @@
+"""Two splits as one: CrowdPose is trained on train and val together, a file that its authors do not give."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pose_core.data.json_file import collector_paused, read_json
+from pose_core.errors import DataError
+from pose_core.files import write_json
+
+LISTS = ("images", "annotations", "categories")
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What was written; ``renumbered`` annotations had an id that an earlier file uses."""
+
+    file: Path
+    images: int
+    annotations: int
+    renumbered: int
+
+    def __str__(self) -> str:
+        text = f"written: {self.file}, {self.images} images, {self.annotations} people"
+        if self.renumbered:
+            text += f"; {self.renumbered} annotation ids stood in two files and got new ones"
+        return text
+
+
+def merge_annotations(files: Sequence[Path], out: Path, *, crowd_index: bool = False) -> Merged:
+    """Write the images and annotations of ``files`` one after the other, and the categories of the first.
+
+    An image may stand in one file only. With ``crowd_index`` every image must have one, as CrowdPose's evaluation
+    needs.
+    """
+    if out.resolve() in {file.resolve() for file in files}:
+        raise DataError(f"{out} is one of the files to merge; name another file to write")
+    with collector_paused():
+        contents = [_read(file, crowd_index=crowd_index) for file in files]
+        images: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
+        origin: dict[int, Path] = {}
+        taken: set[int] = set()
+        renumbered = 0
+        highest = max((a["id"] for content in contents for a in content["annotations"]), default=0)
+        for file, content in zip(files, contents, strict=True):
+            if _names(content) != _names(contents[0]):
+                raise DataError(f"{file} has other categories or joints than {files[0]}: they cannot be merged")
+            for image in content["images"]:
+                if image["id"] in origin:
+                    raise DataError(f"image {image['id']} stands in {origin[image['id']]} and in {file}")
+                origin[image["id"]] = file
+                images.append(image)
+            for annotation in content["annotations"]:
+                if annotation["id"] in taken:
+                    highest += 1
+                    renumbered += 1
+                    annotation = {**annotation, "id": highest}
+                taken.add(annotation["id"])
+                annotations.append(annotation)
+        write_json(out, {"categories": contents[0]["categories"], "images": images, "annotations": annotations})
+    return Merged(out, len(images), len(annotations), renumbered)
+
+
+def _read(file: Path, *, crowd_index: bool) -> dict[str, Any]:
+    content = read_json(file)
+    if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in LISTS):
+        raise DataError(f"{file} is not a COCO-style annotation file: it needs the lists {', '.join(LISTS)}")
+    for key in ("images", "annotations"):
+        for place, entry in enumerate(content[key]):
+            if not isinstance(entry, dict) or not isinstance(entry.get("id"), int):
+                raise DataError(f"{file}: entry {place} of {key!r} has no integer 'id'")
+    if crowd_index:
+        lacking = [image["id"] for image in content["images"] if not isinstance(image.get("crowdIndex"), int | float)]
+        if lacking:
+            raise DataError(
+                f"{file}: image {lacking[0]} has no 'crowdIndex' ({len(lacking)} of {len(content['images'])} lack it); "
+                "this is no CrowdPose annotation file, fetch crowdpose_*.json again"
+            )
+    return content
+
+
+def _names(content: dict[str, Any]) -> list[tuple[Any, ...]]:
+    return [(c.get("id"), c.get("name"), *c.get("keypoints", ())) for c in content["categories"]]
