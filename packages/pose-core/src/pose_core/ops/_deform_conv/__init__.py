@@ -88,7 +88,7 @@ def _mmcv(x: Tensor, offset: Tensor, weight: Tensor, dilation: int) -> Tensor:
         ops: Any = import_module("mmcv.ops")
     except ImportError as error:
         raise ConfigError(
-            f"the mmcv path of deform_conv needs mmcv 2.1 or later with its compiled operators: pip install mmcv ({error})"
+            f"the mmcv path of deform_conv needs mmcv 2.1 with its operators: pip install mmcv ({error})"
         ) from None
     groups, offset_groups = x.shape[1] // weight.shape[1], offset.shape[1] // 18
     found: Tensor = ops.deform_conv2d(x, offset, weight, 1, dilation, dilation, groups, offset_groups)
