@@ -157,6 +157,17 @@ def test_accumulated_micro_batches_step_like_the_whole(optimizer: str) -> None:
     assert torch.allclose(found[0], found[1], atol=1e-6)
 
 
+def test_each_network_may_have_a_rate_of_its_own() -> None:
+    networks = {"pose": nn.Linear(1, 1), "other": nn.Linear(1, 1)}
+    settings = TrainConfig()
+    cpu = torch.device("cpu")
+    updater = Updater(networks, {name: build_optimizer(net, settings, cpu) for name, net in networks.items()}, settings)
+    updater.set_lr({"pose": 0.5, "other": 0.25})
+    assert [updater.optimizers[name].param_groups[0]["lr"] for name in ("pose", "other")] == [0.5, 0.25]
+    updater.set_lr(0.125)
+    assert [updater.optimizers[name].param_groups[0]["lr"] for name in ("pose", "other")] == [0.125, 0.125]
+
+
 def test_a_run_leaves_its_files_and_the_best_weights(tmp_path: Path) -> None:
     result = train(Tiny(config(tmp_path)))
     folder = tmp_path / "tiny"
