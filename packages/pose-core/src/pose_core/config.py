@@ -68,6 +68,10 @@ class AugmentConfig(Block):
     half_body_fewest: int = 2
     """Fewest joints of a half that may be cropped to (2 in HRNet, 3 in ASDA)."""
 
+    def still(self) -> AugmentConfig:
+        """Settings under which samples never vary."""
+        return AugmentConfig(flip=0, scale=0, rotation=0, rotation_probability=0, half_body=0)
+
 
 class ModelConfig(Block):
     """Which network."""

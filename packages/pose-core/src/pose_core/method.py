@@ -26,6 +26,7 @@ class Method:
     ``models`` maps a network's name to its builder, called with ``num_joints=…`` and keywords; or to the builder and
     the keywords that the name stands for. ``task`` is a class
     called with the config: it says what the networks, data, objective and evaluation are (``pose_core.tasks``).
+    ``predictor`` is a `Predictor` for `pose_core.Predictor.from_config` and ``predict`` to make.
     ``commands`` maps a verb that only this method has to its module and a line of help; the module has
     ``add_arguments(parser)`` and ``run(args) -> int``, as the shared verbs' modules have.
     """
@@ -36,6 +37,7 @@ class Method:
     models: Mapping[str, str | tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
     config: str = "pose_core.config:Config"
     task: str = "pose_core.tasks.topdown:TopDownTask"
+    predictor: str = "pose_core.inference.predictor:Predictor"
     commands: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     quickstart: str | None = None
     """The experiment on synthetic people that `pose quickstart` runs, where this method has one for it."""

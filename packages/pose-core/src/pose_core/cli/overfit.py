@@ -17,7 +17,7 @@ from pose_core.cli.common_arguments import add_config, add_device, add_overrides
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     add_overrides(parser)
-    parser.add_argument("--images", type=int, default=8, metavar="N", help="people to learn (8)")
+    parser.add_argument("--images", type=int, default=8, metavar="N", help="people, or whole images, to learn (8)")
     parser.add_argument("--steps", type=int, default=200, metavar="N", help="optimiser steps (200)")
     parser.add_argument("--out", metavar="DIR", help="folder for the picture; by default runs/overfit-<config name>")
     add_device(parser)
@@ -26,16 +26,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     config = load(args)
     from pose_core.engine.overfit import overfit
-    from pose_core.inference import Predictor
+    from pose_core.method import get_method, resolve
     from pose_core.skeleton import get_skeleton
     from pose_core.tasks import build_task
-    from pose_core.visualise.predictions import crop_sheet
+    from pose_core.visualise.predictions import crop_sheet, whole_sheet
 
     folder = Path(args.out) if args.out else Path(config.run.dir) / f"overfit-{config.name}"
     result = overfit(build_task, config, images=args.images, steps=args.steps)
     print(result)
     picture = folder / "learnt.jpg"
-    predictor = Predictor(result.networks["pose"], config, get_skeleton(config.data.skeleton), result.device)
-    crop_sheet(predictor, result.batch, picture)
+    make = resolve(get_method(config.method).predictor)
+    predictor = make(result.networks["pose"], config, get_skeleton(config.data.skeleton), result.device)
+    sheet = crop_sheet if predictor.needs_boxes else whole_sheet
+    sheet(predictor, result.batch, picture)
     print(f"look at {picture}: the poses it gives back")
     return 0 if result.learnt else 1

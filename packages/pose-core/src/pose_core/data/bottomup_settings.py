@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pose_core.config import Block, Fraction
+from pose_core.config import Block, Config, Fraction
 
 
 class WarpConfig(Block):
@@ -31,4 +31,50 @@ class WarpConfig(Block):
     def _scale_is_a_range(self) -> WarpConfig:
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f"augment.scale={list(self.scale)} must be two positive numbers in order")
+        return self
+
+    def still(self) -> WarpConfig:
+        """Settings under which samples never vary."""
+        return self.model_copy(update={"flip": 0.0, "scale": (1.0, 1.0), "rotation": 0.0, "shift": 0.0})
+
+
+class WholeTestConfig(Block):
+    """How the network is evaluated: image by image."""
+
+    __test__ = False  # not a pytest class
+    scales: tuple[float, ...] = (1.0,)
+    """Sizes at which every image is looked at, relative to model.input_size; 1 must be among them."""
+    flip: bool = True
+    """Average with the mirrored image's prediction."""
+    max_people: Annotated[int, Field(ge=1)] = 30
+    """At most so many people in an image."""
+    workers: Annotated[int, Field(ge=0)] = 4
+    """Processes that decode and resize images."""
+
+    @model_validator(mode="after")
+    def _scales_are_positive(self) -> WholeTestConfig:
+        listed = list(self.scales)
+        bad = [scale for scale in listed if not scale > 0]
+        if bad:
+            raise ValueError(
+                f"test.scales={listed}: {bad[0]:g} is no size; scales are positive, for example [0.5, 1, 2]"
+            )
+        if 1 not in listed:
+            raise ValueError(f"test.scales={listed} lack 1, by which the other scales are measured; add it")
+        if len(set(listed)) < len(listed):
+            raise ValueError(f"test.scales={listed} name a scale twice")
+        return self
+
+
+class BottomUpConfig(Config):
+    """One experiment of a method that looks at whole images."""
+
+    augment: WarpConfig = WarpConfig()  # type: ignore[assignment]  # whole images vary otherwise than crops
+    test: WholeTestConfig = WholeTestConfig()  # type: ignore[assignment]
+
+    @model_validator(mode="after")
+    def _input_is_square(self) -> BottomUpConfig:
+        width, height = self.model.input_size
+        if width != height:
+            raise ValueError(f"model.input_size [{width}, {height}]: whole images are trained as squares")
         return self

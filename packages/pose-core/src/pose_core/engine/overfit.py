@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from pose_core.config import AugmentConfig, Config
+from pose_core.config import Config
 from pose_core.engine.checkpoint import seed_everything
 from pose_core.engine.distributed import choose_device
 from pose_core.engine.objective import Task, train_settings
@@ -49,8 +49,7 @@ class Overfitted:
 
 def without_augmentation(config: Config) -> Config:
     """The same experiment on samples that never vary."""
-    plain = AugmentConfig(flip=0, scale=0, rotation=0, rotation_probability=0, half_body=0)
-    return config.model_copy(update={"augment": plain})
+    return config.model_copy(update={"augment": config.augment.still()})
 
 
 def overfit(make_task: Callable[[Config], Task], config: Config, *, images: int = 8, steps: int = 200) -> Overfitted:
@@ -64,7 +63,8 @@ def overfit(make_task: Callable[[Config], Task], config: Config, *, images: int 
     count = min(images, len(data))  # type: ignore[arg-type]  # ours have a length
     if not count:
         raise DataError("the training set has no people to learn; `pose data check` says why")
-    loader = DataLoader(data, batch_sampler=[[(0, index) for index in range(count)]])
+    keys = [[(0, index) for index in range(count)]]
+    loader = DataLoader(data, batch_sampler=keys, collate_fn=getattr(data, "collate", None))
     batch = next(iter(loader))
     batch = type(batch)(*(column.to(device) for column in batch))
     objective = task.objective(device)

@@ -19,6 +19,7 @@ from pose_core.evaluation.rescore import person_scores
 from pose_core.geometry import Crop, box_to_center_scale
 from pose_core.inference.detectors import Detector, whole_image
 from pose_core.inference.topdown import CropSettings, predict_crops
+from pose_core.method import installed_methods, resolve
 from pose_core.models.catalog import check_input_size, create_model
 from pose_core.models.quick import quicken
 from pose_core.models.weights import load_weights
@@ -41,6 +42,9 @@ class Predictor:
     >>> poses = predictor("photo.jpg")
     """
 
+    needs_boxes = True
+    """Whether someone must say where the people are."""
+
     def __init__(self, network: nn.Module, config: Config, skeleton: Skeleton, device: torch.device) -> None:
         self.config = config
         self.skeleton = skeleton
@@ -57,9 +61,16 @@ class Predictor:
         *,
         strict: bool = True,
     ) -> Self:
-        """Build the network of an experiment and load its weights; without ``weights`` they are random."""
+        """Build the network of an experiment and load its weights; without ``weights`` they are random.
+
+        The answer is of the class that the experiment's method names.
+        """
         if not isinstance(config, Config):
             config = load_config(config)
+        method = installed_methods().get(config.method)
+        if method is not None:
+            own = resolve(method.predictor)
+            cls = own if issubclass(own, cls) else cls
         skeleton = get_skeleton(config.data.skeleton)
         network = create_model(config.model.name, num_joints=skeleton.num_joints, **config.model.options)
         check_input_size(network, config.model.name, config.model.input_size)

@@ -109,7 +109,11 @@ def predict_paths(
     palette(predictor.skeleton, style)  # an unknown style should not be found out after the first prediction
     images = find_images(inputs, folder)
     targets = plan_targets(images, folder)
-    summary = Summary(folder, whole_images=detector is whole_image)
+    if not predictor.needs_boxes and detector is not whole_image:
+        raise ConfigError(
+            f"method {predictor.config.method!r} finds people by itself: leave out --boxes and --detector"
+        )
+    summary = Summary(folder, whole_images=predictor.needs_boxes and detector is whole_image)
     opened = _open_and_detect(images, targets, detector, summary)
     for (path, target, image), poses in predictor.predict_stream(opened):
         summary.images += 1

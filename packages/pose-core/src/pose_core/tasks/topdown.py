@@ -16,11 +16,10 @@ from pose_core.data.person_table import PersonTable, read_table
 from pose_core.data.topdown import CropBatch, TopDownDataset
 from pose_core.engine.distributed import current_place
 from pose_core.engine.objective import Evaluation, Objective, Update
-from pose_core.models.catalog import check_input_size, create_model
-from pose_core.models.initialise import initialise, load_trunk
 from pose_core.ops._normalise import normalise
 from pose_core.skeleton import get_skeleton
 from pose_core.structures import ImageRecord
+from pose_core.tasks.build import build_network
 from pose_core.tasks.evaluate_topdown import crop_dataset, evaluate_topdown
 
 _log = logging.getLogger(__name__)
@@ -58,16 +57,7 @@ class TopDownTask:
         self._training_set: TopDownDataset | None = None
 
     def networks(self) -> dict[str, nn.Module]:
-        model = self.config.model
-        network = create_model(model.name, num_joints=self.skeleton.num_joints, **model.options)
-        check_input_size(network, model.name, model.input_size)
-        if model.init == "published":
-            initialise(network, trunk_follows=model.pretrained is not None)
-        if model.pretrained is not None:
-            report = load_trunk(network, model.pretrained)
-            if current_place()[0] == 0:
-                _log.log(logging.WARNING if report.missing or report.doubt else logging.INFO, "%s", report)
-        return {"pose": network}
+        return {"pose": build_network(self.config, self.skeleton)}
 
     def training_set(self) -> TopDownDataset:
         if self._training_set is None:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from pose_core.config import Config
+from pose_core.data.bottomup import WholeBatch
 from pose_core.data.images import open_image
 from pose_core.data.reader import read_dataset
 from pose_core.data.topdown import CropBatch
@@ -55,6 +56,16 @@ def crop_sheet(predictor: Predictor, batch: CropBatch, target: Path, *, threshol
     ]
     height, width = crops.shape[1:3]
     write_image(target, contact_sheet(tiles, columns=8, tile=(192, round(192 * height / width))))
+
+
+def whole_sheet(predictor: Predictor, batch: WholeBatch, target: Path, *, threshold: float = 0.0) -> None:
+    """Poses on the whole images of a batch."""
+    images = batch.images.cpu().numpy()
+    if predictor.config.data.color == "bgr":
+        images = images[..., ::-1]
+    pictures = [np.ascontiguousarray(image) for image in images]
+    tiles = [draw_poses(picture, predictor(picture), threshold) for picture in pictures]
+    write_image(target, contact_sheet(tiles, columns=4, tile=(320, 320)))
 
 
 def _box(person: Person) -> tuple[float, ...]:
