@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.multiprocessing.spawn import spawn
+from torch.multiprocessing.spawn import start_processes
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import default_collate
 
@@ -71,7 +71,8 @@ def test_two_processes_give_the_gradient_of_one(config: AsdaConfig, tmp_path: Pa
     objective, networks, batch = prepare(config)
     assert on_device(batch)[2].any()
     one = gradients(objective, networks, batch)
-    spawn(work, (config, str(tmp_path)), nprocs=WORLD)  # type: ignore[no-untyped-call]
+    # Forked: a spawned process cannot import a test's module by its name.
+    start_processes(work, (config, str(tmp_path)), nprocs=WORLD, start_method="fork")  # type: ignore[no-untyped-call]
     two = torch.load(tmp_path / "gradients.pt")
     for name in ("pose", "generator"):
         assert one[name].keys() == two[name].keys()
