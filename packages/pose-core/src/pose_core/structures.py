@@ -88,7 +88,9 @@ class Poses:
 
     def to_coco(self, image_id: int, category_id: int = 1) -> list[dict[str, Any]]:
         """COCO result entries, one per pose: keypoints as x, y, score triples."""
-        triples = np.concatenate([self.keypoints, self.scores[..., None]], -1).reshape(len(self), -1)
+        triples = np.concatenate([self.keypoints, self.scores[..., None]], -1).reshape(
+            len(self), 3 * self.scores.shape[1]
+        )
         return [
             {
                 "image_id": int(image_id),

@@ -54,6 +54,14 @@ class ViewedImages(Dataset[tuple[int, list[torch.Tensor], list[View]]]):
         return index, [torch.from_numpy(picture) for picture in look(image, views)], views
 
 
+Viewed = tuple[int, list[torch.Tensor], list[View]]
+
+
+def _as_it_is(sample: Viewed) -> Viewed:
+    """A loader would turn the views' matrices into tensors."""
+    return sample
+
+
 def evaluate_bottomup(predictor: BottomUpPredictor, config: BottomUpConfig, folder: Path) -> Evaluation:
     """Score ``predictor`` on the config's validation split and write its people below ``folder/results``.
 
@@ -91,6 +99,7 @@ def predict_images(
     loader = DataLoader(
         images,
         batch_size=None,
+        collate_fn=_as_it_is,  # type: ignore[arg-type]  # without batches it is given one sample
         num_workers=config.test.workers,
         worker_init_fn=worker_init,
         generator=torch.Generator(),  # evaluating must not disturb the training's random state

@@ -1,0 +1,140 @@
+"""What an experiment of these two systems says beside the core's blocks."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from pose_core.config import Block
+from pose_core.data.bottomup_settings import BottomUpConfig, WholeTestConfig
+from pose_dekr.decode import BottomUpSettings, DekrSettings
+from pose_dekr.targets import TargetSpec
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class MapsConfig(Block):
+    """Heatmaps that are learned."""
+
+    stride: Literal[4] = 4
+    """Input pixels per heatmap pixel; the higher network has maps of half as many, too."""
+    sigma: Positive = 2.0
+    """Standard deviation of a joint's target, in heatmap pixels."""
+    center_sigma: Positive | None = None
+    """The centre's; by default as the published weights were trained: 4 for COCO, sigma for CrowdPose."""
+    background: Annotated[float, Field(ge=0)] = 0.1
+    """Weight of pixels that are near no joint."""
+    fine_background: Annotated[float, Field(ge=0)] = 0.025
+    """The same in the higher network's fine maps."""
+
+
+class OffsetConfig(Block):
+    """Offsets that are regressed."""
+
+    radius: Annotated[int, Field(ge=1)] = 4
+    """Heatmap pixels around a centre that learn their person's offsets."""
+    factor: Annotated[float, Field(ge=0)] = 0.03
+    """Weight of the offsets' loss: 0.03 in DEKR, 0.01 in Bottom-Up."""
+    area: Literal["joints", "published"] = "joints"
+    """DEKR weighs a person by the square of its joints' extent. The published code measured from the image's corner."""
+
+
+class RescoreConfig(Block):
+    """The network that guesses how well a pose would match."""
+
+    use: bool = False
+    """Multiply every score by its guess; never while training."""
+    weights: str | None = None
+    """Its file, ours or a published one."""
+    data: str = "rescore_data.npz"
+    """What it learns from: rescore-data writes it, rescore-train reads it."""
+    epochs: Annotated[int, Field(ge=1)] = 20
+    lr: Positive = 1e-3
+    batch_size: Annotated[int, Field(ge=1)] = 1024
+
+
+class DekrTestConfig(WholeTestConfig):
+    """How people are found. What is null has the system's published value."""
+
+    nms: Positive | None = None
+    """Two joints closer than this are close: a share of the pose's size in DEKR (0.05; 0.15 was published for several
+    scales), base pixels in Bottom-Up (10)."""
+    nms_joints: Annotated[int, Field(ge=0)] | None = None
+    """Poses with more close joints than this are one (DEKR 8, on CrowdPose 7; Bottom-Up 10)."""
+    decrease: Positive | None = None
+    """Weight of people who are found at other scales than 1 (DEKR 0.9, on CrowdPose 0.8; Bottom-Up 0.001)."""
+    centre_threshold: Annotated[float, Field(ge=0)] = 0.01
+    """Lowest heat of a centre."""
+    match_heatmap: bool = False
+    """DEKR: move joints to heatmap peaks, too. Bottom-Up always gives both results, regression and final."""
+    max_absorb: Positive = 75.0
+    """A peak at most so many base pixels away takes a joint."""
+    adjust_threshold: float = 0.05
+    """Joints above this score are fitted to the heatmap."""
+    window: Annotated[int, Field(ge=1)] = 6
+    """Pixels around a joint that the fit sees."""
+    faithful: bool = False
+    """Bottom-Up: exchange x and y in the look-up of joints far from every peak, as the published code does."""
+
+    @model_validator(mode="after")
+    def _scales_fit_the_strides(self) -> DekrTestConfig:
+        bad = [scale for scale in self.scales if scale not in {0.5, 1.0, 2.0, 4.0}]
+        if bad:
+            raise ValueError(
+                f"test.scales={list(self.scales)}: {bad[0]:g} is none of 0.5, 1, 2, 4, whose maps fit over"
+            )
+        return self
+
+
+class DekrConfig(BottomUpConfig):
+    """One experiment of Bottom-Up HRNet or DEKR; which of them, model.name says."""
+
+    heatmap: MapsConfig = MapsConfig()  # type: ignore[assignment]  # theirs are not a crop's
+    offset: OffsetConfig = OffsetConfig()
+    rescore: RescoreConfig = RescoreConfig()
+    test: DekrTestConfig = DekrTestConfig()
+
+    @property
+    def is_dekr(self) -> bool:
+        return self.model.name.startswith("dekr")
+
+    @property
+    def is_higher(self) -> bool:
+        """Whether the network has maps of stride 2, too."""
+        return "higher" in self.model.name or bool(self.model.options.get("higher"))
+
+    @property
+    def output_sizes(self) -> tuple[int, ...]:
+        """Sides of the network's output maps."""
+        side = self.model.input_size[0]
+        return (side // 4, side // 2) if self.is_higher else (side // 4,)
+
+    def target_spec(self, *, fine: bool = False) -> TargetSpec:
+        """How targets are drawn."""
+        maps = self.heatmap
+        return TargetSpec(
+            shared_mask=not self.is_dekr,
+            sigma=maps.sigma,
+            centre_sigma=maps.center_sigma,
+            background=maps.fine_background if fine else maps.background,
+            radius=self.offset.radius,
+        )
+
+    def decode_settings(self) -> DekrSettings | BottomUpSettings:
+        """How people are found in maps."""
+        test = self.test
+        shared = {
+            "max_people": test.max_people,
+            "centre_threshold": test.centre_threshold,
+            "max_absorb": test.max_absorb,
+            "adjust_threshold": test.adjust_threshold,
+            "window": test.window,
+        }
+        if self.is_dekr:
+            own = {"nms": test.nms, "nms_joints": test.nms_joints, "decrease": test.decrease}
+            given = {key: value for key, value in own.items() if value is not None}
+            return DekrSettings(use_heatmap=test.match_heatmap, sigma=self.heatmap.sigma, **shared, **given)  # type: ignore[arg-type]
+        own = {"nms_distance": test.nms, "nms_overlap": test.nms_joints, "scale_decrease": test.decrease}
+        given = {key: value for key, value in own.items() if value is not None}
+        return BottomUpSettings(compat=test.faithful, **shared, **given)  # type: ignore[arg-type]

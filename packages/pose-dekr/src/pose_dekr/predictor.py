@@ -1,0 +1,95 @@
+"""From an image to everyone in it, with a network of either system."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from pose_core.config import Config
+from pose_core.errors import ConfigError
+from pose_core.geometry import invert_affine
+from pose_core.inference.bottomup import BottomUpPredictor, People, View, Views
+from pose_core.skeleton import Skeleton
+from pose_dekr.config import DekrConfig
+from pose_dekr.decode import BottomUpSettings, DekrSettings, check_scales, decode
+from pose_dekr.flip import Fused, forward_flip
+from pose_dekr.geometry import resize_for_test
+from pose_dekr.rescore import load_score_net, rescore
+
+
+def test_views(width: int, height: int, *, input_size: int, scales: tuple[float, ...]) -> list[View]:
+    """An image at every scale, from large to small."""
+    sizes = [resize_for_test((width, height), input_size, scale) for scale in scales]
+    return [View(size.size, size.matrix) for size in sizes]
+
+
+test_views.__test__ = False  # type: ignore[attr-defined]  # not a test
+
+
+class DekrPredictor(BottomUpPredictor):
+    """People by their centres' regression; Bottom-Up and ``match_heatmap`` move joints to heatmap peaks."""
+
+    def __init__(self, network: nn.Module, config: Config, skeleton: Skeleton, device: torch.device) -> None:
+        super().__init__(network, config, skeleton, device)
+        if not isinstance(config, DekrConfig):
+            raise ConfigError(f"config {config.name!r} is for the method {config.method!r}, not for pose-dekr")
+        self.settings = config.decode_settings()  # type: ignore[assignment]  # a crop's settings otherwise
+        self.is_dekr = config.is_dekr
+        self.scales = check_scales(config.test.scales)
+        self.flip_order = torch.from_numpy(skeleton.flip_order).to(device)
+        self.score_net = None
+        if config.rescore.use:
+            self.score_net = load_score_net(find_score_net(config), skeleton.num_joints).to(device)
+        self.decode_name = "regression" if self.is_dekr and not config.test.match_heatmap else "regression+heatmap"
+        self.decode_name += "+rescore" if self.score_net is not None else ""
+
+    @property
+    def views(self) -> Views:
+        return partial(test_views, input_size=self.config.model.input_size[0], scales=self.scales)
+
+    def find(self, images: Sequence[Tensor], views: Sequence[View]) -> Mapping[str, People]:
+        flip = self.whole.test.flip
+        outputs: dict[float, Fused] = {}
+        for scale, image in zip(self.scales, images, strict=True):
+            (fused,) = forward_flip(self.network, image, self.flip_order, keep_edge=self.is_dekr, flip=flip)
+            outputs[scale] = Fused(fused.heatmaps.float(), fused.poses.float())
+        base = views[self.scales.index(1.0)]
+        back = torch.from_numpy(invert_affine(base.matrix))
+        return {kind: self._people(outputs, base.size, settings, back) for kind, settings in self._kinds()}
+
+    def _kinds(self) -> list[tuple[str, DekrSettings | BottomUpSettings]]:
+        settings: DekrSettings | BottomUpSettings = self.settings  # type: ignore[assignment]
+        if isinstance(settings, DekrSettings):
+            return [("", settings)]
+        return [("regression", replace(settings, use_heatmap=False)), ("final", settings)]
+
+    def _people(
+        self,
+        outputs: Mapping[float, Fused],
+        base_size: tuple[int, int],
+        settings: DekrSettings | BottomUpSettings,
+        back: Tensor,
+    ) -> People:
+        found = decode(outputs, base_size, settings)
+        back = back.to(found.points)
+        points = found.points @ back[:, :2].T + back[:, 2]
+        scores = found.scores
+        if self.score_net is not None:
+            scores = rescore(self.score_net, points, found.joint_scores, scores)
+        return People(points, found.joint_scores, scores)
+
+
+def find_score_net(config: DekrConfig) -> Path:
+    """The scoring network's file; says what to do where there is none."""
+    how = "make one with pose-dekr rescore-data and rescore-train, or go without: rescore.use=false"
+    if config.rescore.weights is None:
+        raise ConfigError(f"rescore.use=true needs rescore.weights, the scoring network's file; {how}")
+    path = Path(config.rescore.weights)
+    if not path.is_file():
+        raise ConfigError(f"rescore.weights {path} does not exist; {how}")
+    return path

@@ -1,0 +1,114 @@
+"""Training and evaluation of both systems."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pose_core.config import Config
+from pose_core.data.bottomup import WholeBatch, keep_maps
+from pose_core.data.reader import read_dataset
+from pose_core.engine.objective import Objective, Update
+from pose_core.errors import ConfigError, DataError
+from pose_core.evaluation.crowdpose import AREA_OF_BOX
+from pose_core.ops._normalise import normalise
+from pose_core.tasks.bottomup import BottomUpTask
+from pose_core.tasks.evaluate_bottomup import predict_images
+from pose_dekr.config import DekrConfig
+from pose_dekr.losses import method_losses
+from pose_dekr.people import describe_bottomup, describe_dekr
+from pose_dekr.predictor import DekrPredictor
+from pose_dekr.rescore import RescoreData, make_rescore_data
+from pose_dekr.targets import Targets, make_heatmaps, make_targets
+
+
+class RegressionObjective:
+    """Heatmaps by weighted squared error, offsets by a weighted smooth L1; stateless."""
+
+    def __init__(self, config: DekrConfig) -> None:
+        self.sizes = config.output_sizes
+        self.spec = config.target_spec()
+        self.fine_spec = config.target_spec(fine=True) if config.is_higher else None
+        self.factor = config.offset.factor
+        self.channels_last = config.train.channels_last
+
+    def step(self, networks: Mapping[str, nn.Module], batch: WholeBatch, update: Update) -> dict[str, Tensor]:
+        output = networks["pose"](normalise(batch.images, channels_last=self.channels_last))
+        # Losses of mixed precision are reckoned in full.
+        output = type(output)(*(maps.float() for maps in output))
+        targets, fine = self.targets(batch)
+        losses = method_losses(output, targets, fine)
+        loss = sum(losses.values()) + (self.factor - 1) * losses["offset"]
+        assert isinstance(loss, Tensor)
+        update("pose", loss)
+        return {"loss": loss, **losses}
+
+    @torch.no_grad()
+    def targets(self, batch: WholeBatch) -> tuple[Targets, Targets | None]:
+        """Targets at stride 4, and at stride 2 where the network has such maps."""
+        keep = keep_maps(batch.keep, self.sizes)
+        with torch.autocast(batch.joints.device.type, enabled=False):
+            targets = make_targets(batch.joints[:, 0], batch.areas, keep[0], self.spec)
+            if self.fine_spec is None:
+                return targets, None
+            heatmaps, masks = make_heatmaps(batch.joints[:, 1], keep[1], self.fine_spec)
+        return targets, Targets(heatmaps, masks, targets.offsets, targets.weights)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        del state
+
+
+class DekrTask(BottomUpTask):
+    """An experiment of Bottom-Up or of DEKR."""
+
+    config: DekrConfig
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        if not isinstance(config, DekrConfig):
+            raise ConfigError(f"config {config.name!r} is for the method {config.method!r}, not for pose-dekr")
+        drop_small = config.data.layout == "coco"
+        if config.is_dekr:
+            published = config.offset.area == "published"
+            self.describe = partial(describe_dekr, drop_small=drop_small, published_area=published)
+        else:
+            self.describe = partial(describe_bottomup, drop_small=drop_small)
+        self.is_training = False
+
+    @property
+    def output_sizes(self) -> tuple[int, ...]:
+        return self.config.output_sizes
+
+    def objective(self, device: torch.device) -> Objective:
+        del device  # nothing of it lives there
+        self.is_training = True
+        return RegressionObjective(self.config)
+
+    def predictor(self, network: nn.Module, device: torch.device) -> DekrPredictor:
+        config = self.config
+        if self.is_training:
+            # A scoring network learns from the results of a trained one.
+            config = config.model_copy(update={"rescore": config.rescore.model_copy(update={"use": False})})
+        return DekrPredictor(network, config, self.skeleton, device)
+
+
+def collect_rescore_data(task: DekrTask, network: nn.Module, split: str, device: torch.device) -> RescoreData:
+    """Everyone whom ``network`` finds in a split, each with the similarity to the person it fits best."""
+    config = task.config
+    plain = config.rescore.model_copy(update={"use": False})
+    config = config.model_copy(update={"rescore": plain})
+    found = read_dataset(config.data, split, everyone=True)
+    if not found.has_annotations:
+        raise DataError(f"split {split} has no annotations to learn from; name another with --split")
+    predictor = DekrPredictor(network, config, task.skeleton, device)
+    kinds, _ = predict_images(predictor, config, found)
+    joints = task.skeleton.num_joints
+    share = AREA_OF_BOX if found.layout == "crowdpose" else None
+    return make_rescore_data(found.annotation_file, kinds[-1][1], joints, area_of_box=share)
