@@ -26,7 +26,7 @@ def case(channels: int = 6, groups: int = 1, offset_groups: int = 1, seed: int =
     )
 
 
-@pytest.mark.parametrize("path", ["torchvision", "fast"])
+@pytest.mark.parametrize("path", ["torchvision", "fast", "sampled"])
 @pytest.mark.parametrize("dilation", [1, 2, 3])
 @pytest.mark.parametrize(("groups", "offset_groups"), [(1, 1), (3, 3), (3, 1)])
 def test_paths_agree_with_the_reference(path: Any, dilation: int, groups: int, offset_groups: int) -> None:
@@ -41,7 +41,7 @@ def test_whole_offsets_on_and_beyond_the_border() -> None:
     for value in (-12.0, -1.0, 0.0, 1.0, 30.0):
         offset = torch.full((2, 18, 7, 9), value, dtype=torch.float64)
         expected = deform_conv(x, offset, weight, path="torchvision")
-        for path in ("reference", "fast"):
+        for path in ("reference", "fast", "sampled"):
             assert torch.allclose(deform_conv(x, offset, weight, path=path), expected, rtol=0, atol=1e-12)
 
 
@@ -60,6 +60,15 @@ def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = deform_conv(x, offset, weight, path="fast")
     monkeypatch.setattr(_fast, "CHUNK", 1)
     assert torch.allclose(deform_conv(x, offset, weight, path="fast"), whole, atol=1e-6)
+
+
+def test_gradients_of_paths_agree() -> None:
+    found = []
+    for path in ("torchvision", "sampled"):
+        inputs = [t.requires_grad_() for t in case(6, 3, 3)]
+        deform_conv(*inputs, dilation=2, path=path).square().sum().backward()  # type: ignore[arg-type]
+        found.append([t.grad for t in inputs])
+    assert all(torch.allclose(a, b, rtol=0, atol=1e-9) for a, b in zip(*found, strict=True))
 
 
 @pytest.mark.parametrize("path", ["reference", "auto"])

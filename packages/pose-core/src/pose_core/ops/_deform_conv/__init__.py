@@ -12,7 +12,7 @@ from pose_core.errors import ConfigError
 from pose_core.ops._deform_conv._reference import deform_conv as _plain
 from pose_core.ops._dispatch import choose
 
-DeformPath = Literal["auto", "reference", "torchvision", "fast", "mmcv"]
+DeformPath = Literal["auto", "reference", "torchvision", "fast", "sampled", "mmcv"]
 
 
 def deform_conv(x: Tensor, offset: Tensor, weight: Tensor, *, dilation: int = 1, path: DeformPath = "auto") -> Tensor:
@@ -22,8 +22,8 @@ def deform_conv(x: Tensor, offset: Tensor, weight: Tensor, *, dilation: int = 1,
     for each of G groups of channels, ``weight`` ``(M, C/g, 3, 3)`` → ``(N, M, H, W)``. Samples are bilinear; outside
     the image they are zero. Groups of the weight are read off its shape.
 
-    ``path``: "auto" is torchvision's operator where gradients are wanted or a GPU computes, and on a CPU the "fast"
-    gather otherwise; "mmcv" is that package's operator, and is never taken unasked.
+    ``path``: "auto" is torchvision's operator on a GPU; on a CPU the "fast" gather, and "sampled" where gradients are
+    wanted; "mmcv" is that package's operator, and is never taken unasked.
     """
     _check(x, offset, weight)
     if path not in get_args(DeformPath):
@@ -40,6 +40,10 @@ def deform_conv(x: Tensor, offset: Tensor, weight: Tensor, *, dilation: int = 1,
         from pose_core.ops._deform_conv import _fast
 
         return _fast.deform_conv(x, offset, weight, dilation)
+    if path == "sampled":
+        from pose_core.ops._deform_conv import _sampled
+
+        return _sampled.deform_conv(x, offset, weight, dilation)
     from torchvision.ops import deform_conv2d
 
     output: Tensor = deform_conv2d(x, offset, weight, padding=dilation, dilation=dilation)
@@ -47,11 +51,14 @@ def deform_conv(x: Tensor, offset: Tensor, weight: Tensor, *, dilation: int = 1,
 
 
 def _automatic(x: Tensor, offset: Tensor, weight: Tensor) -> DeformPath:
-    wants_gradient = torch.is_grad_enabled() and any(t.requires_grad for t in (x, offset, weight))
-    one_layout = offset.shape[1] // 18 in (1, x.shape[1] // weight.shape[1])
-    if x.device.type != "cpu" or wants_gradient or not one_layout or x.dtype not in (torch.float32, torch.float64):
+    if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64):
         return "torchvision"
-    return "fast"
+    if torch.is_grad_enabled() and any(t.requires_grad for t in (x, offset, weight)):
+        from pose_core.ops._deform_conv._sampled import MOST
+
+        return "sampled" if 9 * x.numel() <= MOST else "torchvision"
+    one_layout = offset.shape[1] // 18 in (1, x.shape[1] // weight.shape[1])
+    return "fast" if one_layout else "torchvision"
 
 
 def _check(x: Tensor, offset: Tensor, weight: Tensor) -> None:
