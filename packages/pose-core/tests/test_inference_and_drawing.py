@@ -127,7 +127,7 @@ def test_results_are_written_beside_nothing_and_bad_images_are_counted(tmp_path:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="has no image"):
         predict_paths(predictor, [tmp_path / "empty"], tmp_path / "out")
-    with pytest.raises(ConfigError, match="video"):
+    with pytest.raises(DataError, match=r"film\.mp4 does not exist"):
         predict_paths(predictor, [tmp_path / "film.mp4"], tmp_path / "out")
 
 

@@ -27,7 +27,7 @@ VERBS = {
     "quickstart": Verb("pose_core.cli.quickstart", "train, evaluate and draw on synthetic people, in a few minutes"),
     "train": Verb("pose_core.cli.train", "train a network", in_methods=True),
     "eval": Verb("pose_core.cli.evaluate", "evaluate a checkpoint on a benchmark", in_methods=True),
-    "predict": Verb("pose_core.cli.predict", "find poses in images and draw them", in_methods=True),
+    "predict": Verb("pose_core.cli.predict", "find poses in images and videos and draw them", in_methods=True),
     "export": Verb("pose_core.cli.export", "write a network as an ONNX file", in_methods=True),
     "overfit": Verb(
         "pose_core.cli.overfit", "train on eight images: the smoke test for your own data", in_methods=True

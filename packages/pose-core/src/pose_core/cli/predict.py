@@ -4,8 +4,11 @@
   pose-lite predict --cfg … --weights best.pt folder/ --boxes detections.json
   pose-lite predict --cfg … --weights best.pt folder/ --detector fasterrcnn --detector-weights FILE
 
+  pose-dekr predict --cfg … --weights best.pt clip.mp4 --fps 10
+
 A top-down network looks at one box at a time. Without a detector or boxes, the whole image is taken as one person.
-For every image: a drawn copy, and its poses as JSON. The inputs are never touched.
+A bottom-up network finds everyone by itself. For every image, and every frame of a video: a drawn copy, and its poses
+as JSON; of a video a drawn one, too. The inputs are never touched.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from pose_core.cli.common_arguments import add_config, add_device, add_weights, 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
-    parser.add_argument("inputs", nargs="+", metavar="INPUT|key=value", help="images or folders; settings too")
+    parser.add_argument("inputs", nargs="+", metavar="INPUT|key=value", help="images, videos, folders; settings too")
     add_weights(parser)
     parser.add_argument("--out", default="predictions", metavar="DIR", help="folder for the results (predictions)")
     parser.add_argument("--boxes", metavar="FILE", help="detections JSON with the people's boxes")
@@ -27,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--box-threshold", type=float, default=0.9, metavar="S", help="lowest box score (0.9)")
     parser.add_argument("--threshold", type=float, default=0.2, metavar="S", help="lowest joint score drawn (0.2)")
     parser.add_argument("--style", default="side", metavar="NAME", help="colours: side, chunhua, xiaochu (side)")
+    parser.add_argument("--fps", type=float, metavar="N", help="frames of a second of video to predict (all)")
     parser.add_argument("--no-draw", action="store_true", help="write JSON only")
     add_device(parser)
 
@@ -37,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from pose_core.errors import ConfigError
 
     if not inputs:
-        raise ConfigError("name at least one image or folder to predict")
+        raise ConfigError("name at least one image, video or folder to predict")
     from pose_core.inference import Predictor
     from pose_core.inference.detectors import build_detector
     from pose_core.inference.results import predict_paths
@@ -60,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
         threshold=args.threshold,
         style=args.style,
         draw=not args.no_draw,
+        fps=args.fps,
     )
     print(summary)
     return 3 if summary.unreadable else 0

@@ -1,9 +1,10 @@
-"""Predictions as files: a drawn copy and the poses as JSON for every image."""
+"""Predictions as files: a drawn copy and the poses as JSON for every image, and for every frame of a video."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from tqdm import tqdm
 from pose_core.data.images import open_image
 from pose_core.errors import ConfigError, DataError
 from pose_core.files import write_json
-from pose_core.inference.detectors import Detector, whole_image
+from pose_core.inference.detectors import Detector, FileDetector, whole_image
 from pose_core.inference.predictor import Found, Predictor
+from pose_core.inference.video import SUFFIXES as VIDEOS
+from pose_core.inference.video import Backend, Frame, backend, frame_rate, read_frames, video_writer
 from pose_core.structures import Poses
 from pose_core.visualise.draw import draw_poses, palette
 from pose_core.visualise.sheet import write_image
@@ -23,7 +26,6 @@ from pose_core.visualise.sheet import write_image
 Array = np.ndarray
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
-VIDEOS = {".mp4", ".avi", ".mov", ".mkv", ".webm"}
 
 
 @dataclass
@@ -33,21 +35,25 @@ class Summary:
     folder: Path
     whole_images: bool = False
     images: int = 0
+    frames: int = 0
     people: int = 0
     unreadable: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        lines = [f"{self.people} people in {self.images} images, written to {self.folder}"]
+        seen = f"{self.images} images" if self.images or not self.frames else ""
+        if self.frames:
+            seen += f"{' and ' if seen else ''}{self.frames} frames"
+        lines = [f"{self.people} people in {seen}, written to {self.folder}"]
         if self.whole_images:
             lines.append("each image was taken as one person who fills it; --boxes or --detector look for people")
         if self.unreadable:
-            lines.append(f"{len(self.unreadable)} images could not be read:")
+            lines.append(f"{len(self.unreadable)} inputs could not be read:")
             lines += [f"  {text}" for text in self.unreadable]
         return "\n".join(lines)
 
 
 def find_images(inputs: Sequence[Path], folder: Path) -> list[tuple[Path, Path]]:
-    """Images named or contained in folders: the file, and its place below the output ``folder``.
+    """Images and videos named or contained in folders: the file, and its place below the output ``folder``.
 
     What lies below ``folder`` is our own from an earlier time, unless it is asked for by name.
     """
@@ -55,14 +61,12 @@ def find_images(inputs: Sequence[Path], folder: Path) -> list[tuple[Path, Path]]
     own = folder.resolve()
     for path in inputs:
         if path.is_dir():
-            files = [p for p in sorted(path.rglob("*")) if p.suffix.lower() in SUFFIXES and p.is_file()]
+            files = [p for p in sorted(path.rglob("*")) if p.suffix.lower() in SUFFIXES | VIDEOS and p.is_file()]
             if own != path.resolve():
                 files = [p for p in files if own not in p.resolve().parents]
             if not files:
-                raise DataError(f"folder {path} has no image ({', '.join(sorted(SUFFIXES))})")
+                raise DataError(f"folder {path} has no image or video ({', '.join(sorted(SUFFIXES | VIDEOS))})")
             found += [(p, p.relative_to(path)) for p in files]
-        elif path.suffix.lower() in VIDEOS:
-            raise ConfigError(f"{path} is a video; only images and folders of images can be predicted so far")
         elif path.is_file():
             found.append((path, Path(path.name)))
         else:
@@ -101,27 +105,73 @@ def predict_paths(
     threshold: float = 0.2,
     style: str = "side",
     draw: bool = True,
+    fps: float | None = None,
 ) -> Summary:
     """Predict every image and write ``<name>.jpg`` (drawn) and ``<name>.json`` below ``folder``.
 
-    The inputs are never touched. An image that cannot be read is counted and named at the end.
+    Of a video, every frame or ``fps`` a second are predicted: ``<name>.mp4`` is drawn, and ``<name>/`` has a drawn
+    picture and a JSON file of each. The inputs are never touched. What cannot be read is counted and named at the end.
     """
     palette(predictor.skeleton, style)  # an unknown style should not be found out after the first prediction
-    images = find_images(inputs, folder)
-    targets = plan_targets(images, folder)
+    found = find_images(inputs, folder)
+    places = list(zip(found, plan_targets(found, folder), strict=True))
+    images = [(source, target) for source, target in places if source[0].suffix.lower() not in VIDEOS]
     if not predictor.needs_boxes and detector is not whole_image:
         raise ConfigError(
             f"method {predictor.config.method!r} finds people by itself: leave out --boxes and --detector"
         )
     summary = Summary(folder, whole_images=predictor.needs_boxes and detector is whole_image)
-    opened = _open_and_detect(images, targets, detector, summary)
+    opened = _open_and_detect([s for s, _ in images], [t for _, t in images], detector, summary)
     for (path, target, image), poses in predictor.predict_stream(opened):
         summary.images += 1
         summary.people += len(poses)
         write_json(f"{target}.json", {"image": str(path), **as_json(poses)}, indent=1)
         if draw:
             write_image(Path(f"{target}.jpg"), draw_poses(image, poses, threshold, style))
+    videos = [(path, target) for (path, _), target in places if path.suffix.lower() in VIDEOS]
+    if videos and isinstance(detector, FileDetector):
+        raise ConfigError(f"{videos[0][0]} is a video, whose frames --boxes cannot name: use --detector instead")
+    using = backend() if videos else None
+    for path, target in videos:
+        assert using is not None
+        try:
+            _predict_video(predictor, path, target, using, detector, threshold, style if draw else None, fps, summary)
+        except DataError as error:
+            summary.unreadable.append(str(error))
     return summary
+
+
+def _predict_video(
+    predictor: Predictor,
+    path: Path,
+    target: Path,
+    using: Backend,
+    detector: Detector,
+    threshold: float,
+    style: str | None,
+    fps: float | None,
+    summary: Summary,
+) -> None:
+    """Predict one video; without a ``style`` nothing is drawn."""
+    rate = fps or frame_rate(path, using)
+    bar = tqdm(read_frames(path, using, fps), path.name, unit="frame", disable=None, file=sys.stderr)
+
+    def frames() -> Iterator[Found[Frame]]:
+        for frame in bar:
+            yield frame, frame.image, *detector(frame.image)
+
+    with ExitStack() as stack:
+        write = None if style is None else stack.enter_context(video_writer(Path(f"{target}.mp4"), rate, using))
+        for frame, poses in predictor.predict_stream(frames()):
+            summary.frames += 1
+            summary.people += len(poses)
+            name = target / f"frame_{frame.number:06d}"
+            about = {"video": str(path), "frame": frame.number, "time": round(frame.time, 6)}
+            write_json(f"{name}.json", {**about, **as_json(poses)}, indent=1)
+            if write is not None:
+                drawn = draw_poses(frame.image, poses, threshold, style or "side")
+                write_image(Path(f"{name}.jpg"), drawn)
+                write(drawn)
 
 
 def _open_and_detect(
