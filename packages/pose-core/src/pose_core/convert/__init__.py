@@ -11,7 +11,9 @@ from difflib import get_close_matches
 from textwrap import fill
 from typing import Any
 
-from pose_core.convert.models import ELSEWHERE, EXTRA, Network, find_network, foreign_method
+from pose_core.convert.bottomup import convert_bottomup, is_bottom_up
+from pose_core.convert.bottomup_keys import WITHOUT_MEANING
+from pose_core.convert.models import ELSEWHERE, EXTRA, Network, find_network
 from pose_core.convert.parts import generator_depth, part_blocks, uses_parts
 from pose_core.convert.published_keys import BOXES_ONLY, FIXED, MEANINGLESS, UNUSED, known_keys
 from pose_core.convert.published_values import Source, gpu_count, literal, wholes
@@ -61,10 +63,16 @@ def _paragraph(text: str) -> str:
 def convert_published(content: Mapping[str, Any], file_name: str) -> Converted:
     """Convert a published file; ``file_name`` decides where the content alone is ambiguous (lpn18 or lpn18h)."""
     source = Source(content, file_name)
-    foreign = foreign_method(source.values)
-    if foreign is not None:
-        package, why = foreign
-        raise ConfigError(f"{file_name} is an experiment of pose-{package}, which is not built yet: {why}")
+    if is_bottom_up(source.values):
+        config, notes = convert_bottomup(source)
+        result = Converted(config, notes=notes)
+        for key in source.values:
+            target = source.went.get(key)
+            if target:
+                result.mapped.append(f"{key} → {target}")
+            else:
+                result.meaningless.append(f"{key}: {WITHOUT_MEANING.get(key, 'about the other system')}")
+        return result
     _refuse_unknown(source)
     network = find_network(source.values, file_name)
     result = Converted({}, notes=list(network.notes))

@@ -32,18 +32,6 @@ class Network:
     notes: list[str] = field(default_factory=list)
 
 
-def foreign_method(values: Mapping[str, Any]) -> tuple[str, str] | None:
-    """The package that a file needs and why, where it is none of the top-down files that the core converts."""
-    published = str(values.get("MODEL.NAME", "pose_hrnet"))
-    bottom_up = ("DATASET.OFFSET_RADIUS", "RESCORE.", "TEST.FLIP_TEST_", "DATASET.MAX_NUM_PEOPLE")
-    if published.startswith(("hrnet_dekr", "pose_higher")):
-        return "dekr", f"MODEL.NAME is {published}"
-    found = next((key for key in values if key.startswith(bottom_up)), None)
-    if found:
-        return "dekr", f"{found} is a setting of bottom-up pose"
-    return None
-
-
 PUBLISHED_NAMES = (
     "pose_hrnet", "pose_resnet", "lpn", "mrheat1_pose_resnet", "mrheat2_pose_resnet", "mrfea1_pose_resnet",
     "mrfea2_pose_resnet", "pose_hrnet2", "pose_hourglass",

@@ -129,4 +129,7 @@ _EXPECTED = {
     "numbers": "a list of numbers",
     "pair": "[width, height] in pixels",
     "gpu_count": "the GPUs' numbers, for example (0,1,2,3)",
+    "stages": "numbers by size of map, for example [[2.0, 2.0, 2.0], [2.0]]",
+    "first_flag": "true or false by size of map",
+    "scales": "scales, for example [0.5, 1, 2]",
 }

@@ -1,0 +1,203 @@
+"""The built-in experiments: complete, valid, and equal to the published files."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pose_core.cli import main
+from pose_core.config import dump_config, load_config, parse_config
+from pose_core.convert import convert_published, render_notes
+from pose_core.convert.bottomup_keys import bottomup_layers, dekr_layers
+from pose_core.errors import ConfigError
+from pose_core.method import get_method
+from pose_core.models.catalog import list_models
+from pose_dekr.config import DekrConfig
+
+CONFIGS = get_method("dekr").config_files()
+NETWORKS = {
+    "dekr_w32_512": ("hrnet_dekr", 32, 512, {"coco": 10, "crowdpose": 10}),
+    "dekr_w48_640": ("hrnet_dekr", 48, 640, {"coco": 5, "crowdpose": 5}),
+    "bottomup_w32_512": ("pose_hrnet", 32, 512, {"coco": 12, "crowdpose": 10}),
+    "bottomup_w48_640": ("pose_hrnet", 48, 640, {"coco": 12, "crowdpose": 10}),
+    "bottomup_higher_w48_640": ("pose_higher_hrnet", 48, 640, {"coco": 12, "crowdpose": 10}),
+}
+"""Our part of the name → the published network, width, input, and images per GPU."""
+PUBLISHED = [f"{layout}_{network}" for layout in ("coco", "crowdpose") for network in NETWORKS]
+
+
+def nested(flat: dict[str, Any]) -> dict[str, Any]:
+    """Dotted keys as sections."""
+    content: dict[str, Any] = {}
+    for key, value in flat.items():
+        *parents, last = key.split(".")
+        section = content
+        for parent in parents:
+            section = section.setdefault(parent, {})
+        section[last] = value
+    return content
+
+
+def published_file(name: str) -> dict[str, Any]:
+    """The content of a published file, by dotted keys."""
+    layout, _, short = name.partition("_")
+    network, width, size, batch = NETWORKS[short]
+    coco, is_dekr, higher = layout == "coco", network == "hrnet_dekr", network == "pose_higher_hrnet"
+    word = "coco_kpt" if coco else "crowd_pose_kpt"
+    trunk = "hrnet_w32-36af842e.pth" if width == 32 else "hrnetv2_w48_imagenet_pretrained.pth"
+    content: dict[str, Any] = {
+        "AUTO_RESUME": True, "DATA_DIR": "", "GPUS": "(0,)", "LOG_DIR": "log", "OUTPUT_DIR": "output",
+        "PRINT_FREQ": 100, "WORKERS": 4, "CUDNN.BENCHMARK": True, "CUDNN.DETERMINISTIC": False, "CUDNN.ENABLED": True,
+        "DATASET.DATASET": word, "DATASET.DATASET_TEST": word.removesuffix("_kpt"), "DATASET.DATA_FORMAT": "zip",
+        "DATASET.FLIP": 0.5, "DATASET.INPUT_SIZE": size, "DATASET.MAX_NUM_PEOPLE": 30, "DATASET.MAX_ROTATION": 30,
+        "DATASET.MAX_SCALE": 1.5, "DATASET.MIN_SCALE": 0.75, "DATASET.SCALE_TYPE": "short",
+        "DATASET.MAX_TRANSLATE": 40, "DATASET.NUM_JOINTS": 17 if coco else 14, "DATASET.ROOT": f"data/{layout}",
+        "DATASET.TEST": "val2017" if coco else "test", "DATASET.TRAIN": "train2017" if coco else "trainval",
+        "DATASET.OFFSET_RADIUS": 4, "DATASET.CENTER_SIGMA": 4.0,
+        "MODEL.INIT_WEIGHTS": True, "MODEL.NAME": network, "MODEL.NUM_JOINTS": 17 if coco else 14,
+        "MODEL.PRETRAINED": f"model/imagenet/{trunk}",
+        "TEST.FLIP_TEST": True, "TEST.IMAGES_PER_GPU": 1, "TEST.MODEL_FILE": "", "TEST.SCALE_FACTOR": [1],
+        "RESCORE.MODEL_FILE": f"model/rescore/final_rescore_{word}.pth",
+        "TRAIN.BEGIN_EPOCH": 0, "TRAIN.CHECKPOINT": "", "TRAIN.END_EPOCH": 140 if coco else 300, "TRAIN.GAMMA1": 0.99,
+        "TRAIN.GAMMA2": 0.0, "TRAIN.IMAGES_PER_GPU": batch[layout], "TRAIN.LR": 0.001, "TRAIN.LR_FACTOR": 0.1,
+        "TRAIN.LR_STEP": [90, 120] if coco else [200, 260], "TRAIN.MOMENTUM": 0.9, "TRAIN.NESTEROV": False,
+        "TRAIN.OPTIMIZER": "adam", "TRAIN.RESUME": False, "TRAIN.SHUFFLE": True, "TRAIN.WD": 0.0001,
+    }  # fmt: skip
+    if is_dekr:
+        return content | dekr_layers(width) | {
+            "DATASET.OUTPUT_SIZE": size // 4, "DATASET.SIGMA": 2.0, "DATASET.BG_WEIGHT": 0.1,
+            "LOSS.WITH_HEATMAPS_LOSS": True, "LOSS.HEATMAPS_LOSS_FACTOR": 1.0, "LOSS.WITH_OFFSETS_LOSS": True,
+            "LOSS.OFFSETS_LOSS_FACTOR": 0.03, "VERBOSE": False,
+            "TEST.NMS_THRE": 0.05, "TEST.NMS_NUM_THRE": 8 if coco else 7, "TEST.KEYPOINT_THRESHOLD": 0.01,
+            "TEST.ADJUST_THRESHOLD": 0.05, "TEST.MAX_ABSORB_DISTANCE": 75, "TEST.GUASSIAN_KERNEL": 6,
+            "TEST.DECREASE": 0.9 if coco else 0.8, "RESCORE.VALID": True,
+        }  # fmt: skip
+    fine = [[2.0]] if higher else []
+    return content | bottomup_layers(width, higher=higher) | {
+        "DATASET.OUTPUT_SIZE": [size // 4, size // 2] if higher else [size // 4], "DATASET.OFFSET_REG": True,
+        "DATASET.USE_BBOX_CENTER": False, "DATASET.WITH_CENTER": True, "DATASET.SIGMA": [[2.0, 2.0, 2.0], *fine],
+        "DATASET.BG_WEIGHT": [[0.1, 0.1, 0.1], *([[0.025]] if higher else [])],
+        "DEBUG.DEBUG": False, "DEBUG.SAVE_BATCH_IMAGES_GT": False, "DEBUG.SAVE_BATCH_IMAGES_PRED": False,
+        "DEBUG.SAVE_HEATMAPS_GT": True, "DEBUG.SAVE_HEATMAPS_PRED": True, "DEBUG.SAVE_TAGMAPS_PRED": True,
+        "LOSS.NUM_STAGES": 1 + higher, "LOSS.WITH_HEATMAPS_LOSS": [True] * (1 + higher),
+        "LOSS.HEATMAPS_LOSS_FACTOR": [1.0] * (1 + higher), "LOSS.OFFSETS_LOSS_FACTOR": [0.01] * (1 + higher),
+        "LOSS.WITH_OFFSETS_LOSS": [True, False][: 1 + higher], "TEST.WITH_HEATMAPS": "(True,)",
+        "TEST.NMS_KERNEL": 5, "TEST.NMS_PADDING": 2, "TEST.DIST_THRESHOLD": 10, "TEST.OVERLAP_THRESHOLD": 10,
+        "RESCORE.USE": True,
+        "RESCORE.DATA_FILE": f"data/rescore_data/rescore_dataset_train_{word}",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_config_is_valid_and_round_trips(name: str) -> None:
+    config = load_config(f"pose-dekr/{name}")
+    assert (config.name, config.method) == (name, "dekr")
+    assert config.model.name in list_models()
+    assert config.note
+    assert parse_config(yaml.safe_load(dump_config(config)), DekrConfig, name) == config
+
+
+def test_every_published_experiment_is_there() -> None:
+    assert {name for name in CONFIGS if not name.startswith("synthetic")} == set(PUBLISHED)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_built_in_experiments_equal_the_converted_published_files(name: str) -> None:
+    converted = convert_published(nested(published_file(name)), f"{name}.yaml")
+    theirs = parse_config(converted.config, DekrConfig, name).model_dump()
+    ours = load_config(f"pose-dekr/{name}").model_dump()
+    # DEKR's training files do not say where the scoring network's data lie.
+    if "dekr" in name:
+        del theirs["rescore"]["data"], ours["rescore"]["data"]
+    del theirs["note"], ours["note"]
+    assert ours == theirs
+    assert len(converted.mapped) + len(converted.meaningless) == len(published_file(name))
+    assert "heatmap.sigma" in render_notes(converted)
+    assert "about the other system" not in render_notes(converted)
+
+
+def test_files_for_rescoring_and_demos_load() -> None:
+    section = {"END_EPOCH": 20, "LR": 0.001, "HIDDEN_LAYER": 256, "BATCHSIZE": 1024, "MODEL_ROOT": "model/rescore/",
+               "MODEL_FILE": "model/rescore/x.pth", "DATA_FILE": "../data/rescore_data/x"}  # fmt: skip
+    dataset = {"DATASET": "crowd_pose_kpt", "DATASET_TEST": "crowd_pose", "NUM_JOINTS": 14}
+    converted = convert_published({"DATA_DIR": "", "DATASET": dataset, "RESCORE": section}, "train_rescore.yaml")
+    config = parse_config(converted.config, DekrConfig, "x")
+    assert config.model.name == "bottomup_hrnet_w32"
+    assert (config.rescore.data, config.rescore.epochs) == ("data/rescore_data/x.npz", 20)
+    assert any("names no network" in note for note in converted.notes)
+    flat = published_file("coco_dekr_w32_512")
+    flat = {key: value for key, value in flat.items() if not key.startswith(("TRAIN.", "LOSS.")) and key != "WORKERS"}
+    flat |= {"DATASET.TEST": "rescore_coco", "DATASET.DATASET_TEST": "rescore_coco", "RESCORE.VALID": False,
+             "RESCORE.GET_DATA": True}  # fmt: skip
+    config = parse_config(convert_published(nested(flat), "rescore_coco.yaml").config, DekrConfig, "x")
+    assert (config.data.val, config.rescore.use, config.train.epochs) == ("val2017", False, 140)
+
+
+def test_scales_are_written_in_many_ways() -> None:
+    for value in ([0.5, 1, 2], "0.5,1,2", "(0.5, 1, 2)"):
+        flat = published_file("coco_dekr_w32_512") | {"TEST.SCALE_FACTOR": value}
+        assert convert_published(nested(flat), "x.yaml").config["test"]["scales"] == [0.5, 1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"TEST.NMS_TRHE": 1}, r"unknown key TEST\.NMS_TRHE; did you mean TEST\.NMS_THRE\?"),
+        ({"MODEL.NAME": "hrnet_dkr"}, "did you mean hrnet_dekr"),
+        ({"MODEL.SPEC.HEAD_OFFSET.NUM_CHANNELS_PERKPT": 30}, "NUM_CHANNELS_PERKPT is 30; this network has 15"),
+        ({"MODEL.SPEC.STAGES.NUM_CHANNELS": [[16, 32]]}, r"hrnet_dekr has widths \(32, 48\)"),
+        ({"DATASET.NUM_JOINTS": 14}, "NUM_JOINTS is 14, but coco_kpt has the 17 of coco17"),
+        ({"DATASET.DATASET": "coco"}, "'coco' is none of coco_kpt"),
+        ({"DATASET.OUTPUT_SIZE": 256}, r"OUTPUT_SIZE is \[256\]; dekr_hrnet_w32 has \[128\] for 512 pixels"),
+        ({"DATASET.SIGMA": [[2.0, 3.0]]}, "SIGMA has several values"),
+        ({"DATASET.SIGMA": "wide"}, "SIGMA is 'wide'; expected numbers by size of map"),
+        ({"DATASET.BG_WEIGHT": [[0.1, 0.2]]}, "BG_WEIGHT must be one number"),
+        ({"DATASET.SCALE_TYPE": "middle"}, "SCALE_TYPE must be short or long"),
+        ({"LOSS.HEATMAPS_LOSS_FACTOR": 2.0}, "HEATMAPS_LOSS_FACTOR can only be 1"),
+        ({"LOSS.WITH_OFFSETS_LOSS": False}, "WITH_OFFSETS_LOSS can only be true"),
+        ({"RESCORE.HIDDEN_LAYER": 128}, "HIDDEN_LAYER is 128"),
+    ],
+)
+def test_what_cannot_be_converted_is_said(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        convert_published(nested(published_file("coco_dekr_w32_512") | change), "x.yaml")
+
+
+@given(
+    st.sampled_from(sorted(published_file("coco_bottomup_higher_w48_640"))),
+    st.one_of(st.none(), st.text(max_size=5), st.integers(), st.lists(st.floats())),
+)
+def test_any_value_converts_or_is_refused_by_name(key: str, value: Any) -> None:
+    content = deepcopy(published_file("coco_bottomup_higher_w48_640")) | {key: value}
+    message = "x.yaml"
+    try:
+        convert_published(nested(content), "x.yaml")
+    except ConfigError as error:
+        message = str(error)
+    assert "x.yaml" in message
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("test.scales=[0, 1]", r"test.scales=\[0.0, 1.0\]: 0 is no size; scales are positive"),
+        ("test.scales=[0.5, 2]", r"test.scales=\[0.5, 2.0\] lack 1"),
+        ("test.scales=[1, 1]", "name a scale twice"),
+        ("test.scales=[1, 1.3]", "1.3 is none of 0.5, 1, 2, 4"),
+        ("model.input_size=[512, 640]", r"\[512, 640\]: whole images are trained as squares"),
+        ("test.boxes=gt", "unknown key 'test.boxes'"),
+        ("augment.half_body=0.3", "unknown key 'augment.half_body'"),
+        ("heatmap.stride=8", "heatmap.stride"),
+        ("offset.area=box", "'offset.area' is 'box'"),
+    ],
+)
+def test_bad_settings_are_named(override: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    import re
+
+    assert main(["show-config", "--cfg", "coco_dekr_w32_512", override]) == 2
+    assert re.search(message, capsys.readouterr().err)
