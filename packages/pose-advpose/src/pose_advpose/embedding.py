@@ -1,0 +1,135 @@
+"""The network of associative embedding (Newell, Huang and Deng, 2017): hourglasses of plain 3×3 convolutions.
+
+Each level is wider than the one above. The original code and its successor name the layers differently, and files of
+both load: they hold the same network.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pose_core.errors import ConfigError
+
+
+class Unit(nn.Module):
+    """A convolution with bias, ReLU, and, in a variant of the original code, batch norm after it."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, *, bn: bool = False, relu: bool = True
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2)
+        self.bn = nn.BatchNorm2d(outputs) if bn else None
+        self.relu = relu
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        if self.relu:
+            x = functional.relu(x)
+        return x if self.bn is None else self.bn(x)
+
+
+class Hourglass(nn.Module):
+    """Half the side ``depth`` times and back; ``increase`` channels more at every level."""
+
+    def __init__(self, depth: int, channels: int, increase: int, bn: bool) -> None:
+        super().__init__()
+        wider = channels + increase
+        self.up1 = Unit(channels, channels, bn=bn)
+        self.low1 = Unit(channels, wider, bn=bn)
+        self.low2 = Hourglass(depth - 1, wider, increase, bn) if depth > 1 else Unit(wider, wider, bn=bn)
+        self.low3 = Unit(wider, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        low = self.low3(self.low2(self.low1(functional.max_pool2d(x, 2))))
+        return self.up1(x) + functional.interpolate(low, scale_factor=2)
+
+
+class HourglassAE(nn.Module):
+    """Images ``(N, 3, H, W)`` → a tuple of maps ``(N, outputs, H/4, W/4)``, first stack first.
+
+    With K joints the first K channels are heatmaps and the next K their tags. The published networks have as many
+    channels again, which no loss reads; they are fed to the next stack, and so files need them.
+    """
+
+    def __init__(
+        self,
+        outputs: int = 68,
+        stacks: int = 4,
+        channels: int = 256,
+        *,
+        increase: int = 128,
+        depth: int = 4,
+        bn: bool = False,
+    ) -> None:
+        super().__init__()
+        if min(stacks, depth, channels) < 1 or increase < 0:
+            raise ConfigError(
+                f"an embedding hourglass needs at least one stack, level and channel; got stacks={stacks}, "
+                f"depth={depth}, channels={channels}, increase={increase}"
+            )
+        self.divisor = 4 * 2**depth
+        self.head = nn.Sequential(
+            Unit(3, 64, 7, 2, bn=bn),
+            Unit(64, 128, bn=bn),
+            nn.MaxPool2d(2),
+            Unit(128, 128, bn=bn),
+            Unit(128, channels, bn=bn),
+        )
+        self.features = nn.ModuleList(
+            nn.Sequential(Hourglass(depth, channels, increase, bn), Unit(channels, channels), Unit(channels, channels))
+            for _ in range(stacks)
+        )
+        self.outs = nn.ModuleList(Unit(channels, outputs, 1, relu=False) for _ in range(stacks))
+        self.merge_features = nn.ModuleList(Unit(channels, channels, 1, relu=False) for _ in range(stacks - 1))
+        self.merge_preds = nn.ModuleList(Unit(outputs, channels, 1, relu=False) for _ in range(stacks - 1))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        x = self.head(x)
+        found = []
+        for stack, (features, out) in enumerate(zip(self.features, self.outs, strict=True)):
+            feature = features(x)
+            prediction = out(feature)
+            found.append(prediction)
+            if stack < len(self.merge_preds):
+                x = x + self.merge_preds[stack](prediction) + self.merge_features[stack](feature)
+        return tuple(found)
+
+    @staticmethod
+    def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A state dict of either published code in our names; ours passes unchanged."""
+        # The original trainer saves a wrapper of the network.
+        state = {key.removeprefix("model.module."): value for key, value in state.items()}
+        if any(key.startswith("pre.") for key in state):
+            return {_rename(key, _ORIGINAL): value for key, value in state.items()}
+        if any(re.fullmatch(r"head\.\d\.(weight|bias)", key) for key in state):
+            return {_rename(key, _SUCCESSOR): value for key, value in state.items()}
+        return state
+
+
+_ORIGINAL = (
+    (r"^pre\.", "head."),
+    (r"^(merge_\w+\.\d+|outs\.\d+)\.conv\.conv\.", r"\1.conv."),
+)
+_SUCCESSOR = (
+    (r"^head\.0\.", "head.0.conv."),
+    (r"^head\.2\.", "head.1.conv."),
+    (r"^head\.5\.", "head.3.conv."),
+    (r"^head\.7\.", "head.4.conv."),
+    (r"^(features\.\d+\.0\..*)\.0\.0\.", r"\1.conv."),
+    (r"^(features\.\d+)\.1\.", r"\1.1.conv."),
+    (r"^(features\.\d+)\.3\.", r"\1.2.conv."),
+    (r"^(outs\.\d+)\.", r"\1.conv."),
+)
+
+
+def _rename(key: str, names: tuple[tuple[str, str], ...]) -> str:
+    for pattern, ours in names:
+        renamed = re.sub(pattern, ours, key)
+        if renamed != key:
+            return renamed
+    return key
