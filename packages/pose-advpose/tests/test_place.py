@@ -1,7 +1,0 @@
-"""The place of pose-advpose is kept honestly."""
-
-from pose_testing.unbuilt import check_unbuilt
-
-
-def test_the_package_exports_nothing_and_says_so() -> None:
-    check_unbuilt("advpose")
