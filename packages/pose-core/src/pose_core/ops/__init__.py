@@ -21,6 +21,7 @@ _HOMES = {
     "oks_nms": "oks_nms",
     "paste": "paste",
     "soft_oks_nms": "oks_nms",
+    "tag_loss": "tag_loss",
 }
 
 __all__ = sorted(_HOMES)

@@ -20,6 +20,7 @@ OPS = {
     "normalise": "on a GPU a Triton kernel, one pass from bytes",
     "deform_conv": "torchvision's operator; on a CPU without gradients, an embedding bag and one product",
     "paste": "on a CPU, every part only where it lands",
+    "tag_loss": "all images, people and pairs at once",
     "oks_nms": "all images at once, the best pose left in each deciding",
 }
 """Ops with a fast path, and what it is."""
