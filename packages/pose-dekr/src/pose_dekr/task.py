@@ -35,9 +35,10 @@ class RegressionObjective:
         self.fine_spec = config.target_spec(fine=True) if config.is_higher else None
         self.factor = config.offset.factor
         self.channels_last = config.train.channels_last
+        self.pixels = config.data.pixels
 
     def step(self, networks: Mapping[str, nn.Module], batch: WholeBatch, update: Update) -> dict[str, Tensor]:
-        output = networks["pose"](normalise(batch.images, channels_last=self.channels_last))
+        output = networks["pose"](normalise(batch.images, pixels=self.pixels, channels_last=self.channels_last))
         # Losses of mixed precision are reckoned in full.
         output = type(output)(*(maps.float() for maps in output))
         targets, fine = self.targets(batch)
