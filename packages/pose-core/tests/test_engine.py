@@ -138,7 +138,7 @@ def test_the_average_forgets_its_random_start_and_then_moves_slowly() -> None:
     assert average.network.num_batches_tracked == 1
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "rmsprop"])
 def test_accumulated_micro_batches_step_like_the_whole(optimizer: str) -> None:
     torch.manual_seed(0)
     x, y = torch.randn(8, 4), torch.randn(8, 1)
@@ -287,3 +287,13 @@ def test_overfitting_says_whether_it_learnt(tmp_path: Path) -> None:
     short = overfit(Tiny, settings, images=8, steps=1)
     assert not short.learnt
     assert "pose data browse" in str(short)
+
+
+def test_a_run_that_breaks_at_once_leaves_where_it_began(tmp_path: Path) -> None:
+    with pytest.raises(PoseError, match="not finite at step 2"):
+        train(Tiny(config(tmp_path), poison=1))
+    content = torch.load(tmp_path / "tiny" / "last.pt", weights_only=True)
+    assert content["step"] == 0
+    assert all(torch.isfinite(value).all() for value in content["networks"]["pose"].values())
+    again = train(Tiny(config(tmp_path)), resume=True)
+    assert equal(weights(again), weights(train(Tiny(config(tmp_path / "other")))))

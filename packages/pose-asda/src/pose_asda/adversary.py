@@ -14,6 +14,7 @@ from pose_asda.generator import placements_to_thetas, random_placements
 from pose_core.codecs.heatmap import HeatmapCodec
 from pose_core.engine.objective import Update
 from pose_core.ops import normalise, paste
+from pose_core.ops._normalise import Pixels
 
 Play = Callable[[], tuple[Tensor, Tensor]]
 """A forward through placing, pasting and the pose network: its loss, and its accuracy for the log."""
@@ -26,11 +27,17 @@ class AdversarialObjective:
     statistics of both move in every forward. With random placement there is one player. Stateless.
     """
 
-    def __init__(self, codec: HeatmapCodec, settings: GeneratorConfig, channels_last: bool = False) -> None:
-        self.codec, self.settings, self.channels_last = codec, settings, channels_last
+    def __init__(
+        self,
+        codec: HeatmapCodec,
+        settings: GeneratorConfig,
+        channels_last: bool = False,
+        pixels: Pixels = "imagenet",
+    ) -> None:
+        self.codec, self.settings, self.channels_last, self.pixels = codec, settings, channels_last, pixels
 
     def step(self, networks: Mapping[str, nn.Module], batch: PartBatch, update: Update) -> dict[str, Tensor]:
-        images, parts, masks = on_device(batch, self.channels_last)
+        images, parts, masks = on_device(batch, self.channels_last, self.pixels)
 
         def play() -> tuple[Tensor, Tensor]:
             pasted = self.place_and_paste(networks, images, parts, masks, batch.part_types)
@@ -77,13 +84,15 @@ class AdversarialObjective:
         del state
 
 
-def on_device(batch: PartBatch, channels_last: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+def on_device(
+    batch: PartBatch, channels_last: bool = False, pixels: Pixels = "imagenet"
+) -> tuple[Tensor, Tensor, Tensor]:
     """Normalised images ``(N, 3, H, W)``, parts ``(N, S, 3, H, W)`` and masks ``(N, S, 1, H, W)`` of a batch.
 
     A part is zero, the mean colour, where its mask is.
     """
     count, slots = batch.part_types.shape
     masks = batch.part_masks[:, :, None]
-    parts = normalise(batch.part_images.flatten(0, 1)).unflatten(0, (count, slots))
+    parts = normalise(batch.part_images.flatten(0, 1), pixels=pixels).unflatten(0, (count, slots))
     parts = torch.where(masks > 0, parts, 0)
-    return normalise(batch.images, channels_last=channels_last), parts, masks
+    return normalise(batch.images, pixels=pixels, channels_last=channels_last), parts, masks

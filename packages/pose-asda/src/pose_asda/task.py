@@ -63,7 +63,9 @@ class AsdaTask(TopDownTask):
         if self.config.generator.placement == "none":
             return super().objective(device)
         codec = HeatmapCodec.from_config(self.config)
-        return AdversarialObjective(codec, self.config.generator, self.config.train.channels_last)
+        return AdversarialObjective(
+            codec, self.config.generator, self.config.train.channels_last, self.config.data.pixels
+        )
 
 
 def with_parts(people: TopDownDataset, config: AsdaConfig) -> PartedDataset:

@@ -11,12 +11,15 @@ import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pose_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pose_core.method import Method
 
 Size = tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -43,6 +46,8 @@ class DataConfig(Block):
     """Joint set: a built-in name, or a YAML file."""
     color: Literal["rgb", "bgr"] = "rgb"
     """Channel order the network sees; a property of the published weights."""
+    pixels: Literal["imagenet", "unit"] = "imagenet"
+    """Pixels as the network sees them: normalised by ImageNet's mean and deviation, or 0…1 as they are."""
     detections: str | None = None
     """Detections JSON for test.boxes=detections; relative to the data root or to here."""
     min_box_score: float = 0.0
@@ -120,7 +125,7 @@ class TrainConfig(Block):
     """Samples per optimiser step over all processes together; the learning rate is never scaled by it."""
     accumulate: Annotated[int, Field(ge=1)] = 1
     """Split every batch into this many forward passes, to save memory."""
-    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
     lr: Annotated[float, Field(gt=0)] = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Zero for Adam in every published experiment: their files state 1e-4, which their code never applied."""
@@ -337,7 +342,7 @@ def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Conf
     Built-in names are ``coco_lpn50_256x192`` or, where two installed packages share one, ``pose-lite/coco_…``.
     Overrides of a published file may also name its own keys, ``MODEL.NAME=mrfea1_pose_resnet``.
     """
-    from pose_core.method import find_builtin_config, get_method, resolve  # methods state their schema with our blocks
+    from pose_core.method import find_builtin_config, get_method  # methods state their schema with our blocks
 
     path = Path(name_or_path)
     # A folder may well be called like an experiment: runs are.
@@ -361,7 +366,16 @@ def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Conf
     method = content.get("method")
     if not isinstance(method, str):
         raise ConfigError(f"{where}: 'method' is missing; it names the package, for example method: lite")
-    return parse_config(content, resolve(get_method(method).config), where)
+    return parse_config(content, config_schema(get_method(method), content, where), where)
+
+
+def config_schema(method: Method, content: Mapping[str, Any], where: str) -> type[Config]:
+    """The schema of a method's configs; a method of several kinds of tasks chooses by what a file says."""
+    from pose_core.method import resolve
+
+    found = resolve(method.config)
+    schema: type[Config] = found if isinstance(found, type) else found(content, where)
+    return schema
 
 
 def override_published(content: Mapping[str, Any], overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:

@@ -14,19 +14,26 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pose_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pose_core.config import Config
+    from pose_core.inference.predictor import Predictor
 
 
 @dataclass(frozen=True)
 class Method:
     """One method package.
 
+    ``config`` is the schema of its experiments; or a function that chooses one by a file's content and by where that
+    stands, called with both.
     ``models`` maps a network's name to its builder, called with ``num_joints=…`` and keywords; or to the builder and
     the keywords that the name stands for. ``task`` is a class
     called with the config: it says what the networks, data, objective and evaluation are (``pose_core.tasks``).
-    ``predictor`` is a `Predictor` for `pose_core.Predictor.from_config` and ``predict`` to make.
+    ``predictor`` is a `Predictor` for `pose_core.Predictor.from_config` and ``predict`` to make; or a function that
+    chooses one by the config.
     ``commands`` maps a verb that only this method has to its module and a line of help; the module has
     ``add_arguments(parser)`` and ``run(args) -> int``, as the shared verbs' modules have.
     """
@@ -39,6 +46,8 @@ class Method:
     task: str = "pose_core.tasks.topdown:TopDownTask"
     predictor: str = "pose_core.inference.predictor:Predictor"
     commands: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    switches: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Flags of its ``train``: for ``--flag`` the override that it stands for, ``key=value``, and a line of help."""
     quickstart: str | None = None
     """The experiment on synthetic people that `pose quickstart` runs, where this method has one for it."""
 
@@ -57,6 +66,13 @@ def resolve(reference: str) -> Any:
     """The object that ``"module:attribute"`` names."""
     module, _, attribute = reference.partition(":")
     return getattr(import_module(module), attribute)
+
+
+def predictor_class(method: Method, config: Config) -> type[Predictor]:
+    """What predicts with an experiment of a method."""
+    found = resolve(method.predictor)
+    kind: type[Predictor] = found if isinstance(found, type) else found(config)
+    return kind
 
 
 @cache

@@ -52,6 +52,19 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1; by default a GPU where there is one")
 
 
+def add_switches(parser: argparse.ArgumentParser) -> None:
+    """The flags of the method whose command this is."""
+    name = parser.get_default("method")
+    if name is None:
+        return
+    from pose_core.method import get_method
+
+    for flag, (override, text) in get_method(name).switches.items():
+        parser.add_argument(
+            f"--{flag}", dest="switches", action="append_const", const=override, help=f"{text} ({override})"
+        )
+
+
 def split_overrides(words: list[str]) -> tuple[list[str], list[str]]:
     """Separate ``key=value`` words from other positional words."""
     overrides = [word for word in words if _OVERRIDE.match(word)]
@@ -62,7 +75,7 @@ def load(args: argparse.Namespace) -> Config:
     """The configuration that the arguments ask for."""
     from pose_core.config import is_published, load_config, override_published, read_yaml
 
-    overrides = list(args.overrides)
+    overrides = [*args.overrides, *(getattr(args, "switches", None) or [])]
     if getattr(args, "device", None):
         overrides.append(f"run.device={args.device}")
     name = str(args.cfg)

@@ -16,18 +16,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from pose_core.config import is_published, parse_config, read_yaml
+    from pose_core.config import config_schema, is_published, parse_config, read_yaml
     from pose_core.convert import convert_published, render_notes
     from pose_core.errors import ConfigError
     from pose_core.files import write_text
-    from pose_core.method import get_method, resolve
+    from pose_core.method import get_method
 
     path = Path(args.file)
     content = read_yaml(path)
     if not is_published(content):
         raise ConfigError(f"{path} is not in the published form: it has no MODEL, DATASET, TRAIN or TEST section")
     converted = convert_published(content, path.name)
-    schema = resolve(get_method(str(converted.config["method"])).config)
+    schema = config_schema(get_method(str(converted.config["method"])), converted.config, str(path))
     config = parse_config({"name": path.stem.split(".")[0], **converted.config}, schema, f"{path}, converted")
     from pose_core.config import dump_config
 

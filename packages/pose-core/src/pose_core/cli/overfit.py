@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     config = load(args)
     from pose_core.engine.overfit import overfit
-    from pose_core.method import get_method, resolve
+    from pose_core.method import get_method, predictor_class
     from pose_core.skeleton import get_skeleton
     from pose_core.tasks import build_task
     from pose_core.visualise.predictions import crop_sheet, whole_sheet
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     result = overfit(build_task, config, images=args.images, steps=args.steps)
     print(result)
     picture = folder / "learnt.jpg"
-    make = resolve(get_method(config.method).predictor)
+    make = predictor_class(get_method(config.method), config)
     predictor = make(result.networks["pose"], config, get_skeleton(config.data.skeleton), result.device)
     sheet = crop_sheet if predictor.needs_boxes else whole_sheet
     sheet(predictor, result.batch, picture)

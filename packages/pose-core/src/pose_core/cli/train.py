@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 
-from pose_core.cli.common_arguments import add_config, add_device, add_overrides, load
+from pose_core.cli.common_arguments import add_config, add_device, add_overrides, add_switches, load
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fast", action="store_true", help="the settings that are quick on this device; says what it switches on"
     )
+    add_switches(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace a finished or broken run in the same folder")
 
 

@@ -105,12 +105,17 @@ class TopDownDataset(Dataset[CropBatch]):
         """Where the image of a sample lies."""
         return os.fsdecode(bytes(self._sources[self._image[index]]))
 
+    def draw(self, epoch: int, index: int) -> Augmentation:
+        """What chance says of a sample in an epoch; only where samples vary."""
+        assert self.augment is not None
+        return draw_augmentation(sample_rng(self.seed, epoch, index), self.augment)
+
     def variation(self, key: Key) -> tuple[Augmentation, bool]:
         """What is drawn for a sample, and whether its crop shows half a body."""
         if self.augment is None:
             return Augmentation(), False
         epoch, index = epoch_index(key)
-        drawn = draw_augmentation(sample_rng(self.seed, epoch, index), self.augment)
+        drawn = self.draw(epoch, index)
         aspect = self.input_size[0] / self.input_size[1]
         half = place_half_body(drawn, self.augment, self._joints[index], self.skeleton, aspect)
         return drawn, half is not None
@@ -177,7 +182,7 @@ class TopDownDataset(Dataset[CropBatch]):
         center, scale = self._center[index].copy(), self._scale[index].copy()
         drawn = Augmentation()
         if self.augment is not None:
-            drawn = draw_augmentation(sample_rng(self.seed, epoch, index), self.augment)
+            drawn = self.draw(epoch, index)
             aspect = self.input_size[0] / self.input_size[1]
             center, scale = place_crop(drawn, self.augment, self._joints[index], center, scale, self.skeleton, aspect)
         if drawn.flip:

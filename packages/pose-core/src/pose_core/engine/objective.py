@@ -65,6 +65,9 @@ class Task(Protocol):
 
     def objective(self, device: torch.device) -> Objective: ...
 
+    # A task may have ``train_settings(network)``, see below, and ``runs_repeatedly``: names of networks of which a step
+    # runs several forwards before a backward.
+
     def evaluate(self, networks: Mapping[str, nn.Module], device: torch.device, folder: Path) -> Evaluation:
         """Score the networks; called by every process, and the same in each."""
         ...

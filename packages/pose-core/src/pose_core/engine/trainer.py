@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -116,7 +117,7 @@ class Run:
             self.networks = {n: convert(net) for n, net in self.networks.items()}  # type: ignore[no-untyped-call]
         self.average = Average(self.networks["pose"], settings.ema) if settings.ema else None
         self.objective = task.objective(place.device)
-        self.wrapped = {name: self._wrap(network) for name, network in self.networks.items()}
+        self.wrapped = {name: self._wrap(name, network) for name, network in self.networks.items()}
         self.settings = {name: train_settings(task, name) for name in self.networks}
         optimizers = {
             name: build_optimizer(net, self.settings[name], place.device) for name, net in self.networks.items()
@@ -143,12 +144,14 @@ class Run:
         self.best = float("-inf")
         seed_everything(self.config.run.seed, place.rank)
 
-    def _wrap(self, network: nn.Module) -> nn.Module:
+    def _wrap(self, name: str, network: nn.Module) -> nn.Module:
         settings = self.config.train
         wrapped: nn.Module = network
         if self.place.world > 1:
             devices = [self.place.device] if self.place.device.type == "cuda" else None
-            wrapped = DistributedDataParallel(wrapped, device_ids=devices)
+            # A network that runs several times before its backward must not have its buffers overwritten in between.
+            once = name not in getattr(self.task, "runs_repeatedly", ())
+            wrapped = DistributedDataParallel(wrapped, device_ids=devices, broadcast_buffers=once)
         return torch.compile(wrapped) if settings.compile else wrapped  # type: ignore[return-value]
 
     def go(self, log: RunLog, interrupt: Interrupt) -> Result:
@@ -160,6 +163,8 @@ class Run:
         )
         if self.step >= self.total_steps:
             log.say(f"this run is finished at step {self.step}; train.epochs makes it longer")
+        if self.step == 0 and self.total_steps:
+            self.save({})  # a run that breaks down in its first steps leaves where it began
         clock = Clock(self.config.train, self.total_steps)
         with tqdm(total=self.total_steps, initial=self.step, unit="step", disable=None if log.is_main else True) as bar:
             while self.step < self.total_steps:
@@ -289,8 +294,11 @@ class Run:
         return self.networks["pose"] if self.average is None else self.average.network
 
     def save(self, values: Mapping[str, Tensor]) -> None:
-        """Write last.pt, unless the latest loss is broken: the last good checkpoint stays."""
-        if agree(any(not bool(torch.isfinite(value).all()) for value in values.values()), self.place.device):
+        """Write last.pt, unless the latest loss or a weight is broken: the last good checkpoint stays."""
+        weights = (parameter.detach() for network in self.networks.values() for parameter in network.parameters())
+        if agree(
+            any(not bool(torch.isfinite(value).all()) for value in chain(values.values(), weights)), self.place.device
+        ):
             return
         states = gather_objects(random_state(self.place.device))
         if self.place.is_main:

@@ -27,6 +27,8 @@ def build_optimizer(network: nn.Module, config: TrainConfig, device: torch.devic
             nesterov=config.nesterov,
             fused=fused,
         )
+    if config.optimizer == "rmsprop":
+        return torch.optim.RMSprop(parameters, config.lr, weight_decay=config.weight_decay)  # alpha 0.99, eps 1e-8
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
     return kind(parameters, config.lr, weight_decay=config.weight_decay, fused=fused)
 

@@ -108,7 +108,8 @@ class BottomUpPredictor(Predictor):
         batches = [torch.as_tensor(picture)[None].to(self.device, non_blocking=True) for picture in pictures]
         last = self.device.type == "cpu"  # convolutions on a CPU are quicker in this order
         with torch.autocast(self.device.type, self.precision, enabled=self.precision is not None):
-            return self.find([normalise(batch, channels_last=last) for batch in batches], views)
+            pixels = self.config.data.pixels
+            return self.find([normalise(batch, pixels=pixels, channels_last=last) for batch in batches], views)
 
     def as_poses(self, people: People) -> Poses:
         """People as plain data, the best first."""

@@ -19,7 +19,7 @@ from pose_core.evaluation.rescore import person_scores
 from pose_core.geometry import Crop, box_to_center_scale
 from pose_core.inference.detectors import Detector, whole_image
 from pose_core.inference.topdown import CropSettings, predict_crops
-from pose_core.method import installed_methods, resolve
+from pose_core.method import installed_methods, predictor_class
 from pose_core.models.catalog import check_input_size, create_model
 from pose_core.models.quick import quicken
 from pose_core.models.weights import load_weights
@@ -69,7 +69,7 @@ class Predictor:
             config = load_config(config)
         method = installed_methods().get(config.method)
         if method is not None:
-            own = resolve(method.predictor)
+            own = predictor_class(method, config)
             cls = own if issubclass(own, cls) else cls
         skeleton = get_skeleton(config.data.skeleton)
         network = create_model(config.model.name, num_joints=skeleton.num_joints, **config.model.options)

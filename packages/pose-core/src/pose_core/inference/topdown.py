@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pose_core.codecs.heatmap import HeatmapCodec, last
 from pose_core.config import Config
-from pose_core.ops._normalise import normalise
+from pose_core.ops._normalise import Pixels, normalise
 from pose_core.skeleton import Skeleton
 
 
@@ -25,6 +25,7 @@ class CropSettings:
     shift: bool = True
     bias: float = 0.0
     precision: torch.dtype | None = None
+    pixels: Pixels = "imagenet"
 
     @classmethod
     def from_config(cls, config: Config, skeleton: Skeleton) -> CropSettings:
@@ -36,6 +37,7 @@ class CropSettings:
             config.test.shift_heatmap and config.heatmap.convention == "published",
             config.heatmap.bias,
             precisions.get(config.train.precision),
+            config.data.pixels,
         )
 
 
@@ -47,7 +49,7 @@ def predict_crops(network: nn.Module, images: Tensor, to_image: Tensor, settings
     go through the network in the same batch; only the result leaves the device.
     """
     # On a CPU convolutions are up to a third faster in this order, whatever order the weights have.
-    x = normalise(images, channels_last=images.device.type == "cpu")
+    x = normalise(images, pixels=settings.pixels, channels_last=images.device.type == "cpu")
     with _autocast(images.device, settings.precision):
         if settings.flip:
             plain, mirrored = last(network(torch.cat([x, x.flip(3)]))).chunk(2)

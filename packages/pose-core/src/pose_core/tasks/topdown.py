@@ -16,7 +16,7 @@ from pose_core.data.person_table import PersonTable, read_table
 from pose_core.data.topdown import CropBatch, TopDownDataset
 from pose_core.engine.distributed import current_place
 from pose_core.engine.objective import Evaluation, Objective, Update
-from pose_core.ops._normalise import normalise
+from pose_core.ops._normalise import Pixels, normalise
 from pose_core.skeleton import get_skeleton
 from pose_core.structures import ImageRecord
 from pose_core.tasks.build import build_network
@@ -28,12 +28,13 @@ _log = logging.getLogger(__name__)
 class HeatmapObjective:
     """Squared error of heatmaps; stateless."""
 
-    def __init__(self, codec: HeatmapCodec, channels_last: bool = False) -> None:
+    def __init__(self, codec: HeatmapCodec, channels_last: bool = False, pixels: Pixels = "imagenet") -> None:
         self.codec = codec
         self.channels_last = channels_last
+        self.pixels = pixels
 
     def step(self, networks: Mapping[str, nn.Module], batch: CropBatch, update: Update) -> dict[str, Tensor]:
-        outputs = networks["pose"](normalise(batch.images, channels_last=self.channels_last))
+        outputs = networks["pose"](normalise(batch.images, pixels=self.pixels, channels_last=self.channels_last))
         loss, accuracy = self.codec.loss_and_accuracy(outputs, batch.joints)
         update("pose", loss)
         return {"loss": loss, "accuracy": accuracy}
@@ -74,7 +75,8 @@ class TopDownTask:
 
     def objective(self, device: torch.device) -> Objective:
         del device  # nothing of it lives there
-        return HeatmapObjective(HeatmapCodec.from_config(self.config), self.config.train.channels_last)
+        codec = HeatmapCodec.from_config(self.config)
+        return HeatmapObjective(codec, self.config.train.channels_last, self.config.data.pixels)
 
     def evaluate(self, networks: Mapping[str, nn.Module], device: torch.device, folder: Path) -> Evaluation:
         return evaluate_topdown(networks["pose"], self.config, device, folder)

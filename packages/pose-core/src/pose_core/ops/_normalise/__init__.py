@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -9,20 +11,25 @@ from pose_core.ops._dispatch import uses_triton
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+Pixels = Literal["imagenet", "unit"]
+STATISTICS = {"imagenet": (IMAGENET_MEAN, IMAGENET_STD), "unit": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))}
+"""Mean and deviation that pixels of 0…1 are normalised by."""
 
 
 def normalise(
     images: Tensor,
     *,
-    mean: tuple[float, float, float] = IMAGENET_MEAN,
-    std: tuple[float, float, float] = IMAGENET_STD,
+    pixels: Pixels = "imagenet",
     dtype: torch.dtype = torch.float32,
     channels_last: bool = False,
 ) -> Tensor:
     """``(N, H, W, 3)`` uint8 → ``(N, 3, H, W)``: (x/255 − mean) / std, channel by channel in the order given.
 
+    ``pixels`` says by what: ImageNet's mean and deviation, or nothing at all, so that the network sees 0…1.
+
     The statistics are applied in stored order also where that is BGR, as the published pipelines do.
     """
+    mean, std = STATISTICS[pixels]
     factors = tuple(1 / (255 * value) for value in std)
     offsets = tuple(-m / s for m, s in zip(mean, std, strict=True))
     if uses_triton("normalise", images):
