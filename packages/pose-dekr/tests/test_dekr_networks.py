@@ -14,6 +14,7 @@ from torch import nn
 from pose_core.errors import ConfigError, WeightsError
 from pose_core.models.initialise import initialise
 from pose_core.models.profile import count_macs, count_parameters
+from pose_core.models.quick import quicken
 from pose_core.models.weights import load_weights
 from pose_dekr.blocks import AdaptiveBlock, TransformerBlock, tap_grid
 from pose_dekr.models import DILATIONS, SHARED, bottomup_hrnet, dekr_hrnet
@@ -159,3 +160,22 @@ def test_small_dekr_trains_and_starts_without_offsets() -> None:
 def test_impossible_sizes_are_refused() -> None:
     with pytest.raises(ConfigError, match="needs a width"):
         dekr_hrnet(17, width=0)
+
+
+@pytest.mark.parametrize(
+    ("builder", "options"), [(dekr_hrnet, {}), (bottomup_hrnet, {}), (bottomup_hrnet, {"higher": True})]
+)
+def test_batch_norms_of_the_trunk_fold(builder: Builder, options: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    network = builder(14, **SMALL, **options).eval()
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.running_mean.normal_()  # type: ignore[union-attr]
+        norm.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
+    quick = quicken(network, (64, 64))
+    left = sum(isinstance(module, nn.BatchNorm2d) for module in quick.modules())
+    assert left < len(norms) / 4, "only those behind deformable convolutions stay"
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        for ours, theirs in zip(quick(x), network(x), strict=True):
+            assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-4 * float(theirs.abs().max()))

@@ -45,6 +45,7 @@ class TransformerBlock(nn.Module):
     """
 
     regular_matrix: Tensor
+    keeps_whole = True
 
     def __init__(self, channels: int, dilation: int = 1) -> None:
         super().__init__()
@@ -76,6 +77,7 @@ class AdaptiveBlock(nn.Module):
     """
 
     regular_matrix: Tensor
+    keeps_whole = True
 
     def __init__(self, channels: int, groups: int = 1, dilation: int = 1) -> None:
         super().__init__()

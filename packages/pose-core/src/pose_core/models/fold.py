@@ -6,7 +6,7 @@ from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
-from torch.fx import symbolic_trace
+from torch.fx import Tracer
 
 Convolution = nn.Conv2d | nn.ConvTranspose2d
 
@@ -29,9 +29,16 @@ def fold_batch_norm(model: nn.Module) -> nn.Module:
     return folded
 
 
+class _Tracer(Tracer):
+    """Does not look into modules that say ``keeps_whole``: what they compute depends on their input's shape."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return bool(getattr(m, "keeps_whole", False)) or super().is_leaf_module(m, module_qualified_name)
+
+
 def _pairs(model: nn.Module) -> list[tuple[str, str]]:
     """Names of convolutions whose only reader is a batch norm, each with that batch norm's name."""
-    graph = symbolic_trace(model).graph
+    graph = _Tracer().trace(model)
     modules = dict(model.named_modules())
     calls = [node for node in graph.nodes if node.op == "call_module"]
     # A module that runs twice in one pass has two readers, or reads two outputs: leave it alone.
