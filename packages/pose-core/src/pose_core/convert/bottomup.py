@@ -86,7 +86,7 @@ def _refuse(source: Source, layers: dict[str, Any]) -> None:
             raise ConfigError(f"{source.file_name}: {key} is {stated!r}; this network has {layers[key]!r}")
         if key in layers:
             source.went[key] = "model.name"
-    if source.values.get("DATASET.SCALE_TYPE", "short") not in {"short", "long"}:
+    if source.values.get("DATASET.SCALE_TYPE", "short") not in ("short", "long"):
         raise ConfigError(f"{source.file_name}: DATASET.SCALE_TYPE must be short or long")
 
 
@@ -252,7 +252,10 @@ def _rescore(source: Source) -> dict[str, Any]:
 def stages(value: Any) -> list[Any]:
     """A number, a list by size of map, or a list of lists."""
     items = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
-    for row in rows(items):
+    found = rows(items)
+    if not found or not all(found):
+        raise ValueError
+    for row in found:
         numbers(row)
     return items
 
@@ -263,7 +266,7 @@ def rows(items: Sequence[Any]) -> list[list[float]]:
 
 
 def first_flag(value: Any) -> bool:
-    return flag(value[0] if isinstance(value, Sequence) and not isinstance(value, str) else value)
+    return flag(value[0] if isinstance(value, Sequence) and not isinstance(value, str) and value else value)
 
 
 def scales(value: Any) -> list[float]:
