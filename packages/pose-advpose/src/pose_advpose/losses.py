@@ -1,0 +1,78 @@
+"""The losses of both kinds of networks, and the published measure of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pose_core.ops import tag_loss
+
+MEASURED_JOINTS = (0, 1, 2, 3, 4, 5, 10, 11, 14, 15)
+"""Ankles, knees, hips, wrists and elbows: those that the published accuracy is taken over."""
+
+
+class EmbeddingLosses(NamedTuple):
+    """``(B, S)`` each: of every image and stack."""
+
+    push: Tensor
+    pull: Tensor
+    detection: Tensor
+
+    def total(self, push_weight: float = 1e-3, pull_weight: float = 1e-3) -> Tensor:
+        """What is minimised: the means, weighed as published."""
+        return push_weight * self.push.mean() + pull_weight * self.pull.mean() + self.detection.mean()
+
+
+def stacked_error(stacks: Sequence[Tensor], target: Tensor) -> Tensor:
+    """Mean squared error, summed over stacks."""
+    return torch.stack([(heatmaps.float() - target).square().mean() for heatmaps in stacks]).sum()
+
+
+def masked_error(heatmaps: Tensor, target: Tensor, keep: Tensor) -> Tensor:
+    """Squared error of ``(B, K, h, w)`` where ``keep`` ``(B, h, w)``; the mean is over masked pixels, too. ``(B,)``."""
+    return ((heatmaps - target).square() * keep[:, None]).mean((1, 2, 3))
+
+
+def embedding_losses(stacks: Sequence[Tensor], heatmaps: Tensor, keep: Tensor, references: Tensor) -> EmbeddingLosses:
+    """Losses of all stacks ``(B, C, h, w)``, of which the first K channels are heatmaps and the next K tags.
+
+    ``heatmaps`` ``(B, K, h, w)`` and ``references`` ``(B, P, K, 2)`` are the targets, ``keep`` ``(B, h, w)`` says
+    where heatmaps are learned.
+    """
+    joints = heatmaps.shape[1]
+    columns = []
+    for maps in stacks:
+        tags = maps[:, joints : 2 * joints].flatten(1)[..., None]
+        detection = masked_error(maps[:, :joints].float(), heatmaps, keep)
+        columns.append(torch.cat([tag_loss(tags, references), detection[:, None]], 1))
+    push, pull, detection = torch.stack(columns, 1).unbind(2)
+    return EmbeddingLosses(push, pull, detection)
+
+
+def peaks(heatmaps: Tensor) -> Tensor:
+    """``(N, K, h, w)`` → ``(N, K, 2)``: x from 0 and y from 1, as published; both 0 where nothing is positive."""
+    best, place = heatmaps.flatten(2).max(2)
+    width = heatmaps.shape[3]
+    points = torch.stack([place % width, place // width + 1], -1)
+    return points * (best > 0)[..., None]
+
+
+def batch_accuracy(heatmaps: Tensor, target: Tensor, joints: Sequence[int] = MEASURED_JOINTS) -> Tensor:
+    """The published accuracy ``(1 + len(joints),)`` of heatmaps ``(N, K, h, w)``: the mean, then every listed joint.
+
+    The share of peaks that lie within a twentieth of the map's width from the target's; −1 for joints without any.
+    Targets with their peak in the first column do not count, an oddity that is kept.
+    """
+    listed = list(joints)
+    found, wanted = peaks(heatmaps.detach()[:, listed]), peaks(target[:, listed])
+    distance = (found - wanted).double().norm(dim=-1) / (heatmaps.shape[3] / 10)
+    counted = (wanted > 0).all(-1)
+    number = counted.sum(0)
+    by_joint = ((distance <= 0.5) & counted).sum(0) / number.clamp_min(1)
+    by_joint = torch.where(number > 0, by_joint, -1)
+    known = by_joint >= 0
+    mean = (by_joint * known).sum() / known.sum().clamp_min(1)
+    return torch.cat([mean[None], by_joint])

@@ -1,0 +1,73 @@
+"""What heatmaps and tags are trained towards, for a whole batch at once, on whatever device the joints lie."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def label_maps(joints: Tensor, size: tuple[int, int], sigma: float, *, stride: int = 4) -> Tensor:
+    """One person's labels as published ``(N, K, h, w)``, for joints ``(N, K, 3)``: input pixels and a weight.
+
+    The peak stands on the pixel that a joint's truncated coordinates name. The published window ends one row and one
+    column too early, at +3σ exclusive; with σ = 1 it is 6×6. Windows that reach in from outside are drawn, too.
+    """
+    width, height = size
+    centers = (joints[..., :2] / stride).trunc()
+    spans = []
+    for axis, side in ((0, width), (1, height)):
+        center = centers[..., axis, None]
+        pixels = torch.arange(side, device=joints.device, dtype=joints.dtype)
+        drawn = (pixels >= (center - 3 * sigma).floor()) & (pixels < (center + 3 * sigma).floor())
+        spans.append(torch.exp(-(pixels - center).square() / (2 * sigma**2)) * drawn)
+    across, down = spans
+    return down[..., :, None] * (across * (joints[..., 2:] > 0))[..., None, :]
+
+
+def people_heatmaps(joints: Tensor, side: int, sigma: float) -> Tensor:
+    """Everyone's heatmaps ``(B, K, side, side)``, for joints ``(B, P, K, 3)`` in the maps' pixels and visibility.
+
+    A Gaussian on each visible joint's truncated place, cut to a square of 3σ + 1 pixels to each side; where people
+    meet, the larger value counts. A joint whose place lies outside the map is not drawn.
+    """
+    batch, _, count = joints.shape[:3]
+    x, y, drawn = _places(joints, side)
+    reach = int(3 * sigma + 1)
+    steps = torch.arange(-reach, reach + 1, device=joints.device)
+    bell = torch.exp(-steps.to(joints.dtype).square() / (2 * sigma**2))
+    patch = bell[:, None] * bell[None]
+    columns, rows = x[..., None] + steps, y[..., None] + steps
+    map_number = torch.arange(batch * count, device=joints.device).view(batch, 1, count, 1, 1)
+    places = (map_number * side + rows[..., :, None]) * side + columns[..., None, :]
+    inside = ((columns >= 0) & (columns < side))[..., None, :] & ((rows >= 0) & (rows < side))[..., :, None]
+    inside = inside & drawn[..., None, None]
+    # What is not drawn goes to the first pixel with nothing, which no maximum heeds.
+    values = torch.where(inside, patch, 0)
+    places = torch.where(inside, places, 0)
+    flat = torch.zeros(batch * count * side * side, device=joints.device, dtype=joints.dtype)
+    flat.scatter_reduce_(0, places.reshape(-1), values.reshape(-1), "amax")
+    return flat.view(batch, count, side, side)
+
+
+def keypoint_references(joints: Tensor, side: int, most: int = 30) -> Tensor:
+    """Where each person's tags stand ``(B, P, K, 2)``: places in the flattened tag maps, and 1 where there is one.
+
+    Joints that are visible and inside come first, in their order; the rest is zero. People beyond the ``most``-th are
+    left out.
+    """
+    joints = joints[:, :most]
+    x, y, counted = _places(joints, side)
+    channel = torch.arange(joints.shape[2], device=joints.device)
+    places = torch.where(counted, (channel * side + y) * side + x, 0)
+    order = (~counted).to(torch.uint8).argsort(dim=2, stable=True)
+    return torch.stack([places.gather(2, order), counted.gather(2, order).long()], -1)
+
+
+def _places(joints: Tensor, side: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Truncated x and y ``(B, P, K)``, and whether a joint is visible and inside.
+
+    Truncation is towards zero: a joint between −1 and 0 counts to the first column.
+    """
+    x, y = joints[..., 0].trunc().long(), joints[..., 1].trunc().long()
+    inside = (x >= 0) & (x < side) & (y >= 0) & (y < side)
+    return x, y, inside & (joints[..., 2] > 0)
