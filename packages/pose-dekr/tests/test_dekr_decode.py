@@ -21,7 +21,8 @@ from pose_dekr.models import HigherMaps, Maps
 from pose_testing.golden import load_golden, relative_error, uniform
 
 ORDER = torch.from_numpy(SKELETONS["coco17"].flip_order)
-CLIPPED = (1, 6, 8, 9, 13, 14)
+CLIPPED = [1, 6, 8, 9, 13, 14]
+"""Joints of the second case's first person whose windows the border makes oblong."""
 """Joints of person 0, case 2, whose windows the published fit lays out transposed."""
 
 
@@ -114,13 +115,10 @@ def scene(case: int) -> tuple[dict[float, Fused], tuple[int, int]]:
     return outputs, tuple(content["base_size"])
 
 
-def difference(found: torch.Tensor, expected: Any, case: int, skip: tuple[int, ...] = ()) -> float:
+def difference(found: torch.Tensor, expected: Any) -> float:
     values = np.array(expected)[..., : found.shape[-1]] if found.dim() == 3 else np.array(expected)
     assert found.shape == values.shape
-    error = np.abs(found.numpy() - values)
-    if case == 2 and skip:
-        error[0, list(skip)] = 0
-    return float(error.max())
+    return float(np.abs(found.numpy() - values).max())
 
 
 @pytest.mark.parametrize("case", [1, 2])
@@ -133,17 +131,18 @@ def test_decode_dekr(case: int) -> None:
     assert relative_error(full[None].numpy(), content["heatmap_avg"]) < 1e-12
     found = decode(outputs, size, DekrSettings())
     errors = [
-        difference(found.points, content["nms_poses"], case),
-        difference(found.joint_scores, np.array(content["nms_poses"])[..., 2], case),
-        difference(found.scores, content["scores"], case),
+        difference(found.points, content["nms_poses"]),
+        difference(found.joint_scores, np.array(content["nms_poses"])[..., 2]),
+        difference(found.scores, content["scores"]),
     ]
     absorbed, _ = absorb(grid, found.points, DekrSettings(), threshold=0.0)
-    assert difference(absorbed, content["absorbed"], case) == 0
-    matched = decode(outputs, size, DekrSettings(use_heatmap=True))
-    fitted = difference(matched.points, content["matched"], case, CLIPPED)
+    assert difference(absorbed, content["absorbed"]) == 0
+    matched = decode(outputs, size, DekrSettings(use_heatmap=True, compat=True))
+    fitted = difference(matched.points, content["matched"])
     print(case, errors, fitted)
     assert max(errors) < 1e-9
-    assert fitted < 1e-4
+    # Mixed-up windows hold no Gaussian: where such a fit ends depends on when it stops.
+    assert fitted < (1e-4 if case == 1 else 5e-4)
 
 
 @pytest.mark.parametrize("case", [1, 2])
@@ -153,19 +152,34 @@ def test_decode_bottomup(case: int) -> None:
     regression = decode(outputs, size, BottomUpSettings(use_heatmap=False))
     expected = np.array(content["kpts_nms_use_heatmap_false"]["kpts"])
     errors = [
-        difference(regression.points, expected, case),
-        difference(regression.joint_scores, expected[..., 2], case),
-        difference(regression.scores, content["regression_scores"], case),
+        difference(regression.points, expected),
+        difference(regression.joint_scores, expected[..., 2]),
+        difference(regression.scores, content["regression_scores"]),
     ]
     final = decode(outputs, size, BottomUpSettings(use_heatmap=True, compat=True))
     final_values = np.array(content["final"])
     fitted = [
-        difference(final.points, final_values, case, CLIPPED),
-        difference(final.joint_scores, final_values[..., 2], case, CLIPPED),
+        difference(final.points, final_values),
+        difference(final.joint_scores, final_values[..., 2]),
     ]
     print(case, errors, fitted)
     assert max(errors) < 1e-7  # the published sampling is in float32
     assert max(fitted) < 1e-4
+
+
+@pytest.mark.parametrize("settings", [DekrSettings, BottomUpSettings])
+def test_fits_near_the_border_find_the_joint_unless_faithful(settings: type[DekrSettings | BottomUpSettings]) -> None:
+    outputs, size = scene(2)
+    ours = decode(outputs, size, settings(use_heatmap=True))
+    theirs = decode(outputs, size, settings(use_heatmap=True, compat=True))
+    moved = (ours.points - theirs.points).norm(dim=2) > 1e-3
+    oblong = moved[0].nonzero()[:, 0].tolist()
+    # Bottom-Up fits nothing on the border itself.
+    assert oblong == (CLIPPED if settings is DekrSettings else [6, 9, 14])
+    assert not moved[1:].any()
+    truth = torch.tensor(golden("dekr", "decode_case2")["people_in_base_pixels"][0]["joints"])[oblong]
+    errors = [float((found.points[0, oblong] - truth).norm(dim=1).mean()) for found in (ours, theirs)]
+    assert errors[0] < errors[1] / 2, errors
 
 
 def test_far_joints_keep_their_place_and_look_up_their_own_pixel() -> None:

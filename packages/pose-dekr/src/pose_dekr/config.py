@@ -75,7 +75,8 @@ class DekrTestConfig(WholeTestConfig):
     window: Annotated[int, Field(ge=1)] = 6
     """Pixels around a joint that the fit sees."""
     faithful: bool = False
-    """Bottom-Up: exchange x and y in the look-up of joints far from every peak, as the published code does."""
+    """Repeat two published slips: Bottom-Up's look-up of joints far from every peak exchanges x and y, and fits near the
+    border read their window along the wrong axis."""
 
     @model_validator(mode="after")
     def _scales_fit_the_strides(self) -> DekrTestConfig:
@@ -130,6 +131,7 @@ class DekrConfig(BottomUpConfig):
             "max_absorb": test.max_absorb,
             "adjust_threshold": test.adjust_threshold,
             "window": test.window,
+            "compat": test.faithful,
         }
         if self.is_dekr:
             own = {"nms": test.nms, "nms_joints": test.nms_joints, "decrease": test.decrease}
@@ -137,4 +139,4 @@ class DekrConfig(BottomUpConfig):
             return DekrSettings(use_heatmap=test.match_heatmap, sigma=self.heatmap.sigma, **shared, **given)  # type: ignore[arg-type]
         own = {"nms_distance": test.nms, "nms_overlap": test.nms_joints, "scale_decrease": test.decrease}
         given = {key: value for key, value in own.items() if value is not None}
-        return BottomUpSettings(compat=test.faithful, **shared, **given)  # type: ignore[arg-type]
+        return BottomUpSettings(**shared, **given)  # type: ignore[arg-type]

@@ -21,6 +21,8 @@ class DecodeSettings:
     """What both systems share. Distances are in base pixels.
 
     ``use_heatmap`` moves joints to heatmap peaks and fits them: Bottom-Up's "final" result, DEKR's MATCH_HMP.
+    ``compat`` reproduces two published slips: the look-up of Bottom-Up with x and y exchanged, where a joint is far
+    from every peak; and fits near the border, whose coordinates run along the other axis than the data.
     """
 
     use_heatmap: bool = False
@@ -30,17 +32,15 @@ class DecodeSettings:
     adjust_threshold: float = 0.05
     window: int = 6
     sigma: float = 2.0
+    compat: bool = False
 
 
 @dataclass(frozen=True)
 class BottomUpSettings(DecodeSettings):
-    """``compat`` reproduces the published look-up with x and y exchanged, where a joint is far from every peak."""
-
     use_heatmap: bool = True
     nms_distance: float = 10.0
     nms_overlap: int = 10
     scale_decrease: float = 0.001
-    compat: bool = False
 
 
 @dataclass(frozen=True)
@@ -240,9 +240,32 @@ def _refine(
         joint[:, None, None], columns.clamp(0, width - 1)[:, None, :], rows.clamp(0, height - 1)[:, :, None]
     )
     middle = windows[:, settings.window, settings.window]
+    if settings.compat:
+        x, y = _mix_up_clipped(windows, valid_y, valid_x, x, y)
     fitted, is_good = fit_gaussians(windows, valid_y, valid_x, middle, settings.sigma)
     moved = torch.stack([x + fitted[:, 2], y + fitted[:, 1]], 1).to(points.dtype)
     points = points.clone()
     points[person[is_good], joint[is_good]] = moved[is_good]
     heights[person[is_good], joint[is_good]] = fitted[is_good, 0].to(points.dtype)
     return points, heights
+
+
+def _mix_up_clipped(windows: Tensor, valid_y: Tensor, valid_x: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Lay clipped windows that are no squares out as the published fit reads them, in place.
+
+    It takes their values row by row, and walks its coordinates column by column. → where it thinks the middles are.
+    """
+    x, y = x.clone(), y.clone()
+    side = windows.shape[1] // 2
+    for index in (valid_y.sum(1) != valid_x.sum(1)).nonzero()[:, 0].tolist():
+        rows, columns = valid_y[index].clone(), valid_x[index].clone()
+        height, width = int(rows.sum()), int(columns.sum())
+        values = windows[index][rows][:, columns].reshape(width, height)
+        windows[index] = 0
+        windows[index][columns.nonzero(), rows.nonzero()[:, 0]] = values
+        valid_y[index], valid_x[index] = columns, rows
+        # Within the window the middle's own column and row change places.
+        above, before = side - int(rows.int().argmax()), side - int(columns.int().argmax())
+        x[index] += above - before
+        y[index] += before - above
+    return x, y
