@@ -75,8 +75,8 @@ class DekrTestConfig(WholeTestConfig):
     window: Annotated[int, Field(ge=1)] = 6
     """Pixels around a joint that the fit sees."""
     faithful: bool = False
-    """Repeat two published slips: Bottom-Up's look-up of joints far from every peak exchanges x and y, and fits near the
-    border read their window along the wrong axis."""
+    """Repeat two published slips: Bottom-Up's look-up of joints far from every peak exchanges x and y, and fits near
+    the border read their window along the wrong axis."""
 
     @model_validator(mode="after")
     def _scales_fit_the_strides(self) -> DekrTestConfig:
