@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,42 @@ def test_what_cannot_be_learned_from_is_refused(tmp_path: Path) -> None:
         read_rescore_data(tmp_path / "bad.npz")
     with pytest.raises(ConfigError, match="not 16"):
         ScoreNet(16)
+
+
+def published_rows(data: RescoreData) -> list[Any]:
+    rows = zip(data.points, data.joint_scores[..., None], data.oks, strict=True)
+    return [["pose", "pose_heatval", "oks"], *([*row] for row in rows)]
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.parametrize("module", [b"numpy._core", b"numpy.core"])
+def test_data_of_the_published_code_are_read(tmp_path: Path, protocol: int, module: bytes) -> None:
+    data = made_up(5)
+    content = pickle.dumps(published_rows(data), protocol=protocol)
+    if module == b"numpy.core":  # as NumPy 1 wrote it
+        content = pickle.dumps(published_rows(data), protocol=2).replace(b"numpy._core", module)
+    file = tmp_path / "rescore_dataset_train_coco_kpt"
+    file.write_bytes(content)
+    assert all(np.array_equal(a, b) for a, b in zip(read_rescore_data(file), data, strict=True))
+
+
+def test_pickles_that_are_no_rescore_data_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "data"
+    rows = published_rows(made_up(3))
+    for content, message in (
+        (rows[1:], "starts with"),
+        (rows[:1], "followed by poses"),
+        ([1, 2], "starts with"),
+        ([*rows, [np.zeros((3, 2))]], "a row is no"),
+        ([rows[0], [np.zeros(17), np.zeros(17), 0.5]], "not .joints, 2."),
+        ([*rows, tmp_path], "more than numbers"),
+    ):
+        file.write_bytes(pickle.dumps(content))
+        with pytest.raises(DataError, match=message):
+            read_rescore_data(file)
+    file.write_bytes(pickle.dumps(rows)[:-40])
+    with pytest.raises(DataError, match="do not unpickle"):
+        read_rescore_data(file)
 
 
 def test_a_pose_that_is_not_a_number_scores_nothing() -> None:

@@ -17,6 +17,7 @@ from pose_core.evaluation.keypoint_files import Source, read_detections, read_gr
 from pose_core.files import whole_file
 from pose_core.models.weights import load_weights
 from pose_core.skeleton import SKELETONS
+from pose_dekr.rescore_pickle import is_pickle, read_pickled
 
 # The published order; the two that measure the body's size are the tenth and the twelfth, whatever they link.
 LINKS: dict[int, tuple[tuple[int, int], ...]] = {
@@ -150,9 +151,12 @@ def save_rescore_data(data: RescoreData, path: str | Path) -> None:
 
 
 def read_rescore_data(path: str | Path) -> RescoreData:
-    """Read what `save_rescore_data` wrote."""
+    """Read what `save_rescore_data` wrote, or the pickle of the published code."""
+    file = Path(path)
+    if is_pickle(file):
+        return RescoreData(*read_pickled(file))
     try:
-        with np.load(Path(path), allow_pickle=False) as content:
+        with np.load(file, allow_pickle=False) as content:
             return RescoreData(*(content[field] for field in RescoreData._fields))
     except FileNotFoundError:
         raise DataError(f"rescore data {path} does not exist: make it with pose-dekr rescore-data") from None

@@ -18,7 +18,9 @@ from pose_core.cli.common_arguments import add_config, add_overrides, load
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     add_overrides(parser)
-    parser.add_argument("--data", metavar="FILE", help="what rescore-data wrote; rescore.data by default")
+    parser.add_argument(
+        "--data", metavar="FILE", help="what rescore-data wrote, or the published code; rescore.data by default"
+    )
     parser.add_argument("--out", metavar="FILE", help="the weights file to write; rescore.weights by default")
 
 
