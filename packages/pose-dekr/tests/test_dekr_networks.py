@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -179,3 +180,21 @@ def test_batch_norms_of_the_trunk_fold(builder: Builder, options: dict[str, Any]
     with torch.no_grad():
         for ours, theirs in zip(quick(x), network(x), strict=True):
             assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-4 * float(theirs.abs().max()))
+
+
+@pytest.mark.parametrize("make", [dekr_hrnet, bottomup_hrnet])
+def test_the_operator_of_deformable_convolutions_is_an_option(make: Builder) -> None:
+    network = make(14, deform="torchvision", **SMALL).eval()
+    other = make(14, **SMALL).eval()
+    other.load_state_dict(network.state_dict())
+    x = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert all(torch.allclose(a, b, rtol=0, atol=1e-5) for a, b in zip(network(x), other(x), strict=True))
+    with pytest.raises(ConfigError, match=r"'nothing' does not exist; choose auto"):
+        make(14, deform="nothing", **SMALL)
+
+
+def test_without_mmcv_its_operator_is_refused_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mmcv.ops", None)
+    with pytest.raises(ConfigError, match=r"pose-core\[mmcv\]"):
+        dekr_hrnet(14, deform="mmcv", **SMALL)

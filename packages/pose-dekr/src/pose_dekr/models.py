@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pose_core.errors import ConfigError, WeightsError
+from pose_core.models.deform import DeformConv
 from pose_core.models.hrnet import HRNetSpec, HRNetTrunk, StageSpec
 from pose_core.models.resnet import BasicBlock
+from pose_core.ops._deform_conv import check_path
 from pose_dekr.blocks import AdaptiveBlock, TransformerBlock
 
 REGRESSION_WIDTH = 256
 CHANNELS_PER_JOINT = 15
+Network = TypeVar("Network", bound=nn.Module)
 DILATIONS = (1, 2, 3)
 SHARED = ("transform_matrix_conv1", "stn_conv1", "transform_matrix_conv2", "stn_conv2")
 
@@ -192,13 +195,28 @@ def bottomup_hrnet(
     blocks: int = 4,
     modules: tuple[int, int, int] = (1, 4, 3),
     higher: bool = False,
+    deform: str = "auto",
 ) -> BottomUpHRNet:
-    """Bottom-Up of a width; fewer ``blocks`` and ``modules`` make a small one."""
-    return BottomUpHRNet(num_joints, hrnet_spec(width, blocks, modules), higher=higher)
+    """Bottom-Up of a width; fewer ``blocks`` and ``modules`` make a small one. ``deform`` as in `deform_by`."""
+    return deform_by(BottomUpHRNet(num_joints, hrnet_spec(width, blocks, modules), higher=higher), deform)
 
 
 def dekr_hrnet(
-    num_joints: int = 17, *, width: int = 32, blocks: int = 4, modules: tuple[int, int, int] = (1, 4, 3)
+    num_joints: int = 17,
+    *,
+    width: int = 32,
+    blocks: int = 4,
+    modules: tuple[int, int, int] = (1, 4, 3),
+    deform: str = "auto",
 ) -> DEKR:
-    """DEKR of a width; fewer ``blocks`` and ``modules`` make a small one."""
-    return DEKR(num_joints, hrnet_spec(width, blocks, modules))
+    """DEKR of a width; fewer ``blocks`` and ``modules`` make a small one. ``deform`` as in `deform_by`."""
+    return deform_by(DEKR(num_joints, hrnet_spec(width, blocks, modules)), deform)
+
+
+def deform_by(network: Network, path: str) -> Network:
+    """The network with ``path`` as the operator of its deformable convolutions: see `pose_core.ops.deform_conv`."""
+    chosen = check_path(path)
+    for layer in network.modules():
+        if isinstance(layer, DeformConv):
+            layer.path = chosen
+    return network

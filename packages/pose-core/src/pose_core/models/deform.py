@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from pose_core.ops import deform_conv
+from pose_core.ops._deform_conv import DeformPath, deform_conv
 
 
 class DeformConv(nn.Module):
@@ -16,7 +16,9 @@ class DeformConv(nn.Module):
     ``path`` chooses the operator, see `pose_core.ops.deform_conv`.
     """
 
-    def __init__(self, inputs: int, outputs: int, *, groups: int = 1, dilation: int = 1, path: str = "auto") -> None:
+    def __init__(
+        self, inputs: int, outputs: int, *, groups: int = 1, dilation: int = 1, path: DeformPath = "auto"
+    ) -> None:
         super().__init__()
         self.dilation = dilation
         self.path = path

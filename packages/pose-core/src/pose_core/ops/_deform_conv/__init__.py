@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor
@@ -26,8 +26,8 @@ def deform_conv(x: Tensor, offset: Tensor, weight: Tensor, *, dilation: int = 1,
     wanted; "mmcv" is that package's operator, and is never taken unasked.
     """
     _check(x, offset, weight)
-    if path not in get_args(DeformPath):
-        raise ConfigError(f"deform_conv path {path!r} does not exist; choose {', '.join(get_args(DeformPath))}")
+    if path != "auto":
+        check_path(path)
     if torch.onnx.is_in_onnx_export():
         return _onnx(x, offset, weight, dilation)
     if path == "mmcv":
@@ -90,13 +90,26 @@ def _onnx(x: Tensor, offset: Tensor, weight: Tensor, dilation: int) -> Tensor:
     )
 
 
-def _mmcv(x: Tensor, offset: Tensor, weight: Tensor, dilation: int) -> Tensor:
+def check_path(path: str) -> DeformPath:
+    """``path``, where there is such an operator and its package is installed."""
+    if path not in get_args(DeformPath):
+        raise ConfigError(f"deform_conv path {path!r} does not exist; choose {', '.join(get_args(DeformPath))}")
+    if path == "mmcv":
+        _mmcv_operators()
+    return cast(DeformPath, path)
+
+
+def _mmcv_operators() -> Any:
     try:
-        ops: Any = import_module("mmcv.ops")
+        return import_module("mmcv.ops")
     except ImportError as error:
         raise ConfigError(
-            f"the mmcv path of deform_conv needs mmcv 2.1 with its operators: pip install mmcv ({error})"
+            "the mmcv path of deform_conv needs mmcv with its operators, built against the PyTorch that is here: "
+            f"pip install --no-build-isolation 'pose-core[mmcv]' ({error})"
         ) from None
+
+
+def _mmcv(x: Tensor, offset: Tensor, weight: Tensor, dilation: int) -> Tensor:
     groups, offset_groups = x.shape[1] // weight.shape[1], offset.shape[1] // 18
-    found: Tensor = ops.deform_conv2d(x, offset, weight, 1, dilation, dilation, groups, offset_groups)
+    found: Tensor = _mmcv_operators().deform_conv2d(x, offset, weight, 1, dilation, dilation, groups, offset_groups)
     return found
