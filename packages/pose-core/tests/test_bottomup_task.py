@@ -171,6 +171,21 @@ def test_a_bad_image_stops_or_is_counted(crowds: Path, tmp_path: Path) -> None:
     assert "left out: 1 images" in evaluation.report
 
 
+def test_annotations_without_a_crowd_index_are_refused_before_anything_is_predicted(
+    crowds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(crowds / "crowdpose", tmp_path / "crowdpose")
+    config = experiment(tmp_path, "crowdpose")
+    predictor = knowing(config)
+    file = tmp_path / "crowdpose/json/crowdpose_train.json"
+    content = json.loads(file.read_text())
+    del content["images"][1]["crowdIndex"]
+    file.write_text(json.dumps(content))
+    monkeypatch.setattr(predictor, "find", None)
+    with pytest.raises(DataError, match=rf"{file.name}: image {content['images'][1]['id']} has no 'crowdIndex'"):
+        evaluate_bottomup(predictor, config, tmp_path)
+
+
 def test_layouts_without_a_protocol_are_refused(crowds: Path, tmp_path: Path) -> None:
     write_dataset(tmp_path / "mpii", layout="mpii", images=2, val_images=2, people=(1, 1), size=(96, 80))
     data = {"layout": "mpii", "root": str(tmp_path / "mpii"), "skeleton": "mpii16", "val": "valid"}

@@ -53,7 +53,10 @@ class Archive:
         try:
             return self.file.read(stored)
         except (zipfile.BadZipFile, OSError) as error:
-            raise DataError(f"image {self.path}@{member} cannot be read: {error}") from None
+            raise DataError(
+                f"image {self.path}@{member} cannot be read: {error}; fetch the archive again, or set "
+                "data.on_bad_image=skip"
+            ) from None
 
 
 @lru_cache(maxsize=64)

@@ -6,13 +6,24 @@ import numpy as np
 
 from pose_core.errors import DataError
 from pose_core.evaluation.coco import AREAS, MAX_DETECTIONS, evaluate, mean_or_minus_one, restrict
-from pose_core.evaluation.keypoint_files import Source, read_detections, read_ground_truth
+from pose_core.evaluation.keypoint_files import Source, read_detections, read_ground_truth, read_source
 from pose_core.skeleton import SKELETONS
 
 AREA_OF_BOX = 0.53
 """CrowdPose annotates no areas; a person covers about this share of the box."""
 LEVELS = {"APE": (-np.inf, 0.2), "APM": (0.2, 0.8), "APH": (0.8, np.inf)}
 """Crowd index from (included) and to (excluded), as the evaluator's code has it; the paper says 0.1 for the first."""
+
+
+def check_crowd_index(ground_truth: Source) -> None:
+    """Refuse annotations whose images do not say how crowded they are; best asked before the predictions are made."""
+    content, name = read_source(ground_truth, "ground truth")
+    for image in content["images"] if isinstance(content, dict) else ():
+        if not isinstance(image.get("crowdIndex"), int | float):
+            raise DataError(
+                f"{name}: image {image.get('id')} has no 'crowdIndex', by which CrowdPose splits easy, medium and "
+                "hard images; evaluate on the official files, or with data.layout=coco for COCO's figures"
+            )
 
 
 def crowdpose_ap(ground_truth: Source, detections: Source) -> dict[str, float]:
@@ -22,11 +33,7 @@ def crowdpose_ap(ground_truth: Source, detections: Source) -> dict[str, float]:
     """
     sigmas = np.array(SKELETONS["crowdpose14"].sigmas)
     truth = read_ground_truth(ground_truth, len(sigmas), area_of_box=AREA_OF_BOX)
-    if np.isnan(truth.crowd_index).any():
-        image = truth.image_ids[np.isnan(truth.crowd_index)][0]
-        raise DataError(
-            f"ground truth: image {image} has no 'crowdIndex', by which CrowdPose splits easy, medium, hard"
-        )
+    check_crowd_index(ground_truth)
     found = read_detections(detections, truth, most=MAX_DETECTIONS)
     whole = [AREAS["all"]]
     precision, recall = evaluate(truth, found, sigmas, whole)

@@ -20,7 +20,7 @@ from pose_core.data.sampler import shard, worker_init
 from pose_core.engine.distributed import current_place, gather_objects
 from pose_core.engine.objective import Evaluation
 from pose_core.errors import ConfigError, DataError
-from pose_core.evaluation import coco_keypoint_ap, crowdpose_ap
+from pose_core.evaluation import check_crowd_index, coco_keypoint_ap, crowdpose_ap
 from pose_core.evaluation.report import format_coco, format_crowdpose, protocol_line
 from pose_core.files import write_json
 from pose_core.inference.bottomup import BottomUpPredictor, View, Views, look
@@ -70,6 +70,8 @@ def evaluate_bottomup(predictor: BottomUpPredictor, config: BottomUpConfig, fold
     found = read_dataset(config.data, config.data.val, everyone=True)
     if found.layout not in {"coco", "crowdpose"}:
         raise ConfigError(f"data.layout={found.layout} has no protocol for whole images; use coco or crowdpose")
+    if found.layout == "crowdpose" and found.has_annotations:
+        check_crowd_index(found.annotation_file)
     kinds, unread = predict_images(predictor, config, found)
     rank, _ = current_place()
     scored = [score(kind, entries, found, config, folder / "results", write=rank == 0) for kind, entries in kinds]

@@ -23,7 +23,7 @@ from pose_core.data.topdown import TopDownDataset
 from pose_core.engine.distributed import current_place, gather_objects
 from pose_core.engine.objective import Evaluation
 from pose_core.errors import DataError
-from pose_core.evaluation import coco_keypoint_ap, crowdpose_ap, lsp_pck, mpii_pckh
+from pose_core.evaluation import check_crowd_index, coco_keypoint_ap, crowdpose_ap, lsp_pck, mpii_pckh
 from pose_core.evaluation.report import format_coco, format_crowdpose, format_pck, protocol_line
 from pose_core.evaluation.rescore import CropResults, coco_results
 from pose_core.files import whole_file, write_json
@@ -74,6 +74,8 @@ def evaluate_topdown(network: nn.Module, config: Config, device: torch.device, f
     Every process predicts its share; all of them score the whole, so each returns the same.
     """
     found, records, boxes = evaluated_people(config)
+    if found.layout == "crowdpose" and found.has_annotations:
+        check_crowd_index(found.annotation_file)
     dataset = crop_dataset(config, records, training=False)
     results = merge(gather_objects(predict_dataset(network, dataset, config, device)))
     rank, _ = current_place()
