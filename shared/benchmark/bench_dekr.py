@@ -12,6 +12,7 @@ from paired import arguments, compare, finish
 
 from pose_core.ops import deform_conv
 from pose_core.skeleton import SKELETONS
+from pose_dekr import stages
 from pose_dekr.decode import DekrSettings, Poses, decode
 from pose_dekr.flip import Fused, mirror_poses, offsets_to_poses
 from pose_dekr.targets import DEKR, Targets, make_targets
@@ -19,43 +20,23 @@ from pose_dekr.targets import DEKR, Targets, make_targets
 ORDER = torch.from_numpy(SKELETONS["coco17"].flip_order)
 
 
-def targets(rounds: int, side: int = 128, people: int = 8) -> dict[str, object]:
-    rng = np.random.default_rng(0)
-    centres = rng.uniform(0, side, (people, 1, 2))
-    joints = np.concatenate([centres + rng.normal(0, 12, (people, 17, 2)), centres], 1)
-    joints = np.concatenate([joints, np.ones((people, 18, 1))], 2).astype(np.float32)
-    areas = rng.uniform(200, 4000, people).astype(np.float32)
+def targets(rounds: int) -> dict[str, object]:
+    side = stages.SIDE
+    points, extents = stages.scattered(1)
+    joints, areas = points[0].numpy(), extents[0].numpy()
     keep = torch.ones(1, side, side)
 
     def ours() -> Targets:
-        return make_targets(torch.from_numpy(joints)[None], torch.from_numpy(areas)[None], keep, DEKR)
+        return make_targets(points, extents, keep, DEKR)
 
     found = compare({"published": lambda: published_dekr.targets(joints, areas, side), "ours": ours}, rounds)
     expected = published_dekr.targets(joints, areas, side)
     error = max(float(np.abs(a[0].numpy() - b).max()) for a, b in zip(ours(), expected, strict=True))
-    return row(f"targets of an image, {people} people, 18×{side}²", found, error, "-")
-
-
-def crowd(people: int = 30, height: int = 128, width: int = 160) -> tuple[torch.Tensor, torch.Tensor]:
-    """A network's heatmaps ``(1, 18, h, w)`` and offsets ``(1, 34, h, w)`` on a picture with many people."""
-    make = np.random.default_rng(1)
-    row, column = np.divmod(np.arange(people), 6)
-    centres = np.stack([column * width / 6 + 13, row * height / 5 + 13], 1) + make.uniform(-4, 4, (people, 2))
-    points = centres[:, None] + make.normal(0, 5, (people, 17, 2))
-    y, x = np.mgrid[:height, :width]
-    everyone = np.concatenate([points, centres[:, None]], 1)
-    squares = (x - everyone[..., 0, None, None]) ** 2 + (y - everyone[..., 1, None, None]) ** 2
-    sigmas = np.r_[np.full(17, 2.0), 4.0][:, None, None]
-    heat = (make.uniform(0.5, 1, (people, 18, 1, 1)) * np.exp(-squares / (2 * sigmas**2))).max(0)
-    owner = ((x - centres[:, 0, None, None]) ** 2 + (y - centres[:, 1, None, None]) ** 2).argmin(0)
-    poses = points[owner].transpose(2, 3, 0, 1).reshape(34, height, width) + make.normal(0, 0.3, (34, height, width))
-    offsets = np.tile(np.stack([x, y]), (17, 1, 1)) - poses
-    noisy = heat + make.normal(0, 0.002, heat.shape)
-    return torch.from_numpy(noisy).float()[None], torch.from_numpy(offsets).float()[None]
+    return row(f"targets of an image, {len(joints)} people, 18×{side}²", found, error, "-")
 
 
 def decoding(rounds: int) -> dict[str, object]:
-    heat, offsets = crowd()
+    heat, offsets = stages.crowd()
     poses = offsets_to_poses(offsets)
     mirrored_heat = heat.flip(3)[:, torch.cat([ORDER, torch.tensor([17])])]
     pixels = poses + offsets

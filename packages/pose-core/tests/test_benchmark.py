@@ -9,10 +9,12 @@ import cv2
 import pytest
 import torch
 
+from pose_core.benchmark import stages
 from pose_core.benchmark.networks import Subject, measure_network, subjects, tensors
-from pose_core.benchmark.stages import stage_rows
+from pose_core.benchmark.stages import Stage
 from pose_core.benchmark.timing import peak_megabytes, seconds_of
 from pose_core.cli import main
+from pose_core.method import Method
 
 CPU = torch.device("cpu")
 SMALL = ["--input", "64x64", "--seconds", "0.01", "--device", "cpu"]
@@ -61,10 +63,17 @@ def test_networks_without_an_experiment_are_measured_at_256x192() -> None:
     assert [s.input_size for s in subjects("hrnet_w32", (64, 96))] == [(64, 96)]
 
 
-def test_every_stage_runs(tmp_path: Path) -> None:
-    rows = stage_rows(tmp_path, CPU, workers=0, budget=0)
-    assert len({row.stage for row in rows}) == len(rows) >= 8
+def own_stages(device: torch.device) -> list[Stage]:
+    return [Stage("a method's own", "things", 3, lambda: torch.ones(3, device=device))]
+
+
+def test_every_stage_runs_those_of_methods_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    method = Method("made-up", "made_up", "", stages=f"{__name__}:own_stages")
+    monkeypatch.setattr(stages, "installed_methods", lambda: {"made-up": method})
+    rows = stages.stage_rows(tmp_path, CPU, workers=0, budget=0)
+    assert len({row.stage for row in rows}) == len(rows) >= 9
     assert all(row.rate > 0 for row in rows)
+    assert (rows[-1].stage, rows[-1].unit) == ("a method's own", "things")
 
 
 def test_the_command_writes_and_compares(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -50,6 +50,9 @@ class Method:
     """Flags of its ``train``: for ``--flag`` the override that it stands for, ``key=value``, and a line of help."""
     quickstart: str | None = None
     """The experiment on synthetic people that `pose quickstart` runs, where this method has one for it."""
+    stages: str | None = None
+    """What `pose benchmark --stages` measures of this method beside its networks: a function of a device that yields
+    `pose_core.benchmark.stages.Stage`."""
 
     @property
     def script(self) -> str:

@@ -16,6 +16,7 @@ METHOD = Method(
     config="pose_dekr.config:DekrConfig",
     task="pose_dekr.task:DekrTask",
     predictor="pose_dekr.predictor:DekrPredictor",
+    stages="pose_dekr.stages:stages",
     commands={
         "rescore-data": ("pose_dekr.rescore_data", "collect what a scoring network learns from"),
         "rescore-train": ("pose_dekr.rescore_train", "train a scoring network"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from pose_core.data.sampler import epoch_batches, worker_init
 from pose_core.data.synthetic import write_dataset
 from pose_core.data.topdown import TopDownDataset
 from pose_core.evaluation import coco_keypoint_ap
+from pose_core.method import installed_methods, resolve
 from pose_core.ops import decode_flipped, gaussian_heatmaps, heatmap_loss, normalise, oks_nms
 from pose_core.skeleton import get_skeleton
 
@@ -34,24 +36,35 @@ class StageRow:
     rate: float
 
 
+@dataclass(frozen=True)
+class Stage:
+    """What it is called, what it counts, how many at a time, and the work itself."""
+
+    name: str
+    unit: str
+    count: int
+    run: Callable[[], object]
+
+
 def stage_rows(folder: Path, device: torch.device, *, workers: int, budget: float = 1.0) -> list[StageRow]:
-    """Measure every stage; ``folder`` takes the synthetic data set."""
+    """Measure every stage, those of the installed methods last; ``folder`` takes the synthetic data set."""
     rows = []
-    for name, unit, count, run in stages(folder, device, workers):
-        seconds = seconds_of(run, device, budget)
-        rows.append(StageRow(name, unit, 1000 * seconds, count / seconds))
+    own = [resolve(method.stages)(device) for method in installed_methods().values() if method.stages]
+    for stage in chain(stages(folder, device, workers), *own):
+        seconds = seconds_of(stage.run, device, budget)
+        rows.append(StageRow(stage.name, stage.unit, 1000 * seconds, stage.count / seconds))
     return rows
 
 
-def stages(folder: Path, device: torch.device, workers: int) -> Iterator[tuple[str, str, int, Callable[[], object]]]:
-    """What a stage is called, what it counts, how many at a time, and the work itself."""
+def stages(folder: Path, device: torch.device, workers: int) -> Iterator[Stage]:
+    """The stages that all methods share."""
     write_dataset(folder, layout="coco", images=64, val_images=16, people=(1, 4), size=(640, 480), seed=0)
     config = DataConfig(root=str(folder))
     found = read_dataset(config, config.train)
     skeleton = get_skeleton(config.skeleton)
     dataset = TopDownDataset(found.records, skeleton, input_size=SIZE, augment=AugmentConfig())
     indices = list(range(min(len(dataset), BATCH)))
-    yield "training samples, one process", "samples", len(indices), lambda: dataset.__getitems__(indices)
+    yield Stage("training samples, one process", "samples", len(indices), lambda: dataset.__getitems__(indices))
 
     def load() -> None:
         batches = epoch_batches(len(dataset), epoch=0, seed=0, batch_size=BATCH)
@@ -59,7 +72,7 @@ def stages(folder: Path, device: torch.device, workers: int) -> Iterator[tuple[s
             pass
 
     name = f"loader, {workers} workers (their start included)"
-    yield name, "samples", len(dataset) // BATCH * BATCH or len(dataset), load
+    yield Stage(name, "samples", len(dataset) // BATCH * BATCH or len(dataset), load)
 
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (BATCH, SIZE[1], SIZE[0], 3), dtype=torch.uint8, generator=generator).to(device)
@@ -68,10 +81,11 @@ def stages(folder: Path, device: torch.device, workers: int) -> Iterator[tuple[s
     maps = torch.randn(2, BATCH, 17, SIZE[1] // 4, SIZE[0] // 4, generator=generator).to(device)
     size, ratio = (SIZE[0] // 4, SIZE[1] // 4), (0.25, 0.25)
     order = torch.tensor([int(joint) for joint in skeleton.flip_order], device=device)
-    yield "normalise a batch of bytes", "images", BATCH, lambda: normalise(images)
-    yield "targets", "samples", BATCH, lambda: gaussian_heatmaps(joints, weights, size, 2.0, ratio=ratio)
-    yield "loss against joints, forward and backward", "samples", BATCH, lambda: _loss(maps[0], joints, weights, ratio)
-    yield (
+    yield Stage("normalise a batch of bytes", "images", BATCH, lambda: normalise(images))
+    yield Stage("targets", "samples", BATCH, lambda: gaussian_heatmaps(joints, weights, size, 2.0, ratio=ratio))
+    name = "loss against joints, forward and backward"
+    yield Stage(name, "samples", BATCH, lambda: _loss(maps[0], joints, weights, ratio))
+    yield Stage(
         "decoding with the mirror image",
         "samples",
         BATCH,
@@ -84,8 +98,8 @@ def stages(folder: Path, device: torch.device, workers: int) -> Iterator[tuple[s
     scores = np.array([d["score"] for d in detections])
     owners = np.array([d["image_id"] for d in detections])
     areas = np.full(len(detections), 1e4)
-    yield "OKS suppression", "poses", len(scores), lambda: oks_nms(points, scores, areas, sigmas, 0.9, owners)
-    yield "COCO evaluation", "images", 500, lambda: coco_keypoint_ap(truth, detections)
+    yield Stage("OKS suppression", "poses", len(scores), lambda: oks_nms(points, scores, areas, sigmas, 0.9, owners))
+    yield Stage("COCO evaluation", "images", 500, lambda: coco_keypoint_ap(truth, detections))
 
 
 def _loss(maps: torch.Tensor, joints: torch.Tensor, weights: torch.Tensor, ratio: tuple[float, float]) -> None:
