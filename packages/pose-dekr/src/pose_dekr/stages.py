@@ -26,7 +26,10 @@ def stages(device: torch.device) -> Iterator[Stage]:
     yield Stage(name, "images", BATCH, lambda: make_targets(joints, areas, keep, DEKR))
     heatmaps, offsets = crowd()
     maps = {1.0: Fused(heatmaps[0].to(device), offsets_to_poses(offsets)[0].to(device))}
-    kinds = {"DEKR": DekrSettings(), "Bottom-Up with fits": BottomUpSettings()}
+    kinds: dict[str, DekrSettings | BottomUpSettings] = {
+        "DEKR": DekrSettings(),
+        "Bottom-Up with fits": BottomUpSettings(),
+    }
     for name, settings in kinds.items():
         yield Stage(f"{name}, {CROWD} people from maps", "images", 1, partial(decode, maps, SIZE, settings))
 
