@@ -1,0 +1,224 @@
+"""What experiments of the four tasks say beside the core's blocks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from pose_core.config import AugmentConfig, Block, Config, Fraction, HeatmapConfig
+from pose_core.data.bottomup_settings import BottomUpConfig, WarpConfig, WholeTestConfig
+from pose_core.errors import ConfigError
+
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+
+
+class AdversarialConfig(Block):
+    """The critic, and the balance between it and the pose network."""
+
+    use: bool = True
+    """Train against the critic; without it the same network sees the same data in the same order."""
+    weight: NotNegative = 1e-4
+    """Of the critic's error in the pose network's loss (the published lambda_G)."""
+    gamma: NotNegative = 0.5
+    """What the critic's errors on predictions and on real heatmaps are balanced to: their ratio."""
+    start: Fraction = 0.0
+    """The balance variable k at the first step (kt_init)."""
+    rate: NotNegative = 1e-3
+    """How fast k follows the balance (lambda_kt, kt_lr)."""
+    lr: Positive = 8e-5
+    """Of the critic's Adam; constant (lrD)."""
+    stacks: Annotated[int, Field(ge=1)] | None = None
+    """The critic's; by default as many as the pose network has."""
+    modules: Annotated[int, Field(ge=1)] | None = None
+    """Residuals in a row; by default the pose network's, and 1 beside an embedding network."""
+    channels: Annotated[int, Field(ge=2)] | None = None
+    """By default the pose network's, and 128 beside an embedding network."""
+    depth: Annotated[int, Field(ge=1)] | None = None
+    """Levels of its hourglasses; by default the pose network's."""
+
+
+class LabelConfig(HeatmapConfig):
+    """One person's heatmaps."""
+
+    sigma: Positive = 1.0
+    window: Literal["reference", "symmetric"] = "reference"
+    """The published label ends a row and a column early and stands on the truncated place of a joint. Symmetric is
+    whole, on the nearest pixel."""
+
+
+class CropAugmentConfig(AugmentConfig):
+    """How crops vary in training."""
+
+    scale: Fraction = 0.25
+    scale_law: Literal["linear", "power"] = "linear"
+    """Factor clip(1 + N(0,1)·scale, 1 ± scale); or 2 to the power of clip(N(0,1)·scale, ±2·scale)."""
+    rotation: Annotated[float, Field(ge=0)] = 30.0
+    rotation_limit: NotNegative | None = None
+    """Largest rotation; 2·rotation by default."""
+    color: Fraction = 0.4
+    """Each channel is multiplied by a number drawn from 1 ± color."""
+    mirror: Literal["pixel", "edge"] = "edge"
+    """Where mirroring takes a joint at x in an image of width w: to w − 1 − x, or to w − x as published."""
+
+    def still(self) -> CropAugmentConfig:
+        """Settings under which samples never vary."""
+        return CropAugmentConfig(flip=0, scale=0, rotation=0, rotation_probability=0, half_body=0, color=0)
+
+
+class HourglassConfig(Config):
+    """One experiment of a stacked hourglass on one person (task hgpose)."""
+
+    task: Literal["hgpose"] = "hgpose"
+    augment: CropAugmentConfig = CropAugmentConfig()
+    heatmap: LabelConfig = LabelConfig()
+
+    @model_validator(mode="after")
+    def _window_fits(self) -> HourglassConfig:
+        if self.heatmap.window == "reference" and self.heatmap.target != "quantised":
+            raise ValueError("heatmap.window=reference stands on whole pixels; heatmap.target=subpixel needs symmetric")
+        return self
+
+
+class AdversarialHourglassConfig(HourglassConfig):
+    """The same against a critic (task advpose)."""
+
+    task: Literal["advpose"] = "advpose"  # type: ignore[assignment]  # narrows to another name
+    adversarial: AdversarialConfig = AdversarialConfig()
+
+    @model_validator(mode="after")
+    def _gradients_do_not_mix(self) -> AdversarialHourglassConfig:
+        check_accumulate(self.adversarial, self.train.accumulate)
+        return self
+
+
+class TagConfig(Block):
+    """Everyone's heatmaps and tags."""
+
+    stride: Literal[4] = 4
+    """Input pixels per heatmap pixel."""
+    sigma: Positive | None = None
+    """Standard deviation of a target in heatmap pixels; by default a 64th of the map's side."""
+    push: NotNegative = 1e-3
+    """Weight of pushing people's tags apart."""
+    pull: NotNegative = 1e-3
+    """Weight of pulling a person's tags together."""
+    max_people: Annotated[int, Field(ge=1)] = 30
+    """At most so many people of an image have their tags learned; heatmaps have all."""
+
+
+class ColorConfig(WarpConfig):
+    """How whole images vary in training."""
+
+    scale: tuple[float, float] = (0.75, 1.25)
+    fit: Literal["short", "long"] = "long"
+    mirror: Literal["pixel", "edge"] = "edge"
+    ignore: Literal["all", "crowds", "none"] = "crowds"
+    hue: Fraction = 0.2
+    """Hue turns by up to this share of a circle."""
+    saturation: Fraction = 0.5
+    """Saturation is multiplied by a number drawn from 1 ± saturation."""
+    brightness: Fraction = 0.3
+    """A number drawn from ± brightness is added, white being 1."""
+    contrast: Fraction = 0.5
+    """Distance from a pixel's own grey is multiplied by a number drawn from 1 ± contrast."""
+
+    def still(self) -> ColorConfig:
+        """Settings under which samples never vary."""
+        plain = {"hue": 0.0, "saturation": 0.0, "brightness": 0.0, "contrast": 0.0}
+        return super().still().model_copy(update=plain)  # type: ignore[return-value]  # a copy of itself
+
+
+class SplitConfig(Block):
+    """Which images are held out of one annotation file."""
+
+    valid_ids: str | None = None
+    """Numbers of the images to evaluate on, one a line: a file, or ``published`` for the 500 of the original code.
+    Where it is given, training leaves them out of data.train, and evaluation looks at them alone in data.val."""
+
+
+class EmbeddingTestConfig(WholeTestConfig):
+    """How people are found."""
+
+    detection_threshold: NotNegative = 0.1
+    """Lowest heat of a joint."""
+    tag_threshold: Positive = 1.0
+    """Tags closer than this may be one person's."""
+    refine: bool = True
+    """Look for a person's missing joints where its tag says."""
+    ties: Literal["published", "capped"] = "published"
+    """A joint's candidates are skipped once there are max_people people, as published; or assigned without making
+    new people."""
+
+
+class EmbeddingConfig(BottomUpConfig):
+    """One experiment of associative embedding (task hgpose-ae)."""
+
+    task: Literal["hgpose-ae"] = "hgpose-ae"
+    augment: ColorConfig = ColorConfig()
+    heatmap: TagConfig = TagConfig()  # type: ignore[assignment]  # not a crop's
+    split: SplitConfig = SplitConfig()
+    test: EmbeddingTestConfig = EmbeddingTestConfig()
+
+    @property
+    def output_side(self) -> int:
+        """Side of the network's maps."""
+        return self.model.input_size[0] // self.heatmap.stride
+
+    @property
+    def sigma(self) -> float:
+        """Of the targets, in the maps' pixels."""
+        return self.output_side / 64 if self.heatmap.sigma is None else self.heatmap.sigma
+
+
+class AdversarialEmbeddingConfig(EmbeddingConfig):
+    """The same against a critic (task advpose-ae)."""
+
+    task: Literal["advpose-ae"] = "advpose-ae"  # type: ignore[assignment]  # narrows to another name
+    adversarial: AdversarialConfig = AdversarialConfig()
+
+    @model_validator(mode="after")
+    def _gradients_do_not_mix(self) -> AdversarialEmbeddingConfig:
+        check_accumulate(self.adversarial, self.train.accumulate)
+        return self
+
+
+SCHEMAS: dict[str, type[Config]] = {
+    "hgpose": HourglassConfig,
+    "hgpose-ae": EmbeddingConfig,
+    "advpose": AdversarialHourglassConfig,
+    "advpose-ae": AdversarialEmbeddingConfig,
+}
+"""The four tasks."""
+
+
+def schema(content: Mapping[str, Any], where: str) -> type[Config]:
+    """The schema of the task that a config names."""
+    task = content.get("task")
+    if task not in SCHEMAS:
+        raise ConfigError(f"{where}: 'task' is {task!r}; this method's tasks are {', '.join(SCHEMAS)}")
+    return SCHEMAS[str(task)]
+
+
+def check_accumulate(adversarial: AdversarialConfig, accumulate: int) -> None:
+    """Between two players' steps gradients may not gather."""
+    if adversarial.use and accumulate > 1:
+        raise ValueError(
+            f"train.accumulate={accumulate}: the two networks' gradients would mix in between; training against a "
+            "critic needs train.accumulate=1"
+        )
+
+
+def stacks_of(config: Config) -> int:
+    """How many stacks the pose network has: its options say, or its name."""
+    given = config.model.options.get("stacks")
+    named = re.search(r"stack_?(\d+)", config.model.name)
+    if given is None and named is None:
+        raise ConfigError(
+            f"model.name={config.model.name!r} says no number of stacks; use hg_stack4 or hg_ae_stack4, or set "
+            "adversarial.stacks"
+        )
+    return int(given if given is not None else named[1])  # type: ignore[index]  # one of the two is there
