@@ -80,6 +80,11 @@ def finish(rows: Sequence[Mapping[str, object]], out: Path | None) -> None:
     """Print the table and keep it."""
     print(machine())
     print_table(rows)
+    write_rows(rows, out, machine())
+
+
+def write_rows(rows: Sequence[Mapping[str, object]], out: Path | None, where: str) -> None:
+    """Keep rows and what they were measured on as JSON, if anywhere."""
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps({"machine": machine(), "rows": list(rows)}, indent=1) + "\n")
+        out.write_text(json.dumps({"machine": where, "rows": list(rows)}, indent=1) + "\n")
