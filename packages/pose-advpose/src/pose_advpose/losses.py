@@ -27,8 +27,8 @@ class EmbeddingLosses(NamedTuple):
 
 
 def stacked_error(stacks: Sequence[Tensor], target: Tensor) -> Tensor:
-    """Mean squared error, summed over stacks."""
-    return torch.stack([(heatmaps.float() - target).square().mean() for heatmaps in stacks]).sum()
+    """Mean squared error, summed over stacks; in the target's precision."""
+    return torch.stack([(heatmaps.to(target.dtype) - target).square().mean() for heatmaps in stacks]).sum()
 
 
 def masked_error(heatmaps: Tensor, target: Tensor, keep: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ def embedding_losses(stacks: Sequence[Tensor], heatmaps: Tensor, keep: Tensor, r
     columns = []
     for maps in stacks:
         tags = maps[:, joints : 2 * joints].flatten(1)[..., None]
-        detection = masked_error(maps[:, :joints].float(), heatmaps, keep)
+        detection = masked_error(maps[:, :joints].to(heatmaps.dtype), heatmaps, keep)
         columns.append(torch.cat([tag_loss(tags, references), detection[:, None]], 1))
     push, pull, detection = torch.stack(columns, 1).unbind(2)
     return EmbeddingLosses(push, pull, detection)
