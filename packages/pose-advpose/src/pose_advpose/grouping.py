@@ -165,7 +165,7 @@ def find_missing(
     That is where the heat is highest, less the whole steps between the pixel's tag and the person's mean tag, which
     ``references`` ``(N, D)`` holds. ``published`` has the row below end where the joints do, see `GroupingSettings`.
     """
-    count, height, width = heatmaps.shape
+    count, width = heatmaps.shape[0], heatmaps.shape[2]
     heat, tag = heatmaps.flatten(1), tags.flatten(2)
     device = heatmaps.device
     order = np.argsort(joint, kind="stable")
@@ -213,8 +213,8 @@ def _peaks(heatmaps: Tensor, threshold: float) -> Tensor:
         for plane, out in zip(maps, widest, strict=True):
             cv2.dilate(plane, square, dst=out)
         return torch.from_numpy(np.flatnonzero((maps == widest) & (maps > threshold)))
-    widest = functional.max_pool2d(heatmaps[None], 3, 1, 1)[0]
-    return ((heatmaps == widest) & (heatmaps > threshold)).flatten().nonzero()[:, 0]
+    is_peak = (heatmaps == functional.max_pool2d(heatmaps[None], 3, 1, 1)[0]) & (heatmaps > threshold)
+    return is_peak.flatten().nonzero()[:, 0]
 
 
 def _fine(heatmaps: Tensor, joint: Tensor, column: Tensor, row: Tensor, lowest: int | None = None) -> Tensor:

@@ -1,0 +1,124 @@
+"""From an image to everyone in it, by heatmaps and tags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pose_advpose.config import EmbeddingConfig
+from pose_advpose.grouping import Grouped, GroupingSettings, assignment_order, group
+from pose_core.config import Config
+from pose_core.errors import ConfigError
+from pose_core.geometry import PIXEL_STD, Crop, invert_affine
+from pose_core.inference.bottomup import BottomUpPredictor, People, View, Views
+from pose_core.skeleton import Skeleton
+
+HOTTEST = 5.0
+"""A scale on which the network's heat exceeds this has diverged, and is left out."""
+
+
+def test_views(width: int, height: int, *, input_size: int, scales: tuple[float, ...]) -> list[View]:
+    """An image at every scale: its long side fills a square whose side is a multiple of 64."""
+    center, long = np.array([width / 2, height / 2]), max(width, height) / PIXEL_STD
+    views = []
+    for scale in scales:
+        side = int((input_size * scale + 63) // 64) * 64
+        views.append(View((side, side), Crop(center, np.array([long, long]), (side, side)).matrix))
+    return views
+
+
+test_views.__test__ = False  # type: ignore[attr-defined]  # not a test
+
+
+class EmbeddingPredictor(BottomUpPredictor):
+    """People by associative embedding: peaks of everyone's heatmaps, told apart by their tags.
+
+    Scales are looked at from large to small, and the largest says how fine the maps are. Tags come from scales nearer
+    to 1 than a half; the mirror image's are dimensions of their own.
+    """
+
+    whole: EmbeddingConfig
+
+    def __init__(self, network: nn.Module, config: Config, skeleton: Skeleton, device: torch.device) -> None:
+        if not isinstance(config, EmbeddingConfig):
+            raise ConfigError(f"config {config.name!r} has no tags to tell people apart by")
+        super().__init__(network, config, skeleton, device)
+        test = config.test
+        self.scales = tuple(sorted(test.scales, reverse=True))
+        self.grouping = GroupingSettings(
+            assignment_order(skeleton),
+            detection_threshold=test.detection_threshold,
+            tag_threshold=test.tag_threshold,
+            max_people=test.max_people,
+            refine=test.refine,
+            published=test.ties == "published",
+        )
+        self.flip_order = torch.from_numpy(skeleton.flip_order).to(device)
+        self.decode_name = "tags" + ("+refine" if test.refine else "") + ("" if test.ties == "published" else "+capped")
+
+    @property
+    def views(self) -> Views:
+        return partial(test_views, input_size=self.config.model.input_size[0], scales=self.scales)
+
+    def find(self, images: Sequence[Tensor], views: Sequence[View]) -> Mapping[str, People]:
+        heat: Tensor | None = None
+        tags: list[Tensor] = []
+        base = views[0]
+        for scale, image, view in zip(self.scales, images, views, strict=True):
+            own_heat, own_tags = self._look(image)
+            if not bool(own_heat.max() <= HOTTEST):
+                continue
+            if heat is None:
+                heat, base = own_heat, view
+            else:
+                heat = heat + _resized(own_heat, heat)
+            if abs(scale - 1) < 0.5:
+                tags += _resized(own_tags, heat)
+        joints = self.skeleton.num_joints
+        if heat is None or not tags:
+            # Without a map nobody is seen, and without a tag nobody can be told from another.
+            nobody = torch.zeros(0, joints)
+            return {"": People(torch.zeros(0, joints, 2), nobody, torch.zeros(0))}
+        # As published, scales left out count.
+        found = group((heat / len(self.scales)).clamp_max(1), torch.stack(tags), self.grouping)
+        return {"": _in_image(found, base, heat.shape[-1])}
+
+    def _look(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """The heat ``(K, h, w)`` of an image ``(1, 3, H, W)`` and its tags ``(D, K, h, w)``, both ways round."""
+        joints, flip = self.skeleton.num_joints, self.whole.test.flip
+        maps = self.network(torch.cat([image, image.flip(3)]) if flip else image)[-1].float()
+        if maps.shape[1] < 2 * joints:
+            raise ConfigError(
+                f"network {self.config.model.name!r} answers {maps.shape[1]} maps; {joints} joints need {2 * joints}, "
+                "heatmaps and tags: raise model.options.outputs, or leave it out"
+            )
+        heat, tags = maps[:, :joints], maps[:, joints : 2 * joints]
+        if not flip:
+            return heat[0], tags
+        back = [part[1:].flip(3)[:, self.flip_order] for part in (heat, tags)]
+        return (heat[0] + back[0][0]) / 2, torch.cat([tags[:1], back[1]])
+
+
+def _resized(maps: Tensor, like: Tensor) -> Tensor:
+    """Maps ``(K, h, w)`` or ``(D, K, h, w)`` as fine as ``like`` is."""
+    size = like.shape[-2:]
+    if maps.shape[-2:] == size:
+        return maps
+    whole = maps.reshape(-1, *maps.shape[-3:])
+    return functional.interpolate(whole, size=size, mode="bilinear", align_corners=False).reshape(
+        *maps.shape[:-2], *size
+    )
+
+
+def _in_image(found: Grouped, base: View, side: int) -> People:
+    """People in the image's pixels. A joint that is nowhere stands in the middle of its person's others."""
+    back = torch.from_numpy(invert_affine(base.matrix)).to(found.points)
+    points = found.points * (base.size[0] / side) @ back[:, :2].T + back[:, 2]
+    has = (found.values > 0)[..., None]
+    middle = (points * has).sum(1, keepdim=True) / has.sum(1, keepdim=True)
+    return People(torch.where(has, points, middle), found.values, found.scores)
