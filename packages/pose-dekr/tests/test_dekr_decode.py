@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from pose_core.errors import ConfigError
 from pose_core.skeleton import SKELETONS
-from pose_dekr.decode import BottomUpSettings, DekrSettings, absorb, check_scales, decode
+from pose_dekr.decode import BottomUpSettings, DekrSettings, absorb, check_scales, decode, suppress
 from pose_dekr.fit import fit_gaussians
 from pose_dekr.flip import Fused, forward_flip, mirror_poses, offsets_to_poses, up_interpolate
 from pose_dekr.geometry import resize_for_test
@@ -237,6 +237,35 @@ def test_fits_find_gaussians_in_clipped_windows() -> None:
     found, good = fit_gaussians(windows, valid_y, valid_x, windows[:, 6, 6], 2.0)
     assert good.all()
     assert torch.allclose(found, truth, rtol=0, atol=1e-6)
+
+
+def walk(similar: np.ndarray, merit: np.ndarray) -> list[int]:
+    """The published suppression, pose by pose."""
+    ignored: set[int] = set()
+    kept = []
+    for index in range(len(merit)):
+        if index in ignored:
+            continue
+        cluster = [other for other in range(len(merit)) if similar[index, other] or other == index]
+        best = max(cluster, key=lambda other: merit[other])
+        if best in ignored:
+            continue
+        kept.append(best)
+        ignored.update(cluster)
+    return kept
+
+
+@pytest.mark.parametrize("share", [0.0, 0.03, 0.15, 0.5, 1.0])
+def test_suppression_is_the_published_walk(share: float) -> None:
+    rng = np.random.default_rng(int(100 * share))
+    for people in (0, 1, 2, 7, 40, 90):
+        for _ in range(20):
+            similar = rng.random((people, people)) < share  # not symmetric, as DEKR's is not
+            merit = rng.integers(0, 30, people) / 30  # with ties
+            kept = suppress(torch.from_numpy(similar), torch.from_numpy(merit), 1000)
+            assert kept.tolist() == walk(similar, merit)
+    best = suppress(torch.zeros(4, 4, dtype=torch.bool), torch.tensor([0.1, 0.4, 0.2, 0.4]), 3)
+    assert best.tolist() == [1, 3, 2]
 
 
 def test_an_image_without_people_decodes_to_nobody() -> None:

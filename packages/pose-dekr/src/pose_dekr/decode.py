@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -97,7 +96,7 @@ def _decode_bottomup(scales: Sequence[Fused], full: Fused, grid: Grid, settings:
         found.append(_candidates(centre, fused.poses, threshold, grid.size[0] / centre.shape[1], settings.max_people))
     points, centres = (torch.cat(parts) for parts in zip(*found, strict=True))
     close = torch.cdist(points.transpose(0, 1), points.transpose(0, 1)) < settings.nms_distance
-    kept = _suppress(close.sum(0) > settings.nms_overlap, centres, settings.max_people)
+    kept = suppress(close.sum(0) > settings.nms_overlap, centres, settings.max_people)
     points, centres = points[kept], centres[kept]
     if not settings.use_heatmap:
         scores = centres[:, None] * _sample(grid, points)
@@ -134,7 +133,7 @@ def _decode_dekr(scales: Sequence[Fused], full: Fused, grid: Grid, settings: Dek
     extent = points.amax(1) - points.amin(1)
     reach = settings.nms * extent.square().sum(1).sqrt()
     close = torch.cdist(points.transpose(0, 1), points.transpose(0, 1)) < reach[:, None]
-    kept = _suppress(close.sum(0) > settings.nms_joints, merit, settings.max_people)
+    kept = suppress(close.sum(0) > settings.nms_joints, merit, settings.max_people)
     points, scores = points[kept], (centres[:, None] * heat)[kept]
     if settings.use_heatmap:
         points, _ = absorb(grid, points, settings, threshold=0.0)
@@ -157,27 +156,27 @@ def _candidates(centre: Tensor, poses: Tensor, threshold: float, ratio: float, m
     return poses.flatten(1)[:, index].T.reshape(len(index), len(poses) // 2, 2) * ratio, values
 
 
-def _suppress(similar: Tensor, merit: Tensor, most: int) -> Tensor:
-    """Indices of the poses that stay: of each one's similar poses ``(N, N)`` the best, as published.
+def suppress(similar: Tensor, merit: Tensor, most: int) -> Tensor:
+    """Indices of the poses that stay: of each one's similar poses ``(N, N)`` the best by ``merit`` ``(N,)``.
 
-    The order decides, so this walks the few candidates once, over bits; nothing else leaves the device for it.
+    The published walk goes through the poses in order: one that is not ignored yet, and whose best similar one is not,
+    keeps that best one, and all its similar poses are ignored from then on. Who is passed over hangs on earlier poses
+    alone, so guessing for all at once and correcting settles after as many rounds as the longest such chain is long.
     """
-    table = similar.cpu().numpy() | np.eye(len(similar), dtype=bool)
-    values = merit.detach().cpu().double().numpy()
-    ignored = np.zeros(len(values), bool)
-    kept = []
-    for index in range(len(values)):
-        if ignored[index]:
-            continue
-        cluster = np.flatnonzero(table[index])
-        best = int(cluster[values[cluster].argmax()])
-        if ignored[best]:
-            continue
-        kept.append(best)
-        ignored[cluster] = True
+    near = similar | torch.eye(len(similar), dtype=torch.bool, device=similar.device)
+    best = torch.where(near, merit, -torch.inf).argmax(1) if len(merit) else merit.long()
+    earlier = near.new_ones(near.shape).tril(-1)
+    blocked_by = (near.T | near.T[best]) & earlier
+    walks = near.new_ones(len(near))
+    while True:
+        corrected = ~(blocked_by & walks).any(1)
+        if torch.equal(corrected, walks):
+            break
+        walks = corrected
+    kept = best[walks]
     if len(kept) > most:
-        kept = [kept[i] for i in np.argsort(-values[kept], kind="stable")[:most]]
-    return torch.tensor(kept, device=merit.device, dtype=torch.long)
+        kept = kept[merit[kept].sort(descending=True, stable=True).indices[:most]]
+    return kept
 
 
 def _sample(grid: Grid, points: Tensor) -> Tensor:
