@@ -1,0 +1,106 @@
+"""Images held out of one annotation file: COCO 2014's training images, less the 500 that the original code tests on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence, Set
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pose_core.data.json_file import read_json
+from pose_core.errors import ConfigError, DataError
+from pose_core.structures import ImageRecord
+
+if TYPE_CHECKING:
+    from pose_advpose.config import SplitConfig
+
+PUBLISHED = "published"
+FIRST_FEW = 5
+"""Ids that a message names."""
+
+
+def held_out_ids(split: SplitConfig) -> frozenset[int] | None:
+    """Ids of the images to evaluate on; None where a config holds nothing out."""
+    if split.valid_ids is None:
+        return None
+    if split.valid_ids == PUBLISHED:
+        return published_ids()
+    file = Path(split.valid_ids).expanduser()
+    try:
+        text = file.read_text()
+    except FileNotFoundError:
+        raise ConfigError(
+            f"split.valid_ids={split.valid_ids}: no such file; name a file with one image id a line, or use "
+            f"{PUBLISHED!r} for the 500 images of the original code"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"split.valid_ids={split.valid_ids} cannot be read as text: {error}") from None
+    return parse_ids(text, file)
+
+
+def published_ids() -> frozenset[int]:
+    """The 500 images of COCO's train2014 that the original code evaluates on."""
+    text = (files("pose_advpose") / "valid_ids.txt").read_text()
+    return parse_ids(text, "pose_advpose/valid_ids.txt")
+
+
+def parse_ids(text: str, file: str | Path) -> frozenset[int]:
+    """Image ids, one a line; blank lines and what follows a # do not count."""
+    lines: dict[int, int] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        entry = line.partition("#")[0].strip()
+        if not entry:
+            continue
+        # int() would take 1_000 and other scripts' digits, too.
+        if not (entry.isascii() and entry.isdigit()):
+            raise DataError(f"{file}, line {number}: {entry[:40]!r} is no image id; write one number a line")
+        image_id = int(entry)
+        if image_id in lines:
+            raise DataError(
+                f"{file}, line {number}: image id {image_id} stands on line {lines[image_id]} already; remove one"
+            )
+        lines[image_id] = number
+    if not lines:
+        raise DataError(f"{file} holds no image id; write one number a line")
+    return frozenset(lines)
+
+
+def keep_split(
+    records: Sequence[ImageRecord], ids: Set[int] | None, *, training: bool, file: Path
+) -> tuple[ImageRecord, ...]:
+    """The images of a split: ``ids`` alone where they are evaluated, all others where they train.
+
+    ``file`` is the COCO annotation file that ``records`` come from; every id must be one of its images. Training has
+    no use for an image in which nobody has a labelled joint, as published.
+    """
+    if ids is not None:
+        _check_known(ids, records, file)
+    if not training:
+        return tuple(record for record in records if ids is None or record.image_id in ids)
+    held_out = ids or frozenset()
+    kept = tuple(record for record in records if record.image_id not in held_out and _has_labelled(record))
+    if not kept:
+        raise DataError(
+            f"{file}: of {len(records)} images none is left to train on, less {len(held_out)} that split.valid_ids "
+            "holds out and those without labelled people"
+        )
+    return kept
+
+
+def _has_labelled(record: ImageRecord) -> bool:
+    return any(person.num_labelled for person in record.persons)
+
+
+def _check_known(ids: Set[int], records: Iterable[ImageRecord], file: Path) -> None:
+    unread = ids - {record.image_id for record in records}
+    if not unread:
+        return
+    # data.on_bad_image=skip leaves out images that are not there, though the file knows them.
+    unknown = sorted(unread - {image["id"] for image in read_json(file)["images"]})
+    if unknown:
+        first = ", ".join(map(str, unknown[:FIRST_FEW])) + (", …" if len(unknown) > FIRST_FEW else "")
+        raise DataError(
+            f"split.valid_ids: {len(unknown)} of {len(ids)} image ids are not among the images of {file}: {first}; "
+            f"set data.train and data.val to the split that holds them (train2014 for {PUBLISHED!r}), or list images "
+            "of this file"
+        )
