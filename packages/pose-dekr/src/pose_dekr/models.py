@@ -80,21 +80,23 @@ class BottomUpHRNet(BottomUpTrunk):
     ``forward`` returns `Maps`, or `HigherMaps` of a ``higher`` network.
     """
 
-    def __init__(self, num_joints: int, spec: HRNetSpec, *, higher: bool = False) -> None:
+    def __init__(
+        self, num_joints: int, spec: HRNetSpec, *, higher: bool = False, regression: int = REGRESSION_WIDTH
+    ) -> None:
         super().__init__(spec)
         self.num_joints = num_joints
         self.higher = higher
         width = self.width
         self.transition_cls = conv1x1(self.features_width, width)
-        self.transition_reg = conv1x1(self.features_width + num_joints, REGRESSION_WIDTH)
+        self.transition_reg = conv1x1(self.features_width + num_joints, regression)
         self.multi_level_layers_4x_heatmap = nn.ModuleList(
             nn.Sequential(TransformerBlock(width, dilation)) for dilation in DILATIONS
         )
-        self.multi_level_layers_4x_regression = nn.ModuleList([nn.Sequential(TransformerBlock(REGRESSION_WIDTH))])
+        self.multi_level_layers_4x_regression = nn.ModuleList([nn.Sequential(TransformerBlock(regression))])
         first, *others = (branch[0] for branch in self.multi_level_layers_4x_heatmap)  # type: ignore[index]
         for block in others:
             block.share(first)
-        finals = [nn.Conv2d(width, num_joints, 1), nn.Conv2d(REGRESSION_WIDTH, 2 * num_joints + 1, 1)]
+        finals = [nn.Conv2d(width, num_joints, 1), nn.Conv2d(regression, 2 * num_joints + 1, 1)]
         if higher:
             up = nn.ConvTranspose2d(width + num_joints, width, 4, 2, 1, bias=False)
             self.deconv_layers = nn.ModuleList(
@@ -195,10 +197,15 @@ def bottomup_hrnet(
     blocks: int = 4,
     modules: tuple[int, int, int] = (1, 4, 3),
     higher: bool = False,
+    regression: int = REGRESSION_WIDTH,
     deform: str = "auto",
 ) -> BottomUpHRNet:
-    """Bottom-Up of a width; fewer ``blocks`` and ``modules`` make a small one. ``deform`` as in `deform_by`."""
-    return deform_by(BottomUpHRNet(num_joints, hrnet_spec(width, blocks, modules), higher=higher), deform)
+    """Bottom-Up of a width; fewer ``blocks`` and ``modules``, and a narrower ``regression``, make a small one.
+
+    ``deform`` as in `deform_by`.
+    """
+    spec = hrnet_spec(width, blocks, modules)
+    return deform_by(BottomUpHRNet(num_joints, spec, higher=higher, regression=regression), deform)
 
 
 def dekr_hrnet(
