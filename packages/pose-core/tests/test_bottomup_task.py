@@ -195,6 +195,19 @@ def test_layouts_without_a_protocol_are_refused(crowds: Path, tmp_path: Path) ->
         evaluate_bottomup(predictor, config, tmp_path)
 
 
+def test_only_chosen_images_are_looked_at_and_scored(crowds: Path, tmp_path: Path) -> None:
+    config = experiment(crowds, "coco")
+    predictor = knowing(config)
+    missing = dict(predictor.people)
+    predictor.people = {1: missing[1], 3: missing[3]}
+    assert evaluate_bottomup(predictor, config, tmp_path).value < 1
+    evaluation = evaluate_bottomup(predictor, config, tmp_path, lambda found: [found.records[1], found.records[3]])
+    assert evaluation.value == pytest.approx(1)
+    entries = json.loads((tmp_path / "results/keypoints_train2017_results.json").read_text())
+    ids = [record.image_id for record in read_dataset(config.data, "train2017", everyone=True).records]
+    assert {entry["image_id"] for entry in entries} == {ids[1], ids[3]}
+
+
 class KnowingTask(BottomUpTask):
     """The least a method must say."""
 

@@ -114,6 +114,14 @@ class HeatmapConfig(Block):
     objective: Literal["heatmap", "coordinate"] = "heatmap"
     """Loss on heatmaps, as published; or heatmaps plus the soft-argmax coordinates, an option of ours."""
 
+    @property
+    def inset(self) -> float:
+        """How far beyond its target's peak a joint lies on average, in heatmap pixels; a method's targets may differ.
+
+        On the nearest pixel that is nothing.
+        """
+        return 0.0
+
 
 class TrainConfig(Block):
     """How the network is trained."""

@@ -43,6 +43,8 @@ class HeatmapCodec:
     quarter: bool = True
     beta: float = 160.0
     coordinate_loss: bool = False
+    inset: float = 0.0
+    """Added to places in heatmaps: where targets stand on truncated places, half a pixel."""
 
     @classmethod
     def from_config(cls, config: Config) -> HeatmapCodec:
@@ -57,6 +59,7 @@ class HeatmapCodec:
             quarter=block.quarter,
             beta=block.beta,
             coordinate_loss=block.objective == "coordinate",
+            inset=block.inset,
         )
 
     @property
@@ -75,7 +78,7 @@ class HeatmapCodec:
     def decode(self, outputs: Outputs) -> tuple[Tensor, Tensor]:
         """Keypoints ``(N, K, 2)`` in input pixels and scores ``(N, K)``; of several stacks, the last counts."""
         points, scores = decode_heatmaps(last(outputs).float(), **self._decoding())
-        return points / self._ratio_like(points), scores
+        return (points + self.inset) / self._ratio_like(points), scores
 
     def decode_flipped(
         self, outputs: Outputs, mirrored: Outputs, flip_order: Tensor, *, shift: bool
@@ -84,7 +87,7 @@ class HeatmapCodec:
         points, scores = decode_flipped(
             last(outputs).float(), last(mirrored).float(), flip_order, shift=shift, **self._decoding()
         )
-        return points / self._ratio_like(points), scores
+        return (points + self.inset) / self._ratio_like(points), scores
 
     def _decoding(self) -> dict[str, Any]:
         return {"method": self.decode_method, "quarter": self.quarter, "beta": self.beta, "sigma": self.sigma}

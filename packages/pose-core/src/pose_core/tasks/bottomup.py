@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,12 +14,13 @@ from torch import nn
 from pose_core.config import Config
 from pose_core.data.bottomup import BottomUpDataset, Describe, Recolor, labelled_joints
 from pose_core.data.bottomup_settings import BottomUpConfig
-from pose_core.data.reader import read_dataset
+from pose_core.data.reader import AnnotatedSet, read_dataset
 from pose_core.engine.distributed import current_place
 from pose_core.engine.objective import Evaluation, Objective
 from pose_core.errors import ConfigError
 from pose_core.inference.bottomup import BottomUpPredictor
 from pose_core.skeleton import get_skeleton
+from pose_core.structures import ImageRecord
 from pose_core.tasks.build import build_network
 from pose_core.tasks.evaluate_bottomup import evaluate_bottomup
 
@@ -58,6 +60,11 @@ class BottomUpTask(ABC):
     def predictor(self, network: nn.Module, device: torch.device) -> BottomUpPredictor:
         """What finds people with a network."""
 
+    def chosen(self, found: AnnotatedSet, *, training: bool) -> Sequence[ImageRecord]:
+        """What of a split is trained or evaluated on: all of it."""
+        del training
+        return found.records
+
     def training_set(self) -> BottomUpDataset:
         if self._training_set is None:
             found = read_dataset(self.config.data, self.config.data.train, everyone=True)
@@ -65,7 +72,7 @@ class BottomUpTask(ABC):
                 _log.warning("%s:\n%s", found.annotation_file, found.problems.summary())
             data = self.config.data
             self._training_set = BottomUpDataset(
-                found.records,
+                self.chosen(found, training=True),
                 self.skeleton,
                 input_size=self.config.model.input_size[0],
                 output_sizes=self.output_sizes,
@@ -83,4 +90,5 @@ class BottomUpTask(ABC):
         return None
 
     def evaluate(self, networks: Mapping[str, nn.Module], device: torch.device, folder: Path) -> Evaluation:
-        return evaluate_bottomup(self.predictor(networks["pose"], device), self.config, folder)
+        choose = partial(self.chosen, training=False)
+        return evaluate_bottomup(self.predictor(networks["pose"], device), self.config, folder, choose)

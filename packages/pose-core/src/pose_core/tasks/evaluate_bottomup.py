@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,19 +63,32 @@ def _as_it_is(sample: Viewed) -> Viewed:
     return sample
 
 
-def evaluate_bottomup(predictor: BottomUpPredictor, config: BottomUpConfig, folder: Path) -> Evaluation:
+Choose = Callable[[AnnotatedSet], Sequence[ImageRecord]]
+"""Picks the images of a split that count."""
+
+
+def evaluate_bottomup(
+    predictor: BottomUpPredictor, config: BottomUpConfig, folder: Path, choose: Choose | None = None
+) -> Evaluation:
     """Score ``predictor`` on the config's validation split and write its people below ``folder/results``.
 
-    Every process looks at its share of the images; all of them score the whole, so each returns the same.
+    ``choose`` picks the images that are looked at; only their people count. Every process looks at its share of the
+    images; all of them score the whole, so each returns the same.
     """
     found = read_dataset(config.data, config.data.val, everyone=True)
     if found.layout not in {"coco", "crowdpose"}:
         raise ConfigError(f"data.layout={found.layout} has no protocol for whole images; use coco or crowdpose")
     if found.layout == "crowdpose" and found.has_annotations:
         check_crowd_index(found.annotation_file)
+    others: set[int] = set()
+    if choose is not None:
+        kept = tuple(choose(found))
+        others = {record.image_id for record in found.records} - {record.image_id for record in kept}
+        found = replace(found, records=kept)
     kinds, unread = predict_images(predictor, config, found)
     rank, _ = current_place()
-    scored = [score(kind, entries, found, config, folder / "results", write=rank == 0) for kind, entries in kinds]
+    results = folder / "results"
+    scored = [score(kind, entries, found, config, results, write=rank == 0, without=others) for kind, entries in kinds]
     last = scored[-1]
     protocol = protocol_line(
         boxes="none",
@@ -133,9 +147,16 @@ def result_entries(poses: Poses, image_id: int) -> list[dict[str, Any]]:
 
 
 def score(
-    kind: str, entries: list[dict[str, Any]], found: AnnotatedSet, config: BottomUpConfig, folder: Path, *, write: bool
+    kind: str,
+    entries: list[dict[str, Any]],
+    found: AnnotatedSet,
+    config: BottomUpConfig,
+    folder: Path,
+    *,
+    write: bool,
+    without: Set[int] = frozenset(),
 ) -> Evaluation:
-    """The layout's figures of one kind of result; and its file, where ``write``."""
+    """The layout's figures of one kind of result, ``without`` some images; and its file, where ``write``."""
     tag = f"_{kind}" if kind else ""
     file = folder / f"keypoints_{found.split}{tag}_results.json"
     if write:
@@ -144,7 +165,7 @@ def score(
     if not found.has_annotations:
         text = f"{found.split} keeps its annotations: nothing to score here. Zip {file} and upload it to the server"
         return Evaluation("none (no annotations)", 0.0, {}, text)
-    truth = read_json(found.annotation_file)
+    truth = without_images(read_json(found.annotation_file), without)
     metrics: Mapping[str, float]
     if found.layout == "crowdpose":
         metrics = crowdpose_ap(truth, entries)
@@ -152,3 +173,11 @@ def score(
     sigmas = get_skeleton(config.data.skeleton).sigmas
     metrics = coco_keypoint_ap(truth, entries, sigmas=list(sigmas))
     return Evaluation("COCO AP", metrics["AP"], metrics, format_coco(metrics, name))
+
+
+def without_images(truth: dict[str, Any], ids: Set[int]) -> dict[str, Any]:
+    """An annotation file without what it says about some of its images."""
+    if not ids:
+        return truth
+    images = [image for image in truth["images"] if image["id"] not in ids]
+    return {**truth, "images": images, "annotations": [a for a in truth["annotations"] if a["image_id"] not in ids]}
