@@ -10,10 +10,12 @@ import pytest
 from scipy.io import savemat
 
 from pose_core.config import DataConfig
+from pose_core.data.h5_file import encode_names
 from pose_core.data.mpii import RELEASE
 from pose_core.data.problems import Problems
 from pose_core.data.reader import AnnotatedSet, read_dataset
 from pose_core.errors import DataError
+from pose_core.evaluation.mpii import check_same_people
 from pose_testing.annotations import write_image, write_json
 from pose_testing.golden import load_golden
 
@@ -158,3 +160,100 @@ def test_missing_and_malformed_files(tmp_path: Path) -> None:
     write_json(tmp_path / "annot" / "train.json", {"a": 1})
     with pytest.raises(DataError, match=r"train\.json is not an MPII annotation file"):
         read_dataset(config, "train")
+
+
+def write_h5(root: Path, people: list[dict[str, Any]], split: str, **columns: Any) -> DataConfig:
+    """The same people as the hourglass keeps them: what is not labelled has no positive x."""
+    h5py = pytest.importorskip("h5py", reason="the hourglass's files need the extra pose-core[h5]")
+    part = np.array([entry["joints"] for entry in people], np.float64)
+    part[np.array([entry["joints_vis"] for entry in people]) == 0] = -1
+    fields = {
+        "imgname": np.array([entry["image"].encode() for entry in people]),
+        "part": part,
+        "center": np.array([entry["center"] for entry in people]),
+        "scale": np.array([entry["scale"] for entry in people]),
+    }
+    with h5py.File(root / f"{split}.h5", "w") as file:
+        for key, value in (fields | columns).items():
+            if value is not None:
+                file[key] = value
+    for entry in people:
+        write_image(root / "images" / entry["image"])
+    return DataConfig(layout="mpii", root=str(root), skeleton="mpii16")
+
+
+@pytest.mark.parametrize("split", ["train", "valid"])
+def test_the_hourglass_s_files_hold_the_same_people(split: str, tmp_path: Path) -> None:
+    """What stands in both is equal; unlabelled joints stand nowhere."""
+    (tmp_path / "json").mkdir()
+    (tmp_path / "h5").mkdir()
+    known = people_of(read_dataset(write(tmp_path / "json", GOLDEN["annotations"], split), split))
+    config = write_h5(tmp_path / "h5", GOLDEN["annotations"], split)
+    assert read_dataset(config, split).annotation_file == tmp_path / "h5" / f"{split}.h5"
+    found = people_of(read_dataset(config, split))
+    assert len(found) == len(known) > 0
+    for (source, ours), (theirs_source, theirs) in zip(found, known, strict=True):
+        assert Path(source).name == Path(theirs_source).name
+        assert (ours.center, ours.scale, ours.annotation_id) == (theirs.center, theirs.scale, theirs.annotation_id)
+        np.testing.assert_array_equal(ours.joints[:, 2], theirs.joints[:, 2])
+        seen = theirs.joints[:, 2] > 0
+        np.testing.assert_array_equal(ours.joints[seen], theirs.joints[seen])
+
+
+def test_a_json_file_goes_before_the_hourglass_s(tmp_path: Path) -> None:
+    write_h5(tmp_path, GOLDEN["annotations"][:1], "valid")
+    config = write(tmp_path, GOLDEN["annotations"], "valid")
+    assert len(people_of(read_dataset(config, "valid"))) == len(GOLDEN["annotations"])
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"scale": None}, r"valid\.h5 is not an MPII .*no field 'scale' \(it has center, imgname, part\)"),
+        (
+            {"part": np.zeros((3, 14, 2))},
+            r"'part' has the shape \(3, 14, 2\), but skeleton 'mpii16' has 16",
+        ),
+        ({"center": np.zeros((2, 2))}, r"'center' has the shape \(2, 2\), expected \(3, 2\): 3 people"),
+        ({"scale": np.zeros((3, 2))}, r"'scale' has the shape \(3, 2\), expected \(3,\)"),
+        ({"scale": np.array([b"a", b"b", b"c"])}, r"'scale' must be numbers, but is of the type"),
+        ({"scale": np.full(3, np.nan)}, r"annotation 0: .*a coordinate is no finite number"),
+        ({"imgname": np.zeros(3)}, r"'imgname' has the shape \(3,\) and the type float64; expected strings"),
+        ({"imgname": np.full((3, 2), 255)}, r"'imgname' is no UTF-8 text"),
+    ],
+)
+def test_bad_files_of_the_hourglass(columns: dict[str, Any], message: str, tmp_path: Path) -> None:
+    config = write_h5(tmp_path, GOLDEN["annotations"], "valid", **columns)
+    with pytest.raises(DataError, match=message):
+        read_dataset(config, "valid")
+
+
+def test_a_file_of_the_hourglass_that_is_none(tmp_path: Path) -> None:
+    config = write_h5(tmp_path, GOLDEN["annotations"], "valid")
+    (tmp_path / "valid.h5").write_bytes(b"nothing")
+    with pytest.raises(DataError, match=r"valid\.h5 is not an MPII annotation file: .*fetch or build it again"):
+        read_dataset(config, "valid")
+
+
+def test_names_may_be_characters_codes(tmp_path: Path) -> None:
+    config = write_h5(
+        tmp_path, GOLDEN["annotations"], "valid", imgname=encode_names(e["image"] for e in GOLDEN["annotations"])
+    )
+    found = people_of(read_dataset(config, "valid"))
+    assert [Path(source).name for source, _ in found] == [entry["image"] for entry in GOLDEN["annotations"]]
+
+
+def test_a_ground_truth_of_other_people_is_refused() -> None:
+    joints = np.random.default_rng(0).uniform(20, 200, (5, 16, 3))
+    truth = {
+        "pos_gt_src": joints[..., :2].transpose(1, 2, 0) + 1,
+        "jnt_missing": np.zeros((16, 5)),
+        "headboxes_src": np.ones((2, 2, 5)),
+    }
+    people = dict(enumerate(joints))
+    check_same_people(people, truth, Path("valid.h5"))
+    check_same_people({row: people[row] for row in (1, 4)}, truth, Path("valid.h5"))  # some images may be missing
+    with pytest.raises(DataError, match=r"valid\.h5: 2 of 5 people are not those .*row 1\)"):
+        check_same_people(people | {1: joints[3], 3: joints[1]}, truth, Path("valid.h5"))
+    with pytest.raises(DataError, match=r"has a row 5, but the ground truth for PCKh only 5 people"):
+        check_same_people(people | {5: joints[0]}, truth, Path("valid.h5"))

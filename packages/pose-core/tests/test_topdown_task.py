@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,30 @@ def test_the_annotations_themselves_score_full_marks(layout: str, people: Path, 
     best = 1.0 if layout in {"coco", "crowdpose"} else 100.0
     assert evaluation.value == pytest.approx(best)
     assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("swap", [False, True])
+def test_the_hourglass_s_mpii_is_scored_on_the_people_of_the_ground_truth(
+    swap: bool, people: Path, tmp_path: Path
+) -> None:
+    h5py = pytest.importorskip("h5py", reason="the hourglass's files need the extra pose-core[h5]")
+    root = tmp_path / "mpii"
+    shutil.copytree(people / "mpii", root)
+    (root / "annot" / "valid.json").rename(tmp_path / "valid.json")
+    rows = json.loads((tmp_path / "valid.json").read_text())
+    rows = rows[::-1] if swap else rows
+    with h5py.File(root / "valid.h5", "w") as file:
+        file["imgname"] = np.array([row["image"].encode() for row in rows])
+        for key, field in (("part", "joints"), ("center", "center"), ("scale", "scale")):
+            file[key] = np.array([row[field] for row in rows])
+    config = experiment(people, "mpii", data={"root": str(root)})
+    network = Blur(16)
+    if swap:
+        with pytest.raises(DataError, match=r"valid\.h5: \d+ of \d+ people are not those of the ground truth"):
+            evaluate_topdown(network, config, CPU, tmp_path)
+    else:
+        known = evaluate_topdown(network, experiment(people, "mpii"), CPU, tmp_path)
+        assert evaluate_topdown(network, config, CPU, tmp_path).metrics == known.metrics
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from pose_core.data.h5_file import read_people
 from pose_core.data.images import find_images, image_source
 from pose_core.data.matlab_file import read_matlab
 from pose_core.data.mpii import CENTER_DROP, correct_center_scale
 from pose_core.data.problems import Problems
-from pose_core.errors import ConfigError, DataError
+from pose_core.errors import DataError
 from pose_core.skeleton import Skeleton
 from pose_core.structures import ImageRecord, Person
 
@@ -76,26 +76,23 @@ def read_lsp_mpii(
     file = merged_annotation_file(root, split)
     if split not in MERGED_SPLITS:
         raise DataError(f"{file} has no split {split!r}: it holds {', '.join(MERGED_SPLITS)}")
-    names, parts, centers, scales, rows = _read_merged(file, split)
-    if parts.shape[1:] != (skeleton.num_joints, 2):
-        raise DataError(
-            f"{file}: 'part' has the shape {parts.shape}, but skeleton {skeleton.name!r} has "
-            f"{skeleton.num_joints} joints"
-        )
+    columns = read_people(file, "a merged LSP and MPII file", skeleton, extra=("istrain",))
+    rows = np.flatnonzero(columns.extra["istrain"] == MERGED_SPLITS[split])
     people: dict[str, list[Person]] = {}
-    for row, codes, part, center, scale in zip(rows, names, parts, centers, scales, strict=True):
-        name = bytes(codes.astype(np.uint8)).partition(b"\0")[0].decode()
+    for row in rows.tolist():
+        name, part = columns.names[row], columns.parts[row]
+        center, scale = columns.centers[row], float(columns.scales[row])
         seen = part[:, 0] > 0
         if not np.isfinite(part).all() or not np.isfinite([*center, scale]).all():
-            problems.stop("bad annotation", file, f"{name}: a coordinate is no finite number", int(row))
+            problems.stop("bad annotation", file, f"{name}: a coordinate is no finite number", row)
             continue
         if split == "train" and (scale <= 0 or not seen.any()):
-            problems.skip("zero-area person", file, f"{name}: scale {scale:g}, {seen.sum()} labelled joints", int(row))
+            problems.skip("zero-area person", file, f"{name}: scale {scale:g}, {seen.sum()} labelled joints", row)
             continue
         drop = CENTER_DROP if name.split("/")[0] == "mpii" else 0.0
-        middle, size = correct_center_scale((float(center[0]), float(center[1])), float(scale), drop=drop, base=0.0)
+        middle, size = correct_center_scale((float(center[0]), float(center[1])), scale, drop=drop, base=0.0)
         joints = np.concatenate([part, np.where(seen, 2, 0)[:, None]], 1).astype(np.float32)
-        people.setdefault(name, []).append(Person(joints, int(row), center=middle, scale=size))
+        people.setdefault(name, []).append(Person(joints, row, center=middle, scale=size))
     return tuple(
         ImageRecord(image_id=number, source=source, persons=tuple(persons))
         for number, (source, persons) in enumerate(_with_sources(root, people))
@@ -147,20 +144,3 @@ def _person_from_joints(
     left, top = (float(value) for value in points.min(0))
     width, height = (float(value) for value in extent)
     return Person(joints=joints, annotation_id=identity, box=(left, top, width, height), area=width * height)
-
-
-def _read_merged(file: Path, split: str) -> tuple[Any, Any, Any, Any, np.ndarray]:
-    """Columns of the split's rows, and the rows."""
-    try:
-        import h5py
-    except ImportError:
-        raise ConfigError("reading lsp_mpii.h5 needs h5py: pip install 'pose-core[h5]'") from None
-    if not file.exists():
-        raise DataError(f"annotation file {file} does not exist")
-    try:
-        with h5py.File(file) as content:
-            rows = np.flatnonzero(content["istrain"][:] == MERGED_SPLITS[split])
-            names, parts, centers, scales = (content[key][:][rows] for key in ("imgname", "part", "center", "scale"))
-    except (OSError, KeyError, IndexError) as error:
-        raise DataError(f"{file} is not a merged LSP and MPII file: {error}") from None
-    return names, parts, centers, scales, rows

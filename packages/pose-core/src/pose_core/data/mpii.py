@@ -1,6 +1,6 @@
-"""MPII: the family's JSON files (``annot/<split>.json``), or the official MATLAB release.
+"""MPII: the family's JSON files (``annot/<split>.json``), the hourglass's HDF5 files, or the official MATLAB release.
 
-Both are 1-based and annotate a centre and a scale instead of a box. The published correction moves the centre down by
+All are 1-based and annotate a centre and a scale instead of a box. The published correction moves the centre down by
 15 pixels per scale, so that the crop is less likely to cut the feet, and pads the scale by 1.25.
 """
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from pose_core.data.h5_file import read_people
 from pose_core.data.images import find_images, image_source
 from pose_core.data.json_file import read_json
 from pose_core.data.matlab_file import read_matlab
@@ -21,8 +22,8 @@ from pose_core.skeleton import Skeleton
 from pose_core.structures import ImageRecord, Person
 
 EXPECTED = """\
-annot/<split>.json    (train, valid, trainval, test), or mpii_human_pose_v1_u12_1.mat here or in annot/
-                      (its splits are trainval and test)
+annot/<split>.json    (train, valid, trainval, test), or <split>.h5 here or in annot/ (imgname, part, center, scale),
+                      or mpii_human_pose_v1_u12_1.mat here or in annot/ (its splits are trainval and test)
 annot/gt_valid.mat    (for PCKh)
 images/ or images.zip"""
 
@@ -32,13 +33,10 @@ CENTER_DROP = 15.0
 
 
 def annotation_file(root: Path, split: str) -> Path:
-    """The JSON file of a split, or the official release where only that is there."""
+    """The JSON file of a split; where that is not there, its HDF5 file, and then the official release."""
     file = root / "annot" / f"{split}.json"
-    if not file.exists():
-        for release in (root / RELEASE, root / "annot" / RELEASE):
-            if release.exists():
-                return release
-    return file
+    others = (folder / name for name in (f"{split}.h5", RELEASE) for folder in (root, root / "annot"))
+    return file if file.exists() else next((other for other in others if other.exists()), file)
 
 
 def read_mpii(
@@ -53,6 +51,8 @@ def read_mpii(
     file = annotation_file(root, split)
     if file.suffix == ".mat":
         rows = persons_from_release(file, split, skeleton)
+    elif file.suffix == ".h5":
+        rows = persons_from_h5(file, skeleton, problems)
     else:
         rows = persons_from_json(read_json(file), file, skeleton, problems)
     kept = list(_labelled(rows, file, problems) if split in {"train", "trainval"} else rows)
@@ -108,6 +108,23 @@ def persons_from_json(content: Any, file: Path, skeleton: Skeleton, problems: Pr
         if not np.isfinite([x, y, scale]).all() or not np.isfinite(joints).all():
             problems.stop("bad annotation", file, "a coordinate is no finite number", row)
             continue
+        center, scales = correct_center_scale((x, y), scale)
+        yield name, Person(joints=joints, annotation_id=row, center=center, scale=scales)
+
+
+def persons_from_h5(file: Path, skeleton: Skeleton, problems: Problems) -> Iterator[tuple[str, Person]]:
+    """Image name and person of every row of the hourglass's HDF5 files.
+
+    A joint counts as labelled where its x is positive. The published code of the hourglass takes these 1-based pixels
+    for 0-based ones; here a person stands in the same place whichever file says so.
+    """
+    columns = read_people(file, "an MPII annotation file", skeleton)
+    for row, name in enumerate(columns.names):
+        part, (x, y), scale = columns.parts[row], columns.centers[row].tolist(), float(columns.scales[row])
+        if not np.isfinite([x, y, scale]).all() or not np.isfinite(part).all():
+            problems.stop("bad annotation", file, f"{name}: a coordinate is no finite number", row)
+            continue
+        joints = np.concatenate([part - 1, np.where(part[:, :1] > 0, 2, 0)], 1).astype(np.float32)
         center, scales = correct_center_scale((x, y), scale)
         yield name, Person(joints=joints, annotation_id=row, center=center, scale=scales)
 

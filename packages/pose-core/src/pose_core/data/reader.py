@@ -42,10 +42,10 @@ class AnnotatedSet:
 
     @property
     def has_annotations(self) -> bool:
-        """False for test splits, whose annotations are kept by an evaluation server."""
+        """False for test splits, whose annotations are kept by an evaluation server (in the merged file: MPII's)."""
         if self.layout == "coco":
             return not self.annotation_file.name.startswith("image_info")
-        if self.layout == "mpii":
+        if self.layout in {"mpii", "lsp_mpii"}:
             return "test" not in self.split
         return True
 

@@ -22,6 +22,10 @@ GROUPS = {
 }  # fmt: skip
 FIELDS = {"jnt_missing": (16, -1), "pos_gt_src": (16, 2, -1), "headboxes_src": (2, 2, -1)}
 """What is read of the ground truth, and its shape; the people come last."""
+SAME = 2.0
+"""Pixels between two files' words on one person, at most."""
+STRAY = 0.01
+"""Share of people whom two files may place differently and still be of one set."""
 
 
 def mpii_pckh(predictions: Array, ground_truth: str | Path | Mapping[str, Any]) -> dict[str, float]:
@@ -42,6 +46,29 @@ def mpii_pckh(predictions: Array, ground_truth: str | Path | Mapping[str, Any]) 
             "one row per person, in its order"
         )
     return summarise(relative_error(points, truth, size), visible, EXCLUDED)
+
+
+def check_same_people(people: Mapping[int, Array], ground_truth: str | Path | Mapping[str, Any], file: Path) -> None:
+    """Refuse a ground truth in whose rows others stand than in ``file``'s, whose joints ``(16, 3)``, 0-based, by row.
+
+    A joint may differ by rounding; with the people in another order every figure would be wrong without a word.
+    """
+    content = _read(ground_truth)
+    truth, missing = content["pos_gt_src"].transpose(2, 0, 1), content["jnt_missing"].T > 0
+    rows = np.array(sorted(people), dtype=np.int64)
+    beyond = rows[rows >= len(truth)]
+    if len(beyond):
+        raise DataError(f"{file} has a row {beyond[-1]}, but the ground truth for PCKh only {len(truth)} people")
+    joints = np.stack([people[row] for row in rows.tolist()])
+    apart = np.linalg.norm(joints[..., :2] + 1 - truth[rows], axis=-1)
+    apart[(joints[..., 2] <= 0) | missing[rows]] = np.nan
+    known = np.flatnonzero(~np.isnan(apart).all(1))
+    other = known[np.nanmedian(apart[known], 1) > SAME]
+    if len(other) > STRAY * len(known):
+        raise DataError(
+            f"{file}: {len(other)} of {len(known)} people are not those of the ground truth for PCKh (the first: row "
+            f"{rows[other[0]]}); the two must list the same people in the same order"
+        )
 
 
 def relative_error(points: Array, truth: Array, size: Array) -> Array:

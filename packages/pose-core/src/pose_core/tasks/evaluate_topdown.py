@@ -24,6 +24,7 @@ from pose_core.engine.distributed import current_place, gather_objects
 from pose_core.engine.objective import Evaluation
 from pose_core.errors import DataError
 from pose_core.evaluation import check_crowd_index, coco_keypoint_ap, crowdpose_ap, lsp_pck, mpii_pckh
+from pose_core.evaluation.mpii import check_same_people
 from pose_core.evaluation.report import format_coco, format_crowdpose, format_pck, protocol_line
 from pose_core.evaluation.rescore import CropResults, coco_results
 from pose_core.files import whole_file, write_json
@@ -76,6 +77,10 @@ def evaluate_topdown(network: nn.Module, config: Config, device: torch.device, f
     found, records, boxes = evaluated_people(config)
     if found.layout == "crowdpose" and found.has_annotations:
         check_crowd_index(found.annotation_file)
+    if found.layout == "mpii" and found.annotation_file.suffix == ".h5" and found.has_annotations:
+        # Unlike the JSON files, these come from elsewhere than the ground truth.
+        people = {person.annotation_id: person.joints for record in found.records for person in record.persons}
+        check_same_people(people, pckh_truth(found, config), found.annotation_file)
     dataset = crop_dataset(config, records, training=False)
     results = merge(gather_objects(predict_dataset(network, dataset, config, device)))
     rank, _ = current_place()
@@ -174,8 +179,13 @@ def _score_coco(results: CropResults, found: AnnotatedSet, config: Config, folde
     return Evaluation("COCO AP", metrics["AP"], metrics, format_coco(metrics, config.model.name))
 
 
+def pckh_truth(found: AnnotatedSet, config: Config) -> Path:
+    """Where MPII's ground truth for PCKh lies."""
+    return find_data_root(config.data.root) / "annot" / f"gt_{found.split}.mat"
+
+
 def _score_mpii(results: CropResults, found: AnnotatedSet, config: Config, folder: Path, *, write: bool) -> Evaluation:
-    truth = find_data_root(config.data.root) / "annot" / f"gt_{found.split}.mat"
+    truth = pckh_truth(found, config)
     rows = max((person.annotation_id for record in found.records for person in record.persons), default=-1) + 1
     if found.has_annotations and config.data.on_bad_image == "skip":
         rows = max(rows, read_matlab(truth, "pos_gt_src", "MPII's ground truth for PCKh").shape[2])
@@ -198,6 +208,13 @@ def _score_lsp(results: CropResults, found: AnnotatedSet, config: Config, folder
     points[np.searchsorted(order, results.annotation_id)] = results.keypoints[..., :2]
     if write:
         write_predictions(folder / "pred.mat", points)
+    if not found.has_annotations:
+        text = (
+            f"{found.split} is MPII's and keeps its annotations: nothing to score here. Predictions: "
+            f"{folder / 'pred.mat'}. For PCKh on MPII's validation people: data.layout=mpii data.skeleton=mpii16 "
+            "data.val=valid and MPII's own folder as data.root"
+        )
+        return Evaluation("none (no annotations)", 0.0, {}, text)
     metrics = lsp_pck(points, np.stack([people[identity] for identity in order]))
     return Evaluation("LSP PCK@0.2", metrics["Mean"], metrics, format_pck(metrics, config.model.name))
 

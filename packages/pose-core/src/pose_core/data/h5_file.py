@@ -1,0 +1,112 @@
+"""People in HDF5 files: a column for each thing known of them, as the hourglass's kin keep MPII and LSP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pose_core.errors import ConfigError, DataError
+from pose_core.skeleton import Skeleton
+
+Array = np.ndarray
+
+
+class PeopleColumns(NamedTuple):
+    """The people of a file, a row each."""
+
+    names: list[str]
+    """Their images."""
+    parts: Array
+    """``(N, K, 2)`` float64; a joint counts as labelled where its x is positive."""
+    centers: Array
+    """``(N, 2)`` float64."""
+    scales: Array
+    """``(N,)`` float64, in units of 200 pixels."""
+    extra: dict[str, Array]
+    """Further columns ``(N,)`` that were asked for."""
+
+
+def import_h5py(purpose: str) -> ModuleType:
+    """h5py, an extra of this package."""
+    try:
+        import h5py
+    except ImportError:
+        raise ConfigError(f"{purpose} needs h5py: pip install 'pose-core[h5]'") from None
+    module: ModuleType = h5py
+    return module
+
+
+def read_people(file: Path, what: str, skeleton: Skeleton, extra: Sequence[str] = ()) -> PeopleColumns:
+    """The fields imgname, part, center and scale of ``file``, and ``extra`` ones; ``what`` is what the file should be.
+
+    Names are byte strings ``(N,)``, or numbers ``(N, L)`` that code characters up to the first zero.
+    """
+    h5py = import_h5py(f"reading {file.name}")
+    if not file.exists():
+        raise DataError(f"annotation file {file} does not exist")
+    keys = ("imgname", "part", "center", "scale", *extra)
+    try:
+        with h5py.File(file) as content:
+            lacking = [key for key in keys if key not in content]
+            if lacking:
+                fields = ", ".join(content) or "nothing"
+                raise DataError(f"{file} is not {what}: it has no field {lacking[0]!r} (it has {fields})")
+            columns = {key: np.asarray(content[key][()]) for key in keys}
+    except (OSError, TypeError) as error:  # no HDF5 file; a group where a field should be
+        raise DataError(f"{file} is not {what}: {error}; fetch or build it again") from None
+    people = len(columns["imgname"]) if columns["imgname"].ndim else 0
+    joints = skeleton.num_joints
+    parts = columns["part"]
+    if parts.ndim == 3 and parts.shape[::2] == (people, 2) and parts.shape[1] != joints:
+        raise DataError(
+            f"{file}: 'part' has the shape {parts.shape}, but skeleton {skeleton.name!r} has {joints} joints; "
+            "set data.skeleton to the joint set of this file"
+        )
+    shapes: dict[str, tuple[int, ...]] = {"part": (people, joints, 2), "center": (people, 2)}
+    for key in keys[1:]:
+        shape = shapes.get(key, (people,))
+        # One number a person may stand in a row or in a column.
+        if columns[key].shape != shape and (len(shape) > 1 or columns[key].shape != (people, 1)):
+            raise DataError(f"{file}: {key!r} has the shape {columns[key].shape}, expected {shape}: {people} people")
+        columns[key] = _numbers(columns[key], key, file).reshape(shape)
+    return PeopleColumns(
+        _names(columns["imgname"], file),
+        columns["part"],
+        columns["center"],
+        columns["scale"],
+        {key: columns[key] for key in extra},
+    )
+
+
+def encode_names(names: Iterable[str]) -> Array:
+    """Names as characters' codes ``(N, L)`` uint8, filled up with zeros."""
+    coded = [name.encode() for name in names]
+    width = max(map(len, coded), default=0) + 1  # a zero ends the longest, too
+    return np.frombuffer(b"".join(name.ljust(width, b"\0") for name in coded), np.uint8).reshape(len(coded), width)
+
+
+def _numbers(column: Array, key: str, file: Path) -> Array:
+    try:
+        return column.astype(np.float64)
+    except (TypeError, ValueError):
+        raise DataError(f"{file}: {key!r} must be numbers, but is of the type {column.dtype}") from None
+
+
+def _names(column: Array, file: Path) -> list[str]:
+    try:
+        if column.ndim == 1 and column.dtype.kind in "SO":
+            raw: list[Any] = column.tolist()
+        elif column.ndim == 2 and column.dtype.kind in "uif":
+            raw = [row.tobytes() for row in column.astype(np.uint8)]
+        else:
+            raise DataError(
+                f"{file}: 'imgname' has the shape {column.shape} and the type {column.dtype}; expected strings (N,) "
+                "or characters' codes (N, L)"
+            )
+        return [(name if isinstance(name, str) else bytes(name).partition(b"\0")[0].decode()) for name in raw]
+    except (UnicodeDecodeError, TypeError) as error:
+        raise DataError(f"{file}: 'imgname' is no UTF-8 text: {error}") from None
