@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import default_collate
 
 from pose_asda.adversary import AdversarialObjective, on_device
 from pose_asda.config import AsdaConfig, GeneratorConfig
-from pose_asda.data import PartBatch
+from pose_asda.data import PartBatch, PartedDataset
 from pose_asda.generator import Generator
 from pose_asda.task import AsdaTask
 from pose_core.codecs.heatmap import HeatmapCodec
@@ -24,6 +23,7 @@ from pose_core.engine.update import Updater, build_optimizer
 from pose_core.errors import ConfigError
 from pose_core.models.hourglass import StackedHourglass
 from pose_core.ops import mse_loss
+from pose_core.ops._paste._reference import pack
 from pose_testing.golden import fill_state_dict, load_golden, relative_error, uniform
 
 STEPS = load_golden("asda/train_steps")
@@ -42,8 +42,7 @@ def updater(networks: Networks, settings: TrainConfig | None = None) -> Updater:
 
 def first_batch(config: AsdaConfig, count: int = 4) -> PartBatch:
     data = AsdaTask(config).training_set()
-    batch: PartBatch = default_collate([data[(0, index)] for index in range(count)])
-    return batch
+    return PartedDataset.collate([data[(0, index)] for index in range(count)])
 
 
 def translate(key: str) -> str:
@@ -93,8 +92,10 @@ def test_published_steps(case: int) -> None:
     weight = torch.ones(4, 16, dtype=torch.float64)
     weight[0, 3], weight[2, :2] = 0, 0
 
-    def play() -> tuple[torch.Tensor, torch.Tensor]:
-        outputs = networks["pose"](objective.place_and_paste(networks, images, parts, masks, types))
+    texels, boxes = pack(parts, masks)
+
+    def play(_: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        outputs = networks["pose"](objective.place_and_paste(networks, images, texels, boxes, types))
         loss = torch.stack([mse_loss(each, target, weight) for each in outputs]).sum()
         return loss, torch.zeros(())
 
@@ -164,8 +165,8 @@ def test_random_placement_is_the_same_code_with_another_source(config: AsdaConfi
     objective = task.objective(torch.device("cpu"))
     assert isinstance(objective, AdversarialObjective)
     batch = first_batch(config)
-    images, parts, masks = on_device(batch)
-    pasted = [objective.place_and_paste(networks, images, parts, masks, batch.part_types) for _ in range(2)]
+    images, texels, boxes = on_device(batch)
+    pasted = [objective.place_and_paste(networks, images, texels, boxes, batch.part_types) for _ in range(2)]
     assert not torch.equal(pasted[0], pasted[1])
     assert not torch.equal(pasted[0], images)
     assert set(objective.step(networks, batch, updater(networks))) == {"loss", "accuracy"}

@@ -118,4 +118,4 @@ def test_settings_that_cannot_be_are_refused() -> None:
     with pytest.raises(ValueError, match="must be two positive numbers in order"):
         PartsConfig(scale_range=(1.3, 0.7))
     with pytest.raises(ConfigError, match="leave nothing to update"):
-        load_config("pose-asda/synthetic_quick", ["generator.steps=0", "generator.pose_steps=0"])
+        load_config("pose-asda/synthetic_adversarial", ["generator.steps=0", "generator.pose_steps=0"])

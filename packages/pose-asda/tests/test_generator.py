@@ -9,7 +9,7 @@ import torch
 from pose_asda.generator import Generator, placements_to_thetas
 from pose_core.models.weights import load_weights
 from pose_core.ops import paste
-from pose_core.ops._paste._reference import warp
+from pose_core.ops._paste._reference import pack, unpack, warp
 from pose_testing.golden import load_golden, relative_error, uniform
 from pose_testing.networks import published_state
 
@@ -42,10 +42,11 @@ def test_published_figures(name: str, path: str, monkeypatch: pytest.MonkeyPatch
     assert load_weights(network, published_state(golden)).complete
     assert sum(p.numel() for p in network.parameters()) == golden["params"]
     images, parts, masks = golden_inputs(types, golden["config"]["H"], golden["config"]["W"])
+    packed = pack(parts, masks)
     with torch.no_grad():
         found = network(images)
         thetas = placements_to_thetas(found, types)
-        pasted = {a: paste(images, parts, masks, thetas, align_corners=bool(a)) for a in (0, 1)}
+        pasted = {a: paste(images, *packed, thetas, align_corners=bool(a)) for a in (0, 1)}
         warped = {a: warp(parts, masks, thetas, align_corners=bool(a)) for a in (0, 1)}
     assert relative_error((found + 0.5).reshape(-1, 75, 1, 1).numpy(), outputs["sigmoid"]) < 1e-9
     assert relative_error(thetas.flatten(0, 1).numpy(), outputs["theta"]) < 1e-9
@@ -74,9 +75,10 @@ def test_gradients_are_those_of_finite_differences(path: str, aligned: bool, mon
     placements = (torch.rand(2, 25, 3, dtype=torch.float64) - 0.5) * 0.6
     placements.requires_grad_()
     images.requires_grad_()
+    packed = pack(parts, masks)
 
     def pasted(x: torch.Tensor, r: torch.Tensor) -> torch.Tensor:
-        return paste(x, parts, masks, placements_to_thetas(r, types), align_corners=aligned)
+        return paste(x, *packed, placements_to_thetas(r, types), align_corners=aligned)
 
     assert torch.autograd.gradcheck(pasted, (images, placements), eps=1e-7, atol=1e-5)
 
@@ -93,7 +95,7 @@ def test_fast_path_is_the_reference(aligned: bool, monkeypatch: pytest.MonkeyPat
     for path in ("reference", "fast"):
         monkeypatch.setenv("POSE_OPS", path)
         placements = (torch.rand(6, 25, 3, generator=torch.Generator().manual_seed(2)).double() - 0.5).requires_grad_()
-        pasted = paste(images, parts, masks, placements_to_thetas(placements, types), align_corners=aligned)
+        pasted = paste(images, *pack(parts, masks), placements_to_thetas(placements, types), align_corners=aligned)
         pasted.square().sum().backward()
         answers[path] = (pasted.detach(), placements.grad)
     for slow, fast in zip(*answers.values(), strict=True):
@@ -105,8 +107,20 @@ def test_nothing_pasted_still_yields_a_gradient() -> None:
     images, parts, masks = golden_inputs(torch.tensor([[-1]]), 8, 8)
     placements = torch.zeros(1, 25, 3, dtype=torch.float64, requires_grad=True)
     thetas = placements_to_thetas(placements, torch.tensor([[-1]]))
-    pasted = paste(images, parts, masks, thetas, align_corners=True)
+    pasted = paste(images, *pack(parts, masks), thetas, align_corners=True)
     assert torch.equal(pasted, images)
     pasted.sum().backward()
     assert placements.grad is not None
     assert not placements.grad.any()
+
+
+def test_packing_is_undone() -> None:
+    torch.manual_seed(3)
+    _, parts, masks = golden_inputs(torch.tensor([[2, -1], [5, 7]]), 24, 18)
+    masks[0, 0, :, :9] = 0
+    parts = torch.randn_like(parts) * (masks > 0)
+    texels, boxes = pack(parts, masks)
+    assert len(texels) < masks.numel()
+    assert boxes[0].tolist()[1] == [0, 0, 0, 0]
+    for found, expected in zip(unpack(texels, boxes, (24, 18)), (parts, masks), strict=True):
+        assert torch.equal(found, expected)

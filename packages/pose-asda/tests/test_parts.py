@@ -35,6 +35,17 @@ def write_pool(folder: Path, **kinds: int) -> Path:
     return file
 
 
+def on_canvas(
+    pixels: np.ndarray, soft: np.ndarray, box: tuple[int, int, int, int], size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """A drawn part where it lies: ``(H, W, 3)`` and ``(H, W)``."""
+    left, top, right, bottom = box
+    image, mask = np.zeros((size[1], size[0], 3), np.uint8), np.zeros((size[1], size[0]), np.float32)
+    image[top:bottom, left:right] = pixels.reshape(bottom - top, right - left, 3)
+    mask[top:bottom, left:right] = soft.reshape(bottom - top, right - left)
+    return image, mask
+
+
 @pytest.mark.parametrize("case", range(3))
 def test_published_canvas(case: int) -> None:
     golden = load_golden("asda/functions")["part_canvas"][case]
@@ -49,23 +60,16 @@ def test_published_canvas(case: int) -> None:
     sampler = PartSampler(
         pool, tuple(golden["canvas_wh"]), (1,), erode=tuple(golden["erode"]), blur=tuple(golden["gauss"]), faithful=True
     )
-    slots = sampler.empty()
-    sampler.put(
-        np.ascontiguousarray(part[..., ::-1]),
-        kind,
-        golden["scale_factor"],
-        golden["person_random_scale"],
-        slots.images[0],
-        slots.masks[0],
-    )
+    pixels, soft, box = sampler.place(part, kind, golden["scale_factor"], golden["person_random_scale"])
+    image, mask = on_canvas(pixels, soft, box, sampler.size)
     for found, wanted, near in (
-        (slots.images[0], golden["image_rgb"], 1),
-        (slots.masks[0, ..., None], golden["mask"], 1e-6),
+        (image, golden["image_rgb"], 1),
+        (mask[..., None], golden["mask"], 1e-6),
     ):
         assert list(found.shape) == wanted["shape"]
         assert np.abs(found.ravel()[wanted["at"]].astype(float) - wanted["values"]).max() <= near
         assert abs(found.mean(dtype=float) - wanted["mean"]) < max(near * 1e-2, 1e-6)
-    rows, columns = np.nonzero(slots.masks[0])
+    rows, columns = np.nonzero(mask)
     assert [columns.min(), rows.min(), columns.max(), rows.max()] == pytest.approx(golden["mask_bbox_xyxy"], abs=1)
 
 
@@ -74,8 +78,9 @@ def test_a_part_is_centred_unless_the_published_oddity_is_wanted(tmp_path: Path)
     middles = {}
     for faithful in (False, True):
         sampler = PartSampler(pool, (64, 64), (1,), faithful=faithful)
-        slots = sampler.draw(np.random.default_rng(0), 1.0)
-        middles[faithful] = [float(places.mean()) for places in np.nonzero(slots.masks[0] > 0.5)]
+        drawn = sampler.draw(np.random.default_rng(0), 1.0)
+        _, mask = on_canvas(drawn.pixels, drawn.masks, tuple(drawn.boxes[0].tolist()), (64, 64))
+        middles[faithful] = [float(places.mean()) for places in np.nonzero(mask > 0.5)]
     assert middles[False] == pytest.approx([31.5, 31.5], abs=1)
     assert middles[True][0] > 33
     assert middles[True][1] < 30
@@ -85,12 +90,15 @@ def test_draws_are_as_many_as_asked_and_only_of_types_that_exist(tmp_path: Path)
     sampler = PartSampler(read_pool(write_pool(tmp_path, Left_arm=2, Hat=1)), (192, 256), (0, 1, 3))
     counts = set()
     for seed in range(30):
-        slots = sampler.draw(np.random.default_rng(seed), 1.0)
-        used = slots.types >= 0
+        drawn = sampler.draw(np.random.default_rng(seed), 1.0)
+        used = drawn.types >= 0
         counts.add(int(used.sum()))
-        assert slots.images.shape == (3, 256, 192, 3)
-        assert {TYPE_NAMES[kind] for kind in slots.types[used]} <= {"Left-arm", "Hat"}
-        assert (slots.masks.reshape(3, -1).max(1) > 0).tolist() == used.tolist()
+        assert {TYPE_NAMES[kind] for kind in drawn.types[used]} <= {"Left-arm", "Hat"}
+        sides = drawn.boxes[:, 2:] - drawn.boxes[:, :2]
+        assert (sides.prod(1) > 0).tolist() == used.tolist()
+        assert drawn.pixels.shape == (sides.prod(1).sum(), 3)
+        assert drawn.masks.shape == drawn.pixels.shape[:1]
+        assert 0 < drawn.masks.max(initial=0.5) <= 1
     assert counts == {0, 1, 3}
 
 

@@ -9,11 +9,10 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.multiprocessing.spawn import start_processes
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import default_collate
 
 from pose_asda.adversary import AdversarialObjective, on_device
 from pose_asda.config import AsdaConfig
-from pose_asda.data import PartBatch
+from pose_asda.data import PartBatch, PartedDataset
 from pose_asda.task import AsdaTask
 
 WORLD = 2
@@ -38,7 +37,9 @@ def gradients(
     return found
 
 
-def prepare(config: AsdaConfig) -> tuple[AdversarialObjective, dict[str, Any], PartBatch]:
+def prepare(
+    config: AsdaConfig, first: int = 0, step: int = 1
+) -> tuple[AdversarialObjective, dict[str, Any], PartBatch]:
     torch.manual_seed(0)
     torch.set_num_threads(1)
     task = AsdaTask(config)
@@ -48,7 +49,7 @@ def prepare(config: AsdaConfig) -> tuple[AdversarialObjective, dict[str, Any], P
     for network in networks.values():
         network.eval()  # batch statistics are each process's own
     data = task.training_set()
-    batch: PartBatch = default_collate([data[(0, index)] for index in range(4)])
+    batch = PartedDataset.collate([data[(0, index)] for index in range(first, 4, step)])
     objective = task.objective(torch.device("cpu"))
     assert isinstance(objective, AdversarialObjective)
     return objective, networks, batch
@@ -56,8 +57,7 @@ def prepare(config: AsdaConfig) -> tuple[AdversarialObjective, dict[str, Any], P
 
 def work(rank: int, config: AsdaConfig, folder: str) -> None:
     distributed.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=WORLD)
-    objective, networks, batch = prepare(config)
-    share = PartBatch(*(column[rank::WORLD] for column in batch))
+    objective, networks, share = prepare(config, rank, WORLD)
     wrapped = {name: DistributedDataParallel(network) for name, network in networks.items()}
     if rank == 0:
         torch.save(gradients(objective, wrapped, share), f"{folder}/gradients.pt")
@@ -69,7 +69,7 @@ def work(rank: int, config: AsdaConfig, folder: str) -> None:
 
 def test_two_processes_give_the_gradient_of_one(config: AsdaConfig, tmp_path: Path) -> None:
     objective, networks, batch = prepare(config)
-    assert on_device(batch)[2].any()
+    assert on_device(batch)[1].any()
     one = gradients(objective, networks, batch)
     # Forked: a spawned process cannot import a test's module by its name.
     start_processes(work, (config, str(tmp_path)), nprocs=WORLD, start_method="fork")  # type: ignore[no-untyped-call]

@@ -16,8 +16,11 @@ from pose_core.engine.objective import Update
 from pose_core.ops import normalise, paste
 from pose_core.ops._normalise import Pixels
 
-Play = Callable[[], tuple[Tensor, Tensor]]
-"""A forward through placing, pasting and the pose network: its loss, and its accuracy for the log."""
+Play = Callable[[bool], tuple[Tensor, Tensor]]
+"""A forward through placing, pasting and the pose network: its loss, and its accuracy for the log.
+
+Told whether it is the generator's turn; otherwise placing needs no gradient.
+"""
 
 
 class AdversarialObjective:
@@ -37,16 +40,17 @@ class AdversarialObjective:
         self.codec, self.settings, self.channels_last, self.pixels = codec, settings, channels_last, pixels
 
     def step(self, networks: Mapping[str, nn.Module], batch: PartBatch, update: Update) -> dict[str, Tensor]:
-        images, parts, masks = on_device(batch, self.channels_last, self.pixels)
+        images, texels, boxes = on_device(batch, self.channels_last, self.pixels)
 
-        def play() -> tuple[Tensor, Tensor]:
-            pasted = self.place_and_paste(networks, images, parts, masks, batch.part_types)
+        def play(places: bool) -> tuple[Tensor, Tensor]:
+            with torch.set_grad_enabled(places):
+                pasted = self.place_and_paste(networks, images, texels, boxes, batch.part_types)
             return self.codec.loss_and_accuracy(networks["pose"](pasted), batch.joints)
 
         return self.take_turns(play, update)
 
     def place_and_paste(
-        self, networks: Mapping[str, nn.Module], images: Tensor, parts: Tensor, masks: Tensor, types: Tensor
+        self, networks: Mapping[str, nn.Module], images: Tensor, texels: Tensor, boxes: Tensor, types: Tensor
     ) -> Tensor:
         """Crops ``(N, 3, H, W)`` with their parts where the generator, or chance, puts them."""
         if self.settings.placement == "random":
@@ -55,7 +59,7 @@ class AdversarialObjective:
             placements = networks["generator"](images)
         # Half precision is too coarse for places: a step of bfloat16 at 1 is a pixel of 256.
         thetas = placements_to_thetas(placements.to(images.dtype), types)
-        pasted: Tensor = paste(images, parts, masks, thetas, align_corners=self.settings.align_corners)
+        pasted: Tensor = paste(images, texels, boxes, thetas, align_corners=self.settings.align_corners)
         return pasted
 
     def take_turns(self, play: Play, update: Update) -> dict[str, Tensor]:
@@ -66,7 +70,7 @@ class AdversarialObjective:
             others = ["generator"] * settings.steps
             turns = others + turns if settings.first else turns + others
         for player in turns:
-            loss, accuracy = play()
+            loss, accuracy = play(player == "generator")
             if player == "pose":
                 update("pose", loss)
                 values["loss"], values["accuracy"] = loss, accuracy
@@ -87,12 +91,12 @@ class AdversarialObjective:
 def on_device(
     batch: PartBatch, channels_last: bool = False, pixels: Pixels = "imagenet"
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Normalised images ``(N, 3, H, W)``, parts ``(N, S, 3, H, W)`` and masks ``(N, S, 1, H, W)`` of a batch.
+    """Normalised images ``(N, 3, H, W)`` of a batch; texels ``(P, 4)`` and boxes ``(N, S, 4)`` of its parts.
 
     A part is zero, the mean colour, where its mask is.
     """
-    count, slots = batch.part_types.shape
-    masks = batch.part_masks[:, :, None]
-    parts = normalise(batch.part_images.flatten(0, 1), pixels=pixels).unflatten(0, (count, slots))
-    parts = torch.where(masks > 0, parts, 0)
-    return normalise(batch.images, pixels=pixels, channels_last=channels_last), parts, masks
+    masks = batch.part_masks[:, None]
+    # As an image one pixel high, whose channels end up side by side.
+    colors = normalise(batch.part_pixels[None, None], pixels=pixels, channels_last=True)[0, :, 0].T
+    texels = torch.cat([torch.where(masks > 0, colors, 0), masks], 1)
+    return normalise(batch.images, pixels=pixels, channels_last=channels_last), texels, batch.part_boxes

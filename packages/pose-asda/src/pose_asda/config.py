@@ -57,6 +57,8 @@ class GeneratorConfig(Block):
     """By a generator that learns to make the pose network fail; by chance; or no parts at all."""
     depth: Literal[18, 50] = 18
     """Layers of its ResNet trunk."""
+    width: Annotated[int, Field(gt=0)] = 64
+    """Planes of its first stage; fewer make one from nothing that is quick on a CPU."""
     pretrained: str | None = None
     """ImageNet file for its trunk."""
     lr: Annotated[float, Field(gt=0)] = 1e-3

@@ -1,8 +1,8 @@
-"""People with parts to paste: the core's crops, and for each sample the parts on their canvases."""
+"""People with parts to paste: the core's crops, and for each sample the parts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,10 +26,12 @@ class PartBatch(NamedTuple):
     box_score: torch.Tensor
     index: torch.Tensor  # type: ignore[assignment]  # hides tuple.index, for which a batch has no use
     valid: torch.Tensor
-    part_images: torch.Tensor
-    """``(N, S, H, W, 3)`` uint8, in the crops' channel order."""
+    part_pixels: torch.Tensor
+    """``(P, 3)`` uint8, in the crops' channel order: the colours of all parts, row by row, one after the other."""
     part_masks: torch.Tensor
-    """``(N, S, H, W)`` float32, soft."""
+    """``(P,)`` float32, soft."""
+    part_boxes: torch.Tensor
+    """``(N, S, 4)`` int32: what each part fills of its canvas; left, top, right, bottom."""
     part_types: torch.Tensor
     """``(N, S)`` int64; −1 where a slot is empty."""
 
@@ -61,13 +63,20 @@ class PartedDataset(Dataset[PartBatch]):
         keys = list(keys)
         return [self._with_parts(key, sample) for key, sample in zip(keys, self.people.__getitems__(keys), strict=True)]
 
+    @staticmethod
+    def collate(samples: Sequence[PartBatch]) -> PartBatch:
+        """Samples as one batch: their parts, of any number and size, follow one another."""
+        columns = dict(zip(PartBatch._fields, zip(*samples, strict=True), strict=True))
+        packed = {name: torch.cat(columns.pop(name)) for name in ("part_pixels", "part_masks")}
+        return PartBatch(**packed, **{name: torch.stack(column) for name, column in columns.items()})
+
     def _with_parts(self, key: Key, sample: CropBatch) -> PartBatch:
         drawn, is_half = self.people.variation(key)
         labelled = int((sample.joints[:, 2] > 0).sum())
         if (is_half and not self.with_half_body) or labelled < self.fewest_joints or not bool(sample.valid):
-            slots = self.sampler.empty()
+            parts = self.sampler.empty()
         else:
             # A generator apart from that of the sample's variation: with parts or without, a crop is the same.
             rng = np.random.default_rng((self.people.seed, *epoch_index(key), 1))
-            slots = self.sampler.draw(rng, drawn.scale)
-        return PartBatch(*sample, *(torch.from_numpy(column) for column in slots))
+            parts = self.sampler.draw(rng, drawn.scale)
+        return PartBatch(*sample, *(torch.from_numpy(column) for column in parts))

@@ -18,11 +18,12 @@ _REACH = 2.4
 class Generator(ResNetTrunk):
     """Crops ``(N, 3, H, W)`` → placements ``(N, 25, 3)`` in −½…½: a turn and a move, for each type of part.
 
-    It sees the crop and never the parts; a fresh one moves nothing. Keys are the published ones.
+    It sees the crop and never the parts; a fresh one moves nothing. Keys are the published ones. ``width`` is the first
+    stage's planes, 64 in any published one.
     """
 
-    def __init__(self, depth: Literal[18, 50] = 18) -> None:
-        super().__init__(depth)
+    def __init__(self, depth: Literal[18, 50] = 18, width: int = 64) -> None:
+        super().__init__(depth, width=width)
         hidden = 128 * NUM_TYPES
         self.fc_locs = nn.Sequential(
             nn.Conv2d(self.widths[3], hidden, 1),

@@ -8,6 +8,7 @@ The order of types is the order of the generator's rows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -30,9 +31,13 @@ TYPES = {
 }  # fmt: skip
 """The 25 types of part, as the published pool spells them, and each one's share of the body's diagonal."""
 TYPE_NAMES = tuple(TYPES)
+SHARES = tuple(TYPES.values())
 ANNOTATIONS = "part_anns.json"
 BODY_PADDING = 1.25
 """A crop is its person's box, grown by this."""
+BLACK = (0, 0, 0)
+Box = tuple[int, int, int, int]
+"""Left, top, right and bottom (exclusive) in pixels of a canvas."""
 
 
 @dataclass(frozen=True)
@@ -84,30 +89,35 @@ def read_pool(annotations: Path, root: Path | None = None, *, skip_missing: bool
     return PartPool(dict(sorted(files.items())))
 
 
-def open_part(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """A part ``(h, w, 3)`` uint8 BGR and where it is, ``(h, w)`` bool."""
+def open_part(path: Path) -> np.ndarray:
+    """A part ``(h, w, 3)`` uint8 BGR; what is not black is the part, and some of it must be black."""
     image = open_bgr(str(path))
-    inside: np.ndarray = np.asarray(image.any(2))
-    if not inside.any() or inside.all():
-        what = "is all black" if not inside.any() else "has no black around the part"
+    black = cv2.countNonZero(cv2.inRange(image, BLACK, BLACK))
+    if black in {0, image.shape[0] * image.shape[1]}:
+        what = "is all black" if black else "has no black around the part"
         raise DataError(f"part image {path} has no mask: it {what}; a part must be cut out on pure black")
-    return image, inside
+    return image
 
 
-class PartSlots(NamedTuple):
-    """The parts drawn for one sample, each on a canvas of the crop's size; empty slots are zero and of type −1."""
+class DrawnParts(NamedTuple):
+    """The parts drawn for one sample, without their canvases: each fills a box of a canvas as large as the crop.
 
-    images: np.ndarray
-    """``(S, H, W, 3)`` uint8."""
+    `pose_core.ops.paste` takes them so. A canvas is 60 times as much to make, to move and to read.
+    """
+
+    pixels: np.ndarray
+    """``(P, 3)`` uint8: the boxes' colours, row by row, one box after the other."""
     masks: np.ndarray
-    """``(S, H, W)`` float32, soft."""
+    """``(P,)`` float32, soft."""
+    boxes: np.ndarray
+    """``(S, 4)`` int32: left, top, right, bottom (exclusive); zero where a slot is empty."""
     types: np.ndarray
-    """``(S,)`` int64."""
+    """``(S,)`` int64; −1 where a slot is empty."""
 
 
 @dataclass(frozen=True)
 class PartSampler:
-    """Draws parts from a pool and puts each in the middle of a canvas of ``size`` (w, h).
+    """Draws parts from a pool, each for the middle of a canvas of ``size`` (w, h).
 
     ``counts`` are the numbers of parts a sample may get, one drawn uniformly. ``erode`` and ``blur`` are the sides of
     the kernels that soften a mask. ``faithful`` keeps two oddities of the published code: parts are RGB whatever the
@@ -137,53 +147,49 @@ class PartSampler:
     def slots(self) -> int:
         return max(self.counts)
 
-    def empty(self) -> PartSlots:
-        width, height = self.size
-        return PartSlots(
-            np.zeros((self.slots, height, width, 3), np.uint8),
-            np.zeros((self.slots, height, width), np.float32),
-            np.full(self.slots, -1, np.int64),
-        )
+    def empty(self) -> DrawnParts:
+        return self._join([])
 
-    def draw(self, rng: np.random.Generator, zoom: float) -> PartSlots:
+    def draw(self, rng: np.random.Generator, zoom: float) -> DrawnParts:
         """Parts for a crop that shows ``zoom`` times as much as its person's."""
-        drawn, types = self.empty(), tuple(self.pool.files)
-        for slot in range(self.counts[rng.integers(len(self.counts))]):
-            kind = types[rng.integers(len(types))]
+        kinds = tuple(self.pool.files)
+        drawn = []
+        for _ in range(self.counts[rng.integers(len(self.counts))]):
+            kind = kinds[rng.integers(len(kinds))]
             files = self.pool.files[kind]
-            image, _ = open_part(files[rng.integers(len(files))])
-            if self.faithful or self.color == "rgb":
-                image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-            factor = float(rng.uniform(*self.scale_range))
-            self.put(image, kind, factor, zoom, drawn.images[slot], drawn.masks[slot])
-            drawn.types[slot] = kind
-        return drawn
+            image = open_part(files[rng.integers(len(files))])
+            drawn.append((*self.place(image, kind, rng.uniform(*self.scale_range), zoom), kind))
+        return self._join(drawn)
 
-    def put(
-        self, part: np.ndarray, kind: int, factor: float, zoom: float, canvas: np.ndarray, mask: np.ndarray
-    ) -> None:
-        """Scale a part to its share of the body and write it, and its soft mask, into the canvases."""
+    def place(self, part: np.ndarray, kind: int, factor: float, zoom: float) -> tuple[np.ndarray, np.ndarray, Box]:
+        """A part (BGR), scaled to its share of the body: its colours, its soft mask, and its box on the canvas."""
         height, width = part.shape[:2]
-        body = np.hypot(*self.size) / (zoom * BODY_PADDING)
-        scale = body * TYPES[TYPE_NAMES[kind]] / np.hypot(width, height) * factor
+        body = math.hypot(*self.size) / (zoom * BODY_PADDING)
+        scale = body * SHARES[kind] / math.hypot(width, height) * factor
         size = (max(int(width * scale), 1), max(int(height * scale), 1))
         part = cv2.resize(part, size, interpolation=cv2.INTER_LINEAR)
-        soft = (cv2.cvtColor(part, cv2.COLOR_RGB2GRAY) > 0).astype(np.float32)
+        soft = cv2.threshold(cv2.cvtColor(part, cv2.COLOR_BGR2GRAY), 0, 1, cv2.THRESH_BINARY)[1]
         # OpenCV's kernels and ours are (width, height).
-        soft = cv2.erode(soft, np.ones(self.erode[::-1], np.uint8))
+        soft = cv2.erode(soft, np.ones(self.erode[::-1], np.uint8)).astype(np.float32)
         soft = cv2.GaussianBlur(soft, self.blur, 0)
+        if self.faithful or self.color == "rgb":
+            part = cv2.cvtColor(part, cv2.COLOR_BGR2RGB)
         middle = (size[1] // 2, size[0] // 2) if self.faithful else (size[0] // 2, size[1] // 2)
         left, top = self.size[0] // 2 - middle[0], self.size[1] // 2 - middle[1]
-        _copy(part, canvas, left, top)
-        _copy(soft, mask, left, top)
+        x0, y0 = max(left, 0), max(top, 0)
+        x1, y1 = min(left + size[0], self.size[0]), min(top + size[1], self.size[1])
+        if x0 >= x1 or y0 >= y1:
+            return part[:0], soft[:0], (0, 0, 0, 0)
+        inside = slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)
+        return part[inside], soft[inside], (x0, y0, x1, y1)
 
-
-def _copy(source: np.ndarray, target: np.ndarray, left: int, top: int) -> None:
-    """Copy what of ``source`` falls into ``target`` with its corner at (left, top)."""
-    (rows, columns), (height, width) = source.shape[:2], target.shape[:2]
-    y0, y1, x0, x1 = max(top, 0), min(top + rows, height), max(left, 0), min(left + columns, width)
-    if y0 < y1 and x0 < x1:
-        target[y0:y1, x0:x1] = source[y0 - top : y1 - top, x0 - left : x1 - left]
+    def _join(self, drawn: Sequence[tuple[np.ndarray, np.ndarray, Box, int]]) -> DrawnParts:
+        boxes, types = np.zeros((self.slots, 4), np.int32), np.full(self.slots, -1, np.int64)
+        for slot, (_, _, box, kind) in enumerate(drawn):
+            boxes[slot], types[slot] = box, kind
+        pixels = [each[0].reshape(-1, 3) for each in drawn] or [np.zeros((0, 3), np.uint8)]
+        masks = [each[1].ravel() for each in drawn] or [np.zeros(0, np.float32)]
+        return DrawnParts(np.concatenate(pixels), np.concatenate(masks), boxes, types)
 
 
 def check_pool(pool: PartPool) -> list[str]:
@@ -204,6 +210,6 @@ def browse_pool(pool: PartPool, each: int, seed: int = 0) -> tuple[list[np.ndarr
     for kind, paths in pool.files.items():
         chosen: Sequence[int] = sorted(rng.permutation(len(paths))[:each].tolist())
         for number in chosen:
-            tiles.append(cv2.cvtColor(open_part(paths[number])[0], cv2.COLOR_BGR2RGB))
+            tiles.append(cv2.cvtColor(open_part(paths[number]), cv2.COLOR_BGR2RGB))
             captions.append(f"{TYPE_NAMES[kind]} {len(paths)}")
     return tiles, captions

@@ -32,7 +32,7 @@ class AsdaTask(TopDownTask):
         networks = super().networks()
         settings = self.config.generator
         if settings.placement == "adversarial":
-            generator = Generator(settings.depth)
+            generator = Generator(settings.depth, settings.width)
             if settings.pretrained is not None:
                 report = load_trunk(generator, settings.pretrained)
                 if current_place()[0] == 0:
@@ -53,11 +53,14 @@ class AsdaTask(TopDownTask):
         }
         return self.config.train.model_copy(update=own)
 
+    def people(self) -> TopDownDataset:
+        """The training samples without parts."""
+        return super().training_set()
+
     def training_set(self) -> TopDownDataset:
-        people = super().training_set()
         if self.config.generator.placement == "none":
-            return people
-        return with_parts(people, self.config)  # type: ignore[return-value]  # its samples have all a crop's have
+            return self.people()
+        return with_parts(self.people(), self.config)  # type: ignore[return-value]  # its samples have all a crop's have
 
     def objective(self, device: torch.device) -> Objective:
         if self.config.generator.placement == "none":

@@ -1,6 +1,6 @@
 """See what the generator does: original, random paste, adversarial paste and target joints, side by side.
 
-  pose-asda visualise --cfg synthetic_quick --weights runs/synthetic_quick/last.pt --count 8 --out paste.png
+  pose-asda visualise --cfg synthetic_adversarial --weights runs/synthetic_adversarial/last.pt --count 8 --out paste.png
 
 The weights are a run's last.pt, or a published checkpoint (checkpoint.pth, stn_41.pth); several files make several
 columns. Without any, the last column is that of a fresh generator, which moves nothing.
@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -53,11 +53,11 @@ def paste_pictures(
 ) -> tuple[list[np.ndarray], list[str]]:
     """RGB tiles, a row for each of the first ``count`` training samples (unvaried), and their captions."""
     import torch
-    from torch.utils.data import default_collate
 
     from pose_asda.adversary import AdversarialObjective, on_device
+    from pose_asda.data import PartedDataset
     from pose_asda.generator import Generator
-    from pose_asda.task import AsdaTask
+    from pose_asda.task import AsdaTask, with_parts
     from pose_core.codecs.heatmap import HeatmapCodec
     from pose_core.engine.overfit import without_augmentation
     from pose_core.skeleton import get_skeleton
@@ -66,25 +66,26 @@ def paste_pictures(
 
     config = without_augmentation(config)  # type: ignore[assignment]
     config = config.model_copy(update={"generator": config.generator.model_copy(update={"placement": "adversarial"})})
-    data = AsdaTask(config).training_set()
+    task = AsdaTask(config)
+    data = with_parts(task.people(), config)
     if not 0 < count <= len(data):
         raise ConfigError(f"--count {count}: the training set has {len(data)} samples")
-    batch: Any = default_collate([data[(seed, index)] for index in range(count)])
-    images, parts, masks = on_device(batch)
+    batch = PartedDataset.collate([data[(seed, index)] for index in range(count)])
+    images, texels, boxes = on_device(batch)
     torch.manual_seed(seed)
     columns = {"original": images}
     codec = HeatmapCodec.from_config(config)
     by_chance = AdversarialObjective(codec, config.generator.model_copy(update={"placement": "random"}))
     learnt = AdversarialObjective(codec, config.generator)
     with torch.no_grad():
-        columns["random"] = by_chance.place_and_paste({}, images, parts, masks, batch.part_types)
+        columns["random"] = by_chance.place_and_paste({}, images, texels, boxes, batch.part_types)
         files: list[Path | None] = [*weights] or [None]
         for file in files:
-            generator = Generator(config.generator.depth)
+            generator = Generator(config.generator.depth, config.generator.width)
             if file is not None:
                 generator.load_state_dict(generator_state(file))
             generator.eval()
-            pasted = learnt.place_and_paste({"generator": generator}, images, parts, masks, batch.part_types)
+            pasted = learnt.place_and_paste({"generator": generator}, images, texels, boxes, batch.part_types)
             columns["fresh generator" if file is None else f"adversarial {file.stem}"] = pasted
     skeleton = get_skeleton(config.data.skeleton)
     joints = batch.joints.numpy()

@@ -1,7 +1,8 @@
 """Pasting on a CPU: every part only where it lands.
 
-A part covers a tenth of its canvas or less. Its mask's bounds, taken to the output by the inverse of its theta, bound
-what it can change there, a pixel of interpolation included; elsewhere the output is the image, and no gradient flows.
+A part covers a tenth of its canvas or less. Its box, taken to the output by the inverse of its theta, bounds what it
+can change there, a pixel of interpolation included; elsewhere the output is the image, and no gradient flows. No canvas
+is ever made: a theta that leads to the canvas, moved and scaled, leads to the box.
 """
 
 from __future__ import annotations
@@ -14,27 +15,34 @@ MARGIN = 2.0
 """Pixels kept around what a part covers: one for interpolation, one for rounding."""
 
 
-def paste(images: Tensor, parts: Tensor, masks: Tensor, thetas: Tensor, *, align_corners: bool) -> Tensor:
+def paste(images: Tensor, texels: Tensor, boxes: Tensor, thetas: Tensor, *, align_corners: bool) -> Tensor:
     """See ``pose_core.ops.paste``."""
     height, width = images.shape[2:]
-    windows = _windows(masks, thetas.detach().double(), align_corners)
+    sizes = torch.tensor([width, height], dtype=torch.float64)
+    # Pixel i ↔ coordinate 2·(i + offset)/length − 1.
+    length, offset = (sizes.sub(1).clamp(min=1), 0.0) if align_corners else (sizes, 0.5)
+    windows = _windows(boxes, thetas.detach().double(), sizes, length, offset)
+    to_boxes = _to_boxes(boxes, thetas, length, offset)
     xs = _coordinates(width, align_corners, thetas)
-    ys = _coordinates(height, align_corners, thetas)
-    output, is_touched = [], False
-    for number, image in enumerate(images):
+    ys = _coordinates(height, align_corners, thetas)[:, None]
+    output, is_touched, end = [], False, 0
+    for number, (image, places) in enumerate(zip(images, boxes.tolist(), strict=True)):
         x = image.clone()
-        for slot, (left, top, right, bottom) in enumerate(windows[number]):
+        for slot, (x0, y0, x1, y1) in enumerate(places):
+            start, end = end, end + (x1 - x0) * (y1 - y0)
+            left, top, right, bottom = windows[number][slot]
             if left >= right or top >= bottom:
                 continue
             is_touched = True
-            theta = thetas[number, slot]
-            column, row = xs[left:right], ys[top:bottom]
-            grid = column[None, :, None] * theta[:, 0] + row[:, None, None] * theta[:, 1] + theta[:, 2]
-            part = grid_sample(parts[number, slot][None], grid[None], "bilinear", "zeros", align_corners)[0]
-            mask = grid_sample(masks[number, slot][None], grid[None], "bilinear", "zeros", align_corners)[0]
+            theta = to_boxes[number, slot]
+            grid = xs[left:right, None] * theta[:, 0] + ys[top:bottom, None] * theta[:, 1] + theta[:, 2]
+            part = texels[start:end].view(1, y1 - y0, x1 - x0, 4).permute(0, 3, 1, 2)
+            # Edges, not centres: a box may be one pixel wide.
+            found = grid_sample(part, grid[None], "bilinear", "zeros", False)[0]
+            color, mask = found[:3], found[3:]
             under = x[:, top:bottom, left:right]
             # The product keeps its factors for the gradient, and the next lines write over this one.
-            blend = under.clone() * (1 - mask) + part * mask
+            blend = under.clone() * (1 - mask) + color * mask
             x[:, top:bottom, left:right] = blend
         output.append(x)
     result = torch.stack(output)
@@ -50,35 +58,29 @@ def _coordinates(count: int, align_corners: bool, like: Tensor) -> Tensor:
     return (2 * steps + 1) / count - 1
 
 
-def _windows(masks: Tensor, thetas: Tensor, align_corners: bool) -> list[list[list[int]]]:
+def _to_boxes(boxes: Tensor, thetas: Tensor, length: Tensor, offset: float) -> Tensor:
+    """``(N, S, 2, 3)`` maps from output coordinates to those of each box, whose outer edges are −1 and 1."""
+    low, high = boxes[..., :2].double(), boxes[..., 2:].double()
+    size = (high - low).clamp(min=1)
+    # Place on the canvas c → pixel (c + 1)·length/2 − offset → place in the box 2·(pixel − low + ½)/size − 1.
+    factor = length / size
+    shift = (length - 2 * offset - 2 * low + 1) / size - 1
+    moved = torch.cat([torch.zeros(*shift.shape, 2, dtype=shift.dtype), shift[..., None]], -1)
+    return thetas * factor[..., None].to(thetas.dtype) + moved.to(thetas.dtype)
+
+
+def _windows(boxes: Tensor, thetas: Tensor, sizes: Tensor, length: Tensor, offset: float) -> list[list[list[int]]]:
     """For each image and slot: left, top, right, bottom (exclusive) of what the part may cover."""
-    height, width = masks.shape[3:]
-    covered = masks[:, :, 0] > 0
-    x0, x1 = _bounds(covered.any(2))
-    y0, y1 = _bounds(covered.any(3))
-    sizes = torch.tensor([width, height], dtype=thetas.dtype)
-    # Pixel i ↔ coordinate 2·(i + offset)/length − 1.
-    length, offset = (sizes.sub(1).clamp(min=1), 0.0) if align_corners else (sizes, 0.5)
-    corners = torch.stack(
-        [torch.stack([x, y], -1) for x in (x0 - MARGIN, x1 + MARGIN) for y in (y0 - MARGIN, y1 + MARGIN)], 2
-    )
-    places = 2 * (corners.to(thetas.dtype) + offset) / length - 1
+    # Texels are the pixels low … high − 1.
+    low, high = boxes[..., :2].double() - MARGIN, boxes[..., 2:].double() - 1 + MARGIN
+    corners = torch.stack([torch.stack([x[..., 0], y[..., 1]], -1) for x in (low, high) for y in (low, high)], 2)
+    places = 2 * (corners + offset) / length - 1
     # theta = [A | t] maps output to canvas: back is A⁻¹·(place − t).
     inverse = torch.linalg.inv(thetas[..., :2])
     back = torch.einsum("nsij,nscj->nsci", inverse, places - thetas[:, :, None, :, 2])
     pixels = (back + 1) * length / 2 - offset
-    low = pixels.amin(2).floor().clamp(min=0)
-    high = (pixels.amax(2).ceil() + 1).minimum(sizes)
-    high = torch.where((x1 >= x0)[..., None], high, torch.zeros_like(high))
-    found: list[list[list[int]]] = torch.cat([low, high], -1).long().tolist()
+    first = pixels.amin(2).floor().clamp(min=0)
+    last = (pixels.amax(2).ceil() + 1).minimum(sizes)
+    last = torch.where((boxes[..., 2:] > boxes[..., :2]).all(-1, keepdim=True), last, torch.zeros_like(last))
+    found: list[list[list[int]]] = torch.cat([first, last], -1).long().tolist()
     return found
-
-
-def _bounds(line: Tensor) -> tuple[Tensor, Tensor]:
-    """First and last true place of ``(N, S, L)``; the last is before the first where there is none."""
-    length = line.shape[2]
-    places = torch.arange(length)
-    return (
-        torch.where(line, places, length).amin(2),
-        torch.where(line, places, -1).amax(2),
-    )
