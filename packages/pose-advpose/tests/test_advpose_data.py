@@ -1,104 +1,248 @@
-"""What the four tasks read: images held out of one file, and MPII and LSP in one."""
+"""MPII and LSP in one file: made of the official annotations, read, and scored."""
 
 from __future__ import annotations
 
+import argparse
+import json
+import shutil
+import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from scipy.io import loadmat, savemat
 
-from pose_advpose.config import SplitConfig
-from pose_advpose.splits import held_out_ids, keep_split, published_ids
-from pose_core.config import DataConfig
+from pose_advpose import build_h5
+from pose_advpose.build_h5 import JOINTS, build, place_images
+from pose_core.config import Config, DataConfig, ModelConfig
+from pose_core.data.check import check_dataset
+from pose_core.data.lsp import MERGED_SPLITS
+from pose_core.data.mpii import RELEASE
+from pose_core.data.person_table import PersonTable, tabulate
 from pose_core.data.reader import AnnotatedSet, read_dataset
+from pose_core.data.synthetic import write_dataset
 from pose_core.errors import ConfigError, DataError
-from pose_testing.annotations import coco_content, person, write_coco
+from pose_core.evaluation import lsp_pck
+from pose_core.evaluation.rescore import CropResults
+from pose_core.skeleton import SKELETONS
+from pose_core.tasks.evaluate_topdown import score
+
+h5py: Any = pytest.importorskip("h5py", reason="the merged file needs the extra pose-core[h5]")
+SIZE = (160, 120)
 
 
-def test_the_published_images_are_500_of_their_sum() -> None:
-    ids = held_out_ids(SplitConfig(valid_ids="published"))
-    assert ids == published_ids()
-    assert (len(ids), min(ids), max(ids), sum(ids)) == (500, 36, 574717, 137772033)
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Synthetic MPII and LSP, and the file made of them."""
+    root = tmp_path_factory.mktemp("sets")
+    write_dataset(root / "mpii", layout="mpii", images=5, val_images=3, people=(1, 2), size=SIZE, seed=1)
+    write_dataset(root / "lsp", layout="lsp", images=4, size=SIZE, seed=2)
+    build(root / "mpii", root / "lsp", root)
+    return root
 
 
-def test_ids_of_a_file(tmp_path: Path) -> None:
-    file = tmp_path / "ids.txt"
-    file.write_text("3  # a comment\n\n1\n")
-    assert held_out_ids(SplitConfig(valid_ids=str(file))) == {1, 3}
-    assert held_out_ids(SplitConfig()) is None
+def data_of(root: Path, layout: str) -> DataConfig:
+    skeleton = {"mpii": "mpii16", "lsp": "lsp14", "lsp_mpii": "lsp_mpii16"}[layout]
+    return DataConfig(layout=layout, root=str(root), skeleton=skeleton)  # type: ignore[arg-type]  # one of the layouts
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("1\ntwo\n", r"ids\.txt, line 2: 'two' is no image id"),
-        ("1\n-2\n", r"line 2: '-2' is no image id"),
-        ("1\n2.0\n", r"line 2: '2\.0' is no image id"),
-        ("7\n1\n7\n", r"ids\.txt, line 3: image id 7 stands on line 1 already"),
-        ("# nothing\n", r"ids\.txt holds no image id"),
-    ],
-)
-def test_bad_lists_of_ids_are_named_by_line(text: str, message: str, tmp_path: Path) -> None:
-    file = tmp_path / "ids.txt"
-    file.write_text(text)
+def table(root: Path, layout: str, split: str) -> PersonTable:
+    """The people of a split as crops are made of them; those of images in one folder."""
+    found = read_dataset(data_of(root, layout), split)
+    return tabulate(found.records, found.skeleton.num_joints, 1.0)
+
+
+LSP_COLUMNS = [JOINTS.index({"neck": "upper_neck"}.get(name, name)) for name in SKELETONS["lsp14"].joints]
+
+
+@pytest.mark.parametrize(("split", "parts"), [("train", ["mpii train", "lsp train"]), ("val", ["lsp test"])])
+def test_the_merged_file_holds_the_people_of_both(split: str, parts: list[str], sets: Path) -> None:
+    merged = table(sets, "lsp_mpii", split)
+    known = [(part.split()[0], table(sets / part.split()[0], *part.split())) for part in parts]
+    assert len(merged.joints) == sum(len(people.joints) for _, people in known)
+    assert merged.sources.tolist() == [source for _, people in known for source in people.sources.tolist()]
+    for column in ("center", "scale"):
+        expected = np.concatenate([getattr(people, column) for _, people in known])
+        np.testing.assert_allclose(getattr(merged, column), expected, rtol=1e-6)
+    first = 0
+    for layout, people in known:
+        rows = merged.joints[first : first + len(people.joints)]
+        columns = LSP_COLUMNS if layout == "lsp" else list(range(16))
+        labelled = people.joints[..., 2] > 0
+        assert labelled.any()
+        # A joint at x ≤ 0 cannot be labelled in this file.
+        labelled &= people.joints[..., 0] > 0
+        np.testing.assert_array_equal(rows[:, columns, 2] > 0, labelled)
+        np.testing.assert_array_equal(rows[:, columns][labelled], people.joints[labelled] * [1, 1, 0] + [0, 0, 2])
+        assert not rows[:, [c for c in range(16) if c not in columns], 2].any()
+        first += len(people.joints)
+
+
+def test_the_fields_are_the_published_ones(sets: Path) -> None:
+    train, _, test = (len(table(sets / "mpii", "mpii", split).joints) for split in ("train", "valid", "test"))
+    with h5py.File(sets / "lsp_mpii.h5") as file:
+        content = {key: file[key][()] for key in file}
+    people = train + 8 + test
+    shapes = {key: value.shape for key, value in content.items() if key != "imgname"}
+    assert shapes == {
+        "part": (people, 16, 2), "visible": (people, 16), "center": (people, 2), "scale": (people,),
+        "istrain": (people,),
+    }  # fmt: skip
+    assert content["istrain"].tolist() == [1] * (train + 4) + [2] * 4 + [0] * test
+    names = [bytes(row).partition(b"\0")[0].decode() for row in content["imgname"]]
+    assert {name.split("/")[0] for name in names[:train]} == {"mpii"}
+    assert names[train] == "lsp/images/im0001.jpg"
+    lacking = [JOINTS.index("pelvis"), JOINTS.index("thorax")]
+    assert (content["part"][train : train + 8, lacking] <= 0).all()
+    assert (content["part"][-test:] <= 0).all()  # MPII's test people have no joints
+    assert (content["scale"] > 0).all()
+    occluded = loadmat(sets / "lsp" / "joints.mat")["joints"][2].T
+    np.testing.assert_array_equal(content["visible"][train : train + 8][:, LSP_COLUMNS], occluded == 0)
+
+
+def test_the_merged_file_passes_the_check(sets: Path) -> None:
+    report = check_dataset("lsp_mpii", sets, list(MERGED_SPLITS), decode="all")
+    assert report.ok, report
+
+
+def test_of_the_release_alone_trainval_is_taken(sets: Path, tmp_path: Path) -> None:
+    mpii = tmp_path / "mpii"
+    (mpii / "images").mkdir(parents=True)
+    shutil.copy(sets / "mpii" / RELEASE, mpii)
+    built = build(mpii, sets / "lsp", tmp_path)
+    everyone = sum(len(table(sets / "mpii", "mpii", split).joints) for split in ("train", "valid"))
+    assert [(part.split, part.becomes) for part in built.people] == [
+        ("trainval", "train"), ("train", "train"), ("test", "val"), ("test", "test"),
+    ]  # fmt: skip
+    assert next(iter(built.people.values())) == everyone
+    assert "nobody of MPII is left to validate on" in str(built)
+
+
+def test_people_without_a_place_and_joints_at_the_edge_are_told(sets: Path, tmp_path: Path) -> None:
+    shutil.copytree(sets / "mpii" / "annot", tmp_path / "mpii" / "annot")
+    (tmp_path / "mpii" / "images").mkdir()
+    (tmp_path / "mpii" / "annot" / "test.json").unlink()
+    file = tmp_path / "mpii" / "annot" / "train.json"
+    rows = json.loads(file.read_text())
+    rows[0]["center"] = [-1, -1]
+    rows[1].update(joints=[[0.5, 9], *rows[1]["joints"][1:]], joints_vis=[1] * 16)
+    file.write_text(json.dumps(rows))
+    built = build(tmp_path / "mpii", sets / "lsp", tmp_path)
+    text = str(built)
+    assert "left out: 1 people whose annotation says no place" in text
+    assert f"{built.outside} labelled joints lie at x ≤ 0" in text
+    assert built.outside >= 1
+    assert "nobody: MPII's test annotations are not there" in text
+    assert next(iter(built.people.values())) == len(rows) - 1
+    with h5py.File(built.file) as merged:
+        assert merged["part"][0, 0].tolist() == [-0.5, 8]  # kept, though it is not labelled there
+
+
+def perfect(found: AnnotatedSet, error: np.ndarray) -> CropResults:
+    """Predictions that are off by ``error`` ``(N, K, 2)``."""
+    rows = [(record, who) for record in found.records for who in record.persons]
+    keypoints = np.stack([who.joints for _, who in rows]).astype(np.float32)
+    keypoints[..., :2] += error
+    count = len(rows)
+    return CropResults(
+        keypoints,
+        np.zeros((count, 2), np.float32),
+        np.ones((count, 2), np.float32),
+        np.ones(count, np.float32),
+        np.array([record.image_id for record, _ in rows]),
+        np.array([who.annotation_id for _, who in rows]),
+    )
+
+
+def settings(root: Path, layout: str, split: str) -> Config:
+    data = data_of(root, layout).model_copy(update={"val": split})
+    return Config(method="advpose", name="merged", data=data, model=ModelConfig(name="hg_stack2", input_size=(64, 64)))
+
+
+def test_lsp_scores_the_same_from_its_own_file_and_from_the_merged_one(sets: Path, tmp_path: Path) -> None:
+    own, merged = settings(sets / "lsp", "lsp", "test"), settings(sets, "lsp_mpii", "val")
+    found, both = (read_dataset(config.data, config.data.val) for config in (own, merged))
+    error = np.random.default_rng(3).normal(0, 6, (found.num_persons, 14, 2))
+    spread = np.full((found.num_persons, 16, 2), 1e4)
+    spread[:, LSP_COLUMNS] = error
+    alone = score(perfect(found, error), found, own, tmp_path / "own", write=True)
+    together = score(perfect(both, spread), both, merged, tmp_path / "merged", write=True)
+    assert 0 < alone.metrics["Mean@0.1"] < alone.metrics["Mean"] < 100
+    assert together.metrics == pytest.approx(alone.metrics)
+    assert together.name == alone.name == "LSP PCK@0.2"
+    assert loadmat(tmp_path / "merged" / "pred.mat")["preds"].shape == (4, 16, 2)
+    assert lsp_pck(perfect(found, error * 0).keypoints, perfect(found, error * 0).keypoints)["Mean"] == 100
+
+
+def test_mpii_s_test_people_are_predicted_and_not_scored(sets: Path, tmp_path: Path) -> None:
+    config = settings(sets, "lsp_mpii", "test")
+    found = read_dataset(config.data, "test")
+    evaluation = score(perfect(found, np.zeros((1, 1, 2))), found, config, tmp_path, write=True)
+    assert (evaluation.name, dict(evaluation.metrics)) == ("none (no annotations)", {})
+    assert "data.layout=mpii data.skeleton=mpii16 data.val=valid" in evaluation.report
+    assert len(loadmat(tmp_path / "pred.mat")["preds"]) == found.num_persons > 0
+
+
+def arguments(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    build_h5.add_arguments(parser)
+    return parser.parse_args(words)
+
+
+def test_the_command_writes_links_and_says_how_to_check(
+    sets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--mpii", str(sets / "mpii"), "--lsp", str(sets / "lsp"), "--out", str(tmp_path)]
+    assert build_h5.run(arguments(*words)) == 0
+    told = capsys.readouterr().out
+    assert f"ln -s {(sets / 'mpii').resolve()} {tmp_path / 'mpii'}" in told
+    assert f"pose data check --layout lsp_mpii --root {tmp_path} --splits train val test" in told
+    with pytest.raises(ConfigError, match=r"lsp_mpii\.h5 exists; give --force"):
+        build_h5.run(arguments(*words))
+    assert build_h5.run(arguments(*words, "--force", "--link")) == 0
+    assert "linked: " in capsys.readouterr().out
+    assert check_dataset("lsp_mpii", tmp_path, ["train"], decode="none").ok
+    assert (tmp_path / "lsp_mpii.h5").read_bytes() == (sets / "lsp_mpii.h5").read_bytes()
+    assert place_images(tmp_path / "mpii", sets / "mpii", link=False) == ""
+    (tmp_path / "other").mkdir()
+    with pytest.raises(DataError, match=r"other exists and is not .*move it away, then ln -s"):
+        place_images(tmp_path / "other", sets / "mpii", link=True)
+
+
+def test_what_cannot_be_built_is_told(sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(DataError, match=r"annotation file .*nothing.annot.train\.json does not exist"):
+        build(tmp_path / "nothing", sets / "lsp", tmp_path)
+    with pytest.raises(DataError, match=r"annotation file .*nothing.joints\.mat does not exist"):
+        build(sets / "mpii", tmp_path / "nothing", tmp_path)
+    with pytest.raises(ConfigError, match="--mpii-train 'valid' must be train or trainval"):
+        build(sets / "mpii", sets / "lsp", tmp_path, mpii_train="valid")
+    savemat(tmp_path / "nothing" / "joints.mat", {"joints": np.zeros((3, 16, 4))})
+    with pytest.raises(DataError, match=r"'joints' has the shape \(3, 16, 4\), expected \(3, 14, N\)"):
+        build(sets / "mpii", tmp_path / "nothing", tmp_path)
+    savemat(tmp_path / "nothing" / "joints.mat", {"joints": np.ones((14, 3, 4)) + np.arange(14)[:, None, None]})
+    (tmp_path / "nothing" / "images").mkdir()
+    with pytest.raises(DataError, match="LSP-extended has no test people"):
+        build(sets / "mpii", tmp_path / "nothing", tmp_path)
+    shutil.copytree(sets / "mpii" / "annot", tmp_path / "mpii" / "annot")
+    (tmp_path / "mpii" / "images").mkdir()
+    rows = json.loads((tmp_path / "mpii" / "annot" / "train.json").read_text())
+    rows[1]["joints"].pop()
+    (tmp_path / "mpii" / "annot" / "train.json").write_text(json.dumps(rows))
+    with pytest.raises(DataError, match=r"train\.json: annotation 1: 15 joints and 16 'joints_vis'"):
+        build(tmp_path / "mpii", sets / "lsp", tmp_path)
+    assert not (tmp_path / "lsp_mpii.h5").exists()
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(ConfigError, match=r"writing lsp_mpii\.h5 needs h5py: pip install 'pose-core\[h5\]'"):
+        build(sets / "mpii", sets / "lsp", tmp_path)
+
+
+@pytest.mark.parametrize("field", ["imgname", "part", "center", "scale", "istrain"])
+def test_a_merged_file_without_a_field(field: str, sets: Path, tmp_path: Path) -> None:
+    shutil.copy(sets / "lsp_mpii.h5", tmp_path)
+    with h5py.File(tmp_path / "lsp_mpii.h5", "a") as file:
+        del file[field]
+    message = rf"lsp_mpii\.h5 is not a merged LSP and MPII file: it has no field '{field}' \(it has "
     with pytest.raises(DataError, match=message):
-        held_out_ids(SplitConfig(valid_ids=str(file)))
-
-
-def test_lists_that_are_no_text_file(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no such file; name a file .* or use 'published'"):
-        held_out_ids(SplitConfig(valid_ids=str(tmp_path / "none.txt")))
-    (tmp_path / "ids.bin").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match="cannot be read as text"):
-        held_out_ids(SplitConfig(valid_ids=str(tmp_path / "ids.bin")))
-
-
-def read_five(root: Path) -> AnnotatedSet:
-    """Images 1 to 5; in 4 nobody has a labelled joint, in 5 is nobody."""
-    content = coco_content(images=5, people=1)
-    blank = person(40, 4, num_keypoints=0, keypoints=[0] * 51)
-    content["annotations"] = [*content["annotations"][:3], blank]
-    write_coco(root, content, "train2014")
-    data = DataConfig(root=str(root), train="train2014", val="train2014", on_bad_image="skip")
-    return read_dataset(data, "train2014", everyone=True)
-
-
-def test_training_leaves_out_what_is_evaluated(tmp_path: Path) -> None:
-    found = read_five(tmp_path)
-    split = {
-        training: [
-            record.image_id
-            for record in keep_split(found.records, {2, 5}, training=training, file=found.annotation_file)
-        ]
-        for training in (True, False)
-    }
-    assert split == {True: [1, 3], False: [2, 5]}
-
-
-def test_without_a_list_training_still_needs_labelled_people(tmp_path: Path) -> None:
-    found = read_five(tmp_path)
-    trained = keep_split(found.records, None, training=True, file=found.annotation_file)
-    assert [record.image_id for record in trained] == [1, 2, 3]
-    assert keep_split(found.records, None, training=False, file=found.annotation_file) == found.records
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_ids_that_the_file_does_not_know(training: bool, tmp_path: Path) -> None:
-    found = read_five(tmp_path)
-    message = r"7 of 8 image ids are not among the images of .*train2014\.json: 11, 12, 13, 14, 15, …; set data\.train"
-    with pytest.raises(DataError, match=message):
-        keep_split(found.records, {1, *range(11, 18)}, training=training, file=found.annotation_file)
-
-
-def test_an_image_that_is_not_there_is_known_all_the_same(tmp_path: Path) -> None:
-    read_five(tmp_path)
-    (tmp_path / "images" / "train2014" / f"{2:012d}.jpg").unlink()
-    data = DataConfig(root=str(tmp_path), train="train2014", on_bad_image="skip")
-    found = read_dataset(data, "train2014", everyone=True)
-    kept = keep_split(found.records, {2, 3}, training=False, file=found.annotation_file)
-    assert [record.image_id for record in kept] == [3]
-
-
-def test_nothing_left_to_train_on(tmp_path: Path) -> None:
-    found = read_five(tmp_path)
-    with pytest.raises(DataError, match=r"of 5 images none is left to train on, less 3 that split\.valid_ids"):
-        keep_split(found.records, {1, 2, 3}, training=True, file=found.annotation_file)
+        read_dataset(data_of(tmp_path, "lsp_mpii"), "train")
