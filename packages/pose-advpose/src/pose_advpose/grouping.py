@@ -16,6 +16,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional
 
+from pose_advpose.search import likely_peaks, search_everywhere, search_where_hot
 from pose_core.skeleton import Skeleton
 
 Array = np.ndarray
@@ -24,8 +25,8 @@ PARTS = ("shoulder", "hip", "elbow", "wrist", "knee", "ankle")
 """After all others (the face), joints are assigned in this order: where people are told apart best comes first."""
 WORST = 1e10
 """Cost of a pair whose tags have no distance that a number can hold."""
-AT_ONCE = 2**16
-"""So many pixels are searched in one piece on a CPU: they stay in its cache."""
+TIE = 1e-6
+"""Cost by which equally good assignments are told apart."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,7 @@ def group(heatmaps: Tensor, tags: Tensor, settings: GroupingSettings) -> Grouped
     values = np.where(has, found.values[chosen], 0) if len(chosen) else np.zeros(has.shape)
     scores = values.mean(1)
     if settings.refine and not has.all():
-        references = np.where(has[..., None], found.tags[chosen], 0).sum(1) / has.sum(1, keepdims=True)
-        person, joint = np.nonzero(~has)
-        fine, heat = find_missing(heatmaps, tags, references, person, joint, published=settings.published)
+        person, joint, fine, heat = find_missing(heatmaps, tags, found, chosen, published=settings.published)
         seen = heat > 0
         points[person[seen], joint[seen]] = fine[seen]
         values[person[seen], joint[seen]] = 1
@@ -108,7 +107,7 @@ def find_candidates(heatmaps: Tensor, tags: Tensor, threshold: float, most: int)
     row, column = place // width, place % width
     picked = tags.flatten(1)[:, index].T
     known = torch.stack([joint, column, row, heatmaps.reshape(-1)[index]], 1)
-    rows = torch.cat([known, _fine(heatmaps, joint, column, row), picked], 1).cpu().numpy()
+    rows = torch.cat([known, _fine(heatmaps, joint, column, row, height - 1), picked], 1).cpu().numpy()
     # What a diverged network tags with no number belongs to nobody.
     rows = rows[np.isfinite(rows).all(1)]
     rows = rows[np.lexsort((-rows[:, 3], rows[:, 0]))]
@@ -122,9 +121,8 @@ def find_candidates(heatmaps: Tensor, tags: Tensor, threshold: float, most: int)
 def match(found: Candidates, settings: GroupingSettings) -> Array:
     """People ``(N, K)``: for each joint a candidate's row, or −1.
 
-    A joint's candidates are assigned to people at the least total cost, a hundred for every whole step between tags,
-    less the heat. A candidate whose tag is too far from its person's mean, and one without a person, is a new person.
-    People are kept by number; the published code kept them by their first tag, and merged those with equal ones.
+    A candidate that `assign` leaves out is a new person. People are kept by number; the published code kept them by
+    their first tag, and merged those with equal ones.
     """
     rows = len(found.values)
     chosen = np.full((rows, len(found.starts) - 1), -1)
@@ -139,10 +137,7 @@ def match(found: Candidates, settings: GroupingSettings) -> Array:
         if people:
             apart = tags[:, None] - (sums[:people] / counts[:people])[None]
             distance = np.sqrt(np.square(apart).mean(2))
-            cost = 100 * np.rint(distance).astype(np.float64) - found.values[start:end, None]
-            who, whom = linear_sum_assignment(np.minimum(cost, WORST))
-            is_near = distance[who, whom] < settings.tag_threshold
-            who, whom = who[is_near], whom[is_near]
+            who, whom = assign(distance, found.values[start:end], settings.tag_threshold)
             is_new[who] = False
             chosen[whom, joint] = start + who
             sums[whom] += tags[who]
@@ -157,73 +152,66 @@ def match(found: Candidates, settings: GroupingSettings) -> Array:
     return chosen[:people]
 
 
-def find_missing(
-    heatmaps: Tensor, tags: Tensor, references: Array, person: Array, joint: Array, *, published: bool = True
-) -> tuple[Array, Array]:
-    """Where the missing ``joint`` ``(M,)`` of each ``person`` ``(M,)`` most likely is ``(M, 2)``, and the heat there.
+def assign(distance: Array, values: Array, near: float) -> tuple[Array, Array]:
+    """Candidates ``(A,)``, ascending, and their people ``(A,)``, for tags' ``distance`` ``(C, N)`` and heats ``(C,)``.
 
-    That is where the heat is highest, less the whole steps between the pixel's tag and the person's mean tag, which
-    ``references`` ``(N, D)`` holds. ``published`` has the row below end where the joints do, see `GroupingSettings`.
+    The total cost is the least: of everyone assigned a hundred for every whole step between tags, less the heat. Those
+    whose distance is not below ``near`` are then left out. Whole steps make ties, and on one tag dimension they are
+    the rule where joints are missing; among equals the most are kept, where the published solver took any.
     """
-    count, width = heatmaps.shape[0], heatmaps.shape[2]
+    is_near = distance < near
+    cost = 100 * np.rint(distance).astype(np.float64) - values[:, None]
+    who, whom = linear_sum_assignment(np.minimum(cost, WORST) + TIE * ~is_near)
+    kept = is_near[who, whom]
+    return who[kept], whom[kept]
+
+
+def find_missing(
+    heatmaps: Tensor, tags: Tensor, found: Candidates, chosen: Array, *, published: bool = True
+) -> tuple[Array, Array, Array, Array]:
+    """Joints that ``chosen`` ``(N, K)`` lacks: whose and which ``(M,)``, where most likely ``(M, 2)``, and the heat.
+
+    ``published`` has the row below end where the joints do, see `GroupingSettings`.
+    """
+    count, height, width = heatmaps.shape
+    has = chosen >= 0
+    sums = np.where(has[..., None], found.tags[chosen], 0).sum(1)
+    wanted = (sums / has.sum(1, keepdims=True)).astype(found.tags.dtype)
+    joint, person = np.nonzero(~has.T)
+    where, wanted = torch.from_numpy(joint).to(heatmaps.device), wanted[person]
     heat, tag = heatmaps.flatten(1), tags.flatten(2)
-    device = heatmaps.device
-    order = np.argsort(joint, kind="stable")
-    wanted = torch.from_numpy(references[person[order]]).to(tags)
-    bounds = np.searchsorted(joint[order], np.arange(count + 1))
-    step = max(1, AT_ONCE // heat.shape[1]) if device.type == "cpu" else len(person)
-    best = torch.empty(len(person), dtype=torch.long, device=device)
-    for number in range(count):
-        for start in range(bounds[number], bounds[number + 1], step):
-            part = slice(start, min(start + step, bounds[number + 1]))
-            likely = torch.sub(heat[number], _steps(tag[:, number], wanted[part]))
-            best[part] = _first_highest(likely)
-    back = np.argsort(order, kind="stable")
-    place = best[torch.from_numpy(back).to(device)]
-    where = torch.from_numpy(joint).to(device)
+    if heat.device.type == "cpu":
+        known = likely_peaks(joint, wanted, found.starts, found.values, found.tags)
+        place = torch.from_numpy(search_where_hot(heat.numpy(), tag.numpy(), joint, wanted, known))
+    else:
+        place = search_everywhere(heat, tag, joint, wanted)
     row, column = place // width, place % width
-    fine = _fine(heatmaps, where, column, row, lowest=count - 1 if published else None)
+    fine = _fine(heatmaps, where, column, row, lowest=count - 1 if published else height - 1)
     rows = torch.cat([fine, heatmaps[where, row, column][:, None]], 1).cpu().numpy()
-    return rows[:, :2], rows[:, 2]
-
-
-def _steps(tag: Tensor, wanted: Tensor) -> Tensor:
-    """Whole steps ``(M, h·w)`` between tags ``(D, h·w)`` and each of ``(M, D)``."""
-    if len(tag) == 1:
-        return torch.sub(tag, wanted).abs_().round_()
-    squares = torch.sub(tag[0], wanted[:, :1]).square_()
-    for dimension in range(1, len(tag)):
-        squares += torch.sub(tag[dimension], wanted[:, dimension, None]).square_()
-    return squares.sqrt_().round_()
-
-
-def _first_highest(values: Tensor) -> Tensor:
-    """Of each row of ``(M, N)`` the first place of the highest value."""
-    if values.device.type == "cpu":
-        return torch.from_numpy(values.numpy().argmax(1))  # several times quicker than torch's
-    return values.argmax(1)
+    return person, joint, rows[:, :2], rows[:, 2]
 
 
 def _peaks(heatmaps: Tensor, threshold: float) -> Tensor:
     """Places in the flattened maps ``(K, h, w)`` that exceed the threshold, and no neighbour exceeds them."""
     if heatmaps.device.type == "cpu":
         maps = heatmaps.contiguous().numpy()
-        widest = np.empty_like(maps)
-        square = np.ones((3, 3), np.uint8)
-        for plane, out in zip(maps, widest, strict=True):
-            cv2.dilate(plane, square, dst=out)
-        return torch.from_numpy(np.flatnonzero((maps == widest) & (maps > threshold)))
+        widest, found, square = np.empty_like(maps[0]), np.empty(maps.shape, bool), np.ones((3, 3), np.uint8)
+        for plane, is_peak in zip(maps, found, strict=True):
+            cv2.dilate(plane, square, dst=widest)
+            np.equal(plane, widest, out=is_peak)
+            is_peak &= plane > threshold
+        return torch.from_numpy(np.flatnonzero(found))
     is_peak = (heatmaps == functional.max_pool2d(heatmaps[None], 3, 1, 1)[0]) & (heatmaps > threshold)
     return is_peak.flatten().nonzero()[:, 0]
 
 
-def _fine(heatmaps: Tensor, joint: Tensor, column: Tensor, row: Tensor, lowest: int | None = None) -> Tensor:
+def _fine(heatmaps: Tensor, joint: Tensor, column: Tensor, row: Tensor, lowest: int) -> Tensor:
     """The middles of pixels ``(M, 2)`` moved a quarter right, and down, where it is hotter there than opposite.
 
-    The row below is ``lowest`` at most; by default the map's last.
+    The row below is ``lowest`` at most.
     """
     height, width = heatmaps.shape[1:]
-    lowest = height - 1 if lowest is None else min(lowest, height - 1)
+    lowest = min(lowest, height - 1)
     right = heatmaps[joint, row, (column + 1).clamp_max(width - 1)] > heatmaps[joint, row, (column - 1).clamp_min(0)]
     below = heatmaps[joint, (row + 1).clamp_max(lowest), column] > heatmaps[joint, (row - 1).clamp_min(0), column]
     pixel, is_more = torch.stack([column, row], 1), torch.stack([right, below], 1)
