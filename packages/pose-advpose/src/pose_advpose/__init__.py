@@ -1,3 +1,23 @@
-"""Reserved: this method is not built yet, and the package exports nothing."""
+"""Stacked hourglass, associative embedding, and self-adversarial training of both."""
 
-__all__: list[str] = []
+from pose_core.method import Method
+
+METHOD = Method(
+    name="advpose",
+    package="pose_advpose",
+    summary="stacked hourglass and associative embedding, and their training against a critic",
+    models={
+        **{f"hg_stack{stacks}": ("pose_advpose.models:hourglass", {"stacks": stacks}) for stacks in (1, 2, 4, 8)},
+        **{f"hg_ae_stack{stacks}": ("pose_advpose.models:hourglass_ae", {"stacks": stacks}) for stacks in (1, 2, 4)},
+        "hg_critic": ("pose_advpose.models:critic", {"stacks": 4, "modules": 2, "channels": 256}),
+        "hg_ae_critic": ("pose_advpose.models:critic", {"stacks": 4, "modules": 1, "channels": 128}),
+    },
+    config="pose_advpose.config:schema",
+    task="pose_advpose.task:make_task",
+    predictor="pose_advpose.task:choose_predictor",
+    switches={
+        "no-adversarial": ("adversarial.use=false", "advpose, advpose-ae: the same network and data without the critic")
+    },
+)
+
+__all__ = ["METHOD"]

@@ -1,0 +1,91 @@
+"""How training samples vary: crops of one person, and the colours of whole images."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import torch
+
+from pose_advpose.config import ColorConfig, CropAugmentConfig
+from pose_core.data.augment import Augmentation, sample_rng
+from pose_core.data.topdown import CropBatch, TopDownDataset
+from pose_core.geometry import Crop
+
+Array = np.ndarray
+COLOR_STREAM = 1
+"""Colours are drawn from a stream of their own: they do not change what is drawn for the geometry."""
+
+
+class CropDataset(TopDownDataset):
+    """Crops that vary as published for one person: other laws of scale and rotation, colours, mirroring at the edge.
+
+    Colours change on the crop, not on the whole image: the same to rounding, and many times quicker.
+    """
+
+    augment: CropAugmentConfig | None
+
+    def draw(self, epoch: int, index: int) -> Augmentation:
+        assert self.augment is not None
+        drawn = super().draw(epoch, index)  # half of a body, and mirroring
+        rng = sample_rng(self.seed, epoch, index)
+        _, turn, _ = rng.random(3)
+        _, zoom, angle = rng.standard_normal(3)
+        return replace(
+            drawn, scale=draw_scale(zoom, self.augment), rotation=draw_rotation(float(turn), angle, self.augment)
+        )
+
+    def _crop(self, epoch: int, index: int, width: int) -> Crop:
+        crop = super()._crop(epoch, index, width)
+        if crop.mirror_width is None or self.augment is None or self.augment.mirror == "pixel":
+            return crop
+        # Published: pixels go to w − 1 − x, the centre to w − x.
+        return replace(crop, center=crop.center + np.array([1, 0], crop.center.dtype))
+
+    def _sample(self, epoch: int, index: int, image: Array | None) -> CropBatch:
+        sample = super()._sample(epoch, index, image)
+        if self.augment is None:
+            return sample
+        if self.augment.mirror == "edge" and self.draw(epoch, index).flip:
+            # So do joints: a pixel further along the mirrored image's x.
+            along = np.linalg.inv(sample.to_image.numpy()[:, :2])[:, 0]
+            # The matrix mirrors, so that its x runs against that of the mirrored image.
+            sample.joints[..., :2] -= torch.from_numpy(along).to(sample.joints) * (sample.joints[..., 2:] > 0)
+        if self.augment.color:
+            rng = np.random.default_rng((self.seed, epoch, index, COLOR_STREAM))
+            gains = rng.uniform(1 - self.augment.color, 1 + self.augment.color, 3)
+            pixels = np.rint(sample.images.numpy() * gains).clip(0, 255).astype(np.uint8)
+            sample = sample._replace(images=torch.from_numpy(pixels))
+        return sample
+
+
+def draw_scale(variate: float, config: CropAugmentConfig) -> float:
+    """The factor on what a crop shows, of a standard normal variate."""
+    spread = config.scale
+    if config.scale_law == "power":
+        return float(2 ** np.clip(variate * spread, -2 * spread, 2 * spread))
+    return float(np.clip(1 + variate * spread, 1 - spread, 1 + spread))
+
+
+def draw_rotation(coin: float, variate: float, config: CropAugmentConfig) -> float:
+    """Degrees, of a uniform and a standard normal variate."""
+    if coin >= config.rotation_probability:
+        return 0.0
+    limit = 2 * config.rotation if config.rotation_limit is None else config.rotation_limit
+    return float(np.clip(variate * config.rotation, -limit, limit))
+
+
+def recolor(image: Array, rng: np.random.Generator, config: ColorConfig) -> Array:
+    """Another hue, saturation, brightness and contrast for an RGB image ``(H, W, 3)`` uint8.
+
+    Contrast is the distance from each pixel's own grey, as published: it acts like saturation once more.
+    """
+    hue, saturation, brightness, contrast = rng.uniform(-1, 1, 4)
+    pixels = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2HSV)
+    pixels[..., 0] = (pixels[..., 0] + hue * config.hue * 360) % 360
+    pixels[..., 1] = (pixels[..., 1] * (1 + saturation * config.saturation)).clip(0, 1)
+    pixels = cv2.cvtColor(pixels, cv2.COLOR_HSV2RGB) + np.float32(brightness * config.brightness)
+    grey = pixels.mean(2, keepdims=True)
+    pixels = (pixels - grey) * np.float32(1 + contrast * config.contrast) + grey
+    return np.rint(pixels * 255).clip(0, 255).astype(np.uint8)

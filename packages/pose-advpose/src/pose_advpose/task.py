@@ -1,0 +1,214 @@
+"""The four tasks: one person's heatmaps or everyone's, without a critic and against one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from pose_advpose.adversary import AdversarialObjective, Content, PlainObjective
+from pose_advpose.augment import CropDataset, recolor
+from pose_advpose.config import (
+    AdversarialConfig,
+    EmbeddingConfig,
+    HourglassConfig,
+    stacks_of,
+)
+from pose_advpose.models import critic
+from pose_advpose.predictor import EmbeddingPredictor
+from pose_advpose.scenes import EmbeddingContent, HourglassContent
+from pose_advpose.splits import held_out_ids, keep_split
+from pose_core.config import Config, TrainConfig
+from pose_core.data.person_table import PersonTable
+from pose_core.data.reader import AnnotatedSet
+from pose_core.data.sampler import evaluation_batches, worker_init
+from pose_core.data.topdown import TopDownDataset
+from pose_core.engine.distributed import current_place, gather_objects
+from pose_core.engine.objective import Evaluation, Objective
+from pose_core.errors import ConfigError
+from pose_core.structures import ImageRecord
+from pose_core.tasks.bottomup import BottomUpTask
+from pose_core.tasks.evaluate_topdown import evaluated_people
+from pose_core.tasks.topdown import TopDownTask
+
+CRITIC = "critic"
+
+
+class Players:
+    """The pose network's opponent: its network, its optimiser, and their objective.
+
+    Whoever looks at data says what the content is, and what a critic is like by default.
+    """
+
+    config: Config
+    critic_modules: int | None = None
+    critic_channels: int | None = None
+    runs_repeatedly = (CRITIC,)
+    """Several forwards of a critic come before its backward."""
+
+    @property
+    def adversarial(self) -> AdversarialConfig | None:
+        """The critic's settings; None where there is none."""
+        settings: AdversarialConfig | None = getattr(self.config, "adversarial", None)
+        return settings if settings is not None and settings.use else None
+
+    def critic(self, num_joints: int) -> nn.Module:
+        """A fresh critic, by default of the pose network's size."""
+        assert self.adversarial is not None
+        given, options = self.adversarial, self.config.model.options
+        return critic(
+            num_joints,
+            stacks=given.stacks or stacks_of(self.config),
+            modules=given.modules or self.critic_modules or options.get("modules", 1),
+            channels=given.channels or self.critic_channels or options.get("channels", 256),
+            depth=given.depth or options.get("depth", 4),
+        )
+
+    def train_settings(self, network: str) -> TrainConfig:
+        """A critic has a plain Adam and a constant rate of its own."""
+        if network != CRITIC or self.adversarial is None:
+            return self.config.train
+        own = {
+            "optimizer": "adam",
+            "lr": self.adversarial.lr,
+            "weight_decay": 0.0,
+            "schedule": "constant",
+            "warmup": 0,
+        }
+        return self.config.train.model_copy(update=own)
+
+    def play(self, content: Content, device: torch.device) -> Objective:
+        """The content alone, or against the critic."""
+        if self.adversarial is None:
+            return PlainObjective(content)
+        return AdversarialObjective(content, self.adversarial, device)
+
+
+class HourglassTask(Players, TopDownTask):
+    """One person per crop: hgpose, and advpose against a critic."""
+
+    config: HourglassConfig
+
+    def __init__(self, config: HourglassConfig) -> None:
+        super().__init__(config)
+        self.content = HourglassContent(config)
+
+    def networks(self) -> dict[str, nn.Module]:
+        # The critic comes second: the pose network starts alike with one and without.
+        networks = super().networks()
+        if self.adversarial is not None:
+            networks[CRITIC] = self.critic(self.skeleton.num_joints)
+        return networks
+
+    def objective(self, device: torch.device) -> Objective:
+        return self.play(self.content, device)
+
+    def dataset(self, people: Sequence[ImageRecord] | PersonTable, *, training: bool) -> TopDownDataset:
+        config = self.config
+        if not training:
+            return super().dataset(people, training=False)
+        return CropDataset(
+            people,
+            self.skeleton,
+            input_size=config.model.input_size,
+            color=config.data.color,
+            convention=config.heatmap.convention,
+            augment=config.augment,
+            seed=config.run.seed,
+            on_bad_image=config.data.on_bad_image,
+        )
+
+    def evaluate(self, networks: Mapping[str, nn.Module], device: torch.device, folder: Path) -> Evaluation:
+        """The layout's protocol, and the published accuracy, which is taken on heatmaps."""
+        evaluation = super().evaluate(networks, device, folder)
+        if not evaluation.metrics:  # a test split that keeps its annotations
+            return evaluation
+        accuracy = self.batch_accuracy(networks["pose"], device)
+        line = f"batch PCK (published: peaks of heatmaps against those of labels, no flip) {accuracy:.4f}"
+        return replace(
+            evaluation,
+            metrics={**evaluation.metrics, "batch_pck": accuracy},
+            report=f"{evaluation.report}\n{line}",
+        )
+
+    @torch.inference_mode()
+    def batch_accuracy(self, network: nn.Module, device: torch.device) -> float:
+        """Mean over the held-out split's batches of test.batch_size, each with equal weight."""
+        rank, world = current_place()
+        data = self.dataset(evaluated_people(self.config)[1], training=False)
+        test = self.config.test
+        loader = DataLoader(
+            data,
+            batch_sampler=evaluation_batches(len(data), test.batch_size, rank, world),
+            num_workers=test.workers,
+            worker_init_fn=worker_init,
+            generator=torch.Generator(),  # evaluating must not disturb the training's random state
+        )
+        was_training = network.training
+        network.to(device).eval()
+        mine = []
+        for batch in loader:
+            scene = self.content(network, type(batch)(*(column.to(device) for column in batch)))
+            mine.append(float(scene.figures["acc"]))
+        network.train(was_training)
+        every = [value for share in gather_objects(mine) for value in share]
+        return sum(every) / len(every)
+
+
+class EmbeddingTask(Players, BottomUpTask):
+    """Everyone in an image: hgpose-ae, and advpose-ae against a critic."""
+
+    config: EmbeddingConfig
+    critic_modules = 1
+    critic_channels = 128
+
+    def __init__(self, config: EmbeddingConfig) -> None:
+        super().__init__(config)
+        augment = config.augment
+        if any((augment.hue, augment.saturation, augment.brightness, augment.contrast)):
+            self.recolor = partial(recolor, config=augment)
+
+    def networks(self) -> dict[str, nn.Module]:
+        networks = super().networks()
+        if self.adversarial is not None:
+            networks[CRITIC] = self.critic(self.skeleton.num_joints)
+        return networks
+
+    @property
+    def output_sizes(self) -> tuple[int, ...]:
+        return (self.config.output_side,)
+
+    def chosen(self, found: AnnotatedSet, *, training: bool) -> Sequence[ImageRecord]:
+        ids = held_out_ids(self.config.split)
+        kept = keep_split(found.records, ids, training=training, file=found.annotation_file)
+        if not training:
+            return kept
+        # People without joints have no tags to learn, and none of the places for people whose tags are learned.
+        return [replace(record, persons=tuple(p for p in record.persons if p.num_labelled)) for record in kept]
+
+    def objective(self, device: torch.device) -> Objective:
+        return self.play(EmbeddingContent(self.config), device)
+
+    def predictor(self, network: nn.Module, device: torch.device) -> EmbeddingPredictor:
+        return EmbeddingPredictor(network, self.config, self.skeleton, device)
+
+
+def make_task(config: Config) -> HourglassTask | EmbeddingTask:
+    """The task that a config names."""
+    if isinstance(config, HourglassConfig):
+        return HourglassTask(config)
+    if isinstance(config, EmbeddingConfig):
+        return EmbeddingTask(config)
+    raise ConfigError(f"config {config.name!r} is for the method {config.method!r}, not for pose-advpose")
+
+
+def choose_predictor(config: Config) -> type[object]:
+    """Who predicts with an experiment of a config."""
+    from pose_core.inference.predictor import Predictor
+
+    return EmbeddingPredictor if isinstance(config, EmbeddingConfig) else Predictor
