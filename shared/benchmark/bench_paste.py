@@ -1,30 +1,37 @@
-"""Pasting against a loop over parts, and the pipeline with parts against the one without.
+"""Pasting against a loop over parts, and the training loader with parts against the one without.
 
-    python shared/benchmark/bench_paste.py [--batch 32] [--side 256] [--slots 4] [--repeats 5]
+    python shared/benchmark/bench_paste.py [--batch 32] [--side 256] [--rounds 7] [--out results.json]
 
-Both sides of a pair run alternately in one process, on one thread; the smaller time of the repeats counts.
+Both sides of a row run alternately in one process, on one thread (the loader's workers apart). The loop is given its
+canvases ready-made; ours starts from what the loader delivers, parts without canvases. The pool is one of synthetic
+people, the images are synthetic JPEGs of 640 x 425, a small decode: on larger images parts weigh less.
 """
 
 from __future__ import annotations
 
-import argparse
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+from paired import arguments, compare, finish
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
-from torch.utils.data import default_collate
+from torch.utils.data import DataLoader
 
 from pose_asda.adversary import on_device
 from pose_asda.build_parts import synthetic_people, write_pool
 from pose_asda.config import AsdaConfig
+from pose_asda.data import PartBatch, PartedDataset
 from pose_asda.generator import placements_to_thetas, random_placements
 from pose_asda.task import AsdaTask
+from pose_core.data.sampler import epoch_batches
 from pose_core.data.synthetic import write_dataset
+from pose_core.engine.distributed import choose_device
 from pose_core.ops import paste
+from pose_core.ops._paste._reference import unpack
+
+IMAGES = 128
 
 
 def loop(images: Tensor, parts: Tensor, masks: Tensor, thetas: Tensor) -> Tensor:
@@ -38,68 +45,127 @@ def loop(images: Tensor, parts: Tensor, masks: Tensor, thetas: Tensor) -> Tensor
     return x
 
 
-def race(first: Callable[[], object], second: Callable[[], object], repeats: int) -> tuple[float, float]:
-    """Least seconds of each, run alternately."""
-    best = [float("inf")] * 2
-    for _ in range(repeats):
-        for number, run in enumerate((first, second)):
-            start = time.perf_counter()
+def experiment(folder: Path, side: int, slots: int) -> AsdaConfig:
+    """Training on synthetic people with so many parts each; with none, without a pool."""
+    return AsdaConfig.model_validate(
+        {
+            "method": "asda",
+            "data": {"layout": "mpii", "root": str(folder / "people"), "train": "train", "skeleton": "mpii16"},
+            "model": {"name": "hrnet_w32", "input_size": [side, side]},
+            "parts": {"annotations": str(folder / "pool/part_anns.json"), "counts": [slots or 1]},
+            "generator": {"placement": "random" if slots else "none"},
+        }
+    )
+
+
+def batches(data: PartedDataset, size: int, workers: int) -> Iterator[PartBatch]:
+    """An epoch as the trainer loads it."""
+    keys = epoch_batches(len(data), 0, 0, size, 0, 1)
+    return iter(
+        DataLoader(
+            data, batch_sampler=keys, collate_fn=getattr(data, "collate", None), num_workers=workers,
+            prefetch_factor=4 if workers else None,
+        )
+    )  # fmt: skip
+
+
+def pasting(batch: PartBatch, device: torch.device, rounds: int) -> list[dict[str, object]]:
+    """Rows of the composite alone, forward and with the gradient of where parts lie."""
+    images, texels, boxes = on_device(PartBatch(*(column.to(device) for column in batch)))
+    count, slots, _ = boxes.shape
+    side = images.shape[2]
+    parts, masks = unpack(texels, boxes, (side, side))
+    torch.manual_seed(0)
+    thetas = placements_to_thetas(random_placements(count, device), batch.part_types.to(device))
+
+    def timed(run: Callable[[], object]) -> Callable[[], None]:
+        def call() -> None:
             run()
-            best[number] = min(best[number], time.perf_counter() - start)
-    return best[0], best[1]
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+
+        return call
+
+    def learn(composite: Callable[[Tensor], Tensor]) -> Tensor:
+        leaf = thetas.clone().requires_grad_()
+        composite(leaf).sum().backward()
+        assert leaf.grad is not None
+        return leaf.grad
+
+    def published(where: Tensor) -> Tensor:
+        return loop(images, parts, masks, where)
+
+    def ours(where: Tensor) -> Tensor:
+        return paste(images, texels, boxes, where, align_corners=True)
+
+    difference = float((ours(thetas) - published(thetas)).abs().max())
+    away = learn(ours) - learn(published)
+    turn = float(away.abs().max() / learn(published).abs().max())
+    work = f"composite of {count} x {side}² with {slots} parts"
+    rows: list[dict[str, object]] = []
+    for name, contenders, error in (
+        ("forward", {"loop": lambda: published(thetas), "ours": lambda: ours(thetas)}, difference),
+        ("forward and backward", {"loop": lambda: learn(published), "ours": lambda: learn(ours)}, turn),
+    ):
+        found = compare({key: timed(run) for key, run in contenders.items()}, rounds)
+        rows.append(
+            {
+                "work": f"{work}, {name}",
+                "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu, one thread",
+                "loop ms": found["loop"] * 1e3,
+                "ours ms": found["ours"] * 1e3,
+                "ratio": found["ratio"],
+                "largest difference": error,
+            }
+        )
+    return rows
+
+
+def loading(folder: Path, size: int, side: int, rounds: int) -> list[dict[str, object]]:
+    """Rows of the loader: samples a second with parts, as a share of those without."""
+    rows: list[dict[str, object]] = []
+    plain = AsdaTask(experiment(folder, side, 0)).training_set()
+    for workers in (0, 2):
+        for slots in (1, 4):
+            parted = AsdaTask(experiment(folder, side, slots)).training_set()
+            found = compare(
+                {
+                    "without": lambda workers=workers: [*batches(plain, size, workers)],
+                    "with": lambda data=parted, workers=workers: [*batches(data, size, workers)],
+                },
+                rounds,
+            )
+            rows.append(
+                {
+                    "work": f"loader, {slots} part(s), {workers} workers",
+                    "without /s": IMAGES / found["without"],
+                    "with /s": IMAGES / found["with"],
+                    "keeps": found["ratio"],
+                    "bar": "≥ 0.8",
+                }
+            )
+    return rows
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--side", type=int, default=256)
-    parser.add_argument("--slots", type=int, default=4)
-    parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        write_dataset(folder / "people", "mpii", args.batch, (1, 1), 0, val_images=0, split="train")
-        write_pool(synthetic_people(folder / "scratch", 20, 1), folder / "pool", 200, 0.8)
-        config = AsdaConfig.model_validate(
-            {
-                "method": "asda",
-                "data": {"layout": "mpii", "root": str(folder / "people"), "train": "train", "skeleton": "mpii16"},
-                "model": {"name": "hrnet_w32", "input_size": [args.side, args.side]},
-                "parts": {"annotations": str(folder / "pool/part_anns.json"), "counts": [args.slots]},
-            }
-        )
-        parted = AsdaTask(config).training_set()
-        none = config.generator.model_copy(update={"placement": "none"})
-        plain = AsdaTask(config.model_copy(update={"generator": none})).training_set()
-        keys = [(0, index) for index in range(args.batch)]
-        batch = default_collate(parted.__getitems__(keys))
-        images, parts, masks = on_device(batch)
-        thetas = placements_to_thetas(random_placements(args.batch, images.device), batch.part_types)
-
-        def learn(op: Callable[..., Tensor], **options: bool) -> None:
-            leaf = thetas.clone().requires_grad_()
-            op(images, parts, masks, leaf, **options).sum().backward()
-
-        ours = paste(images, parts, masks, thetas, align_corners=True)
-        largest = float((ours - loop(images, parts, masks, thetas)).abs().max())
-        size = f"{args.batch} x {args.side}^2 x {args.slots} parts"
-        print(f"batch {size}, one thread; largest difference {largest:.1e}")
-        slow, fast = race(
-            lambda: loop(images, parts, masks, thetas),
-            lambda: paste(images, parts, masks, thetas, align_corners=True),
-            args.repeats,
-        )
-        print(f"forward           loop {slow * 1e3:7.1f} ms   paste {fast * 1e3:7.1f} ms   {slow / fast:.2f} x")
-        slow, fast = race(lambda: learn(loop), lambda: learn(paste, align_corners=True), args.repeats)
-        print(f"forward, backward loop {slow * 1e3:7.1f} ms   paste {fast * 1e3:7.1f} ms   {slow / fast:.2f} x")
-        without, having = race(
-            lambda: default_collate(plain.__getitems__(keys)),
-            lambda: default_collate(parted.__getitems__(keys)),
-            args.repeats,
-        )
-        speeds = f"without {args.batch / without:6.1f} samples/s   with parts {args.batch / having:6.1f} samples/s"
-        print(f"pipeline          {speeds}   {without / having:.0%}")
+        write_dataset(folder / "people", "mpii", IMAGES, (1, 1), 0, val_images=0, split="train")
+        write_pool(synthetic_people(folder / "scratch", 40, 1), folder / "pool", 200, 0.8)
+        batch = next(batches(AsdaTask(experiment(folder, args.side, 4)).training_set(), args.batch, 0))  # type: ignore[arg-type]
+        rows = pasting(batch, choose_device("auto"), args.rounds)
+        packed = sum(column.nbytes for column in batch[10:])
+        dense = batch.part_types.numel() * args.side**2 * (3 + 4)
+        size = {"canvases MB": dense / 1e6, "ours MB": packed / 1e6, "ratio": dense / packed}
+        rows.append({"work": f"parts of a batch of {args.batch}, 4 each, from the loader", **size})
+        rows += loading(folder, args.batch, args.side, args.rounds)
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    finish([{column: row.get(column, "") for column in columns} for row in rows], args.out)
 
 
 if __name__ == "__main__":
