@@ -15,6 +15,7 @@ METHOD = Method(
     commands={
         "build-parts": ("pose_asda.build_parts", "cut a pool of parts out of segmented people"),
         "browse-parts": ("pose_asda.browse_parts", "show a pool of parts as a contact sheet"),
+        "occlude": ("pose_asda.occlude", "paste parts on a copy of the evaluation images, to see what they do"),
         "vote": ("pose_asda.vote", "evaluate by a vote over scales and stages"),
         "visualise": ("pose_asda.visualise", "crops, and parts pasted by chance and by the generator"),
     },

@@ -152,26 +152,23 @@ class PartSampler:
 
     def draw(self, rng: np.random.Generator, zoom: float) -> DrawnParts:
         """Parts for a crop that shows ``zoom`` times as much as its person's."""
-        kinds = tuple(self.pool.files)
         drawn = []
         for _ in range(self.counts[rng.integers(len(self.counts))]):
-            kind = kinds[rng.integers(len(kinds))]
-            files = self.pool.files[kind]
-            image = open_part(files[rng.integers(len(files))])
-            drawn.append((*self.place(image, kind, rng.uniform(*self.scale_range), zoom), kind))
+            image, kind, factor = self.choose(rng)
+            drawn.append((*self.place(image, kind, factor, zoom), kind))
         return self._join(drawn)
+
+    def choose(self, rng: np.random.Generator) -> tuple[np.ndarray, int, float]:
+        """A part (BGR) of a type drawn uniformly, the type, and the factor of its size."""
+        kinds = tuple(self.pool.files)
+        kind = kinds[rng.integers(len(kinds))]
+        files = self.pool.files[kind]
+        return open_part(files[rng.integers(len(files))]), kind, rng.uniform(*self.scale_range)
 
     def place(self, part: np.ndarray, kind: int, factor: float, zoom: float) -> tuple[np.ndarray, np.ndarray, Box]:
         """A part (BGR), scaled to its share of the body: its colours, its soft mask, and its box on the canvas."""
-        height, width = part.shape[:2]
-        body = math.hypot(*self.size) / (zoom * BODY_PADDING)
-        scale = body * SHARES[kind] / math.hypot(width, height) * factor
-        size = (max(int(width * scale), 1), max(int(height * scale), 1))
-        part = cv2.resize(part, size, interpolation=cv2.INTER_LINEAR)
-        soft = cv2.threshold(cv2.cvtColor(part, cv2.COLOR_BGR2GRAY), 0, 1, cv2.THRESH_BINARY)[1]
-        # OpenCV's kernels and ours are (width, height).
-        soft = cv2.erode(soft, np.ones(self.erode[::-1], np.uint8)).astype(np.float32)
-        soft = cv2.GaussianBlur(soft, self.blur, 0)
+        part, soft = self.shape(part, kind, math.hypot(*self.size) / (zoom * BODY_PADDING), factor)
+        size = soft.shape[1], soft.shape[0]
         if self.faithful or self.color == "rgb":
             part = cv2.cvtColor(part, cv2.COLOR_BGR2RGB)
         middle = (size[1] // 2, size[0] // 2) if self.faithful else (size[0] // 2, size[1] // 2)
@@ -182,6 +179,17 @@ class PartSampler:
             return part[:0], soft[:0], (0, 0, 0, 0)
         inside = slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)
         return part[inside], soft[inside], (x0, y0, x1, y1)
+
+    def shape(self, part: np.ndarray, kind: int, body: float, factor: float) -> tuple[np.ndarray, np.ndarray]:
+        """A part (BGR), scaled for a body whose diagonal is ``body`` pixels, and its soft mask."""
+        height, width = part.shape[:2]
+        scale = body * SHARES[kind] / math.hypot(width, height) * factor
+        size = (max(int(width * scale), 1), max(int(height * scale), 1))
+        part = cv2.resize(part, size, interpolation=cv2.INTER_LINEAR)
+        soft = cv2.threshold(cv2.cvtColor(part, cv2.COLOR_BGR2GRAY), 0, 1, cv2.THRESH_BINARY)[1]
+        # OpenCV's kernels and ours are (width, height).
+        soft = cv2.erode(soft, np.ones(self.erode[::-1], np.uint8)).astype(np.float32)
+        return part, cv2.GaussianBlur(soft, self.blur, 0)
 
     def _join(self, drawn: Sequence[tuple[np.ndarray, np.ndarray, Box, int]]) -> DrawnParts:
         boxes, types = np.zeros((self.slots, 4), np.int32), np.full(self.slots, -1, np.int64)

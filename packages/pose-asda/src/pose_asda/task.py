@@ -74,8 +74,16 @@ class AsdaTask(TopDownTask):
 def with_parts(people: TopDownDataset, config: AsdaConfig) -> PartedDataset:
     """People, and parts from the configured pool."""
     parts = config.parts
+    return PartedDataset(
+        people, sampler_of(config), with_half_body=parts.with_half_body, fewest_joints=parts.fewest_joints
+    )
+
+
+def sampler_of(config: AsdaConfig) -> PartSampler:
+    """Draws from the configured pool as the configuration says."""
+    parts = config.parts
     pool = read_pool(*parts.files(), skip_missing=config.data.on_bad_image == "skip")
-    sampler = PartSampler(
+    return PartSampler(
         pool,
         config.model.input_size,
         parts.counts,
@@ -85,4 +93,3 @@ def with_parts(people: TopDownDataset, config: AsdaConfig) -> PartedDataset:
         config.data.color,
         parts.faithful,
     )
-    return PartedDataset(people, sampler, with_half_body=parts.with_half_body, fewest_joints=parts.fewest_joints)

@@ -1,0 +1,97 @@
+"""A data set whose evaluation images carry parts: what is pasted, and that it is read like the one it came from."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from pose_asda.config import AsdaConfig
+from pose_asda.occlude import occlude
+from pose_asda.task import AsdaTask
+from pose_core.cli import method_main
+from pose_core.config import dump_config, find_data_root
+from pose_core.data.reader import read_dataset
+from pose_core.data.synthetic import write_dataset
+from pose_core.errors import DataError
+from pose_core.tasks.evaluate_topdown import evaluate_topdown
+
+LAYOUTS = {
+    "mpii": ("train", "valid", "mpii16"),
+    "coco": ("train2017", "val2017", "coco17"),
+    "crowdpose": ("train", "val", "crowdpose14"),
+}
+
+
+def of_layout(config: AsdaConfig, layout: str, root: Path) -> AsdaConfig:
+    train, val, skeleton = LAYOUTS[layout]
+    change = {"layout": layout, "root": str(root), "train": train, "val": val, "skeleton": skeleton}
+    return config.model_copy(update={"data": config.data.model_copy(update=change)})
+
+
+def pictures(root: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (root / "images").rglob("*.jpg")}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_copy_with_parts_is_read_and_scored_as_its_origin(layout: str, config: AsdaConfig, tmp_path: Path) -> None:
+    write_dataset(tmp_path / "clean", layout, 2, (2, 2), 0, val_images=3)
+    clean = of_layout(config, layout, tmp_path / "clean")
+    images, parts = occlude(clean, tmp_path / "hidden", 2)
+    hidden = of_layout(config, layout, tmp_path / "hidden")
+    before, after = (read_dataset(each.data, each.data.val) for each in (clean, hidden))
+    assert (images, parts) == (3, 2 * before.num_persons)
+    for one, other in zip(before.records, after.records, strict=True):
+        for person, same in zip(one.persons, other.persons, strict=True):
+            assert np.array_equal(person.joints, same.joints)
+        changed = np.abs(cv2.imread(one.source).astype(int) - cv2.imread(other.source)).max(2) > 30
+        assert 0.005 < changed.mean() < 0.7
+    network = AsdaTask(hidden).networks()["pose"].eval()
+    assert evaluate_topdown(network, hidden, torch.device("cpu"), tmp_path / "out").metrics
+    occlude(clean, tmp_path / "again", 2)
+    assert pictures(tmp_path / "again") == pictures(tmp_path / "hidden")
+    occlude(clean, tmp_path / "other", 2, seed=1)
+    assert pictures(tmp_path / "other") != pictures(tmp_path / "hidden")
+
+
+def test_images_of_an_archive_become_a_folder(config: AsdaConfig, tmp_path: Path) -> None:
+    write_dataset(tmp_path / "clean", "mpii", 1, (1, 1), 0, val_images=2)
+    occlude(of_layout(config, "mpii", tmp_path / "clean"), tmp_path / "hidden", 1)
+    folder = tmp_path / "clean/images"
+    with zipfile.ZipFile(tmp_path / "clean/images.zip", "w") as archive:
+        for path in sorted(folder.iterdir()):
+            archive.write(path, path.name)
+            path.unlink()
+    folder.rmdir()
+    occlude(of_layout(config, "mpii", tmp_path / "clean"), tmp_path / "from-archive", 1)
+    assert pictures(tmp_path / "from-archive") == pictures(tmp_path / "hidden")
+
+
+def test_nothing_is_written_outside_the_folder(config: AsdaConfig, tmp_path: Path) -> None:
+    write_dataset(tmp_path / "clean", "mpii", 1, (1, 1), 0, val_images=1)
+    file = tmp_path / "clean/annot/valid.json"
+    content = json.loads(file.read_text())
+    (tmp_path / "stray.jpg").write_bytes((tmp_path / "clean/images" / content[0]["image"]).read_bytes())
+    content[0]["image"] = "../../stray.jpg"
+    file.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="lies outside"):
+        occlude(of_layout(config, "mpii", tmp_path / "clean"), tmp_path / "hidden", 1)
+
+
+def test_the_command(config: AsdaConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(dump_config(config))
+    out = tmp_path / "hidden"
+    words = ["occlude", "--cfg", str(file), "--out", str(out), "--parts"]
+    assert method_main("asda", [*words, "0"]) == 2
+    assert "--parts 0: at least one part" in capsys.readouterr().err
+    assert method_main("asda", [*words, "1"]) == 0
+    assert f"4 images, 4 parts in {out}" in capsys.readouterr().out
+    assert method_main("asda", [*words, "1"]) == 2
+    assert "is not empty; give --out another folder" in capsys.readouterr().err
+    assert (find_data_root(str(out)) / "annot/gt_valid.mat").exists()
