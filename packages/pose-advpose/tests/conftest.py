@@ -1,0 +1,57 @@
+"""Synthetic people drawn once, and the four tasks' experiments so narrow that a step takes milliseconds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pose_core.config import Config, load_config
+from pose_core.data.synthetic import write_dataset
+
+TASKS = ("hgpose", "advpose", "hgpose-ae", "advpose-ae")
+Tiny = Callable[..., Config]
+
+
+@pytest.fixture(scope="session")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``mpii``: one person an image; ``coco``: one to three, not all of whom have joints."""
+    root = tmp_path_factory.mktemp("sets")
+    write_dataset(root / "mpii", layout="mpii", images=6, val_images=3, people=(1, 1), size=(96, 96), seed=1)
+    write_dataset(root / "coco", layout="coco", images=6, val_images=3, people=(1, 3), size=(80, 64), seed=2)
+    return root
+
+
+@pytest.fixture(scope="session")
+def narrow(sets: Path) -> Callable[[str], list[str]]:
+    """Settings that make the synthetic experiment of a task a tiny one."""
+
+    def settings(task: str) -> list[str]:
+        single = not task.endswith("-ae")
+        options = {"channels": 16, "depth": 2} if single else {"channels": 16, "depth": 2, "increase": 8, "outputs": 34}
+        critic = ["adversarial.channels=8", "adversarial.depth=1"] if task.startswith("adv") else []
+        return [
+            f"data.root={sets / ('mpii' if single else 'coco')}",
+            "model.input_size=[64, 64]",
+            f"model.options={json.dumps(options)}",
+            *critic,
+            "train.batch_size=3",
+            "train.workers=0",
+            "train.log_every=1",
+            "test.workers=0",
+            "run.device=cpu",
+        ]
+
+    return settings
+
+
+@pytest.fixture
+def tiny(narrow: Callable[[str], list[str]]) -> Tiny:
+    """The tiny experiment of a task, with further settings."""
+
+    def make(task: str, *more: str) -> Config:
+        return load_config(f"pose-advpose/synthetic_{task.replace('-', '_')}", [*narrow(task), *more])
+
+    return make
