@@ -11,7 +11,16 @@ import cv2
 import numpy as np
 import pytest
 
-from pose_core.data.images import find_images, image_exists, image_source, is_truncated, missing_images, open_image
+from pose_core.data.images import (
+    decode_bgr,
+    find_images,
+    image_exists,
+    image_source,
+    is_truncated,
+    jpeg_size,
+    missing_images,
+    open_image,
+)
 from pose_core.errors import DataError
 from pose_core.structures import ImageRecord
 from pose_testing.annotations import write_image
@@ -109,3 +118,31 @@ def test_one_archive_serves_several_processes(tmp_path: Path, start: str) -> Non
     with multiprocessing.get_context(start).Pool(2) as pool:
         for number, found in enumerate(pool.map_async(job, sources, chunksize=5).get(timeout=60)):
             np.testing.assert_array_equal(found, pixels[number % 6])
+
+
+@pytest.mark.parametrize("options", [[], [cv2.IMWRITE_JPEG_PROGRESSIVE, 1], [cv2.IMWRITE_JPEG_RST_INTERVAL, 4]])
+def test_a_jpeg_states_its_size_in_front(options: list[int]) -> None:
+    for width, height in ((7, 301), (640, 427), (1, 1)):
+        content = cv2.imencode(".jpg", np.zeros((height, width, 3), np.uint8), options)[1].tobytes()
+        assert jpeg_size(content) == (width, height)
+        # Other segments, such as EXIF with a thumbnail of its own, and padding come first.
+        thumbnail = cv2.imencode(".jpg", np.zeros((3, 5, 3), np.uint8))[1].tobytes()
+        segment = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
+        assert jpeg_size(content[:2] + segment + b"\xff\xff" + content[3:]) == (width, height)
+    assert jpeg_size(content[:12]) is None
+    assert jpeg_size(cv2.imencode(".png", np.zeros((4, 4, 3), np.uint8))[1].tobytes()) is None
+    assert jpeg_size(b"") is None
+
+
+@pytest.mark.parametrize("reduce", [2, 4, 8])
+def test_a_reduced_image_has_the_means_of_blocks(reduce: int) -> None:
+    smooth = cv2.resize(np.random.default_rng(0).integers(0, 255, (5, 6, 3), np.uint8), (96, 80))
+    content = cv2.imencode(".jpg", smooth, [cv2.IMWRITE_JPEG_QUALITY, 100])[1].tobytes()
+    whole = decode_bgr(content, "a.jpg").astype(float)
+    blocks = whole.reshape(80 // reduce, reduce, 96 // reduce, reduce, 3).mean((1, 3))
+    # The chroma of a JPEG is coarser than its luminance, and grows in another way at each size.
+    assert np.abs(decode_bgr(content, "a.jpg", reduce).mean(2) - blocks.mean(2)).max() < 4
+    assert decode_bgr(cv2.imencode(".jpg", smooth[:77, :91])[1].tobytes(), "b.jpg", reduce).shape[:2] == (
+        -(-77 // reduce),
+        -(-91 // reduce),
+    )

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, default_collate
 
 from pose_core.config import AugmentConfig, DataConfig
 from pose_core.data import topdown
+from pose_core.data.images import decode_bgr, read_bytes
 from pose_core.data.reader import read_dataset
 from pose_core.data.sampler import epoch_batches, worker_init
 from pose_core.data.topdown import CropBatch, TopDownDataset
@@ -139,8 +140,7 @@ def test_batches_are_what_single_samples_are(records: tuple[ImageRecord, ...]) -
 
 def test_an_image_is_decoded_once_per_batch(records: tuple[ImageRecord, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     opened = []
-    real = topdown.open_bgr
-    monkeypatch.setattr(topdown, "open_bgr", lambda source: opened.append(source) or real(source))
+    monkeypatch.setattr(topdown, "read_bytes", lambda source: opened.append(source) or read_bytes(source))
     dataset(records).__getitems__([0, 4, 1, 5, 9])
     assert len(opened) == 3
 
@@ -205,3 +205,51 @@ def test_custom_joint_sets(tmp_path: Path) -> None:
     found = read_dataset(DataConfig(root=str(tmp_path), skeleton=str(tmp_path / "three.yaml")), "train2017")
     data = TopDownDataset(found.records, found.skeleton, input_size=(48, 64), augment=STRONG)
     assert data[0].joints.shape == (3, 3)
+
+
+def large_people(folder: Path) -> tuple[ImageRecord, ...]:
+    """Two people in one smooth JPEG, 50 and 400 pixels tall."""
+    picture = cv2.resize(np.random.default_rng(0).integers(0, 255, (9, 12, 3), np.uint8), (640, 480))
+    cv2.imwrite(str(folder / "a.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 100])
+    boxes = ((100.0, 60.0, 40.0, 50.0), (60.0, 40.0, 300.0, 420.0))
+    share = np.random.default_rng(1).uniform(0.1, 0.9, (2, 17, 3))
+    joints = np.stack([share[i] * [*box[2:], 0] + [*box[:2], 2] for i, box in enumerate(boxes)]).astype(np.float32)
+    people = tuple(Person(joints[i], i, box=box, area=1000) for i, box in enumerate(boxes))
+    return (ImageRecord(1, str(folder / "a.jpg"), people, 640, 480),)
+
+
+@pytest.mark.parametrize("convention", ["published", "unbiased"])
+@pytest.mark.parametrize("augment", [None, STRONG])
+def test_reduced_decoding_moves_nothing(tmp_path: Path, convention: str, augment: AugmentConfig | None) -> None:
+    records = large_people(tmp_path)
+    whole, reduced = (
+        dataset(records, augment=augment, convention=convention, reduced_decode=choice) for choice in (False, True)
+    )
+    for epoch in range(6):
+        for index in range(2):
+            expected, found = whole[(epoch, index)], reduced[(epoch, index)]
+            assert equal(expected._replace(images=found.images), found)
+            apart = (expected.images.float() - found.images.float()).abs()
+            assert apart.mean() < 2  # a pixel's shift of such a picture is more
+            together = reduced.__getitems__([(epoch, 0), (epoch, 1)])[index]
+            # The small person needs the whole image, and gives it to the large one.
+            assert torch.equal(together.images, expected.images)
+
+
+def test_only_large_crops_of_jpegs_are_decoded_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = large_people(tmp_path)
+    asked: list[int] = []
+
+    def decode(content: bytes, source: str, reduce: int = 1) -> np.ndarray:
+        asked.append(reduce)
+        return decode_bgr(content, source, reduce)
+
+    monkeypatch.setattr(topdown, "decode_bgr", decode)
+    data = dataset(records, reduced_decode=True)
+    for index in (0, 1):
+        data[index]
+    assert asked == [1, 8]  # 420 pixels and the margin on 64: 8.2
+    cv2.imwrite(str(tmp_path / "a.png"), cv2.imread(str(tmp_path / "a.jpg")))
+    (tmp_path / "a.jpg").write_bytes((tmp_path / "a.png").read_bytes())
+    data[1]
+    assert asked[-1] == 1

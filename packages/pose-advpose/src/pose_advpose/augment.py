@@ -10,7 +10,7 @@ import torch
 
 from pose_advpose.config import ColorConfig, CropAugmentConfig
 from pose_core.data.augment import Augmentation, sample_rng
-from pose_core.data.topdown import CropBatch, TopDownDataset
+from pose_core.data.topdown import CropBatch, Opened, TopDownDataset
 from pose_core.geometry import Crop
 
 Array = np.ndarray
@@ -43,7 +43,7 @@ class CropDataset(TopDownDataset):
         # Published: pixels go to w − 1 − x, the centre to w − x.
         return replace(crop, center=crop.center + np.array([1, 0], crop.center.dtype))
 
-    def _sample(self, epoch: int, index: int, image: Array | None) -> CropBatch:
+    def _sample(self, epoch: int, index: int, image: Opened | None) -> CropBatch:
         sample = super()._sample(epoch, index, image)
         if self.augment is None:
             return sample

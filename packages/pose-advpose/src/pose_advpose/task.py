@@ -121,6 +121,7 @@ class HourglassTask(Players, TopDownTask):
             augment=config.augment,
             seed=config.run.seed,
             on_bad_image=config.data.on_bad_image,
+            reduced_decode=config.train.reduced_decode,
         )
 
     def evaluate(self, networks: Mapping[str, nn.Module], device: torch.device, folder: Path) -> Evaluation:

@@ -159,6 +159,9 @@ class TrainConfig(Block):
     """Loader processes for each training process."""
     share_decode: bool = False
     """Put the people of one image into the same batch, so that it is decoded once."""
+    reduced_decode: bool = False
+    """Decode a JPEG at a half, a quarter or an eighth of its size where a crop needs no more (crops, not whole
+    images). Pixels differ a little from the full decode's; evaluation never does it."""
     validate_every: Annotated[int, Field(ge=0)] = 1
     """Epochs between evaluations; 0 evaluates only at the end."""
     checkpoint_every: Annotated[int, Field(ge=0)] = 0

@@ -96,6 +96,11 @@ class Crop:
         """``(2, 3)`` float64, image → input."""
         return self._matrix_to(self.size)
 
+    @property
+    def pixels_shown(self) -> float:
+        """Image pixels for each pixel of the input, along the axis that has fewer."""
+        return 1 / float(np.sqrt(np.square(self.matrix[:, :2]).sum(1)).max())
+
     @cached_property
     def inverse(self) -> Array:
         """``(2, 3)`` float64, input → image."""

@@ -25,6 +25,9 @@ ARCHIVE = ".zip@"
 
 # The person annotations of every data set refer to the stored pixels, whatever EXIF says about turning them.
 _DECODE = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+# Start-of-frame markers: each is followed by a length, a depth, the height and the width.
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
 
 
 class Archive:
@@ -132,12 +135,32 @@ def read_bytes(source: str) -> bytes:
         raise DataError(f"image {source} cannot be read: {error.strerror}") from None
 
 
-def decode_bgr(content: bytes, source: str) -> np.ndarray:
-    """Pixels ``(H, W, 3)`` uint8 in OpenCV's order; a DataError where the bytes are no image."""
+def jpeg_size(content: bytes) -> tuple[int, int] | None:
+    """Width and height that a JPEG's header states; None where the bytes have no such header."""
+    if content[:2] != b"\xff\xd8":
+        return None
+    at = 2
+    while at + 9 <= len(content) and content[at] == 0xFF:
+        marker = content[at + 1]
+        if marker == 0xFF:  # padding
+            at += 1
+        elif marker in _FRAMES:
+            return int.from_bytes(content[at + 7 : at + 9], "big"), int.from_bytes(content[at + 5 : at + 7], "big")
+        else:
+            at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+    return None
+
+
+def decode_bgr(content: bytes, source: str, reduce: int = 1) -> np.ndarray:
+    """Pixels ``(H, W, 3)`` uint8 in OpenCV's order; a DataError where the bytes are no image.
+
+    ``reduce`` of 2, 4 or 8 has that fraction of the width and height, rounded up: the means of square blocks.
+    """
     image = None
+    flags = _DECODE if reduce == 1 else _REDUCED[reduce] | cv2.IMREAD_IGNORE_ORIENTATION
     if content:
         try:
-            image = cv2.imdecode(np.frombuffer(content, np.uint8), _DECODE)
+            image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
         except cv2.error:  # a header that promises an absurd size
             image = None
     if image is None or is_truncated(content):

@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 
 from pose_core.config import AugmentConfig
 from pose_core.data.augment import Augmentation, draw_augmentation, place_crop, place_half_body, sample_rng
-from pose_core.data.images import Color, open_bgr
+from pose_core.data.images import Color, decode_bgr, jpeg_size, read_bytes
 from pose_core.data.person_table import PersonTable, tabulate
 from pose_core.errors import DataError
 from pose_core.geometry import Convention, Crop, apply_affine
@@ -57,11 +57,24 @@ class CropBatch(NamedTuple):
     """``(N,)`` bool: False where the image could not be used; the crop is black and no joint has weight."""
 
 
+class Opened(NamedTuple):
+    """A decoded image."""
+
+    pixels: np.ndarray
+    """``(h, w, 3)`` uint8 BGR."""
+    width: int
+    """Of the whole image; the pixels may be fewer."""
+    reduced: int = 1
+    """Its pixels for each decoded one, across and down."""
+
+
 class TopDownDataset(Dataset[CropBatch]):
     """People, given as records or as a table for the input's aspect, each as a crop of ``input_size`` (w, h).
 
     Without ``augment`` the crops are those of evaluation, enlarged by ``test_scale``. People that carry a centre and a
-    scale (MPII) are cropped by these; boxes are grown to the input's aspect and padded by 1.25.
+    scale (MPII) are cropped by these; boxes are grown to the input's aspect and padded by 1.25. With
+    ``reduced_decode``, a JPEG of which a crop shows at most every second pixel is decoded at a half, a quarter or an
+    eighth of its size.
 
     Everything is kept in flat arrays: forked workers share their pages, and a spawned worker unpickles few objects.
     """
@@ -78,10 +91,12 @@ class TopDownDataset(Dataset[CropBatch]):
         seed: int = 0,
         on_bad_image: str = "stop",
         test_scale: float = 1.0,
+        reduced_decode: bool = False,
     ) -> None:
         self.skeleton, self.input_size = skeleton, input_size
         self.color, self.convention = color, convention
         self.augment, self.seed, self.on_bad_image = augment, seed, on_bad_image
+        self.reduced_decode = reduced_decode
         if not isinstance(people, PersonTable):
             people = tabulate(people, skeleton.num_joints, input_size[0] / input_size[1])
         self._sources, self._image_ids, self._image, self._joints = people[:4]
@@ -122,7 +137,7 @@ class TopDownDataset(Dataset[CropBatch]):
 
     def __getitem__(self, key: Key) -> CropBatch:
         epoch, index = epoch_index(key)
-        return self._sample(epoch, index, self._open(index))
+        return self._sample(epoch, index, self._open([(epoch, index)]))
 
     def __getitems__(self, keys: Iterable[Key]) -> list[CropBatch]:
         """The samples of a batch, in order; an image is decoded once for all its people in the batch."""
@@ -132,27 +147,37 @@ class TopDownDataset(Dataset[CropBatch]):
         for slot, (_, index) in enumerate(pairs):
             by_image.setdefault(int(self._image[index]), []).append(slot)
         for slots in by_image.values():
-            image = self._open(pairs[slots[0]][1])
+            image = self._open([pairs[slot] for slot in slots])
             for slot in slots:
                 samples[slot] = self._sample(*pairs[slot], image)
         return [sample for sample in samples if sample is not None]
 
-    def _open(self, index: int) -> np.ndarray | None:
+    def _open(self, pairs: Sequence[tuple[int, int]]) -> Opened | None:
+        """The image of samples that share one, no smaller than the closest of their crops needs it."""
+        source = self.source(pairs[0][1])
         try:
-            return open_bgr(self.source(index))
+            content = read_bytes(source)
+            size = jpeg_size(content) if self.reduced_decode else None
+            if size is None:
+                pixels = decode_bgr(content, source)
+                return Opened(pixels, pixels.shape[1])
+            shown = min(self._crop(*pair, size[0]).pixels_shown for pair in pairs)
+            reduced = max(part for part in (1, 2, 4, 8) if part <= max(shown, 1))
+            return Opened(decode_bgr(content, source, reduced), size[0], reduced)
         except DataError as error:
             if self.on_bad_image != "skip":
                 raise
             _log.warning("skipped: %s", error)
             return None
 
-    def _sample(self, epoch: int, index: int, image: np.ndarray | None) -> CropBatch:
-        joints, width = self._joints[index], 0 if image is None else image.shape[1]
+    def _sample(self, epoch: int, index: int, image: Opened | None) -> CropBatch:
+        joints, width = self._joints[index], 0 if image is None else image.width
         crop = self._crop(epoch, index, width)
         if image is None:
             pixels = np.zeros((self.input_size[1], self.input_size[0], 3), np.uint8)
         else:
-            pixels = cv2.warpAffine(image, crop.matrix, self.input_size, flags=cv2.INTER_LINEAR)
+            matrix = crop.matrix if image.reduced == 1 else crop.matrix @ magnified(image.reduced)
+            pixels = cv2.warpAffine(image.pixels, matrix, self.input_size, flags=cv2.INTER_LINEAR)
             if self.color == "rgb":
                 cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
         if crop.mirror_width is not None:
@@ -189,6 +214,12 @@ class TopDownDataset(Dataset[CropBatch]):
             center = np.array([width - 1 - center[0], center[1]], np.float32)
         mirror = width if drawn.flip else None
         return Crop(center, scale, self.input_size, drawn.rotation, mirror, self.convention)
+
+
+def magnified(reduced: int) -> np.ndarray:
+    """``(3, 3)`` map from a reduced image's pixels to the whole one's; a pixel's place is its middle."""
+    middle = (reduced - 1) / 2
+    return np.array([[reduced, 0, middle], [0, reduced, middle], [0, 0, 1]])
 
 
 def epoch_index(key: Key) -> tuple[int, int]:

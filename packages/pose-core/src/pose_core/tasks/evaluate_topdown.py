@@ -49,6 +49,7 @@ def crop_dataset(config: Config, people: Sequence[ImageRecord] | PersonTable, *,
         seed=config.run.seed,
         on_bad_image=config.data.on_bad_image,
         test_scale=1.0 if training else config.test.scale,
+        reduced_decode=training and config.train.reduced_decode,
     )
 
 
