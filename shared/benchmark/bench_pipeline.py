@@ -36,14 +36,14 @@ PEOPLE = (1, 2, 3, 4, 3, 3)
 AUGMENT = AugmentConfig(flip=0.5, scale=0.35, rotation=45, half_body=0.3)
 
 
-def write_pictures(folder: Path, count: int) -> None:
+def write_pictures(folder: Path, count: int, width: int = 640, height: int = 425) -> None:
     """Noise in octaves, which compresses about as badly as a photograph."""
     rng = np.random.default_rng(0)
     for number in range(count):
-        picture = np.zeros((425, 640, 3))
+        picture = np.zeros((height, width, 3))
         for octave in range(3, 10):
-            small = rng.normal(0, 1, (min(2**octave, 425), min(2**octave, 640), 3))
-            picture += cv2.resize(small, (640, 425), interpolation=cv2.INTER_CUBIC) * 60 / 1.42 ** (octave - 3)
+            small = rng.normal(0, 1, (min(2**octave, height), min(2**octave, width), 3))
+            picture += cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC) * 60 / 1.42 ** (octave - 3)
         pixels = np.clip(picture + 128, 0, 255).astype(np.uint8)
         cv2.imwrite(str(folder / f"{number:03d}.jpg"), pixels, [cv2.IMWRITE_JPEG_QUALITY, 92])
 
@@ -162,6 +162,38 @@ def loader_row(records: tuple[ImageRecord, ...], rounds: int, workers: int = 2) 
     }
 
 
+def large_rows(folder: Path, rounds: int) -> list[dict[str, object]]:
+    """Pictures of MPII's usual size, where many crops show every second pixel or fewer."""
+    write_pictures(folder, 24, 1280, 720)
+    records = make_records(folder)
+    published = PublishedDataset(published_records(records), SIZE)
+    whole, reduced = (
+        TopDownDataset(records, SKELETONS["coco17"], input_size=SIZE, augment=AUGMENT, reduced_decode=choice)
+        for choice in (False, True)
+    )
+    batches = batches_of(whole, shared=False)
+    contenders = {
+        "published": lambda: [[published[i] for _, i in keys] for keys in batches],
+        "whole": lambda: [default_collate([whole[key] for key in keys]) for keys in batches],
+        "reduced": lambda: [default_collate([reduced[key] for key in keys]) for keys in batches],
+    }
+    found = compare(contenders, rounds)
+    count = len(batches) * BATCH
+    return [
+        {
+            "#": "1b",
+            "work": f"1280x720 pictures, {work}",
+            "published ms": 1e3 * found["published"] / count,
+            "ours ms": 1e3 * found[key] / count,
+            "decode ms": "",
+            "ratio": found["ratios"][f"published/{key}"],
+            "of decode": "",
+            "bar": "",
+        }
+        for key, work in (("whole", "decoded whole"), ("reduced", "train.reduced_decode"))
+    ]
+
+
 def list_lengths(loader: DataLoader[Any]) -> int:
     """Drain a loader without holding its batches."""
     return sum(len(batch[0]) for batch in loader)
@@ -182,6 +214,8 @@ def main() -> None:
         print(f"{len(records)} images of {bytes_each / 1024:.0f} kB, {sum(len(r.persons) for r in records)} people")
         rows = sample_rows(records, args.rounds)
         rows.append(loader_row(records, args.rounds))
+    with tempfile.TemporaryDirectory() as temporary:
+        rows += large_rows(Path(temporary), args.rounds)
     finish(rows, args.out)
 
 
