@@ -17,10 +17,11 @@ Tiny = Callable[..., Config]
 
 @pytest.fixture(scope="session")
 def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``mpii``: one person an image; ``coco``: one to three, not all of whom have joints."""
+    """``mpii``: one person an image; ``coco``: one to three, not all of whom have joints; ``pairs``: two."""
     root = tmp_path_factory.mktemp("sets")
-    write_dataset(root / "mpii", layout="mpii", images=6, val_images=3, people=(1, 1), size=(96, 96), seed=1)
+    write_dataset(root / "mpii", layout="mpii", images=6, val_images=2, people=(1, 1), size=(96, 96), seed=1)
     write_dataset(root / "coco", layout="coco", images=6, val_images=3, people=(1, 3), size=(80, 64), seed=2)
+    write_dataset(root / "pairs", layout="coco", images=2, val_images=2, people=(2, 2), size=(64, 64), seed=4)
     return root
 
 
@@ -45,6 +46,16 @@ def narrow(sets: Path) -> Callable[[str], list[str]]:
         ]
 
     return settings
+
+
+@pytest.fixture(scope="session")
+def words(narrow: Callable[[str], list[str]]) -> Callable[..., list[str]]:
+    """What a user types after ``pose-advpose`` for the tiny experiment of a task: a verb, and more."""
+
+    def write(verb: str, task: str, runs: Path, *more: str) -> list[str]:
+        return [verb, "--cfg", f"synthetic_{task.replace('-', '_')}", *narrow(task), f"run.dir={runs}", *more]
+
+    return write
 
 
 @pytest.fixture

@@ -58,7 +58,9 @@ def _longer(key: str, before: Any, now: Any, config: Config) -> bool:
     """A run may be made longer, where its schedule does not depend on its length."""
     if key not in {"train.epochs", "train.iterations"}:
         return False
-    return config.train.schedule in {"multistep", "constant"} and (_at(now, key) or 0) >= (_at(before, key) or 0)
+    # Without a number a run has no end of its own.
+    was, is_now = (float("inf") if _at(content, key) is None else _at(content, key) for content in (before, now))
+    return config.train.schedule in {"multistep", "constant"} and is_now >= was
 
 
 def random_state(device: torch.device) -> dict[str, Any]:
