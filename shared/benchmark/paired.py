@@ -24,10 +24,13 @@ TURN = 0.005
 millisecond would measure what state the other contender left the caches in."""
 
 
-def compare(contenders: Mapping[str, Callable[[], object]], rounds: int = 7) -> dict[str, Any]:
+def compare(
+    contenders: Mapping[str, Callable[[], object]], rounds: int = 7, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, Any]:
     """Median seconds of each contender; ``ratio`` is the first over the second, ``ratios`` holds every pair.
 
-    Every contender runs once before the clock starts. Times are wall time, of one call.
+    Every contender runs once before the clock starts. Times are those of one call: wall time, or by `time.process_time`
+    the processor's, which work on one thread may be compared by where other processes take turns with it.
     """
     for run in contenders.values():
         run()
@@ -37,7 +40,7 @@ def compare(contenders: Mapping[str, Callable[[], object]], rounds: int = 7) -> 
     for number in range(rounds):
         # Whoever runs first in a round may meet a colder cache: take turns.
         for name in names if number % 2 == 0 else reversed(names):
-            times[name].append(_seconds(contenders[name], calls[name]))
+            times[name].append(_seconds(contenders[name], calls[name], clock))
     result: dict[str, Any] = {name: median(values) for name, values in times.items()}
     result["ratios"] = {
         f"{a}/{b}": median(x / y for x, y in zip(times[a], times[b], strict=True)) for a, b in permutations(names, 2)
@@ -47,11 +50,11 @@ def compare(contenders: Mapping[str, Callable[[], object]], rounds: int = 7) -> 
     return result
 
 
-def _seconds(run: Callable[[], object], calls: int) -> float:
-    start = time.perf_counter()
+def _seconds(run: Callable[[], object], calls: int, clock: Callable[[], float] = time.perf_counter) -> float:
+    start = clock()
     for _ in range(calls):
         run()
-    return (time.perf_counter() - start) / calls
+    return (clock() - start) / calls
 
 
 def print_table(rows: Sequence[Mapping[str, object]]) -> None:

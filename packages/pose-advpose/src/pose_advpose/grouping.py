@@ -7,9 +7,8 @@ at a time, by optimal assignment; missing joints are then looked for on the devi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -51,7 +50,8 @@ class Candidates(NamedTuple):
     """Peaks of every joint, by joint and from high to low: ``M`` rows, those of joint j from ``starts[j]`` on.
 
     ``places`` ``(M, 2)`` are whole pixels x and y, ``fine`` ``(M, 2)`` the same moved a quarter towards the higher
-    neighbours and to the pixels' middles; ``values`` ``(M,)``, ``tags`` ``(M, D)``.
+    neighbours and to the pixels' middles; ``values`` ``(M,)``, ``tags`` ``(M, D)``. ``hot`` are the places in the
+    flattened maps that exceed the ``threshold``, ascending, where the maps are on a CPU.
     """
 
     starts: Array
@@ -59,6 +59,8 @@ class Candidates(NamedTuple):
     fine: Array
     values: Array
     tags: Array
+    hot: Array | None
+    threshold: float
 
 
 class Grouped(NamedTuple):
@@ -102,12 +104,13 @@ def group(heatmaps: Tensor, tags: Tensor, settings: GroupingSettings) -> Grouped
 def find_candidates(heatmaps: Tensor, tags: Tensor, threshold: float, most: int) -> Candidates:
     """The ``most`` highest peaks of every joint that exceed ``threshold``. A peak is the highest of its 3×3 pixels."""
     joints, height, width = heatmaps.shape
-    index = _peaks(heatmaps, threshold)
-    joint, place = index // (height * width), index % (height * width)
-    row, column = place // width, place % width
-    picked = tags.flatten(1)[:, index].T
-    known = torch.stack([joint, column, row, heatmaps.reshape(-1)[index]], 1)
-    rows = torch.cat([known, _fine(heatmaps, joint, column, row, height - 1), picked], 1).cpu().numpy()
+    index, hot = _peaks(heatmaps, threshold)
+    line = index // width
+    heat, tag = _flat(heatmaps, 0), _flat(tags, 1)
+    place = (line // height, index - line * width, line % height)
+    rows = _table(
+        *place, heat.take(index), *_fine(heat, index, (height, width), height - 1), *(t.take(index) for t in tag)
+    )
     # What a diverged network tags with no number belongs to nobody.
     rows = rows[np.isfinite(rows).all(1)]
     rows = rows[np.lexsort((-rows[:, 3], rows[:, 0]))]
@@ -115,7 +118,7 @@ def find_candidates(heatmaps: Tensor, tags: Tensor, threshold: float, most: int)
     rank = np.arange(len(rows)) - np.searchsorted(owner, np.arange(joints))[owner]
     rows, owner = rows[rank < most], owner[rank < most]
     starts = np.searchsorted(owner, np.arange(joints + 1))
-    return Candidates(starts, rows[:, 1:3], rows[:, 4:6], rows[:, 3], rows[:, 6:])
+    return Candidates(starts, rows[:, 1:3], rows[:, 4:6], rows[:, 3], rows[:, 6:], hot, threshold)
 
 
 def match(found: Candidates, settings: GroupingSettings) -> Array:
@@ -178,41 +181,74 @@ def find_missing(
     sums = np.where(has[..., None], found.tags[chosen], 0).sum(1)
     wanted = (sums / has.sum(1, keepdims=True)).astype(found.tags.dtype)
     joint, person = np.nonzero(~has.T)
-    where, wanted = torch.from_numpy(joint).to(heatmaps.device), wanted[person]
-    heat, tag = heatmaps.flatten(1), tags.flatten(2)
-    if heat.device.type == "cpu":
+    wanted = wanted[person]
+    heat, tag = _flat(heatmaps, 1), _flat(tags, 2)
+    index: Any
+    if found.hot is not None:
         known = likely_peaks(joint, wanted, found.starts, found.values, found.tags)
-        place = torch.from_numpy(search_where_hot(heat.numpy(), tag.numpy(), joint, wanted, known))
+        index = search_where_hot(heat, tag, joint, wanted, known, found.hot, found.threshold)
+        index += joint * (height * width)
     else:
-        place = search_everywhere(heat, tag, joint, wanted)
-    row, column = place // width, place % width
-    fine = _fine(heatmaps, where, column, row, lowest=count - 1 if published else height - 1)
-    rows = torch.cat([fine, heatmaps[where, row, column][:, None]], 1).cpu().numpy()
+        index = search_everywhere(heat, tag, joint, wanted)
+        index += torch.from_numpy(joint * (height * width)).to(index)
+    heat, lowest = heat.reshape(-1), count - 1 if published else height - 1
+    rows = _table(*_fine(heat, index, (height, width), lowest), heat.take(index))
     return person, joint, rows[:, :2], rows[:, 2]
 
 
-def _peaks(heatmaps: Tensor, threshold: float) -> Tensor:
-    """Places in the flattened maps ``(K, h, w)`` that exceed the threshold, and no neighbour exceeds them."""
-    if heatmaps.device.type == "cpu":
-        maps = heatmaps.contiguous().numpy()
-        widest, found, square = np.empty_like(maps[0]), np.empty(maps.shape, bool), np.ones((3, 3), np.uint8)
-        for plane, is_peak in zip(maps, found, strict=True):
-            cv2.dilate(plane, square, dst=widest)
-            np.equal(plane, widest, out=is_peak)
-            is_peak &= plane > threshold
-        return torch.from_numpy(np.flatnonzero(found))
-    is_peak = (heatmaps == functional.max_pool2d(heatmaps[None], 3, 1, 1)[0]) & (heatmaps > threshold)
-    return is_peak.flatten().nonzero()[:, 0]
+def _flat(maps: Tensor, dimensions: int) -> Any:
+    """Maps with so many dimensions before the pixels left; on a CPU NumPy's, which takes small steps sooner."""
+    rows = maps.reshape(*maps.shape[:dimensions], -1)
+    return rows.numpy() if maps.device.type == "cpu" else rows
 
 
-def _fine(heatmaps: Tensor, joint: Tensor, column: Tensor, row: Tensor, lowest: int) -> Tensor:
-    """The middles of pixels ``(M, 2)`` moved a quarter right, and down, where it is hotter there than opposite.
+def _table(*columns: Any) -> Array:
+    """Columns ``(M,)`` beside one another ``(M, C)``, read from their device at once."""
+    if isinstance(columns[0], Tensor):
+        return torch.stack([column.float() for column in columns], 1).cpu().numpy()
+    return np.stack(columns, 1).astype(np.float32)
 
-    The row below is ``lowest`` at most.
+
+def _peaks(heatmaps: Tensor, threshold: float) -> tuple[Any, Array | None]:
+    """Places in the flattened maps ``(K, h, w)`` that exceed the threshold, and no neighbour exceeds them, ascending.
+
+    On a CPU also the places that exceed the threshold, ascending: few are looked at more than once.
     """
+    if heatmaps.device.type != "cpu":
+        is_peak = (heatmaps == functional.max_pool2d(heatmaps[None], 3, 1, 1)[0]) & (heatmaps > threshold)
+        return is_peak.flatten().nonzero()[:, 0], None
     height, width = heatmaps.shape[1:]
-    lowest = min(lowest, height - 1)
-    right = heatmaps[joint, row, (column + 1).clamp_max(width - 1)] > heatmaps[joint, row, (column - 1).clamp_min(0)]
-    below = heatmaps[joint, (row + 1).clamp_max(lowest), column] > heatmaps[joint, (row - 1).clamp_min(0), column]
-    pixel, is_more = torch.stack([column, row], 1), torch.stack([right, below], 1)
-    return pixel.to(heatmaps.dtype) + 0.25 + 0.5 * is_more
+    heat = _flat(heatmaps, 0)
+    is_peak = heat > threshold
+    hot = np.flatnonzero(is_peak)
+    # Most fall beside their neighbours in the row; at an edge there is none.
+    is_higher = np.empty((len(heatmaps), height, width), bool)
+    flat = is_higher.reshape(-1)
+    np.greater_equal(heat[:-1], heat[1:], out=flat[:-1])
+    is_higher[..., -1] = True
+    is_peak &= flat
+    np.greater_equal(heat[1:], heat[:-1], out=flat[1:])
+    is_higher[..., 0] = True
+    is_peak &= flat
+    index = np.flatnonzero(is_peak)
+    line = index // width
+    column, row = index - line * width, line % height
+    left, right = -(column > 0).astype(np.int64), (column < width - 1).astype(np.int64)
+    up, down = -width * (row > 0), width * (row < height - 1)
+    around = index + np.stack([up + left, up, up + right, down + left, down, down + right])
+    return index[(heat.take(index) >= heat.take(around)).all(0)], hot
+
+
+def _fine(heat: Any, index: Any, size: tuple[int, int], lowest: int) -> tuple[Any, Any]:
+    """Columns and rows of pixels' middles, moved a quarter right, and down, where it is hotter there than opposite.
+
+    Pixels are places ``index`` ``(M,)`` in ``heat``, the flattened maps of ``size`` (h, w): arrays, or tensors. The row
+    below is ``lowest`` at most.
+    """
+    height, width = size
+    line = index // width
+    column, row = index - line * width, line % height
+    right, left = heat.take(index + (column < width - 1)), heat.take(index + -1 * (column > 0))
+    down = (row + 1).clip(max=min(lowest, height - 1)) - row
+    below, above = heat.take(index + width * down), heat.take(index + -width * (row > 0))
+    return column + 0.25 + 0.5 * (right > left), row + 0.25 + 0.5 * (below > above)

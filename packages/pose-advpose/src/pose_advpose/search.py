@@ -14,10 +14,10 @@ from torch import Tensor
 
 Array = np.ndarray
 
-SEEN = 0.1
-"""A joint likelier than this is sought among few places."""
-PROBES = 2039
-"""About so many places of a map say how likely other joints are at least."""
+RUN = 16
+"""So many places that lie side by side say how likely other joints are at least: what memory gives at once."""
+RUNS = 17
+"""One of so many runs does; an odd number, so that they do not stand below one another."""
 AT_ONCE = 2**16
 """So many numbers are reckoned with in one piece: they stay in the cache."""
 
@@ -35,26 +35,28 @@ def search_everywhere(heat: Tensor, tags: Tensor, joint: Array, wanted: Array) -
     return torch.cat(best)
 
 
-def search_where_hot(heat: Array, tags: Array, joint: Array, wanted: Array, known: Array) -> Array:
+def search_where_hot(
+    heat: Array, tags: Array, joint: Array, wanted: Array, known: Array, hot: Array, threshold: float
+) -> Array:
     """The same, sooner on a CPU: no place is likelier than its heat, so that few need to be looked at.
 
     ``known`` ``(M,)`` says how likely each best place is at least, see `likely_peaks`; of those of whom it says
-    little, a lattice of places says more.
+    little, places all over the map say more. ``hot`` are all places of the flattened maps that exceed ``threshold``,
+    ascending.
     """
-    best = np.empty(len(joint), np.int64)
-    lattice = slice(0, heat.shape[1], heat.shape[1] // PROBES | 1)
-    is_seen = known > SEEN
-    for number, part in _runs(joint):
-        own, tag = heat[number], tags[:, number]
-        for kind in (np.flatnonzero(is_seen[part]), np.flatnonzero(~is_seen[part])):
-            if not len(kind):
-                continue
-            pairs = part.start + kind
-            people, least = wanted[pairs], known[pairs].min()
-            if not is_seen[pairs[0]]:
-                least = max(least, _likeliest(own[lattice], tag[:, lattice], people)[0].min())
-            places = np.flatnonzero(own >= least)
-            best[pairs] = places[_likeliest(own[places], tag[:, places], people)[1]]
+    best, is_seen = np.empty(len(joint), np.int64), known > threshold
+    rare = np.flatnonzero(~is_seen)
+    if len(rare):
+        owner, people = joint[rare], wanted[rare]
+        # Where a diverged network has no number, nothing is known.
+        least = _least(np.fmax(known[rare], _likeliest_probe(heat, tags, owner, people)), owner, len(heat))
+        best[rare] = _search_among(np.flatnonzero(heat >= least[:, None]), heat, tags, owner, people)
+    seen = np.flatnonzero(is_seen)
+    if len(seen):
+        owner = joint[seen]
+        least = _least(known[seen], owner, len(heat))
+        hot = hot[heat.take(hot) >= np.repeat(least, np.diff(_ends(hot, heat)))]
+        best[seen] = _search_among(hot, heat, tags, owner, wanted[seen])
     return best
 
 
@@ -72,17 +74,55 @@ def likely_peaks(joint: Array, wanted: Array, starts: Array, heat: Array, tags: 
     return (padded[joint] - _steps(np.moveaxis(tags[rows][joint], 2, 0), wanted)).max(1)
 
 
-def _likeliest(heat: Array, tags: Array, wanted: Array) -> tuple[Array, Array]:
-    """For each of ``wanted`` ``(M, D)`` how likely its likeliest place ``(P,)`` is, and the first such place."""
-    highest, index = np.empty(len(wanted), heat.dtype), np.empty(len(wanted), np.int64)
+def _search_among(places: Array, heat: Array, tags: Array, joint: Array, wanted: Array) -> Array:
+    """The likeliest place of each pair among ``places``, ascending ones of the flattened maps."""
+    ends = _ends(places, heat)
+    own_heat, own_tags = heat.take(places), tags.reshape(len(tags), -1).take(places, 1)
+    best = np.zeros(len(joint), np.int64)
+    for number, part in _runs(joint):
+        if ends[number] == ends[number + 1]:  # a map without numbers
+            continue
+        own = slice(ends[number], ends[number + 1])
+        best[part] = places[own][_likeliest(own_heat[own], own_tags[:, own], wanted[part])] - number * heat.shape[1]
+    return best
+
+
+def _likeliest_probe(heat: Array, tags: Array, joint: Array, wanted: Array) -> Array:
+    """How likely the likeliest place of each pair ``(M,)`` is among some in runs all over the map."""
+    apart = RUN * RUNS
+    count = heat.shape[1] // apart
+    if count:
+        heat, tags = (maps[..., : count * apart].reshape(*maps.shape[:-1], count, apart) for maps in (heat, tags))
+        heat, tags = (maps[..., :RUN].reshape(*maps.shape[:-2], count * RUN) for maps in (heat, tags))
+    highest = np.empty(len(joint), heat.dtype)
+    rows = max(1, AT_ONCE // heat.shape[1])
+    for start in range(0, len(joint), rows):
+        part = slice(start, start + rows)
+        highest[part] = (heat[joint[part]] - _steps(tags[:, joint[part]], wanted[part])).max(1)
+    return highest
+
+
+def _least(values: Array, joint: Array, joints: int) -> Array:
+    """The lowest value of each joint ``(K,)``; infinite where it has none."""
+    least = np.full(joints, np.inf, values.dtype)
+    np.minimum.at(least, joint, values)
+    return least
+
+
+def _ends(places: Array, heat: Array) -> Array:
+    """Where the places of each joint begin and end among ascending ones of the flattened maps: ``(K + 1,)``."""
+    return np.searchsorted(places, np.arange(len(heat) + 1) * heat.shape[1])
+
+
+def _likeliest(heat: Array, tags: Array, wanted: Array) -> Array:
+    """For each of ``wanted`` ``(M, D)`` the first of its likeliest places ``(P,)``."""
+    index = np.empty(len(wanted), np.int64)
     rows = max(1, AT_ONCE // len(heat))
     for start in range(0, len(wanted), rows):
         part = slice(start, start + rows)
         steps = _steps(tags, wanted[part])
-        likely = np.subtract(heat, steps, out=steps)
-        index[part] = likely.argmax(1)
-        highest[part] = likely[np.arange(len(likely)), index[part]]
-    return highest, index
+        np.subtract(heat, steps, out=steps).argmax(1, out=index[part])
+    return index
 
 
 def _steps(tags: Array, wanted: Array) -> Array:
@@ -101,5 +141,5 @@ def _steps(tags: Array, wanted: Array) -> Array:
 def _runs(joint: Array) -> Iterator[tuple[int, slice]]:
     """Every joint that occurs, and where."""
     starts = np.flatnonzero(np.diff(joint, prepend=-1))
-    for start, end in zip(starts, [*starts[1:], len(joint)], strict=True):
+    for start, end in zip(starts, np.append(starts, len(joint))[1:], strict=True):
         yield int(joint[start]), slice(int(start), int(end))

@@ -1,0 +1,188 @@
+"""Missing joints are found where a search of every place finds them; assignments cost the least there is."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+import torch
+
+from pose_advpose.grouping import GroupingSettings, assign, find_candidates, find_missing, match
+from pose_advpose.search import RUN, RUNS, likely_peaks, search_everywhere, search_where_hot
+
+Array = np.ndarray
+JOINTS = 5
+
+
+def plain(heat: Array, tags: Array, joint: Array, wanted: Array) -> Array:
+    """By definition: pair after pair, all places, the first of the best."""
+    found = [
+        np.argmax(heat[number] - np.round(np.sqrt(np.square(tags[:, number] - person[:, None]).sum(0))))
+        for number, person in zip(joint, wanted, strict=True)
+    ]
+    return np.array(found, np.int64)
+
+
+def scene(make: np.random.Generator, side: int, dimensions: int, kind: str) -> tuple[Array, Array]:
+    """Heat ``(K, h, w)`` and tags ``(D, K, h, w)``; quarters make ties, a dead joint has no heat at all."""
+    heat = make.normal(0, 0.02, (JOINTS, side, side))
+    tags = make.normal(0, 3, (dimensions, JOINTS, side, side))
+    for number in range(JOINTS if kind != "cold" else 0):
+        for row, column in make.integers(1, side - 1, (1 if kind == "few" else 12, 2)):
+            heat[number, row - 1 : row + 2, column - 1 : column + 2] = make.uniform(0.2, 0.9)
+            heat[number, row, column] += 0.05
+    if kind == "ties":
+        heat, tags = np.round(4 * heat) / 4, np.round(2 * tags) / 2
+    if kind == "dead":
+        heat[2] = 0
+    if kind == "below":
+        heat -= 2
+    return heat.astype(np.float32), tags.astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", ["many", "few", "cold", "ties", "dead", "below"])
+@pytest.mark.parametrize("dimensions", [1, 2])
+@pytest.mark.parametrize("side", [9, 40])
+def test_hot_places_hold_the_same_as_all(side: int, dimensions: int, kind: str) -> None:
+    assert 9**2 < RUN * RUNS < 40**2  # one map is probed everywhere, the other in runs
+    make = np.random.default_rng(side)
+    for _ in range(8):
+        heat, tags = scene(make, side, dimensions, kind)
+        found = find_candidates(torch.from_numpy(heat), torch.from_numpy(tags), 0.1, 30)
+        assert found.hot is not None
+        np.testing.assert_array_equal(found.hot, np.flatnonzero(heat > 0.1))
+        assert (len(found.values) == 0) == (kind in {"cold", "below"})
+        joint = np.sort(make.integers(0, JOINTS, 25))
+        # Some people's tags are those of a place, others' are nobody's.
+        wanted = make.normal(0, 3, (25, dimensions)).astype(np.float32)
+        wanted[::3] = tags[:, joint[::3], make.integers(0, side), make.integers(0, side)].T
+        rows, columns = heat.reshape(JOINTS, -1), tags.reshape(dimensions, JOINTS, -1)
+        known = likely_peaks(joint, wanted, found.starts, found.values, found.tags)
+        expected = plain(rows, columns, joint, wanted)
+        likely = [
+            heat[j].flat[p] - np.round(np.linalg.norm(columns[:, j, p] - w))
+            for j, p, w in zip(joint, expected, wanted, strict=True)
+        ]
+        assert (known <= np.array(likely) + 1e-6).all()
+        mine = search_where_hot(rows, columns, joint, wanted, known, found.hot, found.threshold)
+        np.testing.assert_array_equal(mine, expected)
+        everywhere = search_everywhere(torch.from_numpy(rows), torch.from_numpy(columns), joint, wanted)
+        np.testing.assert_array_equal(everywhere.numpy(), expected)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.5])
+def test_any_threshold_of_peaks_finds_the_same(threshold: float) -> None:
+    make = np.random.default_rng(0)
+    heat, tags = scene(make, 20, 1, "many")
+    heat *= 2  # hotter than one, so that a peak a step away says something of a colder place
+    found = find_candidates(torch.from_numpy(heat), torch.from_numpy(tags), threshold, 30)
+    assert found.hot is not None
+    joint, wanted = np.sort(make.integers(0, JOINTS, 40)), make.normal(0, 3, (40, 1)).astype(np.float32)
+    rows, columns = heat.reshape(JOINTS, -1), tags.reshape(1, JOINTS, -1)
+    known = likely_peaks(joint, wanted, found.starts, found.values, found.tags)
+    mine = search_where_hot(rows, columns, joint, wanted, known, found.hot, found.threshold)
+    np.testing.assert_array_equal(mine, plain(rows, columns, joint, wanted))
+
+
+def test_pixels_without_numbers_break_nothing() -> None:
+    heat, tags = scene(np.random.default_rng(0), 20, 1, "many")
+    tags[0, :, 0], heat[3] = np.nan, np.nan
+    found = find_candidates(torch.from_numpy(heat), torch.from_numpy(tags), 0.1, 30)
+    assert found.starts[3] == found.starts[4]
+    chosen = match(found, GroupingSettings(tuple(range(JOINTS))))
+    assert len(chosen)
+    _, joint, _, seen = find_missing(torch.from_numpy(heat), torch.from_numpy(tags), found, chosen)
+    assert np.isnan(seen[joint == 3]).all()
+    assert np.isfinite(seen[joint != 3]).all()
+
+
+def test_search_takes_a_joint_that_only_seen_or_only_unseen_people_lack() -> None:
+    heat, tags = np.zeros((3, 6, 6), np.float32), np.zeros((1, 3, 6, 6), np.float32)
+    heat[0, 2, 3], heat[1, 4, 4], tags[0, 1] = 0.8, 0.6, 7
+    found = find_candidates(torch.from_numpy(heat), torch.from_numpy(tags), 0.1, 30)
+    chosen = np.array([[-1, -1, 0]])  # somebody of tag 0
+    maps = torch.from_numpy(heat), torch.from_numpy(tags)
+    person, joint, fine, seen = find_missing(*maps, found, chosen, published=False)
+    assert joint.tolist() == [0, 1]
+    assert person.tolist() == [0, 0]
+    # Joint 1 has the tag of somebody else everywhere: its hottest place is the best all the same.
+    np.testing.assert_allclose(seen, [0.8, 0.6])
+    np.testing.assert_allclose(fine, [[3.25, 2.25], [4.25, 4.25]])
+    # With three joints the published code takes row 2 for the row below row 2.
+    *_, slipped, _ = find_missing(*maps, found, chosen)
+    np.testing.assert_allclose(slipped, [[3.25, 2.75], [4.25, 4.25]])
+
+
+@pytest.mark.parametrize("side", [(7, 5), (16, 16)])
+def test_peaks_are_the_highest_of_their_nine_pixels(side: tuple[int, int]) -> None:
+    make = np.random.default_rng(0)
+    for levels in (5, 1000):
+        heat = (make.integers(0, levels, (4, *side)) / levels).astype(np.float32)
+        heat[0, 0, 0], heat[1, -1, -1], heat[2, 0, -1], heat[3, -1, 0] = 1, 1, 1, 1
+        padded = np.pad(heat, ((0, 0), (1, 1), (1, 1)), constant_values=-1)
+        around = [padded[:, y : y + side[0], x : x + side[1]] for y in range(3) for x in range(3)]
+        expected = np.argwhere((heat == np.max(around, 0)) & (heat > 0.1))
+        found = find_candidates(torch.from_numpy(heat), torch.zeros(1, *heat.shape), 0.1, 1000)
+        owner = np.repeat(np.arange(4), np.diff(found.starts))
+        mine = np.column_stack([owner, found.places[:, ::-1]]).astype(int)
+        assert sorted(map(tuple, mine.tolist())) == sorted(map(tuple, expected.tolist()))
+
+
+def brute(distance: Array, values: Array, near: float) -> tuple[float, int]:
+    """The least cost of any assignment, and the most that any of that cost keeps."""
+    cost, is_near = 100 * np.round(distance) - values[:, None], distance < near
+    rows, columns = cost.shape
+    pairings = (
+        [(np.arange(rows), np.array(p)) for p in permutations(range(columns), rows)]
+        if rows <= columns
+        else [(np.array(p), np.arange(columns)) for p in permutations(range(rows), columns)]
+    )
+    costs = np.array([cost[pairs].sum() for pairs in pairings])
+    kept = np.array([is_near[pairs].sum() for pairs in pairings])
+    return float(costs.min()), int(kept[costs < costs.min() + 1e-9].max())
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 3), (2, 5), (5, 2), (4, 5)])
+def test_assignment_costs_the_least_and_keeps_the_most(shape: tuple[int, int]) -> None:
+    make = np.random.default_rng(shape)
+    kept = 0
+    for _ in range(60):
+        # Values of one heat and tags on a line make many assignments of one cost.
+        mine, theirs = make.uniform(0, 3, shape[0]), make.uniform(0, 3, shape[1])
+        distance = np.abs(mine[:, None] - theirs)
+        values = np.full(shape[0], 0.5) if make.random() < 0.5 else make.uniform(0.1, 1, shape[0])
+        who, whom = assign(distance, values, 1.0)
+        assert (np.diff(who) > 0).all()
+        assert len(set(whom.tolist())) == len(whom)
+        assert (distance[who, whom] < 1).all()
+        least, most = brute(distance, values, 1.0)
+        assert len(who) == most
+        kept += most
+        # The pairs it kept are part of an assignment of the least cost: the others complete it.
+        others = np.setdiff1d(np.arange(shape[0]), who), np.setdiff1d(np.arange(shape[1]), whom)
+        own = float((100 * np.round(distance[who, whom]) - values[who]).sum())
+        rest = brute(distance[np.ix_(*others)], values[others[0]], 1.0)[0] if all(map(len, others)) else 0.0
+        assert own + rest <= least + 1e-9
+    assert kept
+
+
+def test_tags_beyond_any_number_pair_all_the_same() -> None:
+    who, whom = assign(np.array([[np.inf, 0.2]]), np.array([0.5]), 1.0)
+    assert (who.tolist(), whom.tolist()) == ([0], [1])
+
+
+def test_limit_of_people() -> None:
+    heat, tags = np.zeros((2, 12, 12), np.float32), np.zeros((1, 2, 12, 12), np.float32)
+    for number in range(3):
+        heat[:, 2 + 4 * number, 3] = 0.9
+        tags[0, 0, 2 + 4 * number, 3] = 10 * number
+        tags[0, 1, 2 + 4 * number, 3] = 10 * number + 5 * (number == 2)
+    found = find_candidates(torch.from_numpy(heat), torch.from_numpy(tags), 0.1, 30)
+    published = match(found, GroupingSettings((0, 1), max_people=3))
+    assert (published >= 0).tolist() == [[True, False]] * 3  # joint 1 came too late
+    ours = match(found, GroupingSettings((0, 1), max_people=3, published=False))
+    assert (ours >= 0).sum(0).tolist() == [3, 2]  # the third tag of joint 1 fits nobody, and nobody is made of it
+    without = match(found, GroupingSettings((0, 1), max_people=4))
+    assert (without >= 0).sum(0).tolist() == [3, 3]
+    assert len(without) == 4

@@ -1,0 +1,165 @@
+"""People from heatmaps and tags, and the loss that teaches the tags, on one core.
+
+python shared/benchmark/bench_grouping.py [--rounds 7] [--out results.json]
+
+Published grouping is given scipy's solver, the loss's routine is written anew from its formulas: in Python, and in C
+where there is a compiler. The crowd is synthetic, and every seventh of its joints shows no heat. Once it has 30 people,
+the published grouping leaves all further joints to the search of those who lack them; rows without that limit assign
+every joint. Times are the processor's.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from unittest.mock import patch
+
+import cv2
+import numpy as np
+import torch
+from baselines import published_grouping, published_tag_loss
+from paired import arguments, compare, machine, print_table, write_rows
+from scipy.optimize import linear_sum_assignment
+
+from pose_advpose import grouping
+from pose_advpose.grouping import Grouped, GroupingSettings, find_candidates, find_missing, group, match
+from pose_core.ops import tag_loss
+
+SETTINGS = GroupingSettings(published_grouping.ORDER)
+MISSING = 0.15
+"""Share of joints that no heat shows."""
+PEOPLE = 30
+NEAR = 1e-3
+"""Pixels within which a joint lies where the published grouping puts it."""
+BARS = {(128, 1): "≥ 12", (256, 1): "≥ 15"}
+ANY = 60
+"""More than there are people."""
+
+Array = np.ndarray
+
+
+def crowd(side: int, dimensions: int = 1, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """A network's heatmaps ``(17, side, side)`` and tags ``(D, 17, side, side)`` on a picture with many people."""
+    make = np.random.default_rng(seed)
+    row, column = np.divmod(np.arange(PEOPLE), 6)
+    centres = np.stack([(column + 0.5) * side / 6, (row + 0.5) * side / 5], 1)
+    points = centres[:, None] + make.normal(0, side / 30, (PEOPLE, 17, 2))
+    heats = make.uniform(0.4, 0.95, (PEOPLE, 17)) * (make.random((PEOPLE, 17)) >= MISSING)
+    labels = make.permutation(PEOPLE)[:, None] * 2.5 + make.normal(0, 0.1, (PEOPLE, 17))
+    y, x = np.mgrid[:side, :side]
+    heat, tags = np.zeros((17, side, side)), np.zeros((17, side, side))
+    for joint in range(17):
+        squares = (x - points[:, joint, 0, None, None]) ** 2 + (y - points[:, joint, 1, None, None]) ** 2
+        heat[joint] = (heats[:, joint, None, None] * np.exp(-squares / (2 * 2.0**2))).max(0)
+        tags[joint] = labels[squares.argmin(0), joint]
+    heat += make.normal(0, 0.005, heat.shape)
+    # A mirrored image's tags are those of the image, but for the noise.
+    noisy = tags + make.normal(0, 0.05, (dimensions, *tags.shape))
+    return torch.from_numpy(heat).float().clamp_max(1), torch.from_numpy(noisy).float()
+
+
+def total_cost(heat: torch.Tensor, tags: torch.Tensor, settings: GroupingSettings) -> float:
+    """Of all our assignments, those included that are too far to be kept."""
+    spent = []
+
+    def record(cost: Array) -> tuple[Array, Array]:
+        pairs: tuple[Array, Array] = solve(cost)
+        spent.append(cost[pairs].sum())
+        return pairs
+
+    solve = grouping.linear_sum_assignment
+    with patch.object(grouping, "linear_sum_assignment", record):
+        group(heat, tags, settings)
+    return float(sum(spent))
+
+
+def same_joints(expected: Array, ours: Grouped) -> float:
+    """The share of the published people's joints ``(N, K, 3 + D)`` that our people, one for one, have there, too."""
+    has = expected[:, None, :, 2] > 0
+    apart = np.abs(expected[:, None, :, :2] - ours.points.numpy()[None]).max(-1)
+    agree = (has & (ours.values.numpy() > 0)[None] & (apart < NEAR)).sum(2)
+    return float(agree[linear_sum_assignment(-agree)].sum() / has.sum())
+
+
+def people(side: int, dimensions: int, most: int, rounds: int) -> dict[str, object]:
+    """Grouping, its agreement with the published one, and what its stages take."""
+    heat, tags = crowd(side, dimensions)
+    settings = replace(SETTINGS, max_people=most)
+    det, tag = heat[None], tags.permute(1, 2, 3, 0)[None].contiguous()
+    planes, square, widest = heat.numpy(), np.ones((3, 3), np.uint8), np.empty((side, side), np.float32)
+    candidates = find_candidates(heat, tags, settings.detection_threshold, most)
+    chosen = match(candidates, settings)
+    found = compare(
+        {
+            "published": lambda: published_grouping.group(det, tag, most),
+            "ours": lambda: group(heat, tags, settings),
+            "dilate": lambda: [cv2.dilate(plane, square, dst=widest) for plane in planes],
+            "peaks": lambda: find_candidates(heat, tags, settings.detection_threshold, most),
+            "match": lambda: match(candidates, settings),
+            "missing": lambda: find_missing(heat, tags, candidates, chosen),
+        },
+        rounds,
+        time.process_time,
+    )
+    expected, _, cost = published_grouping.group(det, tag, most)
+    ours = group(heat, tags, settings)
+    return {
+        "work": f"grouping, {side}², tag dim {dimensions}, limit of people {most if most == PEOPLE else 'none'}",
+        "published ms": 1e3 * found["published"], "ours ms": 1e3 * found["ours"], "ratio": found["ratio"],
+        "bar": BARS.get((side, dimensions), "-"), "people": f"{len(ours.points)}, published {len(expected)}",
+        "same joints": same_joints(expected, ours), "cost above published": total_cost(heat, tags, settings) - cost,
+        **{f"{name} ms": 1e3 * found[name] for name in ("dilate", "peaks", "match", "missing")},
+    }  # fmt: skip
+
+
+def loss(rounds: int, batch: int = 16, side: int = 128) -> list[dict[str, object]]:
+    """The tag loss of a batch with its gradient, against loops in Python, and in C."""
+    make = np.random.default_rng(0)
+    tags = make.normal(0, 1, (batch, 17 * side * side, 1)).astype(np.float32)
+    places = np.arange(17) * side * side + make.integers(0, side * side, (batch, PEOPLE, 17))
+    keypoints = np.stack([places, make.random(places.shape) >= MISSING], -1).astype(np.int64)
+    up = np.tile(np.float32([1e-3, 1e-3]), (batch, 1))
+    leaf, known, weights = torch.from_numpy(tags).requires_grad_(), torch.from_numpy(keypoints), torch.from_numpy(up)
+
+    def ours() -> tuple[torch.Tensor, torch.Tensor]:
+        values = tag_loss(leaf, known)
+        (gradient,) = torch.autograd.grad(values, leaf, weights)
+        return values.detach(), gradient
+
+    rows = []
+    routines = {"loops in Python": published_tag_loss.tag_loss, "loops in C": published_tag_loss.compiled()}
+    for name, routine in routines.items():
+        if routine is None:
+            print("no C compiler: the tag loss is compared with loops in Python alone")
+            continue
+        run = routine
+        contenders = {"published": lambda run=run: run(tags, keypoints, up), "ours": ours}
+        found = compare(contenders, rounds, time.process_time)
+        (values, gradient), (theirs, slope) = ours(), run(tags, keypoints, up)
+        rows.append(
+            {
+                "work": f"tag loss and gradient, {batch} × {PEOPLE} people, {side}², against {name}",
+                "published ms": 1e3 * found["published"], "ours ms": 1e3 * found["ours"], "ratio": found["ratio"],
+                "bar": "-",
+                "value differs": float(np.abs(values.numpy() - theirs).max() / np.abs(theirs).max()),
+                "gradient differs": float(np.abs(gradient.numpy() - slope).max() / np.abs(slope).max()),
+            }
+        )  # fmt: skip
+    return rows
+
+
+def main() -> None:
+    args = arguments(__doc__).parse_args()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    sizes = ((128, 1), (256, 1), (128, 2), (256, 2))
+    groups = [people(*size, most, args.rounds) for size in sizes for most in (PEOPLE, ANY)]
+    losses = loss(args.rounds)
+    print(machine())
+    print_table(groups)
+    print_table(losses)
+    write_rows(groups + losses, args.out, machine())
+
+
+if __name__ == "__main__":
+    main()
