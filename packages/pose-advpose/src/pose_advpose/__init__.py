@@ -15,6 +15,7 @@ METHOD = Method(
     config="pose_advpose.config:schema",
     task="pose_advpose.task:make_task",
     predictor="pose_advpose.task:choose_predictor",
+    stages="pose_advpose.stages:stages",
     switches={
         "no-adversarial": ("adversarial.use=false", "advpose, advpose-ae: the same network and data without the critic")
     },

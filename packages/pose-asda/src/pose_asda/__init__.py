@@ -12,6 +12,7 @@ METHOD = Method(
     },
     config="pose_asda.config:AsdaConfig",
     task="pose_asda.task:AsdaTask",
+    stages="pose_asda.stages:stages",
     commands={
         "build-parts": ("pose_asda.build_parts", "cut a pool of parts out of segmented people"),
         "browse-parts": ("pose_asda.browse_parts", "show a pool of parts as a contact sheet"),

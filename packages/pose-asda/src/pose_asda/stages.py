@@ -1,0 +1,47 @@
+"""What `pose benchmark --stages` measures of this method: parts pasted on crops, and what that teaches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from pose_asda.generator import NUM_TYPES, placements_to_thetas, random_placements
+from pose_core.benchmark.stages import Stage
+from pose_core.ops import paste
+
+BATCH, SLOTS, SIDE, PART = 32, 4, 256, 64
+"""Crops, parts on each, pixels along a crop and along a part."""
+
+
+def stages(device: torch.device) -> Iterator[Stage]:
+    """The composite of a batch, forward, and with the gradient of where parts lie."""
+    scene = tuple(tensor.to(device) for tensor in parted(BATCH))
+    name = f"{SLOTS} parts of {PART}² on {SIDE}² crops"
+    yield Stage(f"{name}, pasted", "crops", BATCH, partial(composite, *scene))
+    yield Stage(f"{name}, pasted and learnt", "crops", BATCH, partial(learn, *scene))
+
+
+def composite(images: Tensor, texels: Tensor, boxes: Tensor, placements: Tensor, types: Tensor) -> Tensor:
+    """Crops ``(N, 3, H, W)`` with their parts on them."""
+    thetas = placements_to_thetas(placements, types)
+    return paste(images, texels, boxes, thetas, align_corners=True)
+
+
+def learn(images: Tensor, texels: Tensor, boxes: Tensor, placements: Tensor, types: Tensor) -> Tensor:
+    """The gradient of the composite's square with respect to the placements ``(N, 25, 3)``."""
+    leaf = placements.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(composite(images, texels, boxes, leaf, types).square().mean(), leaf)
+    return gradient
+
+
+def parted(images: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Crops, and for each its parts: texels, boxes ``(N, S, 4)``, placements ``(N, 25, 3)`` and types ``(N, S)``."""
+    torch.manual_seed(0)
+    corners = torch.randint(0, SIDE - PART, (images, SLOTS, 2), dtype=torch.int32)
+    boxes = torch.cat([corners, corners + PART], 2)
+    texels = torch.rand(images * SLOTS * PART**2, 4)
+    types = torch.randint(0, NUM_TYPES, (images, SLOTS))
+    return torch.rand(images, 3, SIDE, SIDE), texels, boxes, random_placements(images, texels.device), types

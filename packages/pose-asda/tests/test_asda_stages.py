@@ -1,0 +1,25 @@
+"""What the benchmark measures does the work it names."""
+
+from __future__ import annotations
+
+import torch
+
+from pose_asda import METHOD
+from pose_asda.stages import BATCH, PART, SIDE, SLOTS, parted
+from pose_core.method import resolve
+
+
+def test_stages_paste_and_teach() -> None:
+    assert METHOD.stages is not None
+    pasting, teaching = resolve(METHOD.stages)(torch.device("cpu"))
+    images = parted(BATCH)[0]
+    found = pasting.run()
+    assert isinstance(found, torch.Tensor)
+    assert len(found) == pasting.count == teaching.count == BATCH
+    changed = (found != images).any(1).float().mean()
+    # Parts may lie over one another, or beyond an edge.
+    assert 0.1 < changed * SIDE**2 / (SLOTS * PART**2) < 1
+    gradient = teaching.run()
+    assert isinstance(gradient, torch.Tensor)
+    assert gradient.shape == (BATCH, 25, 3)
+    assert (gradient != 0).flatten(1).any(1).all()
