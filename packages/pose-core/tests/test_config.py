@@ -19,6 +19,7 @@ from pose_core.config import (
     nearest_key,
     parse_config,
 )
+from pose_core.data.bottomup_settings import BottomUpConfig
 from pose_core.errors import ConfigError
 from pose_core.method import Method, find_builtin_config, get_method, installed_methods, resolve
 
@@ -52,6 +53,12 @@ def test_defaults_fill_the_rest_and_round_trip() -> None:
 def test_mistakes_name_the_key(change: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse({**BASE, **change})
+
+
+def test_rules_about_a_block_do_not_print_it() -> None:
+    content = {"method": "x", "name": "y", "model": {"name": "z"}, "test": {"scales": [0, 1]}}
+    with pytest.raises(ConfigError, match=r"^a file:\n  test\.scales=\[0\.0, 1\.0\]: 0 is no size; [^{]*$"):
+        parse_config(content, BottomUpConfig, "a file")
 
 
 def test_overrides_are_yaml_and_read_numbers() -> None:

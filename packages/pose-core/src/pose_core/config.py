@@ -296,8 +296,9 @@ def _explain(fault: Any, schema: type[BaseModel]) -> str:
     if fault["type"] == "missing":
         return f"{key!r} is required and missing"
     message = fault["msg"].removeprefix("Value error, ")
-    if fault["type"] == "value_error" and not path:
-        return message
+    if fault["type"] == "value_error" and (not path or isinstance(fault["input"], Mapping)):
+        # A rule about several keys names them itself; the whole block's values would hide it.
+        return message if not path or message.startswith(f"{key}.") else f"{key}: {message}"
     return f"{key!r} is {fault['input']!r}: {message[:1].lower()}{message[1:]}"
 
 
