@@ -161,6 +161,8 @@ def test_scales_are_written_in_many_ways() -> None:
         ({"LOSS.HEATMAPS_LOSS_FACTOR": 2.0}, "HEATMAPS_LOSS_FACTOR can only be 1"),
         ({"LOSS.WITH_OFFSETS_LOSS": False}, "WITH_OFFSETS_LOSS can only be true"),
         ({"RESCORE.HIDDEN_LAYER": 128}, "HIDDEN_LAYER is 128"),
+        ({"MODEL.NAME": []}, r"MODEL\.NAME \[\] is not known"),
+        ({"DATASET.DATASET": ["coco"]}, r"DATASET\.DATASET \['coco'\] is none of"),
     ],
 )
 def test_what_cannot_be_converted_is_said(change: dict[str, Any], message: str) -> None:

@@ -55,7 +55,7 @@ def _network(source: Source, notes: list[str]) -> tuple[str, int, str, dict[str,
         notes.append("the file names no network, and what it says serves any: taken as bottomup_hrnet_w32")
         return "bottomup", 32, "bottomup_hrnet_w32", {}
     names = {"pose_hrnet": "bottomup_hrnet", "pose_higher_hrnet": "bottomup_higher_hrnet", "hrnet_dekr": "dekr_hrnet"}
-    if published not in names:
+    if not isinstance(published, str) or published not in names:
         near = get_close_matches(str(published), names, n=1)
         hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(names)}"
         raise ConfigError(f"{source.file_name}: MODEL.NAME {published!r} is not known{hint}")
@@ -92,7 +92,7 @@ def _refuse(source: Source, layers: dict[str, Any]) -> None:
 
 def _data(source: Source) -> tuple[dict[str, Any], str]:
     dataset = source.text("DATASET.DATASET", "data.layout, data.skeleton", "coco_kpt")
-    if dataset not in DATASETS:
+    if not isinstance(dataset, str) or dataset not in DATASETS:
         raise ConfigError(f"{source.file_name}: DATASET.DATASET {dataset!r} is none of {', '.join(DATASETS)}")
     layout, skeleton, expected = DATASETS[dataset]
     for key in ("DATASET.NUM_JOINTS", "MODEL.NUM_JOINTS"):
