@@ -92,7 +92,7 @@ def _refuse(source: Source, layers: dict[str, Any]) -> None:
 
 def _data(source: Source) -> tuple[dict[str, Any], str]:
     dataset = source.text("DATASET.DATASET", "data.layout, data.skeleton", "coco_kpt")
-    if not isinstance(dataset, str) or dataset not in DATASETS:
+    if dataset not in DATASETS:
         raise ConfigError(f"{source.file_name}: DATASET.DATASET {dataset!r} is none of {', '.join(DATASETS)}")
     layout, skeleton, expected = DATASETS[dataset]
     for key in ("DATASET.NUM_JOINTS", "MODEL.NUM_JOINTS"):
