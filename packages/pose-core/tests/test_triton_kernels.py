@@ -23,6 +23,7 @@ from pose_core.ops import (
     heatmap_loss,
     mse_loss,
     normalise,
+    paste,
 )
 
 pytest.importorskip("triton", reason="Triton has no build for this machine")
@@ -132,6 +133,84 @@ def test_training_takes_the_same_loss_and_accuracy_without_targets(target: str, 
     torch.testing.assert_close(found[0], expected[0], rtol=1e-5, atol=0)
     assert 0 < expected[1] < 1
     assert found[1] == expected[1]
+
+
+Scene = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+def scene(height: int, width: int, dtype: torch.dtype) -> Scene:
+    """Images, texels and boxes, and thetas of three parts each, of which one is none and one beside its image."""
+    make = torch.Generator().manual_seed(5)
+    shares = [[[1, 2, 6, 8], [0, 0, 0, 0], [3, 3, 9, 8]], [[0, 0, 10, 10], [4, 1, 5, 7], [2, 2, 8, 7]]]
+    boxes = (torch.tensor(shares) * torch.tensor([width, height, width, height]) // 10).int()
+    sizes = boxes[..., 2:] - boxes[..., :2]
+    texels = torch.rand(int(sizes.prod(-1).sum()), 4, generator=make)
+    images = torch.rand(2, 3, height, width, generator=make)
+    thetas = torch.eye(2, 3).repeat(2, 3, 1, 1) + 0.15 * torch.randn(2, 3, 2, 3, generator=make)
+    thetas[1, 2, :, 2] = 9
+    return images.to(DEVICE, dtype), texels.to(DEVICE, dtype), boxes.to(DEVICE), thetas.to(DEVICE, dtype)
+
+
+@kernel
+@pytest.mark.parametrize("aligned", [True, False])
+@pytest.mark.parametrize("size", [(11, 10), (40, 37)])  # of one tile, and of four
+def test_pasting_and_its_gradients(aligned: bool, size: tuple[int, int], reference: pytest.MonkeyPatch) -> None:
+    images, texels, boxes, thetas = scene(*size, torch.float64)
+    images.requires_grad_()
+    thetas.requires_grad_()
+    weights = torch.rand(images.shape, dtype=images.dtype, generator=torch.Generator().manual_seed(6)).to(DEVICE)
+
+    def learn() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        found = paste(images, texels, boxes, thetas, align_corners=aligned)
+        return found, *torch.autograd.grad((found * weights).sum(), (images, thetas))
+
+    found = learn()
+    single = paste(
+        *(t.float() if t.is_floating_point() else t for t in scene(*size, torch.float64)), align_corners=aligned
+    )
+    reference.setenv("POSE_OPS", "reference")
+    expected = learn()
+    assert (expected[0] != images).flatten(1).any(1).all()
+    assert (expected[2].flatten(2) != 0).any(2).tolist() == [[True, False, True], [True, True, False]]
+    for mine, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-11, atol=1e-11)
+    torch.testing.assert_close(single.double(), expected[0], rtol=0, atol=1e-4)
+    assert single.dtype == torch.float32
+
+
+@kernel
+def test_gradients_of_pasting_are_those_of_finite_differences() -> None:
+    images, texels, boxes, thetas = scene(9, 10, torch.float64)
+    images.requires_grad_()
+    thetas.requires_grad_()
+
+    def pasted(x: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        return paste(x, texels, boxes, places, align_corners=True)
+
+    assert torch.autograd.gradcheck(pasted, (images, thetas), fast_mode=True)
+
+
+@kernel
+def test_pasting_nothing_leaves_images_and_a_gradient() -> None:
+    images = torch.rand(2, 3, 5, 6, device=DEVICE)
+    thetas = torch.eye(2, 3, device=DEVICE).repeat(2, 1, 1, 1).requires_grad_()
+    empty = torch.zeros(2, 1, 4, dtype=torch.int32, device=DEVICE)
+    found = paste(images, images.new_zeros(0, 4), empty, thetas, align_corners=False)
+    assert torch.equal(found, images)
+    (gradient,) = torch.autograd.grad(found.sum(), thetas)
+    assert torch.equal(gradient, torch.zeros_like(thetas))
+
+
+@kernel
+def test_pasting_is_one_op_to_the_compiler() -> None:
+    from pose_core.ops._paste import _triton
+
+    images, texels, boxes, thetas = scene(9, 10, torch.float64)
+    areas = (boxes[..., 2:] - boxes[..., :2]).prod(-1).flatten().long()
+    starts = (areas.cumsum(0) - areas).reshape(2, 3)
+    thetas.requires_grad_()
+    checks = ("test_schema", "test_autograd_registration", "test_faketensor")
+    assert torch.library.opcheck(_triton.composite, (images, texels, boxes, starts, thetas, True), test_utils=checks)
 
 
 @pytest.mark.skipif(INTERPRETED, reason="this is the interpreter")

@@ -19,7 +19,7 @@ OPS = {
     "fuse_flip": "one pass over both maps",
     "normalise": "on a GPU a Triton kernel, one pass from bytes",
     "deform_conv": "torchvision's operator; on a CPU without gradients, an embedding bag and one product",
-    "paste": "on a CPU, every part only where it lands",
+    "paste": "every part only where it lands; on a GPU a Triton kernel, all parts in one pass",
     "tag_loss": "all images, people and pairs at once",
     "oks_nms": "all images at once, the best pose left in each deciding",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from pose_core.ops._dispatch import choose
+from pose_core.ops._dispatch import choose, uses_triton
 from pose_core.ops._paste._reference import paste as _paste_slowly
 
 
@@ -18,7 +18,14 @@ def paste(images: Tensor, texels: Tensor, boxes: Tensor, thetas: Tensor, *, alig
     to those of the canvas, both in −1…1; with ``align_corners`` these are the centres of the outermost pixels,
     otherwise their outer edges. Outside its box a part is zero, and so is its mask. Gradients reach images and thetas.
     """
-    if choose("paste") == "reference" or images.device.type != "cpu" or texels.requires_grad:
+    if choose("paste") == "reference" or texels.requires_grad:
+        return _paste_slowly(images, texels, boxes, thetas, align_corners=align_corners)
+    # Of a single pixel between −1 and 1 the kernel knows nothing.
+    if uses_triton("paste", images) and min(images.shape[2:]) > 1:
+        from pose_core.ops._paste import _triton
+
+        return _triton.paste(images, texels, boxes, thetas, align_corners=align_corners)
+    if images.device.type != "cpu":
         return _paste_slowly(images, texels, boxes, thetas, align_corners=align_corners)
     from pose_core.ops._paste import _fast
 
