@@ -43,6 +43,9 @@ def test_checkpoints_of_both_codes_load_from_files(tmp_path: Path) -> None:
     plain = {f"module.{key}": value for key, value in published_state(load_golden("advpose/hg_stack2")).items()}
     torch.save({"state_dict": plain}, tmp_path / "b")
     assert load_weights(hourglass(16, stacks=2), tmp_path / "b").complete
+    # Adversarial training keeps the pose network beside its critic.
+    torch.save({"netD": {"module.conv1.weight": torch.zeros(1)}, "netHg": plain, "kt": 0.25}, tmp_path / "c")
+    assert load_weights(hourglass(16, stacks=2), tmp_path / "c").complete
 
 
 @pytest.mark.parametrize("bn", [False, True])

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from pose_core.errors import WeightsError
 from pose_core.files import whole_file
 
-WRAPPERS = ("weights", "best_state_dict", "state_dict", "model", "network")
-"""Keys under which checkpoints keep the network; ours is the first."""
+WRAPPERS = ("weights", "best_state_dict", "state_dict", "model", "network", "netHg")
+"""Keys under which checkpoints keep the network; ours is the first. The last stands beside a critic's."""
 
 
 class _NumberType:
