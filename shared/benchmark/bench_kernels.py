@@ -4,13 +4,15 @@ python shared/benchmark/bench_kernels.py [--rounds 7] [--out results.json]     #
 python shared/benchmark/bench_kernels.py --interpret                           # Triton's kernels without a GPU
 
 References run in double precision for the errors, and in single for the times. Under the interpreter kernels are slow,
-and only their errors are shown. On a GPU the bandwidth counts what an op must read and write, once.
+and only their errors are shown. On a GPU the bandwidth counts what an op must read and write, once; on a CPU times are
+the processor's.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -62,6 +64,18 @@ def cases(batch: int, device: torch.device) -> list[Case]:
     offsets = torch.randn(len(x), 18, 64, 64, generator=make).to(device)
     kernel = torch.randn(15, 15, 3, 3, generator=make).to(device)
 
+    crops = torch.rand(batch, 3, 256, 256, generator=make).to(device)
+    corners = torch.randint(0, 192, (batch, 4, 2), generator=make)
+    boxes = torch.cat([corners, corners + 64], -1).int().to(device)
+    # Smooth, as parts are: on noise a gradient hangs on which side of a pixel's middle rounding leaves a place.
+    bump = torch.linspace(0, torch.pi, 64).sin()
+    colours = torch.cat([torch.rand(batch * 4, 3, generator=make), torch.ones(batch * 4, 1)], 1)
+    texels = (torch.outer(bump, bump)[None, ..., None] * colours[:, None, None]).reshape(-1, 4).to(device)
+    thetas = (torch.eye(2, 3).repeat(batch, 4, 1, 1) + torch.randn(batch, 4, 2, 3, generator=make) / 4).to(device)
+
+    def pasted(t: Tensor, i: Tensor, x: Tensor, b: Tensor) -> Tensor:
+        return ops.paste(i, x, b, t, align_corners=True)
+
     def loss(p: Tensor, j: Tensor, w: Tensor) -> Tensor:
         return ops.heatmap_loss(p, j, w, 2.0, ratio=RATIO)
 
@@ -81,6 +95,11 @@ def cases(batch: int, device: torch.device) -> list[Case]:
         Case("decode_heatmaps", ops.decode_heatmaps, (maps,), size, triton=True),
         Case("decode_flipped", flipped, (maps, mirrored), 2 * size, triton=True),
         Case("fuse_flip", lambda p, m: ops.fuse_flip(p, m, order, shift=True), (maps, mirrored), 3 * size),
+        # Forward reads and writes the crops, backward reads them and the gradient, and both read the parts.
+        Case(
+            "paste", pasted, (thetas, crops, texels, boxes), 4 * crops.nbytes + 2 * texels.nbytes, learnt=True,
+            triton=True,
+        ),
         Case("tag_loss", lambda t: ops.tag_loss(t, people), (tags,), 2 * tags.nbytes, learnt=True),
         Case("deform_conv", ops.deform_conv, (x, offsets, kernel), 2 * x.nbytes + offsets.nbytes),
     ]  # fmt: skip
@@ -127,7 +146,8 @@ def measure(case: Case, device: torch.device, rounds: int, *, timed: bool, limit
 
             return run
 
-        found = compare({"reference": by("reference"), "fast": by("auto")}, rounds)
+        clock = time.perf_counter if device.type == "cuda" else time.process_time
+        found = compare({"reference": by("reference"), "fast": by("auto")}, rounds, clock)
         row |= {"reference ms": 1e3 * found["reference"], "fast ms": 1e3 * found["fast"], "ratio": found["ratio"]}
         if limit is not None:
             speed = case.moved / found["fast"]

@@ -13,7 +13,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-TILE = 32
+TILE = 16
+"""A tile's side: a pixel takes many registers, and small tiles miss more parts."""
 KINDS = {torch.float32: tl.float32, torch.float64: tl.float64}
 """What the kernels reckon in, by the type of all tensors."""
 
