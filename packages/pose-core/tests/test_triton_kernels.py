@@ -24,6 +24,7 @@ from pose_core.ops import (
     mse_loss,
     normalise,
     paste,
+    tag_loss,
 )
 
 pytest.importorskip("triton", reason="Triton has no build for this machine")
@@ -211,6 +212,51 @@ def test_pasting_is_one_op_to_the_compiler() -> None:
     thetas.requires_grad_()
     checks = ("test_schema", "test_autograd_registration", "test_faketensor")
     assert torch.library.opcheck(_triton.composite, (images, texels, boxes, starts, thetas, True), test_utils=checks)
+
+
+def tagged(dimensions: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tags and joints of four images: of several people with a gap between, of one, of none, and on one place."""
+    make = torch.Generator().manual_seed(7)
+    tags = torch.randn(4, 40, dimensions, dtype=torch.float64, generator=make)
+    keypoints = torch.randint(0, 40, (4, 5, 3, 2), generator=make)
+    keypoints[..., 1] = torch.rand(4, 5, 3, generator=make) < 0.7
+    keypoints[0, 2], keypoints[1, 1:], keypoints[2], keypoints[3, ..., 0] = 0, 0, 0, 11
+    keypoints[1, 0, 0, 1] = keypoints[3, :, 0, 1] = 1
+    return tags.to(DEVICE), keypoints.to(DEVICE)
+
+
+@kernel
+@pytest.mark.parametrize("dimensions", [1, 2])
+def test_tag_loss_and_its_gradient(dimensions: int, reference: pytest.MonkeyPatch) -> None:
+    tags, keypoints = tagged(dimensions)
+    tags.requires_grad_()
+    weights = torch.rand(4, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(8)).to(DEVICE)
+
+    def learn() -> tuple[torch.Tensor, torch.Tensor]:
+        found = tag_loss(tags, keypoints)
+        return found, *torch.autograd.grad((found * weights).sum(), tags)
+
+    found, half = learn(), tag_loss(tags.detach().bfloat16(), keypoints)
+    assert torch.autograd.gradcheck(lambda t: tag_loss(t, keypoints), (tags,), fast_mode=True)
+    reference.setenv("POSE_OPS", "reference")
+    expected = learn()
+    assert (expected[0][0] > 0).all()
+    assert (expected[0][1] > 0).tolist() == [False, True]
+    assert (expected[0][2:] > 0).tolist() == [[False, False], [True, False]]
+    for mine, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-11, atol=1e-13)
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(half.double(), expected[0], rtol=0, atol=0.02)
+
+
+@kernel
+def test_tag_loss_is_one_op_to_the_compiler() -> None:
+    from pose_core.ops._tag_loss import _triton
+
+    tags, keypoints = tagged(1)
+    tags.requires_grad_()
+    checks = ("test_schema", "test_autograd_registration", "test_faketensor")
+    assert torch.library.opcheck(_triton.loss, (tags, keypoints), test_utils=checks)
 
 
 @pytest.mark.skipif(INTERPRETED, reason="this is the interpreter")

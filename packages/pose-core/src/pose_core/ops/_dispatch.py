@@ -20,7 +20,7 @@ OPS = {
     "normalise": "on a GPU a Triton kernel, one pass from bytes",
     "deform_conv": "torchvision's operator; on a CPU without gradients, an embedding bag and one product",
     "paste": "every part only where it lands; on a GPU a Triton kernel, all parts in one pass",
-    "tag_loss": "all images, people and pairs at once",
+    "tag_loss": "all images, people and pairs at once; on a GPU a Triton kernel, an image to a program",
     "oks_nms": "all images at once, the best pose left in each deciding",
 }
 """Ops with a fast path, and what it is."""

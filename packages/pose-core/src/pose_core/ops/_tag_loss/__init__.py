@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pose_core.ops._dispatch import choose
+from pose_core.ops._dispatch import choose, uses_triton
 from pose_core.ops._tag_loss import _fast, _reference
 
 
@@ -19,6 +19,11 @@ def tag_loss(tags: Tensor, keypoints: Tensor) -> Tensor:
 
     Half precision is reckoned in float32.
     """
-    path = _fast if choose("tag_loss") == "fast" else _reference
     with torch.autocast(tags.device.type, enabled=False):
-        return path.tag_loss(tags.float() if tags.dtype in {torch.float16, torch.bfloat16} else tags, keypoints)
+        tags = tags.float() if tags.dtype in {torch.float16, torch.bfloat16} else tags
+        if uses_triton("tag_loss", tags) and keypoints.numel():
+            from pose_core.ops._tag_loss import _triton
+
+            return _triton.tag_loss(tags, keypoints)
+        path = _fast if choose("tag_loss") == "fast" else _reference
+        return path.tag_loss(tags, keypoints)

@@ -1,0 +1,144 @@
+"""The tag loss in one launch on a GPU, an image to a program; in PyTorch it is thirty small ones and as many back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+KINDS = {torch.float32: tl.float32, torch.float64: tl.float64}
+"""What the kernels reckon in, by the type of the tags."""
+
+
+@triton.jit
+def _slots(keypoints, image, people, joints, PEOPLE: tl.constexpr, JOINTS: tl.constexpr):
+    """Everyone's places in the tag map, and which of them count."""
+    person, joint = tl.arange(0, PEOPLE)[:, None], tl.arange(0, JOINTS)[None, :]
+    is_slot = (person < people) & (joint < joints)
+    slot = keypoints + ((image * people + person) * joints + joint) * 2
+    counts = tl.load(slot + 1, mask=is_slot, other=0) != 0
+    return tl.load(slot, mask=counts, other=0), counts
+
+
+@triton.jit
+def _pairs(
+    tags, place, counts, share, is_there, DIMENSIONS: tl.constexpr, KIND: tl.constexpr, PEOPLE: tl.constexpr
+):  # fmt: skip
+    """How close each two people's means are: one where equal; zero beside oneself and where nobody is."""
+    apart = tl.zeros([PEOPLE, PEOPLE], dtype=KIND)
+    for d in tl.static_range(DIMENSIONS):
+        value = tl.load(tags + place * DIMENSIONS + d, mask=counts, other=0.0)
+        mean = tl.sum(value, 1) * share
+        step = mean[:, None] - mean[None, :]
+        apart += step * step
+    number = tl.arange(0, PEOPLE)
+    is_pair = is_there[:, None] & is_there[None, :] & (number[:, None] != number[None, :])
+    return tl.where(is_pair, tl.exp(-apart), 0.0)
+
+
+@triton.jit
+def _forward(
+    tags, keypoints, output, values, people, joints,
+    DIMENSIONS: tl.constexpr, KIND: tl.constexpr, PEOPLE: tl.constexpr, JOINTS: tl.constexpr,
+):  # fmt: skip
+    image = tl.program_id(0).to(tl.int64)
+    place, counts = _slots(keypoints, image, people, joints, PEOPLE, JOINTS)
+    own = tags + image * values
+    number = tl.sum(counts.to(KIND), 1)
+    share, is_there = 1.0 / tl.maximum(number, 1.0), number > 0
+    heads = tl.sum(is_there.to(KIND), 0)
+    pull = tl.zeros([PEOPLE], dtype=KIND)
+    for d in tl.static_range(DIMENSIONS):
+        value = tl.load(own + place * DIMENSIONS + d, mask=counts, other=0.0)
+        mean = tl.sum(value, 1) * share
+        apart = tl.where(counts, value - mean[:, None], 0.0)
+        pull += tl.sum(apart * apart, 1) * share / DIMENSIONS
+    close = _pairs(own, place, counts, share, is_there, DIMENSIONS, KIND, PEOPLE)
+    push = 0.5 * tl.sum(tl.sum(close, 1), 0) / tl.maximum(heads * (heads - 1.0), 1.0)
+    tl.store(output + image * 2, push)
+    tl.store(output + image * 2 + 1, tl.sum(pull, 0) / tl.maximum(heads, 1.0))
+
+
+@triton.jit
+def _backward(
+    tags, keypoints, upstream, gradient, values, people, joints,
+    DIMENSIONS: tl.constexpr, KIND: tl.constexpr, PEOPLE: tl.constexpr, JOINTS: tl.constexpr,
+):  # fmt: skip
+    image = tl.program_id(0).to(tl.int64)
+    place, counts = _slots(keypoints, image, people, joints, PEOPLE, JOINTS)
+    own = tags + image * values
+    number = tl.sum(counts.to(KIND), 1)
+    share, is_there = 1.0 / tl.maximum(number, 1.0), number > 0
+    heads = tl.sum(is_there.to(KIND), 0)
+    # Each pair stands twice in the square.
+    to_mean = -2.0 * tl.load(upstream + image * 2) / tl.maximum(heads * (heads - 1.0), 1.0)
+    to_apart = 2.0 * tl.load(upstream + image * 2 + 1) / (tl.maximum(heads, 1.0) * DIMENSIONS)
+    close = _pairs(own, place, counts, share, is_there, DIMENSIONS, KIND, PEOPLE)
+    for d in tl.static_range(DIMENSIONS):
+        value = tl.load(own + place * DIMENSIONS + d, mask=counts, other=0.0)
+        mean = tl.sum(value, 1) * share
+        turn = to_mean * tl.sum((mean[:, None] - mean[None, :]) * close, 1)
+        found = (turn[:, None] + to_apart * (value - mean[:, None])) * share[:, None]
+        # Two people may share a place.
+        tl.atomic_add(gradient + image * values + place * DIMENSIONS + d, found, mask=counts)
+
+
+def _frame(tags: Tensor, keypoints: Tensor) -> tuple[tuple[int, ...], dict[str, Any]]:
+    """The kernels' sizes, and what they are compiled for."""
+    people, joints = keypoints.shape[1:3]
+    fixed = {
+        "DIMENSIONS": tags.shape[2],
+        "KIND": KINDS[tags.dtype],
+        "PEOPLE": triton.next_power_of_2(people),
+        "JOINTS": triton.next_power_of_2(joints),
+    }
+    return (tags.shape[1] * tags.shape[2], people, joints), fixed
+
+
+@torch.library.custom_op("pose::tag_loss", mutates_args=())
+def loss(tags: Tensor, keypoints: Tensor) -> Tensor:
+    """Push and pull ``(B, 2)``: contiguous tensors, ``keypoints`` int64."""
+    output = tags.new_empty(len(tags), 2)
+    sizes, fixed = _frame(tags, keypoints)
+    _forward[(len(tags),)](tags, keypoints, output, *sizes, **fixed)
+    return output
+
+
+@loss.register_fake
+def _(tags: Tensor, keypoints: Tensor) -> Tensor:
+    return tags.new_empty(len(tags), 2)
+
+
+@torch.library.custom_op("pose::tag_loss_gradient", mutates_args=())
+def loss_gradient(upstream: Tensor, tags: Tensor, keypoints: Tensor) -> Tensor:
+    """The gradient with respect to the tags."""
+    gradient = torch.zeros_like(tags)
+    sizes, fixed = _frame(tags, keypoints)
+    _backward[(len(tags),)](tags, keypoints, upstream, gradient, *sizes, **fixed)
+    return gradient
+
+
+@loss_gradient.register_fake
+def _(upstream: Tensor, tags: Tensor, keypoints: Tensor) -> Tensor:
+    return torch.empty_like(tags)
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    del output
+    ctx.save_for_backward(*inputs)
+
+
+def _differentiate(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
+    return loss_gradient(upstream.contiguous(), *ctx.saved_tensors), None
+
+
+loss.register_autograd(_differentiate, setup_context=_keep)
+
+
+def tag_loss(tags: Tensor, keypoints: Tensor) -> Tensor:
+    """See ``pose_core.ops.tag_loss``."""
+    found: Tensor = loss(tags.contiguous(), keypoints.long().contiguous())
+    return found
