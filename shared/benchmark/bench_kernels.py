@@ -100,7 +100,7 @@ def cases(batch: int, device: torch.device) -> list[Case]:
             "paste", pasted, (thetas, crops, texels, boxes), 4 * crops.nbytes + 2 * texels.nbytes, learnt=True,
             triton=True,
         ),
-        Case("tag_loss", lambda t: ops.tag_loss(t, people), (tags,), 2 * tags.nbytes, learnt=True),
+        Case("tag_loss", lambda t: ops.tag_loss(t, people), (tags,), 2 * tags.nbytes, learnt=True, triton=True),
         Case("deform_conv", ops.deform_conv, (x, offsets, kernel), 2 * x.nbytes + offsets.nbytes),
     ]  # fmt: skip
 
