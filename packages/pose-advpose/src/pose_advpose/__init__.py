@@ -16,6 +16,11 @@ METHOD = Method(
     task="pose_advpose.task:make_task",
     predictor="pose_advpose.task:choose_predictor",
     stages="pose_advpose.stages:stages",
+    commands={
+        "build-lsp-mpii": ("pose_advpose.build_h5", "make lsp_mpii.h5 of the official annotations of MPII and LSP"),
+        "browse-heatmaps": ("pose_advpose.browse_heatmaps", "targets, predictions, and what the critic makes of both"),
+        "plot": ("pose_advpose.plot", "training curves of several runs in one picture"),
+    },
     switches={
         "no-adversarial": ("adversarial.use=false", "advpose, advpose-ae: the same network and data without the critic")
     },

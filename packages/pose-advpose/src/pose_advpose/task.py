@@ -173,6 +173,7 @@ class EmbeddingTask(Players, BottomUpTask):
         augment = config.augment
         if any((augment.hue, augment.saturation, augment.brightness, augment.contrast)):
             self.recolor = partial(recolor, config=augment)
+        self.content = EmbeddingContent(config)
 
     def networks(self) -> dict[str, nn.Module]:
         networks = super().networks()
@@ -193,7 +194,7 @@ class EmbeddingTask(Players, BottomUpTask):
         return [replace(record, persons=tuple(p for p in record.persons if p.num_labelled)) for record in kept]
 
     def objective(self, device: torch.device) -> Objective:
-        return self.play(EmbeddingContent(self.config), device)
+        return self.play(self.content, device)
 
     def predictor(self, network: nn.Module, device: torch.device) -> EmbeddingPredictor:
         return EmbeddingPredictor(network, self.config, self.skeleton, device)

@@ -17,6 +17,7 @@ METHOD = Method(
         "build-parts": ("pose_asda.build_parts", "cut a pool of parts out of segmented people"),
         "browse-parts": ("pose_asda.browse_parts", "show a pool of parts as a contact sheet"),
         "occlude": ("pose_asda.occlude", "paste parts on a copy of the evaluation images, to see what they do"),
+        "plot": ("pose_asda.plot", "training curves of several runs in one picture"),
         "vote": ("pose_asda.vote", "evaluate by a vote over scales and stages"),
         "visualise": ("pose_asda.visualise", "crops, and parts pasted by chance and by the generator"),
     },

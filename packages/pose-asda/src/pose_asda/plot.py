@@ -1,9 +1,7 @@
-"""Compare runs' training curves in one picture: without parts, with parts by chance, against the generator.
+"""The game over steps, of one run or of several in one picture: the losses of pose network and generator.
 
-  pose-asda plot runs/plain runs/adversarial --out plot.png
-  pose-asda plot runs/plain runs/adversarial --keys accuracy val/Mean --smooth 20
-
-The generator's loss is that of the pose network turned round, on what the generator made of the same batch.
+pose-asda plot runs/synthetic_adversarial --out plot.png
+pose-asda plot runs/synthetic_plain runs/synthetic_random runs/synthetic_adversarial --smooth 10
 """
 
 from __future__ import annotations
@@ -13,9 +11,9 @@ import argparse
 from pose_core.cli import plot
 
 TITLES = {
-    "accuracy": "training accuracy",
-    "loss": "training loss of the pose network",
-    "generator_loss": "training loss of the generator",
+    "loss": "loss of the pose network",
+    "accuracy": "its training accuracy",
+    "generator_loss": "loss of the generator: the pose network's, negative",
 }
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pose_core.cli.common_arguments import add_config, add_overrides, load
-from pose_core.errors import ConfigError, WeightsError
+from pose_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,6 +60,7 @@ def paste_pictures(
     from pose_asda.task import AsdaTask, with_parts
     from pose_core.codecs.heatmap import HeatmapCodec
     from pose_core.engine.overfit import without_augmentation
+    from pose_core.models.weights import companion_state
     from pose_core.skeleton import get_skeleton
     from pose_core.structures import Poses
     from pose_core.visualise.draw import draw_poses
@@ -83,7 +84,7 @@ def paste_pictures(
         for file in files:
             generator = Generator(config.generator.depth, config.generator.width)
             if file is not None:
-                generator.load_state_dict(generator_state(file))
+                generator.load_state_dict(companion_state(file, "generator", "stn_state_dict"))
             generator.eval()
             pasted = learnt.place_and_paste({"generator": generator}, images, texels, boxes, batch.part_types)
             columns["fresh generator" if file is None else f"adversarial {file.stem}"] = pasted
@@ -98,19 +99,6 @@ def paste_pictures(
         tiles.append(draw_poses(tiles[-1], poses))
         captions.append("target joints")
     return tiles, captions
-
-
-def generator_state(file: Path) -> dict[str, Tensor]:
-    """The generator's weights in a run's last.pt or a published checkpoint."""
-    from pose_core.models.weights import read_checkpoint
-
-    content = read_checkpoint(file)
-    state = content.get("networks", {}).get("generator") or content.get("stn_state_dict")
-    if state is None:
-        raise WeightsError(
-            f"{file} holds no generator; give a run's last.pt, or a published checkpoint.pth or stn_*.pth"
-        )
-    return {key.removeprefix("module."): value for key, value in state.items()}
 
 
 def to_pixels(image: Tensor, color: str) -> np.ndarray:

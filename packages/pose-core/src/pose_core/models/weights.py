@@ -124,6 +124,20 @@ def network_state(content: Any, source: str) -> dict[str, Tensor]:
     return {re.sub(r"^(module\.|_orig_mod\.)+", "", key): value for key, value in state.items()}
 
 
+def companion_state(path: str | Path, name: str, published: str) -> dict[str, Tensor]:
+    """Weights of the network that a pose network was trained with: in a run's last.pt, or under a ``published`` key."""
+    content = read_checkpoint(path)
+    wrapped = content if isinstance(content, Mapping) else {}
+    networks = wrapped.get("networks")
+    state = (networks.get(name) if isinstance(networks, Mapping) else None) or wrapped.get(published)
+    if not isinstance(state, Mapping):
+        raise WeightsError(
+            f"{path} holds no {name}; give the last.pt of a run that has one, or a published checkpoint "
+            f"with {published!r}"
+        )
+    return network_state(state, f"{path}, {name}")
+
+
 def _is_state(content: Mapping[Any, Any]) -> bool:
     return bool(content) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items())
 

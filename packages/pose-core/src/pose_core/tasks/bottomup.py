@@ -70,20 +70,24 @@ class BottomUpTask(ABC):
             found = read_dataset(self.config.data, self.config.data.train, everyone=True)
             if found.problems and current_place()[0] == 0:
                 _log.warning("%s:\n%s", found.annotation_file, found.problems.summary())
-            data = self.config.data
-            self._training_set = BottomUpDataset(
-                self.chosen(found, training=True),
-                self.skeleton,
-                input_size=self.config.model.input_size[0],
-                output_sizes=self.output_sizes,
-                augment=self.config.augment,
-                color=data.color,
-                seed=self.config.run.seed,
-                on_bad_image=data.on_bad_image,
-                describe=self.describe,
-                recolor=self.recolor,
-            )
+            self._training_set = self.dataset(self.chosen(found, training=True))
         return self._training_set
+
+    def dataset(self, records: Sequence[ImageRecord]) -> BottomUpDataset:
+        """Images of ``records``, varied for training."""
+        data = self.config.data
+        return BottomUpDataset(
+            records,
+            self.skeleton,
+            input_size=self.config.model.input_size[0],
+            output_sizes=self.output_sizes,
+            augment=self.config.augment,
+            color=data.color,
+            seed=self.config.run.seed,
+            on_bad_image=data.on_bad_image,
+            describe=self.describe,
+            recolor=self.recolor,
+        )
 
     def training_groups(self) -> Sequence[int] | None:
         """Every image is one sample: none is decoded twice."""

@@ -1,16 +1,16 @@
-"""Training curves from a run's metrics.jsonl, drawn with OpenCV alone."""
+"""Training curves from the metrics.jsonl of one run or several, drawn with OpenCV alone."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from pose_core.errors import DataError
+from pose_core.errors import ConfigError, DataError
 from pose_core.visualise.sheet import write_image
 
 Array = np.ndarray
@@ -18,10 +18,17 @@ Series = tuple[str, Array, Array]
 """A name, steps, values."""
 
 INK, GRID = (70, 70, 70), (228, 228, 228)
-COLORS = ((38, 110, 190), (214, 96, 36), (60, 150, 80), (150, 70, 160), (180, 40, 60))
+COLORS = (
+    (38, 110, 190), (214, 96, 36), (60, 150, 80), (150, 70, 160), (180, 40, 60), (20, 150, 160), (120, 90, 50),
+    (110, 110, 110),
+)  # fmt: skip
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 MARGIN = (58, 34, 18, 40)
 """Left, top, right, bottom."""
+LINE = 20
+"""Height of a line of the legend."""
+PLACE = ("split", "step", "epoch")
+"""What a line of metrics.jsonl says beside its values."""
 
 
 def plot_metrics(metrics: Path, target: Path) -> None:
@@ -44,28 +51,122 @@ def plot_metrics(metrics: Path, target: Path) -> None:
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The lines of a metrics.jsonl; a last line that was cut off is left out."""
     try:
-        lines = path.read_text().splitlines()
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist: is it the folder of a run?") from None
-    rows = []
-    for number, line in enumerate(lines, 1):
+        text = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        if path.parent.is_dir():
+            raise DataError(f"{path} does not exist: is it the folder of a run?") from None
+        raise DataError(f"{path.parent} does not exist as a folder: give a run's, such as runs/NAME") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(text.splitlines(keepends=True), 1):
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            if number != len(lines):
-                raise DataError(f"{path} line {number} is not JSON") from None
+            row = json.loads(line)
+        except ValueError:
+            if line.endswith(b"\n"):
+                raise DataError(f"{path} line {number} is not JSON: remove it, or train the run again") from None
+            continue
+        if not (isinstance(row, dict) and isinstance(row.get("split"), str) and is_number(row.get("step"))):
+            raise DataError(f"{path} line {number} has no split and step: remove it, or train the run again")
+        rows.append(row)
     return rows
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def series(rows: Sequence[dict[str, Any]], split: str, names: Sequence[str]) -> list[Series]:
     """Named values over steps, those that occur."""
     found = []
     for name in names:
-        points = [(row["step"], row[name]) for row in rows if row["split"] == split and name in row]
+        points = [(row["step"], row[name]) for row in rows if row["split"] == split and is_number(row.get(name))]
         if points:
             steps, values = np.array(points, dtype=np.float64).T
             found.append((name, steps, values))
     return found
+
+
+def compare_runs(folders: Sequence[Path], keys: Sequence[str], *, smooth: int = 1) -> dict[str, list[Series]]:
+    """For each key that any run has, a curve per run: named after its folder, in order, empty where it lacks the key.
+
+    A key is a name that training logs, ``loss``; or one of evaluation after its split, ``val/AP``. ``smooth`` takes
+    the mean over so many values in a row.
+    """
+    runs = dict(zip(run_names(folders), (read_metrics(folder / "metrics.jsonl") for folder in folders), strict=True))
+    found: dict[str, list[Series]] = {}
+    for key in keys:
+        split, _, name = key.rpartition("/")
+        curves = []
+        for run, rows in runs.items():
+            _, steps, values = next(iter(series(rows, split or "train", [name])), (name, np.empty(0), np.empty(0)))
+            curves.append((run, steps, running_mean(values, smooth)))
+        if any(len(steps) for _, steps, _ in curves):
+            found[key] = curves
+    return found
+
+
+def known_keys(folders: Sequence[Path]) -> list[str]:
+    """The keys that at least one run has, training's first."""
+    names: dict[str, None] = {}
+    for folder in folders:
+        for row in read_metrics(folder / "metrics.jsonl"):
+            prefix = "" if row["split"] == "train" else f"{row['split']}/"
+            names.update({prefix + name: None for name in row if name not in PLACE and is_number(row[name])})
+    return sorted(names, key=lambda name: "/" in name)
+
+
+def run_names(folders: Sequence[Path]) -> list[str]:
+    """What runs are called: after their folders; with more of the path where two are alike."""
+    parts = [folder.resolve().parts for folder in folders]
+    twice = [str(folder) for folder, part in zip(folders, parts, strict=True) if parts.count(part) > 1]
+    if twice:
+        raise ConfigError(f"{' and '.join(twice)} are one folder: give each run once")
+    depth = 1
+    while len({part[-depth:] for part in parts}) < len(parts):
+        depth += 1
+    return ["/".join(part[-depth:]) for part in parts]
+
+
+def running_mean(values: Array, width: int) -> Array:
+    """The mean of ``width`` values around each; of those that there are, at either end."""
+    if not len(values):
+        return values
+    kernel, middle = np.ones(width), slice(width // 2, width // 2 + len(values))
+    mean: Array = np.convolve(values, kernel)[middle] / np.convolve(np.ones(len(values)), kernel)[middle]
+    return mean
+
+
+def plot_runs(panels: Mapping[str, Sequence[Series]], titles: Mapping[str, str], target: Path) -> None:
+    """What :func:`compare_runs` found, a panel for each key with the title that ``titles`` has for it.
+
+    Losses are on a logarithmic axis where they are positive; everything else from zero where it is not negative.
+    """
+    end = max(float(steps.max()) for curves in panels.values() for _, steps, _ in curves if len(steps))
+    drawn = [legend([name for name, _, _ in next(iter(panels.values()))])]
+    for key, curves in panels.items():
+        is_loss = "loss" in key
+        drawn.append(
+            draw_panel(
+                titles.get(key, key),
+                curves,
+                end=end,
+                logarithmic=is_loss,
+                floor=None if is_loss else 0.0,
+                named=False,
+            )
+        )
+    write_image(target, np.concatenate(drawn))
+
+
+def legend(names: Sequence[str], width: int = 720) -> Array:
+    """A line for each name with the color that its curve has in every panel."""
+    strip = np.full((LINE * len(names) + 10, width, 3), 255, np.uint8)
+    for number, name in enumerate(names):
+        y = LINE * (number + 1)
+        cv2.line(strip, (MARGIN[0], y - 4), (MARGIN[0] + 20, y - 4), COLORS[number % len(COLORS)], 2, cv2.LINE_AA)
+        _text(strip, name, (MARGIN[0] + 28, y))
+    return strip
 
 
 def draw_panel(
@@ -76,8 +177,12 @@ def draw_panel(
     end: float | None = None,
     floor: float | None = None,
     logarithmic: bool = False,
+    named: bool = True,
 ) -> Array:
-    """Curves on a white panel with axes, ticks and a legend; the steps run to ``end``, the values from ``floor``."""
+    """Curves on a white panel with axes, ticks and, where ``named``, a legend.
+
+    The steps run to ``end``, the values from ``floor``.
+    """
     width, height = size
     panel = np.full((height, width, 3), 255, np.uint8)
     left, top, right, bottom = MARGIN[0], MARGIN[1], width - MARGIN[2], height - MARGIN[3]
@@ -117,10 +222,14 @@ def draw_panel(
         color = COLORS[number % len(COLORS)]
         good = np.isfinite(value) & ((value > 0) | (not logarithmic))
         points = np.round(place(at[good], value[good]) * 16).astype(np.int32)
+        if not len(points):
+            continue
         cv2.polylines(panel, [points], False, color, 2, cv2.LINE_AA, 4)
         if len(points) < 40:
             for point in points:
                 cv2.circle(panel, point.tolist(), 3 * 16, color, -1, cv2.LINE_AA, 4)
+        if not named:
+            continue
         (text_width, _), _ = cv2.getTextSize(name, FONT, 0.42, 1)
         x -= text_width
         _text(panel, name, (x, 20))

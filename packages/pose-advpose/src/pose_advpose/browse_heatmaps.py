@@ -1,0 +1,115 @@
+"""Look at heatmaps: target, prediction, and what the critic makes of both, side by side for held-out samples.
+
+  pose-advpose browse-heatmaps --cfg synthetic_advpose --weights runs/synthetic_advpose/last.pt --out heatmaps.png
+
+A critic draws a heatmap again, and does it well where it takes it for real: the caption has its mean squared error. The
+weights are a run's last.pt, which holds both networks, or a published checkpoint. Of an experiment without a critic
+there are no such columns. A map is the highest of all joints' at each place.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pose_core.cli.common_arguments import add_config, add_device, add_overrides, add_weights, load
+from pose_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+    from pose_advpose.task import EmbeddingTask, HourglassTask
+    from pose_core.config import Config
+    from pose_core.data.bottomup import BottomUpDataset
+    from pose_core.data.topdown import TopDownDataset
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_config(parser)
+    add_weights(parser)
+    parser.add_argument("--count", type=int, default=6, metavar="N", help="samples (6)")
+    parser.add_argument("--split", metavar="NAME", help="where they come from (the experiment's data.val)")
+    parser.add_argument("--out", type=Path, default=Path("heatmaps.png"), metavar="FILE")
+    add_device(parser)
+    add_overrides(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from pose_core.visualise.sheet import contact_sheet, write_image
+
+    config = load(args)
+    tiles, captions = heatmap_pictures(
+        config, Path(args.weights), args.count, args.split or config.data.val, strict=not args.partial_weights
+    )
+    width, height = config.model.input_size
+    sheet = contact_sheet(tiles, captions, columns=len(tiles) // args.count, tile=(200, round(200 * height / width)))
+    write_image(args.out, sheet)
+    print(args.out)
+    return 0
+
+
+def heatmap_pictures(
+    config: Config, weights: Path, count: int, split: str, *, strict: bool = True
+) -> tuple[list[np.ndarray], list[str]]:
+    """RGB tiles, a row for each of the first ``count`` samples of a split, and their captions."""
+    import torch
+
+    from pose_advpose.task import CRITIC, make_task
+    from pose_core.engine.distributed import choose_device
+    from pose_core.engine.overfit import without_augmentation
+    from pose_core.models.weights import companion_state, load_weights
+
+    task = make_task(without_augmentation(config))
+    data = samples(task, split)
+    if not 0 < count <= len(data):
+        raise ConfigError(f"--count {count}: split {split!r} has {len(data)} samples")
+    device = choose_device(config.run.device)
+    networks = {name: network.to(device).eval() for name, network in task.networks().items()}
+    load_weights(networks["pose"], weights, strict=strict)
+    drawn = [data[index] for index in range(count)]
+    collate = getattr(data, "collate", torch.utils.data.default_collate)
+    batch = collate(drawn)
+    with torch.inference_mode():
+        scene = task.content(networks["pose"], type(batch)(*(column.to(device) for column in batch)))
+        columns = {"target": scene.real, "prediction": scene.predicted}
+        redrawn = {}
+        if CRITIC in networks:
+            load_weights(networks[CRITIC], companion_state(weights, CRITIC, "netD"))
+            for name, maps in columns.items():
+                redrawn[name] = networks[CRITIC](torch.cat([scene.small, maps], 1)).to(maps.dtype)
+    tiles, captions = [], []
+    for row in range(count):
+        picture = batch.images[row].numpy()
+        picture = picture if config.data.color == "rgb" else np.ascontiguousarray(picture[..., ::-1])
+        tiles.append(picture)
+        captions.append("image")
+        for name, maps in columns.items():
+            tiles.append(overlay(picture, maps[row]))
+            captions.append(f"{name}, highest {float(maps[row].max()):.2f}")
+        for name, maps in redrawn.items():
+            tiles.append(overlay(picture, maps[row]))
+            error = float((maps[row] - columns[name][row]).square().mean())
+            captions.append(f"critic of {name} {error:.1e}")
+    return tiles, captions
+
+
+def overlay(picture: np.ndarray, maps: torch.Tensor) -> np.ndarray:
+    """The highest of maps ``(K, h, w)`` at each place, over the picture."""
+    from pose_core.visualise.heatmaps import heatmap_overlay
+
+    return heatmap_overlay(picture, maps.amax(0).clamp_min(0).cpu().numpy())
+
+
+def samples(task: HourglassTask | EmbeddingTask, split: str) -> TopDownDataset | BottomUpDataset:
+    """The samples of a split with their joints, as the task trains on them."""
+    from pose_advpose.task import HourglassTask
+    from pose_core.data.person_table import read_table
+    from pose_core.data.reader import read_dataset
+
+    if isinstance(task, HourglassTask):
+        width, height = task.config.model.input_size
+        return task.dataset(read_table(task.config.data, split, width / height)[0], training=True)
+    return task.dataset(task.chosen(read_dataset(task.config.data, split, everyone=True), training=False))

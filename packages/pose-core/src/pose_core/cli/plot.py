@@ -1,0 +1,46 @@
+"""What a method's ``plot`` shares with the others': training curves of several runs in one picture.
+
+A method's own module says which curves, by a mapping of keys in metrics.jsonl to titles.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+
+from pose_core.errors import ConfigError
+
+
+def add_arguments(parser: argparse.ArgumentParser, titles: Mapping[str, str]) -> None:
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders of runs, with their metrics.jsonl")
+    parser.add_argument("--out", type=Path, default=Path("plot.png"), metavar="FILE", help="the picture (plot.png)")
+    parser.add_argument(
+        "--keys",
+        nargs="+",
+        metavar="KEY",
+        help=f"a panel each; names that training logs, or val/NAME (those of {' '.join(titles)} that a run has)",
+    )
+    parser.add_argument(
+        "--smooth", type=int, default=1, metavar="N", help="draw the mean of N logged values in a row (1)"
+    )
+
+
+def run(args: argparse.Namespace, titles: Mapping[str, str]) -> int:
+    from pose_core.visualise.curves import COLORS, compare_runs, known_keys, plot_runs
+
+    if len(args.runs) > len(COLORS):
+        raise ConfigError(f"{len(args.runs)} runs: colors tell {len(COLORS)} apart; give fewer")
+    if args.smooth < 1:
+        raise ConfigError(f"--smooth {args.smooth} must be at least 1")
+    panels = compare_runs(args.runs, args.keys or list(titles), smooth=args.smooth)
+    missing = [key for key in args.keys or [] if key not in panels]
+    if missing or not panels:
+        known = ", ".join(known_keys(args.runs)) or "nothing yet: their training ended before its first log line"
+        raise ConfigError(f"no run has {' or '.join(missing or titles)}; they have {known}")
+    plot_runs(panels, titles, args.out)
+    for key, curves in panels.items():
+        ends = [f"{name} {values[-1]:.4g} at step {steps[-1]:.0f}" for name, steps, values in curves if len(steps)]
+        print(f"{key}: {', '.join(ends)}")
+    print(args.out)
+    return 0
