@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from torch.utils.data import DataLoader, Dataset
 
 from pose_core.cli import VERBS, guarded, main
 from pose_core.cli.common_arguments import split_overrides
@@ -51,6 +52,19 @@ def test_errors_become_exit_codes_and_one_message(
     text = capsys.readouterr().err
     assert text.startswith("error: ")
     assert "Traceback" not in text
+
+
+class Broken(Dataset[int]):
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> int:
+        raise DataError("image a.jpg\ndoes not decode")
+
+
+def test_an_error_of_a_loaders_worker_is_one_message_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert guarded(lambda: len(list(DataLoader(Broken(), num_workers=1)))) == 3
+    assert capsys.readouterr().err == "error: image a.jpg\ndoes not decode\n"
 
 
 def test_overrides_may_stand_among_inputs() -> None:

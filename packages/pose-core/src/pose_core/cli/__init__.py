@@ -114,7 +114,7 @@ def guarded(work: Callable[[], int]) -> int:
     except PoseError as error:
         if os.environ.get("POSE_DEBUG"):
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {text_of(error)}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -134,6 +134,12 @@ def guarded(work: Callable[[], int]) -> int:
             file=sys.stderr,
         )
         return 1
+
+
+def text_of(error: PoseError) -> str:
+    """The message alone: what a loader's worker raises comes with the traceback around it."""
+    text, name = str(error), f"{type(error).__module__}.{type(error).__qualname__}: "
+    return text.rpartition(name)[2].strip() if text.startswith("Caught ") else text
 
 
 def overview(script: str, verbs: dict[str, Verb], summary: str) -> str:
