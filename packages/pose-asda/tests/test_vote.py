@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from scipy.io import loadmat
 
 from pose_asda.config import AsdaConfig
 from pose_asda.task import AsdaTask
-from pose_asda.visualise import generator_state, paste_pictures
+from pose_asda.visualise import paste_pictures
 from pose_asda.vote import evaluate_by_vote, vote
+from pose_core.cli import method_main
+from pose_core.config import dump_config
+from pose_core.data.reader import read_dataset
+from pose_core.data.synthetic import write_dataset
 from pose_core.errors import ConfigError, WeightsError
 from pose_core.tasks.evaluate_topdown import evaluate_topdown
 from pose_testing.golden import load_golden, uniform
 
 CPU = torch.device("cpu")
+LAYOUTS = {
+    "mpii": ("train", "valid", "mpii16"),
+    "coco": ("train2017", "val2017", "coco17"),
+    "crowdpose": ("train", "val", "crowdpose14"),
+}
 
 
 def test_published_rule() -> None:
@@ -27,19 +38,37 @@ def test_published_rule() -> None:
     assert found == pytest.approx(np.array(load_golden("asda/functions")["voting"]["result"]), abs=1e-12)
 
 
-def test_one_scale_and_one_stage_are_a_plain_evaluation(config: AsdaConfig, tmp_path: Path) -> None:
+def predictions(folder: Path) -> np.ndarray:
+    """What an evaluation wrote, ``(people, joints, 2 or 3)``."""
+    file = next((folder / "results").iterdir())
+    if file.suffix == ".mat":
+        return np.asarray(loadmat(file)["preds"])
+    entries = json.loads(file.read_text())
+    return np.array([entry["keypoints"] for entry in entries]).reshape(len(entries), -1, 3)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_one_scale_and_one_stage_are_a_plain_evaluation(layout: str, config: AsdaConfig, tmp_path: Path) -> None:
+    train, val, skeleton = LAYOUTS[layout]
+    write_dataset(tmp_path / "people", layout, 1, (2, 2), 0, val_images=3, size=(160, 120), crowds=False)
+    data = {"layout": layout, "root": str(tmp_path / "people"), "train": train, "val": val, "skeleton": skeleton}
+    # Bad images are left out, and said to be, by both.
+    data["on_bad_image"] = "skip"
+    config = config.model_copy(update={"data": config.data.model_copy(update=data)})
+    Path(read_dataset(config.data, val).records[-1].source).write_bytes(b"no image")
     network = AsdaTask(config).networks()["pose"].eval()
     plain = evaluate_topdown(network, config, CPU, tmp_path / "plain")
     voted = evaluate_by_vote(network, config, CPU, tmp_path / "voted", [1.0], 1)
     assert dict(voted.metrics) == dict(plain.metrics)
-    files = [tmp_path / name / "results/pred.mat" for name in ("plain", "voted")]
-    from scipy.io import loadmat
-
-    assert np.array_equal(*(loadmat(file)["preds"] for file in files))
+    assert voted.report.replace(" stages=1 voted", "") == plain.report
+    assert "left out: 2 people" in voted.report
+    expected = predictions(tmp_path / "plain")
+    assert len(expected) == (6 if layout == "mpii" else 4)
+    assert np.array_equal(predictions(tmp_path / "voted"), expected)
     more = evaluate_by_vote(network, config, CPU, tmp_path / "more", [1.0, 1.2], 2)
     assert "scales=1,1.2" in more.report
     assert "stages=2 voted" in more.report
-    assert not np.array_equal(loadmat(files[0])["preds"], loadmat(tmp_path / "more/results/pred.mat")["preds"])
+    assert not np.array_equal(predictions(tmp_path / "more"), expected)
     with pytest.raises(ConfigError, match=r"has 2 stage\(s\), 3 were asked for"):
         evaluate_by_vote(network, config, CPU, tmp_path / "many", [1.0], 3)
 
@@ -69,16 +98,35 @@ def test_a_stale_cache_is_refused(
     with torch.no_grad():
         next(network.parameters()).add_(0.1)
     assert is_stale(config, [1.0])
-    image = next((Path(config.data.root) / "images").iterdir())
-    content = image.read_bytes()
-    try:
-        for path in (Path(config.data.root) / "images").iterdir():
-            path.touch()
-        assert is_stale(config, [1.0])
-    finally:
-        image.write_bytes(content)
+    for path in (Path(config.data.root) / "images").iterdir():
+        path.touch()
+    assert is_stale(config, [1.0])
+    annotations = Path(config.data.root) / "annot/valid.json"
+    content = annotations.read_bytes()
+    annotations.write_bytes(content + b" ")
+    assert is_stale(config, [1.0])
+    assert not is_stale(config, [1.0])
+    annotations.write_bytes(content)
     cache.write_bytes(b"no cache")
     assert is_stale(config, [1.0])
+
+
+def test_the_command(config: AsdaConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Settings may follow the scales; what cannot be is refused."""
+    file, weights = tmp_path / "mine.yaml", tmp_path / "weights.pt"
+    file.write_text(dump_config(config))
+    torch.save(AsdaTask(config).networks()["pose"].state_dict(), weights)
+    words = ["vote", "--cfg", str(file), "--weights", str(weights), "--out", str(tmp_path / "out")]
+    for wrong, message in (
+        (["--scales", "1", "0"], "--scales 1 0: must be positive numbers"),
+        (["--scales", "1", "big"], "--scales 1 big: must be positive numbers"),
+        (["--stages", "0"], "--stages 0: at least the last stage must vote"),
+        (["--scales", "1", "--stages", "3"], "the network has 2 stage(s), 3 were asked for"),
+    ):
+        assert method_main("asda", [*words, *wrong]) == 2
+        assert message in capsys.readouterr().err
+    assert method_main("asda", [*words, "--scales", "1", "1.2", "test.flip=false"]) == 0
+    assert "flip=no decode=argmax+quarter scales=1,1.2" in capsys.readouterr().out
 
 
 def test_pictures_of_pasting(config: AsdaConfig, tmp_path: Path) -> None:
@@ -91,6 +139,11 @@ def test_pictures_of_pasting(config: AsdaConfig, tmp_path: Path) -> None:
     state = AsdaTask(config).networks()["generator"].state_dict()
     torch.save({"epoch": 41, "stn_state_dict": {f"module.{key}": value for key, value in state.items()}}, file)
     assert paste_pictures(config, [file], 1)[1][2] == "adversarial stn_41"
+    narrow = config.model_copy(update={"generator": config.generator.model_copy(update={"width": 16})})
+    with pytest.raises(
+        WeightsError, match=r"stn_41.pth holds another generator than generator.depth=18 and .*width=16"
+    ):
+        paste_pictures(narrow, [file], 1)
     torch.save({"state_dict": {}}, file)
     with pytest.raises(WeightsError, match="holds no generator"):
-        generator_state(file)
+        paste_pictures(config, [file], 1)

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pose_core.cli.common_arguments import add_config, add_overrides, load
-from pose_core.errors import ConfigError
+from pose_core.errors import ConfigError, WeightsError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pose_asda.config import AsdaConfig
+    from pose_asda.config import AsdaConfig, GeneratorConfig
+    from pose_asda.generator import Generator
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,11 +57,9 @@ def paste_pictures(
 
     from pose_asda.adversary import AdversarialObjective, on_device
     from pose_asda.data import PartedDataset
-    from pose_asda.generator import Generator
     from pose_asda.task import AsdaTask, with_parts
     from pose_core.codecs.heatmap import HeatmapCodec
     from pose_core.engine.overfit import without_augmentation
-    from pose_core.models.weights import companion_state
     from pose_core.skeleton import get_skeleton
     from pose_core.structures import Poses
     from pose_core.visualise.draw import draw_poses
@@ -82,10 +81,7 @@ def paste_pictures(
         columns["random"] = by_chance.place_and_paste({}, images, texels, boxes, batch.part_types)
         files: list[Path | None] = [*weights] or [None]
         for file in files:
-            generator = Generator(config.generator.depth, config.generator.width)
-            if file is not None:
-                generator.load_state_dict(companion_state(file, "generator", "stn_state_dict"))
-            generator.eval()
+            generator = load_generator(config.generator, file).eval()
             pasted = learnt.place_and_paste({"generator": generator}, images, texels, boxes, batch.part_types)
             columns["fresh generator" if file is None else f"adversarial {file.stem}"] = pasted
     skeleton = get_skeleton(config.data.skeleton)
@@ -99,6 +95,24 @@ def paste_pictures(
         tiles.append(draw_poses(tiles[-1], poses))
         captions.append("target joints")
     return tiles, captions
+
+
+def load_generator(settings: GeneratorConfig, file: Path | None) -> Generator:
+    """The generator of a run's last.pt or a published checkpoint; without a file a fresh one."""
+    from pose_asda.generator import Generator
+    from pose_core.models.weights import companion_state
+
+    generator = Generator(settings.depth, settings.width)
+    if file is not None:
+        state = companion_state(file, "generator", "stn_state_dict")
+        try:
+            generator.load_state_dict(state)
+        except RuntimeError:
+            raise WeightsError(
+                f"{file} holds another generator than generator.depth={settings.depth} and "
+                f"generator.width={settings.width} make; give those that it was trained with"
+            ) from None
+    return generator
 
 
 def to_pixels(image: Tensor, color: str) -> np.ndarray:

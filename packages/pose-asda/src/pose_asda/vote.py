@@ -1,9 +1,9 @@
 """Evaluate by a vote over several scales of the crop and the last stages of the network.
 
-  pose-asda vote --cfg mpii_hourglass_stack2_numpart1 --weights best.pt --scales 1.0 1.1 --stages 2 [--cache FILE]
+  pose-asda vote --cfg mpii_hourglass_stack2_256x256_numpart1 --weights best.pt --scales 1.0 1.1 --stages 2
 
-With one scale of 1 and one stage it is `pose-asda evaluate`. A cache keeps the predictions and what they were made
-from (weights, settings, annotations, images, scales, stages); where any of it has changed, it is not used.
+With one scale of 1 and one stage it is `pose-asda eval`. A cache (--cache FILE) keeps the predictions and what they
+were made from (weights, settings, annotations, images, scales, stages); where any of it has changed, it is not used.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pose_core.cli.common_arguments import add_config, add_device, add_overrides, add_weights, load
+from pose_core.cli.common_arguments import add_config, add_device, add_overrides, add_weights, load, split_overrides
 
 if TYPE_CHECKING:
     import torch
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     add_weights(parser)
-    parser.add_argument("--scales", type=float, nargs="+", default=[1.0, 1.1], help="factors of the crop (1.0 1.1)")
+    parser.add_argument("--scales", nargs="+", default=["1.0", "1.1"], help="factors of the crop (1.0 1.1)")
     parser.add_argument("--stages", type=int, default=1, metavar="N", help="the last N stages of the network (1)")
     parser.add_argument("--cache", type=Path, metavar="FILE", help="keep predictions in FILE.npz, or use it if it fits")
     parser.add_argument("--out", type=Path, default=Path("runs/vote"), metavar="DIR", help="results go here")
@@ -47,8 +47,12 @@ def run(args: argparse.Namespace) -> int:
     from pose_core.models.weights import load_weights
     from pose_core.skeleton import get_skeleton
 
-    if min(args.scales) <= 0 or args.stages < 1:
-        raise ConfigError("--scales must be positive and --stages at least 1")
+    # Settings that follow --scales are taken for scales.
+    more, words = split_overrides(args.scales)
+    args.overrides += more
+    scales = read_scales(words)
+    if args.stages < 1:
+        raise ConfigError(f"--stages {args.stages}: at least the last stage must vote")
     config = load(args)
     joints = get_skeleton(config.data.skeleton).num_joints
     network = create_model(config.model.name, num_joints=joints, **config.model.options)
@@ -56,9 +60,22 @@ def run(args: argparse.Namespace) -> int:
     if not report.complete:
         print(report)
     device = choose_device(config.run.device)
-    evaluation = evaluate_by_vote(network, config, device, args.out, args.scales, args.stages, cache=args.cache)
+    evaluation = evaluate_by_vote(network, config, device, args.out, scales, args.stages, cache=args.cache)
     print(evaluation.report)
     return 0
+
+
+def read_scales(words: Sequence[str]) -> list[float]:
+    """Factors of the crop, none of them zero or below."""
+    from pose_core.errors import ConfigError
+
+    try:
+        scales = [float(word) for word in words]
+    except ValueError:
+        scales = []
+    if not scales or not all(0 < scale < float("inf") for scale in scales):
+        raise ConfigError(f"--scales {' '.join(words)}: must be positive numbers, for example --scales 1.0 1.1")
+    return scales
 
 
 def vote(points: np.ndarray) -> np.ndarray:
@@ -89,9 +106,10 @@ def evaluate_by_vote(
     """Score the vote over ``scales`` (of the configured test scale) and the last ``stages`` of the network."""
     from pose_core.engine.objective import Evaluation
     from pose_core.evaluation.report import protocol_line
-    from pose_core.tasks.evaluate_topdown import crop_dataset, evaluated_people, score
+    from pose_core.tasks.evaluate_topdown import check_annotations, crop_dataset, evaluated_people, left_out, score
 
     found, records, boxes = evaluated_people(config)
+    check_annotations(found, config)
     first = crop_dataset(_at_scale(config, scales[0]), records, training=False)
     made_from = fingerprint(network, config, first, found.annotation_file, scales, stages)
     stored = read_cache(cache, made_from) if cache is not None else None
@@ -113,7 +131,8 @@ def evaluate_by_vote(
         scales=tuple(config.test.scale * scale for scale in scales),
         evaluator=scored.name,
     )
-    return Evaluation(scored.name, scored.value, scored.metrics, f"{scored.report}\n{protocol} stages={stages} voted")
+    lines = [scored.report, f"{protocol} stages={stages} voted", *left_out(found, len(first) - len(columns.image_id))]
+    return Evaluation(scored.name, scored.value, scored.metrics, "\n".join(lines))
 
 
 def _at_scale(config: Config, scale: float) -> Config:

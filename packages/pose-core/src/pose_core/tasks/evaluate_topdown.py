@@ -76,12 +76,7 @@ def evaluate_topdown(network: nn.Module, config: Config, device: torch.device, f
     Every process predicts its share; all of them score the whole, so each returns the same.
     """
     found, records, boxes = evaluated_people(config)
-    if found.layout == "crowdpose" and found.has_annotations:
-        check_crowd_index(found.annotation_file)
-    if found.layout == "mpii" and found.annotation_file.suffix == ".h5" and found.has_annotations:
-        # Unlike the JSON files, these come from elsewhere than the ground truth.
-        people = {person.annotation_id: person.joints for record in found.records for person in record.persons}
-        check_same_people(people, pckh_truth(found, config), found.annotation_file)
+    check_annotations(found, config)
     dataset = crop_dataset(config, records, training=False)
     results = merge(gather_objects(predict_dataset(network, dataset, config, device)))
     rank, _ = current_place()
@@ -95,6 +90,16 @@ def evaluate_topdown(network: nn.Module, config: Config, device: torch.device, f
     )
     report = "\n".join([scored.report, protocol, *left_out(found, len(dataset) - len(results.image_id))])
     return Evaluation(scored.name, scored.value, scored.metrics, report)
+
+
+def check_annotations(found: AnnotatedSet, config: Config) -> None:
+    """Refuse, before anything is predicted, annotations that could not be scored with."""
+    if found.layout == "crowdpose" and found.has_annotations:
+        check_crowd_index(found.annotation_file)
+    if found.layout == "mpii" and found.annotation_file.suffix == ".h5" and found.has_annotations:
+        # Unlike the JSON files, these come from elsewhere than the ground truth.
+        people = {person.annotation_id: person.joints for record in found.records for person in record.persons}
+        check_same_people(people, pckh_truth(found, config), found.annotation_file)
 
 
 def left_out(found: AnnotatedSet, crops: int) -> list[str]:
