@@ -111,6 +111,8 @@ def test_faults_are_named(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a/Left-arm/0.bmp"), np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(DataError, match=r"Left-arm/0.bmp has no mask: it is all black"):
         PartSampler(read_pool(file), (64, 64), (1,)).draw(np.random.default_rng(0), 1.0)
+    skipping = PartSampler(read_pool(file), (64, 64), (1,), skip_bad=True)
+    assert skipping.draw(np.random.default_rng(0), 1.0).types.tolist() == [-1]
     (tmp_path / "a/Left-arm/0.bmp").unlink()
     with pytest.raises(DataError, match=r"1 part images are missing, the first is .*Left-arm/0.bmp"):
         read_pool(file)
@@ -191,7 +193,8 @@ def test_coco_people_are_cut_by_mask_and_joints(tmp_path: Path) -> None:
         joints[joint] = x, y, 2
     (tmp_path / "images").mkdir()
     cv2.imwrite(str(tmp_path / "images/1.jpg"), np.full((160, 100, 3), 90, np.uint8))
-    entry = {"id": 7, "image_id": 1, "iscrowd": 0, "segmentation": [[20, 5, 80, 5, 80, 150, 20, 150]],
+    polygons = [[20, 5, 80, 5, 80, 100, 20, 100], [20, 50, 80, 50, 80, 150, 20, 150]]
+    entry = {"id": 7, "image_id": 1, "iscrowd": 0, "segmentation": polygons,
              "keypoints": joints.ravel().tolist()}  # fmt: skip
     crowd = {"id": 8, "image_id": 1, "iscrowd": 1, "segmentation": {"counts": [1], "size": [1, 1]}}
     file = tmp_path / "coco.json"
@@ -201,4 +204,7 @@ def test_coco_people_are_cut_by_mask_and_joints(tmp_path: Path) -> None:
     assert set(found) == {"All", "Left-arm", "Upper-body-with-head", "Upper-body", "Lower_body", "Head"}
     whole = cv2.imread(str(tmp_path / "pool/All/000000000007.bmp"))
     assert whole.shape == (148, 63, 3)
-    assert found["All"][0]["keypoints"][:3] == [31.0, 16.0, 2.0]
+    assert whole[1:-1, 1:-1].any(2).all()  # also where the two polygons overlap
+    moved = np.array(found["All"][0]["keypoints"]).reshape(16, 3)
+    assert moved[13].tolist() == [41.0, 36.0, 2.0]  # the left shoulder, in the order of MPII
+    assert np.flatnonzero(moved[:, 2]).tolist() == [2, 3, 12, 13, 14, 15]

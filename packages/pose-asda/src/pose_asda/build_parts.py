@@ -66,9 +66,11 @@ SYNTHETIC = {
 
 COCO_LIMBS = {"Left-arm": (5, 7, 9), "Right-arm": (6, 8, 10), "Left-leg": (11, 13, 15), "Right-leg": (12, 14, 16)}
 """COCO joints along each limb."""
+MPII_OF_COCO = [16, 14, 12, 11, 13, 15, -1, -1, -1, -1, 10, 8, 6, 5, 7, 9]
+"""The COCO joint that is each of MPII's; −1 for pelvis, thorax, neck and head top."""
 
 Found = tuple[str, Array, Mapping[str, Array], list[float]]
-"""A person: a name for the files, the image (BGR), masks ``(H, W)`` bool by type, and joints as x, y, v."""
+"""A person: a name for the files, the image (BGR), masks ``(H, W)`` bool by type, and MPII's 16 joints as x, y, v."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -175,17 +177,29 @@ def synthetic_people(folder: Path, count: int, seed: int) -> Iterator[Found]:
 def coco_people(annotations: Path, images: Path) -> Iterator[Found]:
     """Annotated people with polygons; what their joints let one cut out."""
     content = read_json(annotations)
-    files = {image["id"]: image["file_name"] for image in content["images"]}
+    try:
+        files = {image["id"]: image["file_name"] for image in content["images"]}
+        entries = [(entry["id"], entry["image_id"], entry) for entry in content["annotations"]]
+    except (KeyError, TypeError) as error:
+        raise DataError(
+            f"{annotations} is no COCO annotation file: images need id and file_name, annotations id and image_id "
+            f"({type(error).__name__}: {error})"
+        ) from None
     place = find_images(images)
-    for entry in content["annotations"]:
+    for number, image_id, entry in entries:
         polygons = entry.get("segmentation")
         if entry.get("iscrowd") or not isinstance(polygons, list) or not polygons:
             continue
-        image = open_bgr(image_source(place, files[entry["image_id"]]))
+        if image_id not in files:
+            raise DataError(f"{annotations}: annotation {number} is of image {image_id}, which the file does not list")
+        image = open_bgr(image_source(place, files[image_id]))
         mask = np.zeros(image.shape[:2], np.uint8)
-        cv2.fillPoly(mask, [np.array(each).reshape(-1, 2).round().astype(np.int32) for each in polygons], 1)
+        for each in polygons:  # one by one: where two overlap, both are the person
+            cv2.fillPoly(mask, [np.array(each).reshape(-1, 2).round().astype(np.int32)], 1)
         joints = np.array(entry.get("keypoints") or [0] * 51, dtype=np.float64).reshape(-1, 3)
-        yield f"{entry['id']:012d}", image, cut_by_joints(mask > 0, joints), joints.ravel().tolist()
+        # As the published pool has them: sixteen of MPII, of which COCO lacks four.
+        in_mpii = np.vstack([joints, np.zeros(3)])[MPII_OF_COCO]
+        yield f"{number:012d}", image, cut_by_joints(mask > 0, joints), in_mpii.ravel().tolist()
 
 
 def cut_by_joints(mask: Array, joints: Array) -> dict[str, Array]:

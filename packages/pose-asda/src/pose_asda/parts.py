@@ -8,6 +8,7 @@ The order of types is the order of the generator's rows.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ import numpy as np
 from pose_core.data.images import open_bgr
 from pose_core.data.json_file import read_json
 from pose_core.errors import ConfigError, DataError
+
+_log = logging.getLogger(__name__)
 
 TYPES = {
     "Left-arm": 0.3, "Right-arm": 0.3, "Left-leg": 0.3, "Right-leg": 0.3, "Upper-body": 0.4,
@@ -81,8 +84,8 @@ def read_pool(annotations: Path, root: Path | None = None, *, skip_missing: bool
             files[TYPE_NAMES.index(name)] = kept
     if missing and not skip_missing:
         raise DataError(
-            f"{annotations}: {len(missing)} part images are missing, the first is {missing[0]}; restore them, or leave "
-            "them out with data.on_bad_image=skip"
+            f"{annotations}: {len(missing)} part images are missing, the first is {missing[0]}; restore them, or train "
+            "without them: data.on_bad_image=skip"
         )
     if not files:
         raise DataError(f"{annotations}: the pool has no parts; build one with `pose-asda build-parts`")
@@ -121,7 +124,8 @@ class PartSampler:
 
     ``counts`` are the numbers of parts a sample may get, one drawn uniformly. ``erode`` and ``blur`` are the sides of
     the kernels that soften a mask. ``faithful`` keeps two oddities of the published code: parts are RGB whatever the
-    crop is, and the axes of a part's middle are swapped, so that a long part starts off the centre.
+    crop is, and the axes of a part's middle are swapped, so that a long part starts off the centre. With ``skip_bad`` a
+    part whose image is damaged or has no mask leaves its slot empty, with a warning.
     """
 
     pool: PartPool
@@ -132,6 +136,7 @@ class PartSampler:
     blur: tuple[int, int] = (3, 3)
     color: str = "rgb"
     faithful: bool = False
+    skip_bad: bool = False
 
     def __post_init__(self) -> None:
         most = max(self.counts, default=0)
@@ -154,7 +159,13 @@ class PartSampler:
         """Parts for a crop that shows ``zoom`` times as much as its person's."""
         drawn = []
         for _ in range(self.counts[rng.integers(len(self.counts))]):
-            image, kind, factor = self.choose(rng)
+            try:
+                image, kind, factor = self.choose(rng)
+            except DataError as error:
+                if not self.skip_bad:
+                    raise
+                _log.warning("skipped: %s", error)
+                continue
             drawn.append((*self.place(image, kind, factor, zoom), kind))
         return self._join(drawn)
 

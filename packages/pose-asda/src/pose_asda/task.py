@@ -92,4 +92,5 @@ def sampler_of(config: AsdaConfig) -> PartSampler:
         parts.blur,
         config.data.color,
         parts.faithful,
+        skip_bad=config.data.on_bad_image == "skip",
     )
