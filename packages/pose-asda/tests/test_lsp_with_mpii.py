@@ -64,9 +64,14 @@ def test_parts_votes_and_hidden_joints(merged: AsdaConfig, tmp_path: Path) -> No
 
 
 def test_a_published_file_of_it_becomes_this_layout() -> None:
-    content = {"DATASET": {"DATASET": "lspetmpii", "TRAIN_SET": "train", "TEST_SET": "test"}, "ASA": {"NUM_AUG": "(1,)"},
-               "MODEL": {"NAME": "pose_resnet", "NUM_JOINTS": 16, "EXTRA": {"NUM_LAYERS": 50}}}  # fmt: skip
+    content = {
+        "DATASET": {"DATASET": "lspetmpii", "TRAIN_SET": "train", "TEST_SET": "test"},
+        "ASA": {"NUM_AUG": "(1,)"},
+        "MODEL": {"NAME": "pose_resnet", "NUM_JOINTS": 16, "EXTRA": {"NUM_LAYERS": 50}},
+    }
     found = convert_published(content, "lsp.yaml").config
-    assert (found["method"], found["data"]["layout"], found["data"]["skeleton"]) == ("asda", "lsp_mpii", "lsp_mpii16")
+    data = found["data"]
+    assert (found["method"], data["layout"], data["skeleton"]) == ("asda", "lsp_mpii", "lsp_mpii16")
+    assert (data["train"], data["val"]) == ("train", "val")  # its test set is LSP's, the file's own test is MPII's
     assert found["parts"]["counts"] == [1]
     AsdaConfig.model_validate(found)

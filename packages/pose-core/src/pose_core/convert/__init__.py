@@ -142,6 +142,9 @@ def _data(source: Source) -> dict[str, Any]:
         "skeleton": skeleton,
         "color": "rgb" if source.flag("DATASET.COLOR_RGB", "data.color", False) else "bgr",
     }
+    if layout == "lsp_mpii":
+        # Whatever set the published code is asked for but train is one of LSP's; its people are the merged file's val.
+        data["val"] = "val"
     if _has_boxes(source):
         data["min_box_score"] = source.number("TEST.IMAGE_THRE", "data.min_box_score", 0.0 if source.is_old else 0.1)
         # Ours are relative to the root.
