@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from pose_asda import browse_parts, build_parts
+from pose_asda.build_parts import cut_by_joints
 from pose_asda.parts import TYPE_NAMES, PartPool, PartSampler, read_pool
 from pose_core.errors import ConfigError, DataError
 from pose_testing.golden import load_golden, uniform
@@ -204,6 +205,8 @@ def test_coco_people_are_cut_by_mask_and_joints(tmp_path: Path) -> None:
     assert set(found) == {"All", "Left-arm", "Upper-body-with-head", "Upper-body", "Lower_body", "Head"}
     whole = cv2.imread(str(tmp_path / "pool/All/000000000007.bmp"))
     assert whole.shape == (148, 63, 3)
+    head = cut_by_joints(np.ones((160, 100), bool), joints)["Head"]
+    assert np.flatnonzero(head.any(0))[[0, -1]].tolist() == [28, 72]  # a raised arm beside it is not of it
     assert whole[1:-1, 1:-1].any(2).all()  # also where the two polygons overlap
     moved = np.array(found["All"][0]["keypoints"]).reshape(16, 3)
     assert moved[13].tolist() == [41.0, 36.0, 2.0]  # the left shoulder, in the order of MPII

@@ -223,6 +223,8 @@ def cut_by_joints(mask: Array, joints: Array) -> dict[str, Array]:
             masks["Lower_body"] = mask & (rows >= hips)
             if seen[0] and joints[0, 1] < shoulders:
                 neck = shoulders - 0.3 * (shoulders - joints[0, 1])
-                masks["Head"] = mask & (rows < neck)
+                # Not so wide that most of a raised arm is in it; of a face in profile the ear says where the head is.
+                away = np.abs(np.arange(mask.shape[1]) - joints[:5][seen[:5], 0].mean())
+                masks["Head"] = mask & (rows < neck) & (away < 0.45 * trunk)
                 masks["Upper-body"] = mask & (rows >= neck) & (rows < hips)
     return masks
