@@ -54,6 +54,17 @@ def test_people_beyond_the_thirtieth_have_heatmaps_but_no_references() -> None:
     assert (people_heatmaps(joints, 16, 1.0)[0, 0, 0] == 1).all()
 
 
+def test_subpixel_heatmaps_are_centred_on_the_joint() -> None:
+    joint = torch.tensor([[[[8.3, 7.9, 2.0], [6.5, 9.5, 2.0]]]], dtype=torch.float64)
+    exact = people_heatmaps(joint, 16, 1.0, subpixel=True)[0]
+    middles = torch.arange(16) + 0.5
+    for heat, (x, y, _) in zip(exact, joint[0, 0], strict=True):
+        found = [float((heat.sum(axis) * middles).sum() / heat.sum()) for axis in (0, 1)]
+        assert found == pytest.approx([float(x), float(y)], abs=2e-3)
+    # A joint in the middle of a pixel is what the published target makes of every joint in that pixel.
+    torch.testing.assert_close(exact[1], people_heatmaps(joint, 16, 1.0)[0, 1])
+
+
 def test_an_image_without_people_has_empty_targets() -> None:
     nobody = torch.zeros(2, 1, 17, 3)
     assert not people_heatmaps(nobody, 16, 1.0).any()

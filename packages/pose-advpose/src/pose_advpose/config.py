@@ -102,6 +102,8 @@ class TagConfig(Block):
     """Input pixels per heatmap pixel."""
     sigma: Positive | None = None
     """Standard deviation of a target in heatmap pixels; by default a 64th of the map's side."""
+    target: Literal["quantised", "subpixel"] = "quantised"
+    """Peak on the truncated place of a joint, as published, or where the joint is."""
     push: NotNegative = 1e-3
     """Weight of pushing people's tags apart."""
     pull: NotNegative = 1e-3

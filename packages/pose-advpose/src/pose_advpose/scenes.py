@@ -45,6 +45,7 @@ class EmbeddingContent:
 
     def __init__(self, config: EmbeddingConfig) -> None:
         self.side, self.sigma, self.most = config.output_side, config.sigma, config.heatmap.max_people
+        self.subpixel = config.heatmap.target == "subpixel"
         self.weights = (config.heatmap.push, config.heatmap.pull)
         self.pixels, self.channels_last = config.data.pixels, config.train.channels_last
 
@@ -54,7 +55,7 @@ class EmbeddingContent:
         return embedding_scene(
             network(images),
             images,
-            people_heatmaps(joints, self.side, self.sigma),
+            people_heatmaps(joints, self.side, self.sigma, subpixel=self.subpixel),
             batch.keep.view(-1, self.side, self.side),
             keypoint_references(joints, self.side, self.most),
             self.weights,

@@ -24,18 +24,21 @@ def label_maps(joints: Tensor, size: tuple[int, int], sigma: float, *, stride: i
     return down[..., :, None] * (across * (joints[..., 2:] > 0))[..., None, :]
 
 
-def people_heatmaps(joints: Tensor, side: int, sigma: float) -> Tensor:
+def people_heatmaps(joints: Tensor, side: int, sigma: float, *, subpixel: bool = False) -> Tensor:
     """Everyone's heatmaps ``(B, K, side, side)``, for joints ``(B, P, K, 3)`` in the maps' pixels and visibility.
 
     A Gaussian on each visible joint's truncated place, cut to a square of 3σ + 1 pixels to each side; where people
-    meet, the larger value counts. A joint whose place lies outside the map is not drawn.
+    meet, the larger value counts. A joint whose place lies outside the map is not drawn. With ``subpixel`` the
+    Gaussian stands where the joint is, a pixel's middle being a half beyond its number.
     """
     batch, _, count = joints.shape[:3]
     x, y, drawn = _places(joints, side)
     reach = int(3 * sigma + 1)
     steps = torch.arange(-reach, reach + 1, device=joints.device)
-    bell = torch.exp(-steps.to(joints.dtype).square() / (2 * sigma**2))
-    patch = bell[:, None] * bell[None]
+    places = torch.stack([x, y], -1)
+    offsets = joints[..., :2] - places - 0.5 if subpixel else torch.zeros_like(joints[..., :2])
+    across, down = torch.exp(-(steps - offsets[..., None]).square() / (2 * sigma**2)).unbind(-2)
+    patch = down[..., :, None] * across[..., None, :]
     columns, rows = x[..., None] + steps, y[..., None] + steps
     map_number = torch.arange(batch * count, device=joints.device).view(batch, 1, count, 1, 1)
     places = (map_number * side + rows[..., :, None]) * side + columns[..., None, :]
