@@ -87,8 +87,19 @@ def cases(batch: int, device: torch.device) -> list[Case]:
         found: tuple[Tensor, Tensor] = ops.decode_flipped(p, m, order, shift=True)
         return found
 
+    # Each image once, turned a little, mirrored, at its own scale.
+    planes = list(images.permute(0, 3, 1, 2).contiguous())
+    angle, zoom = torch.rand(2, batch, generator=make, dtype=torch.float64)
+    turn = torch.stack([-angle.cos(), angle.sin(), torch.full_like(angle, 150), angle.sin(), angle.cos(), -30 * angle])
+    to_image = ((0.5 + zoom) * turn).T.reshape(batch, 2, 3).contiguous().to(device)
+    numbers = torch.arange(batch, device=device)
+
+    def cut(m: Tensor) -> Tensor:
+        return ops.warp_crops(planes, numbers, m, (4 * width, 4 * height)).float()
+
     size = maps.nbytes
     return [
+        Case("warp_crops", cut, (to_image,), 2 * images.nbytes, triton=True),
         Case("normalise", lambda i: ops.normalise(i, channels_last=True), (images,), 5 * images.nbytes, triton=True),
         Case("gaussian_heatmaps", targets, (joints, weights), size),
         Case("heatmap_loss", loss, (maps, joints, weights), 2 * size, learnt=True, triton=True),

@@ -25,6 +25,7 @@ from pose_core.ops import (
     normalise,
     paste,
     tag_loss,
+    warp_crops,
 )
 
 pytest.importorskip("triton", reason="Triton has no build for this machine")
@@ -52,6 +53,45 @@ def test_normalise(channels_last: bool, dtype: torch.dtype, reference: pytest.Mo
     expected = normalise(images, dtype=dtype, channels_last=channels_last)
     assert found.stride() == expected.stride()
     torch.testing.assert_close(found, expected, rtol=1e-6 if dtype == torch.float32 else 1e-2, atol=1e-6)
+
+
+def scenes() -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]:
+    """Images of two sizes, and crops of them: one turned and mirrored, one that reaches beyond, one of a corner."""
+    make = torch.Generator().manual_seed(5)
+    images = [torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=make) for size in ((31, 45), (20, 17))]
+    to_image = torch.tensor(
+        [
+            [[-1.2, 0.4, 40.3], [0.3, 1.1, 2.7]],
+            [[0.7, 0.0, -3.2], [0.0, 0.7, -2.1]],
+            [[0.1, 0.0, 15.9], [0.0, 0.1, 18.8]],
+        ],
+        dtype=torch.float64,
+    )
+    image_of = torch.tensor([0, 1, 1])
+    return [image.to(DEVICE) for image in images], image_of.to(DEVICE), to_image.to(DEVICE)
+
+
+@kernel
+def test_crops(reference: pytest.MonkeyPatch) -> None:
+    found = warp_crops(*scenes(), (24, 19))
+    reference.setenv("POSE_OPS", "reference")
+    expected = warp_crops(*scenes(), (24, 19))
+    assert found.shape == (3, 19, 24, 3)
+    # Halves may round to either side.
+    assert (found.int() - expected.int()).abs().max() <= 1
+
+
+@kernel
+def test_crops_are_one_op_to_the_compiler() -> None:
+    from pose_core.ops._warp_crops import _triton
+
+    pixels = torch.randint(0, 256, (3 * 6 * 8,), dtype=torch.uint8, device=DEVICE)
+    start, sizes = torch.zeros(1, dtype=torch.int64, device=DEVICE), torch.tensor([[6, 8]], dtype=torch.int32)
+    matrix = torch.eye(3, device=DEVICE)[None, :2].contiguous()
+    checks = ("test_schema", "test_faketensor")
+    assert torch.library.opcheck(
+        _triton.warp, (pixels, start, sizes.to(DEVICE), start, matrix, [5, 4]), test_utils=checks
+    )
 
 
 @kernel

@@ -89,4 +89,6 @@ class AsdaConfig(Config):
             )
         if (play.steps if play.placement == "adversarial" else 0) + play.pose_steps < 1:
             raise ValueError("generator.steps and generator.pose_steps leave nothing to update")
+        if play.placement != "none" and self.train.device_decode:
+            raise ValueError("train.device_decode sends crops without parts; set it false, or generator.placement=none")
         return self

@@ -14,6 +14,7 @@ from pose_asda.generator import Generator
 from pose_asda.parts import PartSampler, read_pool
 from pose_core.codecs.heatmap import HeatmapCodec
 from pose_core.config import TrainConfig
+from pose_core.data.encoded import EncodedCrops
 from pose_core.data.topdown import TopDownDataset
 from pose_core.engine.distributed import current_place
 from pose_core.engine.objective import Objective
@@ -55,11 +56,13 @@ class AsdaTask(TopDownTask):
 
     def people(self) -> TopDownDataset:
         """The training samples without parts."""
-        return super().training_set()
+        people = super().training_set()
+        assert isinstance(people, TopDownDataset)  # the config says that pixels are there
+        return people
 
-    def training_set(self) -> TopDownDataset:
+    def training_set(self) -> TopDownDataset | EncodedCrops:
         if self.config.generator.placement == "none":
-            return self.people()
+            return super().training_set()
         return with_parts(self.people(), self.config)  # type: ignore[return-value]  # its samples have all a crop's have
 
     def objective(self, device: torch.device) -> Objective:

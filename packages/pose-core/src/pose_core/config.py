@@ -162,6 +162,9 @@ class TrainConfig(Block):
     reduced_decode: bool = False
     """Decode a JPEG at a half, a quarter or an eighth of its size where a crop needs no more (crops, not whole
     images). Pixels differ a little from the full decode's; evaluation never does it."""
+    device_decode: bool = False
+    """Send JPEGs as they are, and decode and crop them on the device (crops, not whole images): for a GPU with a
+    decoder, where the loader's CPU cores are too few. Pixels differ by a few grey levels; evaluation never does it."""
     validate_every: Annotated[int, Field(ge=0)] = 1
     """Epochs between evaluations; 0 evaluates only at the end."""
     checkpoint_every: Annotated[int, Field(ge=0)] = 0
@@ -227,6 +230,12 @@ class Config(Block):
         stride = self.heatmap.stride
         if width % stride or height % stride:
             raise ValueError(f"model.input_size [{width}, {height}] must be divisible by heatmap.stride {stride}")
+        return self
+
+    @model_validator(mode="after")
+    def _decodes_once(self) -> Config:
+        if self.train.device_decode and self.train.reduced_decode:
+            raise ValueError("train.device_decode decodes every image whole; set train.reduced_decode=false")
         return self
 
     @property

@@ -77,4 +77,6 @@ class BottomUpConfig(Config):
         width, height = self.model.input_size
         if width != height:
             raise ValueError(f"model.input_size [{width}, {height}]: whole images are trained as squares")
+        if self.train.device_decode:
+            raise ValueError("train.device_decode is for crops of one person; whole images need it false")
         return self

@@ -171,8 +171,7 @@ class TopDownDataset(Dataset[CropBatch]):
             return None
 
     def _sample(self, epoch: int, index: int, image: Opened | None) -> CropBatch:
-        joints, width = self._joints[index], 0 if image is None else image.width
-        crop = self._crop(epoch, index, width)
+        crop = self._crop(epoch, index, 0 if image is None else image.width)
         if image is None:
             pixels = np.zeros((self.input_size[1], self.input_size[0], 3), np.uint8)
         else:
@@ -180,17 +179,20 @@ class TopDownDataset(Dataset[CropBatch]):
             pixels = cv2.warpAffine(image.pixels, matrix, self.input_size, flags=cv2.INTER_LINEAR)
             if self.color == "rgb":
                 cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
+        return self._describe(index, crop, torch.from_numpy(pixels), valid=image is not None)
+
+    def _describe(self, index: int, crop: Crop, pixels: torch.Tensor, *, valid: bool) -> CropBatch:
+        """A sample of a crop whose pixels are known, or stand elsewhere."""
+        joints, center = self._joints[index], crop.center
         if crop.mirror_width is not None:
             joints = joints[self.skeleton.flip_order]
+            center = np.array([crop.mirror_width - 1 - center[0], center[1]], np.float32)
         moved = np.empty((len(joints), 3), np.float32)
         moved[:, :2] = apply_affine(crop.matrix, joints[:, :2])
         moved[:, 2] = 1
-        moved[(joints[:, 2] <= 0) | (image is None)] = 0
-        center = crop.center
-        if crop.mirror_width is not None:
-            center = np.array([crop.mirror_width - 1 - center[0], center[1]], np.float32)
+        moved[(joints[:, 2] <= 0) | (not valid)] = 0
         return CropBatch(
-            images=torch.from_numpy(pixels),
+            images=pixels,
             joints=torch.from_numpy(moved),
             to_image=torch.from_numpy(crop.inverse),
             center=torch.from_numpy(center),
@@ -199,7 +201,7 @@ class TopDownDataset(Dataset[CropBatch]):
             annotation_id=torch.tensor(self._annotation_id[index]),
             box_score=torch.tensor(self._score[index]),
             index=torch.tensor(index),
-            valid=torch.tensor(image is not None),
+            valid=torch.tensor(valid),
         )
 
     def _crop(self, epoch: int, index: int, width: int) -> Crop:

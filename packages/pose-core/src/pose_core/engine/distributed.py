@@ -47,6 +47,14 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
     return torch.device("cuda", index)
 
 
+def to_device(batch: Any, device: torch.device, data: Any) -> Any:
+    """A loader's batch, a named tuple of tensors, on a device; the data set it comes from may finish it there."""
+    finish = getattr(data, "on_device", None)
+    if finish is not None:
+        return finish(batch, device)
+    return type(batch)(*(column.to(device, non_blocking=True) for column in batch))
+
+
 @contextmanager
 def process_group(device_name: str) -> Iterator[Place]:
     """Join the group that torchrun set up (NCCL on GPUs, gloo elsewhere), or stand alone without any environment."""

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from pose_core.config import Config
 from pose_core.engine.checkpoint import seed_everything
-from pose_core.engine.distributed import choose_device
+from pose_core.engine.distributed import choose_device, to_device
 from pose_core.engine.objective import Task, train_settings
 from pose_core.engine.schedule import lr_factor
 from pose_core.engine.update import Updater, build_optimizer
@@ -65,8 +65,7 @@ def overfit(make_task: Callable[[Config], Task], config: Config, *, images: int 
         raise DataError("the training set has no people to learn; `pose data check` says why")
     keys = [[(0, index) for index in range(count)]]
     loader = DataLoader(data, batch_sampler=keys, collate_fn=getattr(data, "collate", None))
-    batch = next(iter(loader))
-    batch = type(batch)(*(column.to(device) for column in batch))
+    batch = to_device(next(iter(loader)), device, data)
     objective = task.objective(device)
     # Every network at its own rate, as the run would start it, and constantly.
     kept = {"accumulate": 1, "schedule": "constant", "warmup": settings.warmup}

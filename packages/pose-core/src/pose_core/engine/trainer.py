@@ -33,7 +33,7 @@ from pose_core.engine.checkpoint import (
     save_checkpoint,
     seed_everything,
 )
-from pose_core.engine.distributed import Place, agree, barrier, gather_objects, process_group
+from pose_core.engine.distributed import Place, agree, barrier, gather_objects, process_group, to_device
 from pose_core.engine.ema import Average
 from pose_core.engine.objective import Evaluation, Task, train_settings
 from pose_core.engine.run_folder import RunLog, prepare, run_path
@@ -225,7 +225,7 @@ class Run:
             generator=torch.Generator().manual_seed(self.config.run.seed),
         )
         for batch in loader:
-            yield type(batch)(*(column.to(place.device, non_blocking=True) for column in batch))
+            yield to_device(batch, place.device, self.data)
 
     def _train_step(self, batch: Any) -> dict[str, Tensor]:
         settings = self.config.train

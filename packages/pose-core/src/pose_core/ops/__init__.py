@@ -22,6 +22,7 @@ _HOMES = {
     "paste": "paste",
     "soft_oks_nms": "oks_nms",
     "tag_loss": "tag_loss",
+    "warp_crops": "warp_crops",
 }
 
 __all__ = sorted(_HOMES)

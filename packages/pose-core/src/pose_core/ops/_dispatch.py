@@ -21,6 +21,7 @@ OPS = {
     "deform_conv": "torchvision's operator; on a CPU without gradients, an embedding bag and one product",
     "paste": "every part only where it lands; on a GPU a Triton kernel, all parts in one pass",
     "tag_loss": "all images, people and pairs at once; on a GPU a Triton kernel, an image to a program",
+    "warp_crops": "on a GPU a Triton kernel, all crops of a batch in one launch",
     "oks_nms": "all images at once, the best pose left in each deciding",
 }
 """Ops with a fast path, and what it is."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pose_core.codecs.heatmap import HeatmapCodec
 from pose_core.config import Config
+from pose_core.data.encoded import EncodedCrops
 from pose_core.data.person_table import PersonTable, read_table
 from pose_core.data.topdown import CropBatch, TopDownDataset
 from pose_core.engine.distributed import current_place
@@ -55,18 +56,19 @@ class TopDownTask:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.skeleton = get_skeleton(config.data.skeleton)
-        self._training_set: TopDownDataset | None = None
+        self._training_set: TopDownDataset | EncodedCrops | None = None
 
     def networks(self) -> dict[str, nn.Module]:
         return {"pose": build_network(self.config, self.skeleton)}
 
-    def training_set(self) -> TopDownDataset:
+    def training_set(self) -> TopDownDataset | EncodedCrops:
         if self._training_set is None:
             width, height = self.config.model.input_size
             table, problems = read_table(self.config.data, self.config.data.train, width / height)
             if problems and current_place()[0] == 0:
                 _log.warning("%s", problems)
-            self._training_set = self.dataset(table, training=True)
+            people = self.dataset(table, training=True)
+            self._training_set = EncodedCrops(people) if self.config.train.device_decode else people
         return self._training_set
 
     def training_groups(self) -> Sequence[int]:
