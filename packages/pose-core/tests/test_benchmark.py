@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
 import torch
+from torch import nn
 
-from pose_core.benchmark import stages
-from pose_core.benchmark.networks import Subject, measure_network, subjects, tensors
+from pose_core.benchmark import accuracy, networks, stages
+from pose_core.benchmark.networks import NetworkRow, Subject, measure_network, middle_row, subjects, tensors
+from pose_core.benchmark.report import draw_plot
 from pose_core.benchmark.stages import Stage
 from pose_core.benchmark.timing import peak_megabytes, seconds_of
 from pose_core.cli import main
+from pose_core.config import Config, DataConfig, ModelConfig, TestConfig, dump_config
+from pose_core.data.bottomup_settings import BottomUpConfig
+from pose_core.data.synthetic import write_dataset
+from pose_core.engine.objective import Evaluation
+from pose_core.errors import ConfigError
 from pose_core.method import Method
+from pose_core.models.catalog import create_model
+from pose_core.models.weights import save_weights
 
 CPU = torch.device("cpu")
 SMALL = ["--input", "64x64", "--seconds", "0.01", "--device", "cpu"]
@@ -63,6 +75,38 @@ def test_networks_without_an_experiment_are_measured_at_256x192() -> None:
     assert [s.input_size for s in subjects("hrnet_w32", (64, 96))] == [(64, 96)]
 
 
+def test_a_network_that_takes_more_than_images_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = {"eye": nn.Conv2d(3, 8, 1), "critic": nn.Conv2d(3 + 17, 8, 1)}
+    monkeypatch.setattr(networks, "list_models", lambda pattern: sorted(made))
+    monkeypatch.setattr(networks, "create_model", made.__getitem__)
+    assert [s.name for s in subjects("*")] == ["eye"]
+
+
+ROW = NetworkRow("a", "lite", "64x64", 17, 1000, 0.1, 10.0, 100.0, 8, 5.0, None)
+
+
+def test_rounds_become_their_median_with_the_batch_that_it_was_reached_at() -> None:
+    times = ((10.0, 100.0, 8), (14.0, 80.0, 4), (11.0, 90.0, 2))
+    rounds = [replace(ROW, latency_ms=latency, throughput=rate, batch=batch) for latency, rate, batch in times]
+    row = middle_row(rounds)
+    assert (row.latency_ms, row.throughput, row.batch, row.training) == (11.0, 90.0, 2, None)
+    assert row.spread == pytest.approx({"latency_ms": 2 / 11, "throughput": 10 / 90})
+    assert middle_row([ROW]) == ROW
+
+
+def test_every_measure_has_a_panel_of_its_own(tmp_path: Path) -> None:
+    def heights(*measures: str | None) -> int:
+        rows = [replace(ROW, accuracy=None if m is None else 0.5, measure=m or "") for m in measures]
+        draw_plot(rows, tmp_path / "plot.png")
+        return int(cv2.imread(str(tmp_path / "plot.png")).shape[0])
+
+    one, two, three = heights("AP", "AP"), heights("AP", "PCKh"), heights("AP", "PCKh", "AP", "PCK")
+    assert one < two < three
+    assert two % 2 == three % 3 == 0
+    assert two // 2 == three // 3
+    assert heights(None, "AP") == heights(None, None) == one  # multiply-adds: one accuracy is no comparison
+
+
 def own_stages(device: torch.device) -> list[Stage]:
     return [Stage("a method's own", "things", 3, lambda: torch.ones(3, device=device))]
 
@@ -97,7 +141,7 @@ def test_the_command_writes_and_compares(tmp_path: Path, capsys: pytest.CaptureF
 
 def test_mistakes_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["benchmark", "nothing*", *SMALL]) == 2
-    assert "no network matches" in capsys.readouterr().err
+    assert "no network that takes images matches" in capsys.readouterr().err
     (tmp_path / "a.json").write_text("{}")
     assert main(["benchmark", "--compare", str(tmp_path / "a.json"), str(tmp_path / "none.json")]) == 3
     assert "is no file of `pose benchmark`" in capsys.readouterr().err
@@ -105,3 +149,193 @@ def test_mistakes_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "height x width" in capsys.readouterr().err
     assert main(["benchmark", "simplebaseline_resnet18", "--input", "60x64", "--out", str(tmp_path)]) == 2
     assert "multiples of 32" in capsys.readouterr().err
+
+
+class CountingTask:
+    """Scores a run by what it was given."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def networks(self) -> dict[str, nn.Module]:
+        model = self.config.model
+        return {"pose": create_model(model.name, num_joints=17, **model.options)}
+
+    def evaluate(self, networks: Mapping[str, nn.Module], device: torch.device, folder: Path) -> Evaluation:
+        del networks, device, folder
+        return Evaluation("COCO AP", 0.5, {}, f"a table\nboxes=none of {self.config.data.val}")
+
+
+@pytest.fixture
+def methods(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One of crops, one of whole images; a synthetic data set that is drawn at once."""
+    made = {
+        "crops": Method("crops", "pose_core", ""),
+        "whole": Method(
+            "whole",
+            "pose_core",
+            "",
+            config="pose_core.data.bottomup_settings:BottomUpConfig",
+            task=f"{__name__}:CountingTask",
+        ),
+    }
+    monkeypatch.setattr("pose_core.method.installed_methods", lambda: made)
+    monkeypatch.setenv("POSE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(accuracy, "IMAGES", 6)
+    monkeypatch.setattr(accuracy, "SIZE", (128, 96))
+
+
+SMALL_NETWORK = {
+    "name": "simplebaseline_resnet18", "input_size": (64, 64), "options": {"width": 8, "filters": [16, 16, 16]},
+}  # fmt: skip
+QUICK = ["--seconds", "0.01", "--rounds", "2", "--no-training", "--device", "cpu"]
+
+
+def make_run(folder: Path, layout: str, skeleton: str, **changes: Any) -> Path:
+    """A run's folder with random weights; its own data set does not exist."""
+    joints = {"coco17": 17, "mpii16": 16, "crowdpose14": 14, "lsp14": 14}[skeleton]
+    settings = {
+        "method": "crops",
+        "data": DataConfig(layout=layout, root="gone", skeleton=skeleton, detections="gone.json"),
+        "model": ModelConfig(**SMALL_NETWORK),
+        "test": TestConfig(workers=0, boxes="detections", batch_size=4),
+    }
+    kind = BottomUpConfig if changes.get("method") == "whole" else Config
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(dump_config(kind(**{**settings, **changes})))
+    torch.manual_seed(0)
+    model = create_model(SMALL_NETWORK["name"], num_joints=joints, **SMALL_NETWORK["options"])
+    save_weights(model, folder / "best.pt")
+    return folder
+
+
+@pytest.mark.usefixtures("methods")
+def test_runs_are_scored_on_the_same_images_as_eval_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [
+        make_run(tmp_path / "a" / "first", "coco", "coco17"),
+        make_run(tmp_path / "a" / "second", "mpii", "mpii16"),
+        make_run(tmp_path / "b" / "first", "crowdpose", "coco17", method="whole", test={"workers": 0}),
+    ]
+    out = tmp_path / "out"
+    assert main(["benchmark", "--runs", *map(str, runs), *QUICK, "--out", str(out)]) == 0
+    shown = capsys.readouterr().out
+    content = json.loads((out / "benchmark.json").read_text())
+    rows = content["networks"]
+    assert [row["name"] for row in rows] == ["a/first", "a/second", "b/first"]
+    measures = ["COCO AP, given boxes", "MPII PCKh@0.5, given boxes", "COCO AP, whole images"]
+    assert [row["measure"] for row in rows] == measures
+    assert [row["protocol"].split()[0] for row in rows] == ["boxes=ground-truth", "boxes=ground-truth", "boxes=none"]
+    assert all(row["data"].startswith("synthetic people of pose-core") for row in rows)
+    assert all("6 images, " in row["data"] for row in rows)
+    assert rows[0]["data"].split(":")[1] == rows[1]["data"].split(":")[1]
+    assert [group["networks"] for group in content["accuracy"]] == [[row["name"]] for row in rows]
+    assert all(group[key] in shown for group in content["accuracy"] for key in ("measure", "data", "protocol"))
+    assert f"| {rows[1]['accuracy']:.3f} MPII PCKh@0.5, given boxes |" in shown
+    assert set(rows[0]["spread"]) == {"latency_ms", "throughput"}
+
+    # The same pictures in every layout, and nothing half drawn.
+    drawn = sorted((tmp_path / "home" / "benchmark").iterdir())
+    assert [folder.name.split("_")[1] for folder in drawn] == ["coco", "mpii"]
+    pictures = [[file.read_bytes() for file in sorted(folder.rglob("*.jpg"))] for folder in drawn]
+    assert pictures[0] == pictures[1]
+    assert len(pictures[0]) == 6
+
+    # Eval prints and predicts the same.
+    files = [("coco", "val2017", "keypoints_val2017_results.json"), ("mpii", "valid", "pred.mat")]
+    for run, row, folder, (layout, split, file) in zip(runs, rows, drawn, files, strict=False):
+        words = ["eval", "--cfg", str(run / "config.yaml"), "--weights", str(run / "best.pt"), "--boxes", "gt"]
+        settings = [f"data.layout={layout}", f"data.root={folder}", f"data.val={split}", "run.device=cpu"]
+        assert main([*words, *settings, "--out", str(tmp_path / "eval")]) == 0
+        printed = capsys.readouterr().out
+        assert f"| {row['accuracy']:.3f} |" in printed
+        assert row["protocol"] in printed
+        made = (out / "runs" / row["name"] / "results" / file).read_bytes()
+        if file.endswith("json"):  # a MATLAB file begins with its date
+            assert json.loads(made) == json.loads((tmp_path / "eval" / "results" / file).read_text())
+
+
+@pytest.mark.usefixtures("methods")
+def test_runs_are_scored_on_a_data_set_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for split, images in (("val2017", 3), ("train2017", 2)):
+        write_dataset(tmp_path / "my:people", images=images, people=(1, 1), size=(128, 96), split=split)
+    run = str(make_run(tmp_path / "run", "crowdpose", "coco17"))
+    words = ["benchmark", "--runs", run, *QUICK, "--rounds", "1", "--on"]
+    for place, data in {
+        "coco:{}": "my:people val2017, coco layout: 3 images, 3 people",
+        "coco:{}:train2017": "my:people train2017, coco layout: 2 images, 2 people",
+    }.items():
+        assert main([*words, place.format(tmp_path / "my:people"), "--out", str(tmp_path / data[10:15])]) == 0
+        assert f"on {data}  \nboxes=ground-truth flip=yes" in capsys.readouterr().out
+
+    # Figures of two data sets are not compared.
+    files = [str(tmp_path / name / "benchmark.json") for name in ("val20", "train")]
+    assert main(["benchmark", "--compare", *files]) == 0
+    assert "not comparable |" in capsys.readouterr().out
+    assert main(["benchmark", "--compare", files[0], files[0]]) == 0
+    assert "not comparable |" not in capsys.readouterr().out
+
+
+class SplitConfig(BottomUpConfig):
+    split: str = "all"
+
+
+@pytest.mark.usefixtures("methods")
+def test_a_run_keeps_its_settings_but_those_of_its_own_data(tmp_path: Path) -> None:
+    model = ModelConfig(name="hrnet_w32", input_size=(64, 64))
+    held_out = SplitConfig(method="whole", model=model, split="mine", data=DataConfig(color="bgr"))
+    placed = accuracy.put_on(held_out, tmp_path, ("coco", "there", "val2014"))
+    assert (placed.data.root, placed.data.val, placed.data.color) == ("there", "val2014", "bgr")
+    assert placed.test == held_out.test
+    assert placed.split == "all"  # type: ignore[attr-defined]
+
+    merged = Config(method="crops", model=model, data=DataConfig(layout="lsp_mpii", skeleton="lsp_mpii16"))
+    placed = accuracy.put_on(merged, tmp_path, None)
+    assert (placed.data.layout, placed.data.skeleton, placed.data.val) == ("mpii", "mpii16", "valid")
+
+    # Files of COCO's layout may hold a user's own joints.
+    (tmp_path / "own.yaml").write_text("joints: [a, b]\nsigmas: [0.1, 0.1]")
+    own = Config(method="crops", model=model, data=DataConfig(skeleton=str(tmp_path / "own.yaml")))
+    assert accuracy.put_on(own, tmp_path, ("coco", "there", "val")).data.skeleton == own.data.skeleton
+    with pytest.raises(ConfigError, match="other joints"):
+        accuracy.put_on(own, tmp_path, None)
+
+
+@pytest.mark.usefixtures("methods")
+def test_runs_and_data_sets_that_do_not_fit_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, lsp = make_run(tmp_path / "run", "coco", "coco17"), make_run(tmp_path / "lsp", "lsp", "lsp14")
+    empty = make_run(tmp_path / "empty", "coco", "coco17")
+    (empty / "best.pt").unlink()
+    write_dataset(tmp_path / "coco", images=1, people=(1, 1), size=(128, 96), split="test-dev2017")
+    for code, words, texts in [
+        (2, ["--runs", tmp_path / "none"], ["none/config.yaml does not exist", "--runs takes folders"]),
+        (2, ["--runs", run, empty], ["empty/best.pt does not exist", "--resume"]),
+        (2, ["--runs", run, run], ["are one folder"]),
+        (2, ["--runs", run, lsp], ["lsp/config.yaml: data.skeleton=lsp14", "coco17, crowdpose14, mpii16", "--on lsp:"]),
+        (2, ["--runs", run, "--on", f"mpii:{tmp_path}"], ["run/config.yaml: data.skeleton=coco17", "(mpii16)"]),
+        (2, ["--runs", run, "--on", "kitti:data"], ["--on 'kitti:data'", "coco, crowdpose, mpii"]),
+        (2, ["--runs", run, "--on", "coco"], ["--on 'coco'", "for example coco:/data/coco:val2017"]),
+        (3, ["--runs", run, "--on", "coco:/not/there:val2017"], ["folder /not/there does not exist"]),
+        (3, ["--runs", run, "--on", f"coco:{tmp_path}:val2018"], ["person_keypoints_val2018.json does not exist"]),
+        (3, ["--runs", run, "--on", f"coco:{tmp_path / 'coco'}:test-dev2017"], ["no annotated people"]),
+        (2, ["--on", "synthetic"], ["--runs DIR"]),
+        (2, ["--runs", run, "--input", "64x64"], ["leave --input out"]),
+        (2, ["--rounds", "0"], ["--rounds 0"]),
+    ]:
+        assert main(["benchmark", *map(str, words), "--device", "cpu", "--out", str(tmp_path / "out")]) == code, words
+        error = capsys.readouterr().err
+        assert all(text in error for text in texts), error
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("methods")
+def test_a_data_set_that_cannot_be_drawn_whole_is_not_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(folder: Path, *args: object, **kwargs: object) -> None:
+        Path(folder).mkdir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(accuracy, "write_dataset", stop)
+    with pytest.raises(KeyboardInterrupt):
+        accuracy.synthetic_people("coco")
+    assert list((tmp_path / "home" / "benchmark").iterdir()) == []

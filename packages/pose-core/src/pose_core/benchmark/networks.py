@@ -4,26 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from pathlib import Path
+from statistics import median_high
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pose_core.benchmark.timing import peak_megabytes, seconds_of, threads
-from pose_core.config import load_config, read_yaml
-from pose_core.errors import ConfigError, DataError
+from pose_core.config import read_yaml
+from pose_core.errors import ConfigError
 from pose_core.method import installed_methods
 from pose_core.models.catalog import check_input_size, create_model, list_models
 from pose_core.models.profile import count_macs, count_parameters
 from pose_core.models.quick import quicken
 from pose_core.skeleton import get_skeleton
-from pose_core.visualise.curves import read_metrics
 
 BATCHES = {"cpu": (1, 2, 4, 8, 16, 32), "cuda": (1, 4, 16, 32, 64, 128, 256)}
 TRAINING_BATCH = {"cpu": 8, "cuda": 64}
+TIMES = ("latency_ms", "throughput", "training")
+"""Figures of a row that differ from one measurement to the next."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a trained network reached, by which measure, on what, and by which protocol."""
+
+    accuracy: float | None = None
+    measure: str = ""
+    data: str = ""
+    protocol: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,13 +48,15 @@ class Subject:
     options: Mapping[str, Any] = field(default_factory=dict)
     label: str = ""
     """What the row is called, where not by the network's name."""
-    accuracy: float | None = None
-    measure: str = ""
+    score: Score = Score()
 
 
 @dataclass(frozen=True)
 class NetworkRow:
-    """One line of the table; what was not measured is None."""
+    """One line of the table; what was not measured is None.
+
+    ``spread`` says of a time how far the rounds lie from their middle, as a share of the figure.
+    """
 
     name: str
     method: str
@@ -58,6 +71,9 @@ class NetworkRow:
     training: float | None
     accuracy: float | None = None
     measure: str = ""
+    data: str = ""
+    protocol: str = ""
+    spread: Mapping[str, float] = field(default_factory=dict)
 
 
 def subjects(pattern: str, input_size: tuple[int, int] | None = None) -> list[Subject]:
@@ -73,33 +89,22 @@ def subjects(pattern: str, input_size: tuple[int, int] | None = None) -> list[Su
             joints = get_skeleton(content["data"]["skeleton"]).num_joints
             used[name] = Subject(name, method.name, (width, height), joints)
     found = []
-    for name in list_models(pattern):
+    for name in filter(sees_images, list_models(pattern)):
         owner = next((m.name for m in installed_methods().values() if name in m.models), "core")
         subject = used.get(name, Subject(name, owner, (192, 256), 17))
         size = input_size or subject.input_size
         found.append(Subject(name, owner if owner != "core" else subject.method, size, subject.num_joints))
     if not found:
-        raise ConfigError(f"no network matches {pattern!r}; `pose models` lists them")
+        raise ConfigError(f"no network that takes images matches {pattern!r}; `pose models` lists all")
     return found
 
 
-def subjects_of_runs(folders: Sequence[str | Path]) -> list[Subject]:
-    """The networks of finished runs, each with the best score that its validation reached."""
-    found = []
-    for folder in map(Path, folders):
-        config = load_config(folder / "config.yaml")
-        rows = [row for row in read_metrics(folder / "metrics.jsonl") if row["split"] == "val"]
-        key = next((name for name in ("AP", "Mean") if any(name in row for row in rows)), None)
-        if key is None:
-            raise DataError(f"{folder / 'metrics.jsonl'} has no validation score: was the run finished?")
-        measure = {"coco": "COCO AP", "crowdpose": "CrowdPose AP", "mpii": "PCKh"}.get(config.data.layout, "PCK")
-        best = max(row[key] for row in rows if key in row)
-        joints = get_skeleton(config.data.skeleton).num_joints
-        model = config.model
-        found.append(
-            Subject(model.name, config.method, model.input_size, joints, model.options, folder.name, best, measure)
-        )
-    return found
+def sees_images(name: str) -> bool:
+    """Whether a network takes images alone; a critic takes heatmaps with them."""
+    with torch.device("meta"):
+        model = create_model(name)
+    stem = next((layer for layer in model.modules() if isinstance(layer, nn.Conv2d)), None)
+    return stem is None or stem.in_channels == 3
 
 
 def measure_network(
@@ -123,8 +128,20 @@ def measure_network(
     width, height = subject.input_size
     return NetworkRow(
         subject.label or subject.name, subject.method, f"{height}x{width}", subject.num_joints, parameters, true / 1e9,
-        latency, rate, batch, memory, trained, subject.accuracy, subject.measure,
+        latency, rate, batch, memory, trained, **asdict(subject.score),
     )  # fmt: skip
+
+
+def middle_row(rows: Sequence[NetworkRow]) -> NetworkRow:
+    """One network's rows of several rounds as one: the median of each time, and its spread."""
+    if len(rows) == 1:
+        return rows[0]
+    times = {name: [getattr(row, name) for row in rows] for name in TIMES if getattr(rows[0], name) is not None}
+    middle: dict[str, Any] = {name: median_high(values) for name, values in times.items()}
+    spread = {name: (max(values) - min(values)) / 2 / middle[name] for name, values in times.items()}
+    # The best batch and its memory belong to one round's images per second.
+    chosen = next(row for row in rows if row.throughput == middle["throughput"])
+    return replace(chosen, **middle, spread=spread)
 
 
 def milliseconds_of_one(

@@ -34,18 +34,32 @@ COMPARED = {"latency_ms": -1, "throughput": 1, "memory_mb": -1, "training": 1, "
 """Figures of a network that are compared; −1 where less is better."""
 
 
-def header(device: torch.device, *, fast: bool) -> dict[str, Any]:
-    """The device, the versions and the moment."""
+def header(device: torch.device, *, fast: bool, rounds: int = 1, networks: Sequence[NetworkRow] = ()) -> dict[str, Any]:
+    """The device, the versions, the moment, and what ``networks`` were scored on."""
     names = ["torch", "torchvision", "numpy", "opencv-python-headless", "pose-core"]
     names += [method.script for method in installed_methods().values()]
     return {
         "device": device_name(device),
         "threads": torch.get_num_threads(),
         "fast": fast,
+        "rounds": rounds,
+        "accuracy": accuracy_protocols(networks),
         "python": platform.python_version(),
         "versions": {name: found for name in names if (found := _version(name))},
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def accuracy_protocols(networks: Sequence[NetworkRow]) -> list[dict[str, Any]]:
+    """The data set and the protocol of the accuracies, and whose they are."""
+    owners: dict[tuple[str, str, str], list[str]] = {}
+    for row in networks:
+        if row.accuracy is not None:
+            owners.setdefault((row.measure, row.data, row.protocol), []).append(row.name)
+    return [
+        {"measure": measure, "data": data, "protocol": protocol, "networks": names}
+        for (measure, data, protocol), names in owners.items()
+    ]
 
 
 def device_name(device: torch.device) -> str:
@@ -74,8 +88,14 @@ def to_markdown(head: dict[str, Any], networks: Sequence[NetworkRow], stages: Se
     versions = ", ".join(f"{name} {number}" for name, number in head["versions"].items())
     how = "fast preset" if head["fast"] else "as trained"
     parts = [
-        f"{head['device']}, {head['threads']} threads, {how}, {head['time']}\n\nPython {head['python']}, {versions}"
+        f"{head['device']}, {head['threads']} threads, {how}, {head['time']}",
+        f"Python {head['python']}, {versions}",
     ]
+    if networks and head["rounds"] > 1:
+        parts.append(f"times: medians of {head['rounds']} rounds, ± half of the way from the lowest to the highest")
+    for group in head["accuracy"]:
+        names = ", ".join(group["networks"])
+        parts.append(f"{group['measure']}: {names}  \non {group['data']}  \n{group['protocol']}")
     if networks:
         parts.append(markdown_table(NETWORK_HEAD, [_network_cells(row) for row in networks]))
     if stages:
@@ -87,15 +107,22 @@ def to_markdown(head: dict[str, Any], networks: Sequence[NetworkRow], stages: Se
 def _network_cells(row: NetworkRow) -> list[str]:
     return [
         row.name, row.method, row.input, str(row.joints), f"{row.parameters:,}", f"{row.gmacs:.3f}",
-        f"{row.latency_ms:.1f}", f"{row.throughput:.1f}", str(row.batch),
-        f"{row.memory_mb:.0f}",
-        "" if row.training is None else f"{row.training:.1f}",
+        _time(row, "latency_ms"), _time(row, "throughput"), str(row.batch), f"{row.memory_mb:.0f}",
+        _time(row, "training"),
         "" if row.accuracy is None else f"{row.accuracy:.3f} {row.measure}",
     ]  # fmt: skip
 
 
+def _time(row: NetworkRow, name: str) -> str:
+    value, spread = getattr(row, name), row.spread.get(name)
+    return "" if value is None else f"{value:.1f}" + (f" ±{spread:.0%}" if spread else "")
+
+
 def compare_files(first: Path, second: Path) -> str:
-    """A table of ratios: above 1 the second file is better, whatever better means for a figure."""
+    """A table of ratios: above 1 the second file is better, whatever better means for a figure.
+
+    Accuracies are compared where they are of the same measure, data set and protocol.
+    """
     before, after = _read(first), _read(second)
     rows = []
     old = {(row["name"], row["input"]): row for row in before["networks"]}
@@ -104,9 +131,11 @@ def compare_files(first: Path, second: Path) -> str:
         if known is None:
             continue
         cells = [_ratio(known[key], row[key], sign) for key, sign in COMPARED.items()]
+        if any(known.get(key) != row.get(key) for key in ("measure", "data", "protocol")):
+            cells[-1] = "not comparable"
         rows.append([f"{row['name']} {row['input']}", *cells])
-    parts = [f"{second} against {first}: above 1 the second is better", f"{first.name}: {_one_line(before)}"]
-    parts += [f"{second.name}: {_one_line(after)}", ""]
+    parts = [f"{second} against {first}: above 1 the second is better", f"{first}: {_one_line(before)}"]
+    parts += [f"{second}: {_one_line(after)}", ""]
     if rows:
         parts.append(markdown_table(["network", "time of 1", "images/s", "memory", "training", "accuracy"], rows))
     times = {row["stage"]: row["milliseconds"] for row in before["stages"]}
@@ -120,7 +149,9 @@ def compare_files(first: Path, second: Path) -> str:
 
 
 def _one_line(content: dict[str, Any]) -> str:
-    return f"{content['device']}, {content['threads']} threads, {'fast' if content['fast'] else 'as trained'}"
+    line = f"{content['device']}, {content['threads']} threads, {'fast' if content['fast'] else 'as trained'}"
+    spreads = [spread for row in content["networks"] for spread in row.get("spread", {}).values()]
+    return f"{line}, {content['rounds']} rounds ±{max(spreads):.0%} at most" if spreads else line
 
 
 def _ratio(before: float | None, after: float | None, sign: int) -> str:
@@ -142,37 +173,58 @@ def _read(path: Path) -> dict[str, Any]:
     return dict(content)
 
 
-def draw_plot(rows: Sequence[NetworkRow], target: Path, *, size: tuple[int, int] = (900, 560)) -> None:
-    """Images per second against accuracy where it is known for two networks or more, against GMACs otherwise."""
-    scored = [row for row in rows if row.accuracy is not None]
-    by_accuracy = len(scored) > 1
-    shown = scored if by_accuracy else list(rows)
-    values = [float(row.accuracy or 0) if by_accuracy else row.gmacs for row in shown]
-    width, height = size
+def draw_plot(rows: Sequence[NetworkRow], target: Path) -> None:
+    """Images per second against accuracy where it is known for two networks or more, against GMACs otherwise.
+
+    Different measures are not to be compared: each has a panel of its own, above one axis of speed.
+    """
+    methods = sorted({row.method for row in rows})
+    span = _span([row.throughput for row in rows], logarithmic=True)
+    scored: dict[str, list[tuple[NetworkRow, float]]] = {}
+    for row in rows:
+        if row.accuracy is not None:
+            scored.setdefault(row.measure or "accuracy", []).append((row, row.accuracy))
+    if sum(map(len, scored.values())) > 1:
+        height = 560 if len(scored) == 1 else 340
+        panels = [_panel(f"{name}, and speed", shown, methods, span, height) for name, shown in scored.items()]
+    else:
+        shown = [(row, row.gmacs) for row in rows]
+        panels = [_panel("multiply-adds (G) and speed", shown, methods, span, 560, logarithmic=True)]
+    write_image(target, np.concatenate(panels))
+
+
+def _panel(
+    title: str,
+    shown: Sequence[tuple[NetworkRow, float]],
+    methods: Sequence[str],
+    span: tuple[float, float],
+    height: int,
+    *,
+    logarithmic: bool = False,
+) -> Array:
+    """Rows by images per second, from 10 ** ``span[0]`` to 10 ** ``span[1]``, and a value; coloured by method."""
+    width, (x_low, x_high) = 900, span
     left, top, right, bottom = 70, 44, width - 150, height - 56
     panel = np.full((height, width, 3), 255, np.uint8)
-    x_low, x_high = _span([row.throughput for row in shown], logarithmic=True)
-    y_low, y_high = _span(values, logarithmic=not by_accuracy)
+    y_low, y_high = _span([value for _, value in shown], logarithmic=logarithmic)
 
     def place(rate: float, value: float) -> tuple[int, int]:
-        y = value if by_accuracy else np.log10(value)
+        y = np.log10(value) if logarithmic else value
         across = (np.log10(rate) - x_low) / (x_high - x_low)
         return round(left + across * (right - left)), round(bottom - (y - y_low) / (y_high - y_low) * (bottom - top))
 
     for tick in log_ticks(10**x_low, 10**x_high):
-        x, _ = place(tick, values[0])
+        x, _ = place(tick, shown[0][1])
         cv2.line(panel, (x, top), (x, bottom), GRID, 1)
         cv2.putText(panel, f"{tick:g}", (x - 10, bottom + 18), FONT, 0.42, INK, 1, cv2.LINE_AA)
-    for tick in nice_ticks(y_low, y_high) if by_accuracy else log_ticks(10**y_low, 10**y_high):
-        _, y = place(shown[0].throughput, tick)
+    for tick in log_ticks(10**y_low, 10**y_high) if logarithmic else nice_ticks(y_low, y_high):
+        _, y = place(shown[0][0].throughput, tick)
         cv2.line(panel, (left, y), (right, y), GRID, 1)
         cv2.putText(panel, f"{tick:g}", (12, y + 4), FONT, 0.42, INK, 1, cv2.LINE_AA)
-    title = f"{shown[0].measure or 'accuracy'} and speed" if by_accuracy else "multiply-adds (G) and speed"
     cv2.putText(panel, title, (left, 24), FONT, 0.55, INK, 1, cv2.LINE_AA)
     cv2.putText(panel, "images per second", ((left + right) // 2 - 60, height - 14), FONT, 0.45, INK, 1, cv2.LINE_AA)
-    methods = sorted({row.method for row in shown})
     taken: list[tuple[int, int]] = []
-    for row, value in sorted(zip(shown, values, strict=True), key=lambda pair: pair[1]):
+    for row, value in sorted(shown, key=lambda pair: pair[1]):
         color = COLORS[methods.index(row.method) % len(COLORS)]
         x, y = place(row.throughput, value)
         cv2.circle(panel, (x, y), 5, color, -1, cv2.LINE_AA)
@@ -182,10 +234,10 @@ def draw_plot(rows: Sequence[NetworkRow], target: Path, *, size: tuple[int, int]
             line -= 12
         taken.append((x, line))
         cv2.putText(panel, row.name, (x + 9, line), FONT, 0.38, color, 1, cv2.LINE_AA)
-    for number, method in enumerate(methods):
-        place_of = (right + 12, top + 18 * number)
-        cv2.putText(panel, method, place_of, FONT, 0.45, COLORS[number % len(COLORS)], 1, cv2.LINE_AA)
-    write_image(target, panel)
+    for number, method in enumerate(sorted({row.method for row, _ in shown})):
+        color = COLORS[methods.index(method) % len(COLORS)]
+        cv2.putText(panel, method, (right + 12, top + 18 * number), FONT, 0.45, color, 1, cv2.LINE_AA)
+    return panel
 
 
 def _span(values: Sequence[float], *, logarithmic: bool) -> tuple[float, float]:

@@ -2,12 +2,22 @@
 
   pose benchmark 'lpn*'                              size, speed, memory and training rate of some networks
   pose benchmark --stages                            reading, targets, loss, decoding, evaluation, too
-  pose benchmark --runs runs/a runs/b                the networks of finished runs, with their accuracy
+  pose benchmark --runs runs/a runs/b                the networks of trained runs, with accuracy on synthetic people
+  pose benchmark --runs runs/a runs/b --on coco:/data/coco        … on COCO's val2017
   pose benchmark --fast --out after                  what the fast preset gives
   pose benchmark --compare before/benchmark.json after/benchmark.json
 
-Every network is measured with the input and the joints of the first built-in experiment that uses it. Time of one image
-is by one thread on a CPU; everything else by all threads. Writes benchmark.json, benchmark.md and benchmark.png.
+Every network is measured with the input and the joints of the first built-in experiment that uses it, or of its run.
+Time of one image is by one thread on a CPU; everything else by all threads. Times are medians of several rounds, each
+over all networks in turn, so that a machine that slows down slows all of them.
+
+The best weights of every run are evaluated on one data set, as `pose eval` does, whatever they were trained on: with
+ground-truth boxes where a method looks at one person, on whole images where it finds people itself. These two are
+different measures, and the plot draws each by itself. The synthetic data set shows the same images to every joint set
+(coco17, crowdpose14, mpii16); it tells networks apart that were trained on synthetic people, and says nothing about
+photographs.
+
+Writes benchmark.json, benchmark.md, benchmark.png and, of runs, the predictions.
 """
 
 from __future__ import annotations
@@ -21,8 +31,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("pattern", nargs="?", default="*", help="shell pattern of networks, for example 'lpn*' (all)")
     parser.add_argument("--input", metavar="HxW", help="one input for all networks, height x width")
     parser.add_argument(
-        "--runs", nargs="+", metavar="DIR", help="folders of finished runs: their networks, and accuracy"
+        "--runs", nargs="+", metavar="DIR", help="folders of trained runs: their networks, and accuracy of best.pt"
     )
+    parser.add_argument(
+        "--on", metavar="DATA",
+        help="what --runs are scored on: synthetic (the default; drawn once, below POSE_HOME), or LAYOUT:ROOT[:SPLIT], "
+        "for example coco:/data/coco or crowdpose:data/crowd:val; by default the split of published results",
+    )  # fmt: skip
     parser.add_argument("--stages", action="store_true", help="measure the stages around a network, too")
     parser.add_argument("--no-networks", action="store_true", help="measure the stages alone")
     parser.add_argument("--no-training", action="store_true", help="leave out the training rate")
@@ -30,7 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--fast", action="store_true",
         help="fold batch norm, order channels last, fused optimiser; on a GPU also bfloat16",
     )  # fmt: skip
-    parser.add_argument("--seconds", type=float, default=1.0, metavar="S", help="time for each figure (1)")
+    parser.add_argument("--seconds", type=float, default=1.0, metavar="S", help="time for each figure, all rounds (1)")
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="how often all networks take turns (3)")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="loader processes of the stages (2)")
     parser.add_argument(
         "--device", default="auto", metavar="NAME", help="cpu, cuda; by default a GPU where there is one"
@@ -51,6 +67,12 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.seconds <= 0:
         raise ConfigError(f"--seconds {args.seconds} must be positive")
+    if args.rounds < 1:
+        raise ConfigError(f"--rounds {args.rounds} must be 1 or more")
+    if args.on and not args.runs:
+        raise ConfigError("--on names what trained runs are scored on: give their folders with --runs DIR…")
+    if args.input and args.runs:
+        raise ConfigError("--input: a run's network is measured with the input it was trained with; leave --input out")
     match = re.fullmatch(r"(\d+)x(\d+)", args.input) if args.input else None
     if args.input and not match:
         raise ConfigError(f"--input {args.input!r} must be height x width, for example 256x192")
@@ -59,7 +81,8 @@ def run(args: argparse.Namespace) -> int:
     import torch
     from tqdm import tqdm
 
-    from pose_core.benchmark.networks import measure_network, subjects, subjects_of_runs
+    from pose_core.benchmark.accuracy import SYNTHETIC, subjects_of_runs
+    from pose_core.benchmark.networks import measure_network, middle_row, subjects
     from pose_core.benchmark.report import draw_plot, header, to_json, to_markdown
     from pose_core.benchmark.stages import stage_rows
     from pose_core.engine.distributed import choose_device
@@ -67,21 +90,23 @@ def run(args: argparse.Namespace) -> int:
 
     device = choose_device(args.device)
     torch.manual_seed(0)
-    chosen = []
-    if not args.no_networks:
-        chosen = subjects_of_runs(args.runs) if args.runs else subjects(args.pattern, size)
-    rows = []
-    bar = tqdm(chosen, "networks", unit="network", leave=False, disable=None)
-    for subject in bar:
-        bar.set_postfix_str(subject.name)
-        rows.append(
-            measure_network(subject, device, fast=args.fast, training=not args.no_training, budget=args.seconds)
-        )
     out = Path(args.out)
+    chosen = []
+    if args.runs and not args.no_networks:
+        chosen = subjects_of_runs(args.runs, args.on or SYNTHETIC, device, out / "runs")
+    elif not args.no_networks:
+        chosen = subjects(args.pattern, size)
+    measured = []
+    bar = tqdm(chosen * args.rounds, "networks", unit="network", leave=False, disable=None)
+    budget = args.seconds / args.rounds
+    for subject in bar:
+        bar.set_postfix_str(subject.label or subject.name)
+        measured.append(measure_network(subject, device, fast=args.fast, training=not args.no_training, budget=budget))
+    rows = [middle_row(measured[number :: len(chosen)]) for number in range(len(chosen))]
     stages = []
     if args.stages or args.no_networks:
         stages = stage_rows(out / "people", device, workers=args.workers, budget=args.seconds)
-    head = header(device, fast=args.fast)
+    head = header(device, fast=args.fast, rounds=args.rounds, networks=rows)
     text = to_markdown(head, rows, stages)
     print(text)
     write_json(out / "benchmark.json", to_json(head, rows, stages), indent=1)

@@ -1,0 +1,156 @@
+"""How well finished runs do, all on one data set that has a name, so that the rows of a table can be compared."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from pose_core.benchmark.networks import Score, Subject
+from pose_core.config import Config, find_data_root, load_config
+from pose_core.data.bottomup_settings import BottomUpConfig
+from pose_core.data.person_table import cache_home
+from pose_core.data.reader import read_dataset
+from pose_core.data.synthetic import write_dataset
+from pose_core.data.synthetic.layouts import SPLITS
+from pose_core.engine.distributed import Place
+from pose_core.errors import ConfigError, DataError, PoseError
+from pose_core.skeleton import get_skeleton
+from pose_core.tasks import evaluate_checkpoint
+from pose_core.visualise.curves import run_names
+
+HELD_OUT = {
+    "coco": ("coco17", "val2017"),
+    "crowdpose": ("crowdpose14", "test"),
+    "mpii": ("mpii16", "valid"),
+    "lsp": ("lsp14", "test"),
+    "lsp_mpii": ("lsp_mpii16", "val"),
+}
+"""The joint set of a layout, and the split that published results are of."""
+SYNTHETIC = "synthetic"
+DRAWN = ("coco", "crowdpose", "mpii")
+"""Layouts of the synthetic data set: the same pictures in each. LSP's would be others, of one person each."""
+IMAGES, PEOPLE, SIZE = 100, (1, 3), (640, 480)
+SEED = 90_210
+"""Far from the seeds that people train on, by default 0: nobody has seen these images."""
+
+
+def subjects_of_runs(folders: Sequence[str | Path], on: str, device: torch.device, results: Path) -> list[Subject]:
+    """The networks of finished runs with the score of each one's best weights on the data set ``on``.
+
+    ``on`` is ``synthetic`` or ``LAYOUT:ROOT[:SPLIT]``. Predictions are written below ``results``.
+    """
+    where = None if on == SYNTHETIC else parse_place(on)
+    paths = [Path(folder) for folder in folders]
+    # Every run is seen to fit before the first is evaluated.
+    configs = [put_on(read_run(path), path, where) for path in paths]
+    found = []
+    named = list(zip(run_names(paths), paths, configs, strict=True))
+    for name, path, config in tqdm(named, "runs", unit="run", leave=False, disable=None):
+        score = score_run(config, path / "best.pt", device, results / name, on)
+        model, joints = config.model, get_skeleton(config.data.skeleton).num_joints
+        found.append(Subject(model.name, config.method, model.input_size, joints, model.options, name, score))
+    return found
+
+
+def parse_place(on: str) -> tuple[str, str, str]:
+    """``LAYOUT:ROOT[:SPLIT]`` as the three; the split is the layout's own by default."""
+    layout, _, root = on.partition(":")
+    if layout not in HELD_OUT or not root:
+        raise ConfigError(
+            f"--on {on!r} names no data set: give {SYNTHETIC}, or LAYOUT:ROOT[:SPLIT] with LAYOUT one of "
+            f"{', '.join(HELD_OUT)}, for example coco:/data/coco:val2017"
+        )
+    split = HELD_OUT[layout][1]
+    if ":" in root and not find_data_root(root).exists():  # a folder's name may hold a colon, too
+        root, _, split = root.rpartition(":")
+    if not find_data_root(root).is_dir():
+        raise DataError(f"--on {on}: the folder {root} does not exist, neither here nor below POSE_DATA")
+    return layout, root, split
+
+
+def read_run(folder: Path) -> Config:
+    """The configuration of a run that has weights to score."""
+    for file in (folder / "config.yaml", folder / "best.pt"):
+        if not file.is_file():
+            raise ConfigError(
+                f"{file} does not exist: --runs takes folders of trained runs, such as runs/NAME, in which training "
+                "wrote config.yaml and, at the first evaluation, best.pt; finish a run that was stopped with --resume"
+            )
+    return load_config(folder / "config.yaml")
+
+
+def put_on(config: Config, run: Path, where: tuple[str, str, str] | None) -> Config:
+    """A run's configuration on the named data set (None: synthetic people) instead of its own; all else stays.
+
+    A run that was trained in the same layout keeps its joint set, which may be a user's own.
+    """
+    joints = get_skeleton(config.data.skeleton).joints
+    layouts = DRAWN if where is None else (where[0],)
+    have = {layout: HELD_OUT[layout][0] for layout in layouts}
+    if where is not None and config.data.layout in have:
+        have[config.data.layout] = config.data.skeleton
+    layout = next((name for name, skeleton in have.items() if get_skeleton(skeleton).joints == joints), None)
+    if layout is None:
+        raise ConfigError(
+            f"{run / 'config.yaml'}: data.skeleton={config.data.skeleton} has other joints than the data set "
+            f"({', '.join(have.values())}); leave {run} out of --runs, or name a data set with its joints: "
+            f"--on {config.data.layout}:ROOT"
+        )
+    root, split = (str(synthetic_people(layout)), SPLITS[layout][1]) if where is None else where[1:]
+    data = {"layout": layout, "root": root, "val": split, "skeleton": have[layout]}
+    changes: dict[str, Any] = {"data": config.data.model_copy(update=data)}
+    if not isinstance(config, BottomUpConfig):
+        changes["test"] = config.test.model_copy(update={"boxes": "gt"})
+    if "split" in type(config).model_fields:
+        # Where a method holds some images out of a split, it means its own data's.
+        changes["split"] = type(config).model_fields["split"].get_default()
+    return config.model_copy(update=changes)
+
+
+def synthetic_people(layout: str) -> Path:
+    """The folder of the synthetic data set; drawn once, whole or not at all, below POSE_HOME."""
+    (low, high), (width, height) = PEOPLE, SIZE
+    name = f"synthetic_{layout}_{IMAGES}x{width}x{height}_people{low}-{high}_seed{SEED}_pose-core{version('pose-core')}"
+    folder = cache_home() / "benchmark" / name
+    if folder.exists():
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".drawing") as started:
+            drawn = Path(started) / layout
+            # COCO alone has crowds; without them the pictures are the same in every layout.
+            write_dataset(
+                drawn, layout, IMAGES, PEOPLE, SEED, size=SIZE, split=SPLITS[layout][1], crowds=False, progress=True
+            )
+            drawn.rename(folder)
+    except OSError as error:
+        if not folder.exists():  # otherwise another process was first
+            raise PoseError(f"cannot write {folder}: {error.strerror}; set POSE_HOME to a folder for caches") from None
+    return folder
+
+
+def score_run(config: Config, weights: Path, device: torch.device, folder: Path, on: str) -> Score:
+    """What ``pose eval`` says of a checkpoint, and what it was said of."""
+    root = find_data_root(config.data.root).resolve()
+    # Files of two machines are compared by this: no path.
+    data = (
+        f"synthetic people of pose-core {version('pose-core')}" if on == SYNTHETIC else f"{root.name} {config.data.val}"
+    )
+    found = read_dataset(config.data, config.data.val)
+    if not (found.has_annotations and found.num_persons):
+        raise DataError(f"{found.annotation_file} has no annotated people to score with; name another split with --on")
+    evaluation = evaluate_checkpoint(config, weights, Place(0, 1, device), folder)
+    # A person's box is help that whole images do not get: the two are different measures.
+    given = "whole images" if isinstance(config, BottomUpConfig) else "given boxes"
+    return Score(
+        evaluation.value,
+        f"{evaluation.name}, {given}",
+        f"{data}, {found.layout} layout: {len(found.records)} images, {found.num_persons} people",
+        next((line for line in evaluation.report.splitlines() if line.startswith("boxes=")), ""),
+    )
