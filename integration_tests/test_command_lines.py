@@ -67,6 +67,19 @@ def test_the_fast_preset_says_what_it_switches_on_and_the_user_has_the_last_word
         assert yaml.safe_load((tmp_path / name / "config.yaml").read_text())["train"]["channels_last"] is expected
 
 
+def test_fast_inference_finds_the_same_and_says_so(
+    trained: Path, people: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["eval", "--cfg", str(trained / "config.yaml"), "--weights", str(trained / "best.pt"), "--device", "cpu"]
+    tables = []
+    for more in ([], ["--fast"]):
+        assert method_main("lite", [*words, *more, f"data.root={people}"]) == 0
+        text = capsys.readouterr().out
+        tables.append([line for line in text.splitlines() if line.startswith("|")])
+    assert "fast: inference is as quick on this device without it" in text
+    assert tables[0] == tables[1]
+
+
 def test_predict_draws_and_writes_json_and_leaves_inputs_alone(trained: Path, people: Path, tmp_path: Path) -> None:
     images = people / "images" / "val2017"
     before = {path.name: path.read_bytes() for path in images.iterdir()}

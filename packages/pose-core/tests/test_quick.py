@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pose_core.models.catalog import create_model
 from pose_core.models.hourglass import StackedHourglass
-from pose_core.models.quick import quicken
+from pose_core.models.quick import Replayed, quicken
 
 
 def settle(network: nn.Module) -> nn.Module:
@@ -69,3 +69,28 @@ def test_a_network_that_cannot_be_traced_keeps_its_batch_norms() -> None:
         x = torch.rand(2, 3, 8, 8) * sign
         with torch.inference_mode():
             torch.testing.assert_close(quick(x), network(x))
+
+
+def test_a_compiled_copy_sees_few_sizes_and_answers_the_same() -> None:
+    network = settle(create_model("simplebaseline_resnet18", num_joints=3, width=8, filters=(8, 8, 8)))
+    quick = quicken(network, (32, 32), compiled=True)
+    for count in (1, 3):
+        x = torch.randn(count, 3, 32, 32)
+        with torch.inference_mode():
+            torch.testing.assert_close(quick(x), network(x), rtol=1e-4, atol=1e-5)
+
+
+def test_batches_are_filled_up_and_answers_cut_to_size() -> None:
+    seen = []
+
+    def run(x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        seen.append(len(x))
+        return x[:, 0], [x + 1]
+
+    replayed = Replayed(run)
+    for count in (1, 2, 3, 5, 8):
+        x = torch.randn(count, 3, 2, 2)
+        first, (second,) = replayed(x)
+        assert torch.equal(first, x[:, 0])
+        assert torch.equal(second, x + 1)
+    assert seen == [1, 2, 4, 8, 8]

@@ -193,6 +193,8 @@ class TestConfig(Block):
     oks_threshold: float = 0.9
     """OKS above which the lower-scored of two poses is suppressed."""
     soft_nms: bool = False
+    compile: bool = False
+    """torch.compile the network, on a GPU as CUDA graphs; the first batch of each size is slow."""
 
 
 class RunConfig(Block):

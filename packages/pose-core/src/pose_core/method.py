@@ -42,6 +42,9 @@ class Method:
     package: str
     summary: str
     models: Mapping[str, str | tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
+    families: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Networks of any size: for the name before the number, the builder and the keyword that the number is. The
+    usual numbers stand in ``models``, too, and are listed."""
     config: str = "pose_core.config:Config"
     task: str = "pose_core.tasks.topdown:TopDownTask"
     predictor: str = "pose_core.inference.predictor:Predictor"

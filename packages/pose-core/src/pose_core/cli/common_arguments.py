@@ -11,6 +11,7 @@ from pose_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from pose_core.config import Config
+    from pose_core.engine.fast import Work
 
 _OVERRIDE = re.compile(r"[a-z_]+(\.[a-z_]+)*=|[A-Z_]+(\.[A-Z_0-9]+)*=")
 
@@ -50,6 +51,13 @@ def add_weights(parser: argparse.ArgumentParser, *, required: bool = True) -> No
 def add_device(parser: argparse.ArgumentParser) -> None:
     """``--device``."""
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1; by default a GPU where there is one")
+
+
+def add_fast(parser: argparse.ArgumentParser) -> None:
+    """``--fast``, see :func:`load_fast`."""
+    parser.add_argument(
+        "--fast", action="store_true", help="the settings that are quick on this device; says what it switches on"
+    )
 
 
 def add_switches(parser: argparse.ArgumentParser) -> None:
@@ -102,3 +110,18 @@ def load(args: argparse.Namespace) -> Config:
             f"config {args.cfg} is for the method {config.method!r}; run it with `pose-{config.method} {args.verb}`"
         )
     return config
+
+
+def load_fast(args: argparse.Namespace, work: Work) -> Config:
+    """The configuration, with ``--fast`` the preset's settings in it where the user sets nothing else."""
+    config = load(args)
+    if not args.fast:
+        return config
+    from pose_core.engine.distributed import choose_device
+    from pose_core.engine.fast import fast_settings
+
+    settings = fast_settings(choose_device(config.run.device), work)
+    lines = [f"  {key}={value}: {why}" for key, (value, why) in settings.items()]
+    print("\n".join(["fast:", *lines]) if lines else f"fast: {work} is as quick on this device without it")
+    args.overrides = [f"{key}={value}" for key, (value, _) in settings.items()] + args.overrides
+    return load(args)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pose_core.cli.common_arguments import add_config, add_device, add_overrides, load
+from pose_core.cli.common_arguments import add_config, add_device, add_fast, add_overrides, load_fast
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", metavar="DIR", help="where results/ goes; by default the run's folder")
     add_device(parser)
+    add_fast(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         args.overrides += ["test.boxes=gt"]
     elif args.boxes:
         args.overrides += ["test.boxes=detections", f"data.detections={args.boxes}"]
-    config = load(args)
+    config = load_fast(args, "inference")
     from pose_core.engine.distributed import process_group
     from pose_core.tasks import evaluate_checkpoint
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pose_core.cli.common_arguments import add_config, add_device, add_weights, load, split_overrides
+from pose_core.cli.common_arguments import add_config, add_device, add_fast, add_weights, load_fast, split_overrides
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,11 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fps", type=float, metavar="N", help="frames of a second of video to predict (all)")
     parser.add_argument("--no-draw", action="store_true", help="write JSON only")
     add_device(parser)
+    add_fast(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     args.overrides, inputs = split_overrides(args.inputs)
-    config = load(args)
+    config = load_fast(args, "inference")
     from pose_core.errors import ConfigError
 
     if not inputs:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 
-from pose_core.cli.common_arguments import add_config, add_device, add_overrides, add_switches, load
+from pose_core.cli.common_arguments import add_config, add_device, add_fast, add_overrides, add_switches, load_fast
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,24 +20,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_overrides(parser)
     add_device(parser)
     parser.add_argument("--resume", action="store_true", help="continue the run in its folder from last.pt")
-    parser.add_argument(
-        "--fast", action="store_true", help="the settings that are quick on this device; says what it switches on"
-    )
+    add_fast(parser)
     add_switches(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace a finished or broken run in the same folder")
 
 
 def run(args: argparse.Namespace) -> int:
-    config = load(args)
-    if args.fast:
-        from pose_core.engine.distributed import choose_device
-        from pose_core.engine.fast import fast_settings
-
-        settings = fast_settings(choose_device(config.run.device))
-        print("fast:\n" + "\n".join(f"  {key}={value}: {why}" for key, (value, why) in settings.items()))
-        # What the user says holds.
-        args.overrides = [f"{key}={value}" for key, (value, _) in settings.items()] + args.overrides
-        config = load(args)
+    config = load_fast(args, "training")
     from pose_core.engine.trainer import train
     from pose_core.tasks import build_task
 

@@ -50,6 +50,8 @@ class WholeTestConfig(Block):
     """At most so many people in an image."""
     workers: Annotated[int, Field(ge=0)] = 4
     """Processes that decode and resize images."""
+    compile: bool = False
+    """torch.compile the network, on a GPU as CUDA graphs; the first image of each size is slow."""
 
     @model_validator(mode="after")
     def _scales_are_positive(self) -> WholeTestConfig:

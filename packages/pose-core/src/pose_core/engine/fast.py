@@ -1,19 +1,33 @@
-"""The preset behind ``--fast``: what makes a training quick without changing what it learns from."""
+"""The presets behind ``--fast``: what makes training, or inference, quick without changing what is learned or found."""
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 
-_ON_ANY_DEVICE = {"train.channels_last": ("true", "convolutions run in channels-last order")}
-_ON_A_GPU = {
-    "train.precision": ("bf16", "forward and backward reckon in bfloat16; weights and optimiser stay float32"),
-    "train.compile": ("true", "torch.compile fuses what lies between convolutions; the first steps are slow"),
+Work = Literal["training", "inference"]
+
+_PRECISION = ("bf16", "networks reckon in bfloat16; weights, optimiser and what is found stay float32")
+_ON_ANY_DEVICE: dict[Work, dict[str, tuple[str, str]]] = {
+    "training": {"train.channels_last": ("true", "convolutions run in channels-last order")},
+    "inference": {},  # batch norm is folded and weights are laid out for the device in any case
+}
+_ON_A_GPU: dict[Work, dict[str, tuple[str, str]]] = {
+    "training": {
+        "train.precision": _PRECISION,
+        "train.compile": ("true", "torch.compile fuses what lies between convolutions; the first steps are slow"),
+    },
+    "inference": {
+        "train.precision": _PRECISION,
+        "test.compile": ("true", "compiled, and replayed as CUDA graphs; the first batch of each size is slow"),
+    },
 }
 
 
-def fast_settings(device: torch.device) -> dict[str, tuple[str, str]]:
+def fast_settings(device: torch.device, work: Work = "training") -> dict[str, tuple[str, str]]:
     """Settings that the preset makes on a device: key → value, and what it does.
 
     bfloat16 and compiling pay on a GPU alone; optimisers are fused everywhere anyway.
     """
-    return _ON_ANY_DEVICE | (_ON_A_GPU if device.type == "cuda" else {})
+    return _ON_ANY_DEVICE[work] | (_ON_A_GPU[work] if device.type == "cuda" else {})

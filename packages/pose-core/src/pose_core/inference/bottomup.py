@@ -68,7 +68,9 @@ class BottomUpPredictor(Predictor):
         self.device = device
         precisions = {"bf16": torch.bfloat16, "fp16": torch.float16}
         self.precision = precisions.get(config.train.precision)
-        self.network = quicken(network.to(device), config.model.input_size, self.precision)
+        self.network = quicken(
+            network.to(device), config.model.input_size, self.precision, compiled=config.test.compile
+        )
 
     @property
     @abstractmethod

@@ -50,7 +50,9 @@ class Predictor:
         self.skeleton = skeleton
         self.device = device
         self.settings = CropSettings.from_config(config, skeleton)
-        self.network = quicken(network.to(device), config.model.input_size, self.settings.precision)
+        self.network = quicken(
+            network.to(device), config.model.input_size, self.settings.precision, compiled=config.test.compile
+        )
 
     @classmethod
     def from_config(

@@ -42,6 +42,19 @@ def _contributed() -> dict[str, tuple[str, Mapping[str, Any]]]:
     return found
 
 
+def _contributed_builder(name: str) -> Builder | None:
+    """The builder of a contributed name, or of a family's name with any number."""
+    if name in _contributed():
+        where, implied = _contributed()[name]
+        return partial(resolve(where), **implied)
+    stem = name.rstrip("0123456789")
+    for method in installed_methods().values():
+        if stem != name and stem in method.families:
+            where, keyword = method.families[stem]
+            return partial(resolve(where), **{keyword: int(name[len(stem) :])})
+    return None
+
+
 def list_models(pattern: str = "*") -> list[str]:
     """Names that match a shell pattern, sorted."""
     return sorted(name for name in {**_own(), **_contributed()} if fnmatchcase(name, pattern))
@@ -49,13 +62,8 @@ def list_models(pattern: str = "*") -> list[str]:
 
 def create_model(name: str, num_joints: int = 17, **keywords: Any) -> nn.Module:
     """A network with random weights, float32; ``keywords`` go to its builder."""
-    own = _own()
-    if name in own:
-        builder = own[name]
-    elif name in _contributed():
-        where, implied = _contributed()[name]
-        builder = partial(resolve(where), **implied)
-    else:
+    builder = _own().get(name) or _contributed_builder(name)
+    if builder is None:
         near = get_close_matches(name, list_models(), n=3, cutoff=0.4)
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
         raise ConfigError(f"no network named {name!r}{hint} `pose models` lists them")

@@ -50,9 +50,11 @@ def count_macs(model: nn.Module, input_size: tuple[int, int]) -> tuple[int, int]
     hooks = [module.register_forward_hook(count) for module in model.modules() if isinstance(module, kinds)]
     was_training = model.training
     device = next(model.parameters()).device
+    # The stem comes first; a critic's takes heatmaps beside the image.
+    channels = next((module.in_channels for module in model.modules() if isinstance(module, nn.Conv2d)), 3)
     try:
         with torch.no_grad():
-            model.eval()(torch.zeros(1, 3, input_size[1], input_size[0], device=device))
+            model.eval()(torch.zeros(1, channels, input_size[1], input_size[0], device=device))
     finally:
         model.train(was_training)
         for hook in hooks:

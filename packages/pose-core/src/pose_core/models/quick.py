@@ -2,31 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.fx.proxy import TraceError
+from torch.utils._pytree import tree_map
 
 from pose_core.models.fold import fold_batch_norm
 
 
-def quicken(network: nn.Module, input_size: tuple[int, int], precision: torch.dtype | None = None) -> nn.Module:
+def quicken(
+    network: nn.Module, input_size: tuple[int, int], precision: torch.dtype | None = None, *, compiled: bool = False
+) -> nn.Module:
     """A copy in evaluation mode, equal to rounding: batch norm folded, channels last, on a CPU the weights packed.
 
     ``input_size`` (w, h) is what weights are packed for; other sizes and any batch work too. A network whose code
     depends on its input cannot be folded and keeps its batch norms. Weights that autocast turns to ``precision`` are
-    not packed.
+    not packed. A ``compiled`` copy is one of torch.compile's, on a GPU replayed as a CUDA graph for each size of batch.
     """
     try:
         quick = fold_batch_norm(network)
     except TraceError:
         quick = deepcopy(network).eval()
     quick = quick.to(memory_format=torch.channels_last)
+    if compiled:
+        return Replayed(torch.compile(quick, mode="reduce-overhead"))
     weight = next(quick.parameters(), None)
     if weight is not None and precision is None and weight.device.type == "cpu" and weight.dtype == torch.float32:
         pack(quick, input_size)
     return quick
+
+
+class Replayed(nn.Module):
+    """A compiled network on batches of few sizes: each is filled up to the next power of two.
+
+    Every size is compiled, and recorded as a CUDA graph, when it is first met; the last batch of a data set, or the
+    people of an image, may be any number.
+    """
+
+    def __init__(self, run: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.run = run
+
+    def forward(self, x: Tensor) -> Any:
+        count = len(x)
+        size = 1 << max(count - 1, 0).bit_length()
+        if size > count:
+            x = torch.cat([x, x[-1:].expand(size - count, -1, -1, -1)])
+        # A graph writes its next answer over this one.
+        return tree_map(lambda output: output[:count].clone(), self.run(x))
 
 
 def pack(network: nn.Module, input_size: tuple[int, int]) -> None:

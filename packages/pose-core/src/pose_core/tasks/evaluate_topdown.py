@@ -119,7 +119,7 @@ def predict_dataset(network: nn.Module, dataset: TopDownDataset, config: Config,
     """Predictions for this process's share of the crops; crops of bad images are left out."""
     rank, world = current_place()
     settings = CropSettings.from_config(config, dataset.skeleton)
-    network = quicken(network.to(device), config.model.input_size, settings.precision)
+    network = quicken(network.to(device), config.model.input_size, settings.precision, compiled=config.test.compile)
     loader = DataLoader(
         dataset,
         batch_sampler=evaluation_batches(len(dataset), config.test.batch_size, rank, world),
