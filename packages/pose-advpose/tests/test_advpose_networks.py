@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,29 +11,48 @@ import torch
 from pose_advpose.embedding import HourglassAE
 from pose_advpose.models import critic, hourglass, hourglass_ae
 from pose_core.errors import ConfigError
+from pose_core.models.catalog import create_model
+from pose_core.models.profile import count_macs
 from pose_core.models.weights import load_weights
 from pose_testing.golden import load_golden
 from pose_testing.networks import check_network, published_state
 
-CRITIC = {"nStacks": 4, "nModules": 2, "nFeat": 256, "nClasses": 16, "inplanes": 19}
-
 
 @pytest.mark.parametrize(
-    ("golden", "network"),
+    ("golden", "name", "keywords"),
     [
-        ("hg_stack2", lambda: hourglass(16, stacks=2)),
-        ("hg_stack4_modules2", lambda: hourglass(16, stacks=4, modules=2)),
-        ("hg_ae_stack4", lambda: hourglass_ae(17, stacks=4)),
-        ("hg_ae_posenet_stack4", lambda: hourglass_ae(17, stacks=4)),
-        ("hg_ae_posenet_stack1_bn", lambda: hourglass_ae(17, stacks=1, bn=True)),
-        ("dis_advpose_stack4_modules2_feat256", lambda: critic(**CRITIC)),
-        ("dis_advpose_ae_stack4_feat128", lambda: critic(17, modules=1, channels=128)),
+        ("hg_stack2", "hg_stack2", {}),
+        ("hg_stack4_modules2", "hg_stack4", {"modules": 2}),
+        ("hg_ae_stack4", "hg_ae_stack4", {}),
+        ("hg_ae_posenet_stack4", "hg_ae_posenet_stack4", {}),
+        ("hg_ae_posenet_stack1_bn", "hg_ae_posenet_stack1", {"bn": True}),
+        ("dis_advpose_stack4_modules2_feat256", "advpose_discriminator", None),
+        ("dis_advpose_ae_stack4_feat128", "advpose_ae_discriminator", None),
+        ("dis_advpose_stack4_modules2_feat256", "advpose_discriminator", {}),
+        ("dis_advpose_ae_stack4_feat128", "advpose_ae_discriminator", {}),
     ],
 )
-def test_outputs_equal_the_published_ones(golden: str, network: object) -> None:
-    error = check_network(f"advpose/{golden}", network())  # type: ignore[operator]
+def test_outputs_equal_the_published_ones(golden: str, name: str, keywords: dict[str, Any] | None) -> None:
+    # A critic also takes the published keywords as they stand in the file.
+    keywords = load_golden(f"advpose/{golden}")["config"] if keywords is None else keywords
+    joints = 17 if "_ae_" in golden else 16
+    error = check_network(f"advpose/{golden}", create_model(name, num_joints=joints, **keywords))
     print(f"{golden}: largest relative error {error:.2e}")
     assert error < 1e-6
+
+
+def test_a_name_may_have_any_number_of_stacks() -> None:
+    for name in ("hg_stack3", "hg_ae_stack3", "hg_ae_posenet_stack3"):
+        network = create_model(name, num_joints=5, channels=8, depth=1)
+        assert len(network(torch.zeros(1, 3, 16, 16))) == 3
+    for name in ("hg_stack", "hg_stack0", "hg_stacks3"):
+        with pytest.raises(ConfigError, match=r"no network named|at least one stack"):
+            create_model(name, num_joints=5)
+
+
+def test_multiply_adds_of_a_critic_are_counted() -> None:
+    true, _ = count_macs(critic(4, stacks=1, modules=1, channels=8, depth=1), (16, 16))
+    assert true > 0
 
 
 def test_checkpoints_of_both_codes_load_from_files(tmp_path: Path) -> None:

@@ -9,8 +9,15 @@ METHOD = Method(
     models={
         **{f"hg_stack{stacks}": ("pose_advpose.models:hourglass", {"stacks": stacks}) for stacks in (1, 2, 4, 8)},
         **{f"hg_ae_stack{stacks}": ("pose_advpose.models:hourglass_ae", {"stacks": stacks}) for stacks in (1, 2, 4)},
-        "hg_critic": ("pose_advpose.models:critic", {"stacks": 4, "modules": 2, "channels": 256}),
-        "hg_ae_critic": ("pose_advpose.models:critic", {"stacks": 4, "modules": 1, "channels": 128}),
+        # The original code's name for the same network.
+        "hg_ae_posenet_stack4": ("pose_advpose.models:hourglass_ae", {"stacks": 4}),
+        "advpose_discriminator": ("pose_advpose.models:critic", {"stacks": 4, "modules": 2, "channels": 256}),
+        "advpose_ae_discriminator": ("pose_advpose.models:critic", {"stacks": 4, "modules": 1, "channels": 128}),
+    },
+    families={
+        "hg_stack": ("pose_advpose.models:hourglass", "stacks"),
+        "hg_ae_stack": ("pose_advpose.models:hourglass_ae", "stacks"),
+        "hg_ae_posenet_stack": ("pose_advpose.models:hourglass_ae", "stacks"),
     },
     config="pose_advpose.config:schema",
     task="pose_advpose.task:make_task",

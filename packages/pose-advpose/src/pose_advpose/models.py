@@ -64,7 +64,8 @@ def critic(
     inputs: int | None = None,
     **published: Any,
 ) -> Critic:
-    """The critic of either adversarial task; takes the published keywords, too."""
+    """The critic of either adversarial task; takes the published keywords, too, beside the published class's name."""
+    published.pop("cls", None)
     given = {
         "num_joints": num_joints, "stacks": stacks, "modules": modules, "channels": channels, "depth": depth,
         "inputs": inputs,
