@@ -73,7 +73,11 @@ def test_the_fast_path_equals_the_reference(seed: int, height: int, width: int) 
     fast_points, fast_scores = _fast.argmax(heatmaps)
     assert torch.equal(points, fast_points)
     assert torch.equal(scores, fast_scores)
-    assert torch.equal(_reference.quarter_offset(heatmaps, points), _fast.quarter_offset(heatmaps, points))
+    moved = _reference.quarter_offset(heatmaps, points)
+    assert torch.equal(moved, _fast.quarter_offset(heatmaps, points))
+    together, best = _fast.argmax_quarter(heatmaps)
+    assert torch.equal(together, moved)
+    assert torch.equal(best, scores)
 
 
 @settings(max_examples=40, deadline=None)

@@ -35,6 +35,8 @@ def decode_heatmaps(
 
         return _triton.decode(heatmaps, None, None, shift=False, quarter=quarter)
     path = _fast if choose("decode_heatmaps") == "fast" else _reference
+    if method == "argmax" and quarter and path is _fast:
+        return _fast.argmax_quarter(heatmaps)
     if method == "soft_argmax":
         points = soft_argmax(heatmaps, beta)
         scores = _value_at(heatmaps, points)

@@ -30,8 +30,6 @@ def _is_plain(heatmaps: Tensor) -> bool:
 
 
 def quarter_offset(heatmaps: Tensor, points: Tensor) -> Tensor:
-    if _is_plain(heatmaps):
-        return torch.from_numpy(_quarter_offset_in_numpy(heatmaps.detach().numpy(), points.detach().numpy()))
     height, width = heatmaps.shape[-2:]
     flat = heatmaps.flatten(2)
     x, y = (points + 0.5).floor().long().unbind(-1)
@@ -42,13 +40,27 @@ def quarter_offset(heatmaps: Tensor, points: Tensor) -> Tensor:
     return points + 0.25 * slope.sign() * inside[..., None]
 
 
-def _quarter_offset_in_numpy(maps: np.ndarray, points: np.ndarray) -> np.ndarray:
-    height, width = maps.shape[2:]
-    flat = maps.reshape(-1)
-    moved = points.reshape(-1, 2).copy()
-    x, y = np.floor(moved + 0.5).astype(np.int64).T
-    rows = np.flatnonzero((x > 1) & (x < width - 1) & (y > 1) & (y < height - 1))
-    here = rows * (height * width) + y[rows] * width + x[rows]
-    moved[rows, 0] += 0.25 * np.sign(flat[here + 1] - flat[here - 1])
-    moved[rows, 1] += 0.25 * np.sign(flat[here + width] - flat[here - width])
-    return moved.reshape(points.shape)
+def argmax_quarter(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
+    """`argmax` and `quarter_offset` in one: past the one read of the maps, every further call counts on a CPU."""
+    if not _is_plain(heatmaps):
+        points, scores = argmax(heatmaps)
+        return quarter_offset(heatmaps, points), scores
+    maps = heatmaps.detach().numpy()
+    count, number, height, width = maps.shape
+    index = maps.reshape(count * number, height * width).argmax(1)
+    values = maps.reshape(-1)
+    here = index + np.arange(0, values.size, height * width)
+    best = values.take(here)
+    y = index // width
+    x = index - y * width
+    # Less than two, and the unsigned number is huge.
+    inside = ((x - 2).view(np.uint64) < max(width - 3, 0)) & ((y - 2).view(np.uint64) < max(height - 3, 0))
+    around = values.take(here + np.array([[1], [width], [-1], [-width]]), mode="clip")
+    step = np.sign(around[:2] - around[2:])
+    step *= inside * maps.dtype.type(0.25)
+    found = np.empty((len(index), 2), maps.dtype)
+    np.add(x, step[0], out=found[:, 0], casting="same_kind")
+    np.add(y, step[1], out=found[:, 1], casting="same_kind")
+    if not (is_there := best > 0).all():
+        found[~is_there] = 0
+    return torch.from_numpy(found.reshape(count, number, 2)), torch.from_numpy(best.reshape(count, number))
