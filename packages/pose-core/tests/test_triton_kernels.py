@@ -82,16 +82,25 @@ def test_crops(reference: pytest.MonkeyPatch) -> None:
 
 
 @kernel
-def test_crops_are_one_op_to_the_compiler() -> None:
-    from pose_core.ops._warp_crops import _triton
+def test_what_is_not_learned_is_one_op_to_the_compiler() -> None:
+    from pose_core.ops._decode_heatmaps import _triton as decoding
+    from pose_core.ops._normalise import _triton as normalising
+    from pose_core.ops._warp_crops import _triton as warping
 
-    pixels = torch.randint(0, 256, (3 * 6 * 8,), dtype=torch.uint8, device=DEVICE)
-    start, sizes = torch.zeros(1, dtype=torch.int64, device=DEVICE), torch.tensor([[6, 8]], dtype=torch.int32)
-    matrix = torch.eye(3, device=DEVICE)[None, :2].contiguous()
+    images = torch.randint(0, 256, (2, 5, 4, 3), dtype=torch.uint8, device=DEVICE)
+    start, sizes = torch.zeros(1, dtype=torch.int64), torch.tensor([[6, 8]], dtype=torch.int32)
+    cut = (images.flatten().repeat(2), start, sizes, start, torch.eye(3)[None, :2].contiguous())
+    maps = torch.randn(2, 3, 8, 6, device=DEVICE)
+    swap = torch.tensor([0, 2, 1], device=DEVICE)
     checks = ("test_schema", "test_faketensor")
-    assert torch.library.opcheck(
-        _triton.warp, (pixels, start, sizes.to(DEVICE), start, matrix, [5, 4]), test_utils=checks
-    )
+    for op, inputs in (
+        (warping.warp, (*(column.to(DEVICE) for column in cut), [5, 4])),
+        (normalising.normalise, (images, [0.1] * 3, [0.2] * 3, torch.float32, True)),
+        (normalising.normalise, (images, [0.1] * 3, [0.2] * 3, torch.bfloat16, False)),
+        (decoding.peaks, (maps, None, None, False, True)),
+        (decoding.peaks, (maps, maps.flip(3), swap, True, False)),
+    ):
+        assert torch.library.opcheck(op, inputs, test_utils=checks)
 
 
 @kernel

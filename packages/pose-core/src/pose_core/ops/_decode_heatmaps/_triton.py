@@ -71,6 +71,13 @@ def decode(
 
     ``mirrored`` are the maps as the network gave them for the mirrored images, ``order`` ``(K,)`` swaps left and right.
     """
+    found = peaks(plain, mirrored, order, shift, quarter)
+    return found[..., :2], found[..., 2]
+
+
+@torch.library.custom_op("pose::decode_heatmaps", mutates_args=())
+def peaks(plain: Tensor, mirrored: Tensor | None, order: Tensor | None, shift: bool, quarter: bool) -> Tensor:
+    """x, y and score ``(N, K, 3)`` float32, see `decode`."""
     count, number, height, width = plain.shape
     found = torch.empty((count, number, 3), device=plain.device, dtype=torch.float32)
     maps = plain.contiguous()
@@ -80,4 +87,9 @@ def decode(
         maps, others, swap, found, number, height * width, width,
         FLIP=mirrored is not None, SHIFT=shift, QUARTER=quarter, BLOCK=BLOCK,
     )  # fmt: skip
-    return found[..., :2], found[..., 2]
+    return found
+
+
+@peaks.register_fake
+def _(plain: Tensor, mirrored: Tensor | None, order: Tensor | None, shift: bool, quarter: bool) -> Tensor:
+    return plain.new_empty((*plain.shape[:2], 3), dtype=torch.float32)

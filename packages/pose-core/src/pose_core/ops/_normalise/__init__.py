@@ -35,7 +35,7 @@ def normalise(
     if uses_triton("normalise", images):
         from pose_core.ops._normalise import _triton
 
-        return _triton.normalise(images, factors, offsets, dtype, channels_last)
+        return _triton.normalise(images, list(factors), list(offsets), dtype, channels_last)
     scale = torch.tensor(factors, device=images.device).view(1, 3, 1, 1)
     offset = torch.tensor(offsets, device=images.device).view(1, 3, 1, 1)
     layout = torch.channels_last if channels_last else torch.contiguous_format

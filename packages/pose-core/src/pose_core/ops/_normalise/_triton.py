@@ -28,15 +28,26 @@ def _kernel(images, output, values, pixels, s0, s1, s2, o0, o1, o2, CHANNELS_LAS
     tl.store(output + index, (value * scale + offset).to(output.dtype.element_ty), mask=there)
 
 
-def normalise(
-    images: Tensor, scale: tuple[float, ...], offset: tuple[float, ...], dtype: torch.dtype, channels_last: bool
-) -> Tensor:
-    """``(N, H, W, 3)`` uint8 → ``(N, 3, H, W)`` of ``dtype``: x·scale + offset for each channel."""
+def _made(images: Tensor, dtype: torch.dtype, channels_last: bool) -> Tensor:
+    """Room for what is made of ``(N, H, W, 3)``."""
     count, height, width, _ = images.shape
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    output = torch.empty((count, 3, height, width), dtype=dtype, device=images.device, memory_format=layout)
-    values = output.numel()
+    return torch.empty((count, 3, height, width), dtype=dtype, device=images.device, memory_format=layout)
+
+
+@torch.library.custom_op("pose::normalise", mutates_args=())
+def normalise(
+    images: Tensor, scale: list[float], offset: list[float], dtype: torch.dtype, channels_last: bool
+) -> Tensor:
+    """``(N, H, W, 3)`` uint8 → ``(N, 3, H, W)`` of ``dtype``: x·scale + offset for each channel."""
+    output = _made(images, dtype, channels_last)
+    values, pixels = output.numel(), images.shape[1] * images.shape[2]
     _kernel[(triton.cdiv(values, BLOCK),)](
-        images.contiguous(), output, values, height * width, *scale, *offset, CHANNELS_LAST=channels_last, BLOCK=BLOCK
+        images.contiguous(), output, values, pixels, *scale, *offset, CHANNELS_LAST=channels_last, BLOCK=BLOCK
     )
     return output
+
+
+@normalise.register_fake
+def _(images: Tensor, scale: list[float], offset: list[float], dtype: torch.dtype, channels_last: bool) -> Tensor:
+    return _made(images, dtype, channels_last)
