@@ -1,0 +1,50 @@
+"""Every bar of the project beside what was last recorded for it.
+
+    python shared/benchmark/bars.py            # a Markdown table of results/*.json
+
+Each file is one run of the benchmark of its name, which says what the figures mean; ratios are the published code's time
+over ours, measured in turns in one run.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from paired import print_table
+
+RESULTS = Path(__file__).parent / "results"
+FIGURES = (
+    "ratio", "keeps", "of decode", "ratio to faster-coco-eval", "memory ratio", "ours ×", "onnx ×", "bf16 ×",
+)  # fmt: skip
+"""What a row may have reached, by the names that the benchmarks give it."""
+
+
+def main() -> None:
+    rows, machines = [], {}
+    for file in sorted(RESULTS.glob("*.json")):
+        content = json.loads(file.read_text())
+        machines[file.stem] = content["machine"]
+        for row in content["rows"]:
+            if row.get("bar", "-") in {"", "-"}:
+                continue
+            reached = [f"{name} {row[name]:.2f}" for name in FIGURES if isinstance(row.get(name), float)]
+            rows.append(
+                {
+                    "bar of": row.get("#", file.stem),
+                    "work": row.get("work") or row.get("network"),
+                    "reached": ", ".join(reached).removeprefix("ratio "),
+                    "bar": row["bar"],
+                    "benchmark": f"bench_{file.stem}.py",
+                }
+            )
+    rows.sort(key=lambda row: (int(re.sub(r"\D", "", str(row["bar of"])) or 99), str(row["bar of"])))
+    print_table(rows)
+    for machine in sorted(set(machines.values())):
+        names = ", ".join(name for name, where in machines.items() if where == machine)
+        print(f"\n{names}: {machine}")
+
+
+if __name__ == "__main__":
+    main()
