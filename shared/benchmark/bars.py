@@ -2,8 +2,8 @@
 
     python shared/benchmark/bars.py            # a Markdown table of results/*.json
 
-Each file is one run of the benchmark of its name, which says what the figures mean; ratios are the published code's time
-over ours, measured in turns in one run.
+Each file is one run of the benchmark of its name, which says what the figures mean; ratios are the published code's
+time over ours, measured in turns in one run.
 """
 
 from __future__ import annotations
