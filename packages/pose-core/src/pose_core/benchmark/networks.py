@@ -113,7 +113,7 @@ def measure_network(
     """Measure one network; ``budget`` seconds go to each figure.
 
     Time of one image is by one thread on a CPU, everything else by all that PyTorch has. ``fast`` is the copy
-    for inference (batch norm folded, channels last, packed weights) and bfloat16 on a GPU.
+    for inference (batch norm folded, channels last, packed weights); on a GPU bfloat16, compiled, as CUDA graphs.
     """
     model = create_model(subject.name, num_joints=subject.num_joints, **subject.options)
     check_input_size(model, subject.name, subject.input_size)
@@ -122,7 +122,7 @@ def measure_network(
     trained = training_rate(model, subject, device, fast=fast, budget=budget) if training else None
     model = model.to(device).eval()
     if fast:
-        model = quicken(model, subject.input_size)
+        model = quicken(model, subject.input_size, compiled=device.type == "cuda")
     latency = milliseconds_of_one(model, subject.input_size, device, fast=fast, budget=budget)
     rate, batch, memory = best_throughput(model, subject.input_size, device, fast=fast, budget=budget)
     width, height = subject.input_size
@@ -182,13 +182,14 @@ def training_rate(model: nn.Module, subject: Subject, device: torch.device, *, f
     model = model.to(device).train()
     if fast:
         model = model.to(memory_format=torch.channels_last)
+    run = torch.compile(model) if fast and device.type == "cuda" else model
     count = TRAINING_BATCH[device.type]
     images = _images(count, subject.input_size, device, fast)
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-6, fused=fast)
 
     def step() -> None:
         with torch.autocast(device.type, torch.bfloat16, enabled=fast and device.type == "cuda"):
-            outputs = model(images)
+            outputs = run(images)
         loss = torch.stack([output.float().square().mean() for output in tensors(outputs)]).sum()
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
