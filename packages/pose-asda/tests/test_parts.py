@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pose_asda import browse_parts, build_parts
+from pose_asda import browse_parts, build_parts, parts
 from pose_asda.build_parts import cut_by_joints
 from pose_asda.parts import TYPE_NAMES, PartPool, PartSampler, read_pool
 from pose_core.errors import ConfigError, DataError
@@ -101,6 +101,37 @@ def test_draws_are_as_many_as_asked_and_only_of_types_that_exist(tmp_path: Path)
         assert drawn.masks.shape == drawn.pixels.shape[:1]
         assert 0 < drawn.masks.max(initial=0.5) <= 1
     assert counts == {0, 1, 3}
+
+
+def test_parts_kept_in_memory_are_bounded_and_draws_the_same_without_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_pool(tmp_path, Left_arm=3, Hat=2)
+    (tmp_path / "Left-arm/0.bmp").write_bytes(b"no image")
+    one = blob().nbytes
+    pools = {}
+    for most, number in ((1 << 27, 4), (2 * one, 2), (0, 0)):
+        monkeypatch.setattr(parts, "KEPT", most)
+        pools[number] = read_pool(file)
+        assert len(pools[number].kept) == number
+        assert sum(part.nbytes for part in pools[number].kept.values()) <= most
+    assert tmp_path / "Left-arm/0.bmp" not in pools[4].kept
+    for seed in range(20):
+        first, *others = (
+            PartSampler(pool, (64, 64), (3,), skip_bad=True).draw(np.random.default_rng(seed), 1.0)
+            for pool in pools.values()
+        )
+        for other in others:
+            assert all(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+    for path, part in pools[4].kept.items():
+        assert np.array_equal(part, cv2.imread(str(path)))
+
+
+def test_a_part_is_sound_wherever_its_black_is(tmp_path: Path) -> None:
+    image = np.full((9, 7, 3), 80, np.uint8)
+    image[6, 2] = 0  # in neither of the rows that are looked at first
+    cv2.imwrite(str(tmp_path / "dot.bmp"), image)
+    assert np.array_equal(parts.open_part(tmp_path / "dot.bmp"), image)
 
 
 def test_faults_are_named(tmp_path: Path) -> None:
