@@ -96,8 +96,8 @@ def group(heatmaps: Tensor, tags: Tensor, settings: GroupingSettings) -> Grouped
     if settings.refine and not has.all():
         person, joint, fine, heat = find_missing(heatmaps, tags, found, chosen, published=settings.published)
         seen = heat > 0
-        points[person[seen], joint[seen]] = fine[seen]
-        values[person[seen], joint[seen]] = 1
+        points[person, joint] = np.where(seen[:, None], fine, 0)
+        values[person, joint] = seen
     return Grouped(*(torch.from_numpy(part).to(heatmaps.dtype) for part in (points, values, scores)))
 
 
@@ -105,20 +105,20 @@ def find_candidates(heatmaps: Tensor, tags: Tensor, threshold: float, most: int)
     """The ``most`` highest peaks of every joint that exceed ``threshold``. A peak is the highest of its 3×3 pixels."""
     joints, height, width = heatmaps.shape
     index, hot = _peaks(heatmaps, threshold)
-    line = index // width
     heat, tag = _flat(heatmaps, 0), _flat(tags, 1)
-    place = (line // height, index - line * width, line % height)
-    rows = _table(
-        *place, heat.take(index), *_fine(heat, index, (height, width), height - 1), *(t.take(index) for t in tag)
+    owner = index // (height * width)
+    table = _table(
+        owner, heat.take(index), *_fine(heat, index, (height, width), height - 1), *(own.take(index) for own in tag)
     )
     # What a diverged network tags with no number belongs to nobody.
-    rows = rows[np.isfinite(rows).all(1)]
-    rows = rows[np.lexsort((-rows[:, 3], rows[:, 0]))]
-    owner = rows[:, 0].astype(int)
-    rank = np.arange(len(rows)) - np.searchsorted(owner, np.arange(joints))[owner]
-    rows, owner = rows[rank < most], owner[rank < most]
-    starts = np.searchsorted(owner, np.arange(joints + 1))
-    return Candidates(starts, rows[:, 1:3], rows[:, 4:6], rows[:, 3], rows[:, 6:], hot, threshold)
+    table = table.take(np.flatnonzero(np.isfinite(table).all(0)), 1)
+    table = table.take(np.lexsort((-table[1], table[0])), 1)
+    owner = table[0].astype(int)
+    rank = np.arange(len(owner)) - np.searchsorted(owner, np.arange(joints))[owner]
+    table = table.take(np.flatnonzero(rank < most), 1)
+    starts = np.searchsorted(table[0], np.arange(joints + 1))
+    rows = table.T.copy()
+    return Candidates(starts, rows[:, 2:4], rows[:, 4:6], rows[:, 1], rows[:, 6:], hot, threshold)
 
 
 def match(found: Candidates, settings: GroupingSettings) -> Array:
@@ -131,9 +131,9 @@ def match(found: Candidates, settings: GroupingSettings) -> Array:
     chosen = np.full((rows, len(found.starts) - 1), -1)
     sums = np.zeros((rows, found.tags.shape[1]), found.tags.dtype)
     counts = np.zeros((rows, 1), found.tags.dtype)
-    people = 0
+    people, starts = 0, found.starts.tolist()
     for joint in settings.order:
-        start, end = found.starts[joint : joint + 2]
+        start, end = starts[joint : joint + 2]
         if start == end or (people >= settings.max_people and settings.published):
             continue
         tags, is_new = found.tags[start:end], np.ones(end - start, bool)
@@ -192,21 +192,21 @@ def find_missing(
         index = search_everywhere(heat, tag, joint, wanted)
         index += torch.from_numpy(joint * (height * width)).to(index)
     heat, lowest = heat.reshape(-1), count - 1 if published else height - 1
-    rows = _table(*_fine(heat, index, (height, width), lowest), heat.take(index))
-    return person, joint, rows[:, :2], rows[:, 2]
+    table = _table(*_fine(heat, index, (height, width), lowest)[2:], heat.take(index))
+    return person, joint, table[:2].T, table[2]
 
 
 def _flat(maps: Tensor, dimensions: int) -> Any:
     """Maps with so many dimensions before the pixels left; on a CPU NumPy's, which takes small steps sooner."""
-    rows = maps.reshape(*maps.shape[:dimensions], -1)
-    return rows.numpy() if maps.device.type == "cpu" else rows
+    rows: Any = maps.numpy() if maps.device.type == "cpu" else maps
+    return rows.reshape(*maps.shape[:dimensions], -1)
 
 
 def _table(*columns: Any) -> Array:
-    """Columns ``(M,)`` beside one another ``(M, C)``, read from their device at once."""
+    """Columns ``(M,)`` above one another ``(C, M)``, read from their device at once."""
     if isinstance(columns[0], Tensor):
-        return torch.stack([column.float() for column in columns], 1).cpu().numpy()
-    return np.stack(columns, 1).astype(np.float32)
+        return torch.stack([column.float() for column in columns]).cpu().numpy()
+    return np.array(columns, np.float32)
 
 
 def _peaks(heatmaps: Tensor, threshold: float) -> tuple[Any, Array | None]:
@@ -219,28 +219,26 @@ def _peaks(heatmaps: Tensor, threshold: float) -> tuple[Any, Array | None]:
         return is_peak.flatten().nonzero()[:, 0], None
     height, width = heatmaps.shape[1:]
     heat = _flat(heatmaps, 0)
-    is_peak = heat > threshold
-    hot = np.flatnonzero(is_peak)
-    # Most fall beside their neighbours in the row; at an edge there is none.
-    is_higher = np.empty((len(heatmaps), height, width), bool)
-    flat = is_higher.reshape(-1)
-    np.greater_equal(heat[:-1], heat[1:], out=flat[:-1])
-    is_higher[..., -1] = True
-    is_peak &= flat
-    np.greater_equal(heat[1:], heat[:-1], out=flat[1:])
-    is_higher[..., 0] = True
-    is_peak &= flat
-    index = np.flatnonzero(is_peak)
+    hot = np.flatnonzero(heat > threshold)
+    # Most fall beside their neighbours in the row, who stand beside them in the list, too.
+    value, is_next = heat.take(hot), np.diff(hot + hot // width) == 1
+    is_highest = np.ones(len(hot), bool)
+    is_highest[1:] = ~(is_next & (value[1:] < value[:-1]))
+    is_highest[:-1] &= ~(is_next & (value[1:] > value[:-1]))
+    index = hot.take(np.flatnonzero(is_highest))
+    row = index // width % height
+    value, above, below = heat.take(index), index - width * (row > 0), index + width * (row < height - 1)
+    index = index.take(np.flatnonzero((value >= heat.take(above)) & (value >= heat.take(below))))
+    # Few are left, and are compared with all around them; at an edge there is none.
     line = index // width
     column, row = index - line * width, line % height
-    left, right = -(column > 0).astype(np.int64), (column < width - 1).astype(np.int64)
-    up, down = -width * (row > 0), width * (row < height - 1)
-    around = index + np.stack([up + left, up, up + right, down + left, down, down + right])
-    return index[(heat.take(index) >= heat.take(around)).all(0)], hot
+    lines = np.array([index - width * (row > 0), index, index + width * (row < height - 1)])
+    around = np.array([lines - (column > 0), lines + (column < width - 1)])
+    return index[(heat.take(index) >= heat.take(around)).all((0, 1))], hot
 
 
-def _fine(heat: Any, index: Any, size: tuple[int, int], lowest: int) -> tuple[Any, Any]:
-    """Columns and rows of pixels' middles, moved a quarter right, and down, where it is hotter there than opposite.
+def _fine(heat: Any, index: Any, size: tuple[int, int], lowest: int) -> tuple[Any, Any, Any, Any]:
+    """Columns and rows of pixels, and of their middles moved a quarter right, and down, where that is hotter.
 
     Pixels are places ``index`` ``(M,)`` in ``heat``, the flattened maps of ``size`` (h, w): arrays, or tensors. The row
     below is ``lowest`` at most.
@@ -248,7 +246,8 @@ def _fine(heat: Any, index: Any, size: tuple[int, int], lowest: int) -> tuple[An
     height, width = size
     line = index // width
     column, row = index - line * width, line % height
-    right, left = heat.take(index + (column < width - 1)), heat.take(index + -1 * (column > 0))
-    down = (row + 1).clip(max=min(lowest, height - 1)) - row
-    below, above = heat.take(index + width * down), heat.take(index + -width * (row > 0))
-    return column + 0.25 + 0.5 * (right > left), row + 0.25 + 0.5 * (below > above)
+    right, left = heat.take(index + (column < width - 1)), heat.take(index - 1 + (column == 0))
+    lowest = min(lowest, height - 1)
+    down = 1 - (row + 1 - lowest) * (row >= lowest)
+    below, above = heat.take(index + width * down), heat.take(index - width + width * (row == 0))
+    return column, row, column + 0.25 + 0.5 * (right > left), row + 0.25 + 0.5 * (below > above)

@@ -7,6 +7,7 @@ joint and a person who lacks it come by joint, ascending; of equal places the fi
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -45,18 +46,17 @@ def search_where_hot(
     ascending.
     """
     best, is_seen = np.empty(len(joint), np.int64), known > threshold
-    rare = np.flatnonzero(~is_seen)
+    seen, rare = np.flatnonzero(is_seen), np.flatnonzero(~is_seen)
+    if len(seen):
+        owner = joint[seen]
+        least = _least(known[seen], owner, len(heat))
+        hot = hot.take(np.flatnonzero(heat.take(hot) >= np.repeat(least, np.diff(_ends(hot, heat)))))
+        best[seen] = _search_few(hot, heat, tags, owner, wanted[seen])
     if len(rare):
         owner, people = joint[rare], wanted[rare]
         # Where a diverged network has no number, nothing is known.
         least = _least(np.fmax(known[rare], _likeliest_probe(heat, tags, owner, people)), owner, len(heat))
-        best[rare] = _search_among(np.flatnonzero(heat >= least[:, None]), heat, tags, owner, people)
-    seen = np.flatnonzero(is_seen)
-    if len(seen):
-        owner = joint[seen]
-        least = _least(known[seen], owner, len(heat))
-        hot = hot[heat.take(hot) >= np.repeat(least, np.diff(_ends(hot, heat)))]
-        best[seen] = _search_among(hot, heat, tags, owner, wanted[seen])
+        best[rare] = _search_many(least, heat, tags, owner, people)
     return best
 
 
@@ -65,25 +65,35 @@ def likely_peaks(joint: Array, wanted: Array, starts: Array, heat: Array, tags: 
 
     Those of joint j stand in ``heat`` ``(P,)`` and ``tags`` ``(P, D)`` from ``starts[j]`` to ``starts[j + 1]``.
     """
-    if not len(heat):
-        return np.full(len(joint), -np.inf, heat.dtype)
-    rows = starts[:-1, None] + np.arange(np.diff(starts).max())
-    is_own = rows < starts[1:, None]
-    rows = np.minimum(rows, len(heat) - 1)
-    padded = np.where(is_own, heat[rows], -np.inf)
-    return (padded[joint] - _steps(np.moveaxis(tags[rows][joint], 2, 0), wanted)).max(1)
+    highest = np.full(len(joint), -np.inf, heat.dtype)
+    if len(heat):
+        for part, likely in _likely(*_padded(starts, heat, tags.T), joint, wanted):
+            likely.max(1, out=highest[part])
+    return highest
 
 
-def _search_among(places: Array, heat: Array, tags: Array, joint: Array, wanted: Array) -> Array:
+def _search_few(places: Array, heat: Array, tags: Array, joint: Array, wanted: Array) -> Array:
     """The likeliest place of each pair among ``places``, ascending ones of the flattened maps."""
-    ends = _ends(places, heat)
+    rank, starts = np.empty(len(joint), np.int64), _ends(places, heat)
     own_heat, own_tags = heat.take(places), tags.reshape(len(tags), -1).take(places, 1)
+    for part, likely in _likely(*_padded(starts, own_heat, own_tags), joint, wanted):
+        likely.argmax(1, out=rank[part])
+    return places.take(starts.take(joint) + rank) - joint * heat.shape[1]
+
+
+def _search_many(least: Array, heat: Array, tags: Array, joint: Array, wanted: Array) -> Array:
+    """The same among all places as hot as ``least`` ``(K,)``: too many to be laid out for every pair."""
     best = np.zeros(len(joint), np.int64)
-    for number, part in _runs(joint):
-        if ends[number] == ends[number + 1]:  # a map without numbers
+    for number, pairs in _runs(joint):
+        places = np.flatnonzero(heat[number] >= least[number])
+        if not len(places):  # a map without numbers
             continue
-        own = slice(ends[number], ends[number + 1])
-        best[part] = places[own][_likeliest(own_heat[own], own_tags[:, own], wanted[part])] - number * heat.shape[1]
+        own_heat, own_tags = heat[number].take(places), tags[:, number].take(places, 1)
+        rows = max(1, AT_ONCE // len(places))
+        for first in range(pairs.start, pairs.stop, rows):
+            part = slice(first, min(first + rows, pairs.stop))
+            steps = _steps(own_tags, wanted[part])
+            best[part] = places.take(np.subtract(own_heat, steps, out=steps).argmax(1))
     return best
 
 
@@ -95,11 +105,29 @@ def _likeliest_probe(heat: Array, tags: Array, joint: Array, wanted: Array) -> A
         heat, tags = (maps[..., : count * apart].reshape(*maps.shape[:-1], count, apart) for maps in (heat, tags))
         heat, tags = (maps[..., :RUN].reshape(*maps.shape[:-2], count * RUN) for maps in (heat, tags))
     highest = np.empty(len(joint), heat.dtype)
+    for part, likely in _likely(heat, tags, joint, wanted):
+        likely.max(1, out=highest[part])
+    return highest
+
+
+def _padded(starts: Array, heat: Array, tags: Array) -> tuple[Array, Array]:
+    """Rows of one length ``(K, R)`` and ``(D, K, R)``, of ``heat`` ``(P,)`` and ``tags`` ``(D, P)`` of every joint.
+
+    Those of joint j stand from ``starts[j]`` to ``starts[j + 1]``; what fills a row up has no heat, −∞.
+    """
+    rows, ends = starts[:-1, None] + np.arange(np.diff(starts).max()), starts[1:, None]
+    is_own, rows = rows < ends, np.minimum(rows, ends - 1)
+    return np.where(is_own, heat.take(rows, mode="clip"), -np.inf), tags.take(rows, 1, mode="clip")
+
+
+def _likely(heat: Array, tags: Array, joint: Array, wanted: Array) -> Iterator[tuple[slice, Array]]:
+    """How likely each place in ``heat`` ``(K, R)`` and ``tags`` ``(D, K, R)`` is, some pairs at a time."""
     rows = max(1, AT_ONCE // heat.shape[1])
     for start in range(0, len(joint), rows):
         part = slice(start, start + rows)
-        highest[part] = (heat[joint[part]] - _steps(tags[:, joint[part]], wanted[part])).max(1)
-    return highest
+        own = tags.take(joint[part], 1)
+        steps = _steps(own, wanted[part], own[0])
+        yield part, np.subtract(heat.take(joint[part], 0), steps, out=steps)
 
 
 def _least(values: Array, joint: Array, joints: int) -> Array:
@@ -114,20 +142,9 @@ def _ends(places: Array, heat: Array) -> Array:
     return np.searchsorted(places, np.arange(len(heat) + 1) * heat.shape[1])
 
 
-def _likeliest(heat: Array, tags: Array, wanted: Array) -> Array:
-    """For each of ``wanted`` ``(M, D)`` the first of its likeliest places ``(P,)``."""
-    index = np.empty(len(wanted), np.int64)
-    rows = max(1, AT_ONCE // len(heat))
-    for start in range(0, len(wanted), rows):
-        part = slice(start, start + rows)
-        steps = _steps(tags, wanted[part])
-        np.subtract(heat, steps, out=steps).argmax(1, out=index[part])
-    return index
-
-
-def _steps(tags: Array, wanted: Array) -> Array:
+def _steps(tags: Array, wanted: Array, out: Array | None = None) -> Array:
     """Whole steps ``(M, P)`` between tags ``(D, P)`` or ``(D, M, P)`` and ``(M, D)``."""
-    steps = tags[0] - wanted[:, :1]
+    steps = np.subtract(tags[0], wanted[:, :1], out=out)
     if len(tags) == 1:
         np.abs(steps, out=steps)
     else:
@@ -140,6 +157,6 @@ def _steps(tags: Array, wanted: Array) -> Array:
 
 def _runs(joint: Array) -> Iterator[tuple[int, slice]]:
     """Every joint that occurs, and where."""
-    starts = np.flatnonzero(np.diff(joint, prepend=-1))
-    for start, end in zip(starts, np.append(starts, len(joint))[1:], strict=True):
-        yield int(joint[start]), slice(int(start), int(end))
+    starts = np.flatnonzero(np.diff(joint)) + 1
+    for start, end in pairwise([0, *starts.tolist(), len(joint)]):
+        yield int(joint[start]), slice(start, end)
