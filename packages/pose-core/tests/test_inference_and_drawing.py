@@ -98,14 +98,14 @@ def test_flipping_equals_predicting_the_mirror_image() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 17, 4, 4), nn.Sigmoid()).eval()
     images = torch.randint(0, 256, (3, 64, 64, 3), dtype=torch.uint8)
-    identity = torch.eye(2, 3, dtype=torch.float64).expand(3, 2, 3)
+    identity = np.broadcast_to(np.eye(2, 3), (3, 2, 3))
     settings = CropSettings.from_config(config(flip=True, shift_heatmap=False), COCO)
     found = predict_crops(network, images, identity, settings)
     mirrored = predict_crops(network, images.flip(2), identity, settings)[:, COCO.flip_order.tolist()]
     # The published convention mirrors about (W − 1)/2 in heatmap pixels.
-    expected = mirrored.clone()
+    expected = mirrored.copy()
     expected[..., 0] = (15 - mirrored[..., 0] / 4) * 4
-    assert torch.allclose(found, expected, atol=1e-4)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_results_are_written_beside_nothing_and_bad_images_are_counted(tmp_path: Path) -> None:

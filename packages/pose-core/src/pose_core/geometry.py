@@ -145,6 +145,11 @@ def apply_affine(matrix: Array, points: Array) -> Array:
     return np.asarray(points) @ matrix[:, :2].T + matrix[:, 2]
 
 
+def apply_affines(matrices: Array, points: Array) -> Array:
+    """Apply to each row of points ``(N, K, 2)`` its own map of ``(N, 2, 3)``."""
+    return np.asarray(points @ matrices[:, :, :2].transpose(0, 2, 1) + matrices[:, None, :, 2])
+
+
 def flip_joints(joints: Array, width: int, flip_order: Array) -> Array:
     """Mirror ``(K, 3)`` joints in an image of ``width``: x → width − 1 − x, left and right swapped.
 

@@ -78,7 +78,7 @@ class HeatmapCodec:
     def decode(self, outputs: Outputs) -> tuple[Tensor, Tensor]:
         """Keypoints ``(N, K, 2)`` in input pixels and scores ``(N, K)``; of several stacks, the last counts."""
         points, scores = decode_heatmaps(last(outputs).float(), **self._decoding())
-        return (points + self.inset) / self._ratio_like(points), scores
+        return self._to_input(points), scores
 
     def decode_flipped(
         self, outputs: Outputs, mirrored: Outputs, flip_order: Tensor, *, shift: bool
@@ -87,13 +87,15 @@ class HeatmapCodec:
         points, scores = decode_flipped(
             last(outputs).float(), last(mirrored).float(), flip_order, shift=shift, **self._decoding()
         )
-        return (points + self.inset) / self._ratio_like(points), scores
+        return self._to_input(points), scores
 
     def _decoding(self) -> dict[str, Any]:
         return {"method": self.decode_method, "quarter": self.quarter, "beta": self.beta, "sigma": self.sigma}
 
-    def _ratio_like(self, points: Tensor) -> Tensor:
-        return torch.tensor(self.ratio, device=points.device, dtype=points.dtype)
+    def _to_input(self, points: Tensor) -> Tensor:
+        """Places in heatmaps to input pixels."""
+        placed = points + self.inset if self.inset else points
+        return placed / torch.tensor(self.ratio, device=points.device, dtype=points.dtype)
 
     def loss(self, outputs: Outputs, joints: Tensor) -> tuple[Tensor, Targets]:
         """The objective for joints ``(N, K, 3)``, summed over stacks; and the targets it was made from."""

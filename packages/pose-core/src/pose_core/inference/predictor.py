@@ -142,9 +142,9 @@ class Predictor:
             pixels = np.stack([cv2.warpAffine(im, crop.matrix, crop.size, flags=cv2.INTER_LINEAR) for im, crop in part])
             if self.config.data.color == "bgr":
                 pixels = np.ascontiguousarray(pixels[..., ::-1])
-            inverse = torch.from_numpy(np.stack([crop.inverse for _, crop in part])).to(self.device)
+            inverse = np.stack([crop.inverse for _, crop in part])
             images = torch.from_numpy(pixels).to(self.device)
-            results.append(predict_crops(self.network, images, inverse, self.settings).numpy())
+            results.append(predict_crops(self.network, images, inverse, self.settings))
         return np.concatenate(results)
 
     def _crop(self, box: Array) -> Crop:

@@ -130,11 +130,11 @@ def predict_dataset(network: nn.Module, dataset: TopDownDataset, config: Config,
     )
     columns: list[list[np.ndarray]] = [[] for _ in CropResults._fields]
     for batch in tqdm(loader, "evaluating", unit="batch", leave=False, disable=None if rank == 0 else True):
-        images, matrices = (part.to(device, non_blocking=True) for part in (batch.images, batch.to_image))
-        keypoints = predict_crops(network, images, matrices, settings)
-        row = (keypoints, batch.center, batch.scale, batch.box_score, batch.image_id, batch.annotation_id)
-        for column, values in zip(columns, row, strict=True):
-            column.append(values[batch.valid].numpy())
+        keypoints = predict_crops(network, batch.images.to(device, non_blocking=True), batch.to_image.numpy(), settings)
+        row = (batch.center, batch.scale, batch.box_score, batch.image_id, batch.annotation_id)
+        valid = batch.valid.numpy()
+        for column, values in zip(columns, (keypoints, *(part.numpy() for part in row)), strict=True):
+            column.append(values[valid])
     if not columns[0]:
         empty = (len(dataset.skeleton.joints), 3), (2,), (2,), (), (), ()
         kinds = (np.float32, np.float32, np.float32, np.float32, np.int64, np.int64)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from pose_core.config import Config
 from pose_core.data.bottomup import WholeBatch
@@ -44,8 +43,8 @@ def crop_sheet(predictor: Predictor, batch: CropBatch, target: Path, *, threshol
     crops = batch.images.cpu().numpy()
     if predictor.config.data.color == "bgr":
         crops = crops[..., ::-1]
-    identity = torch.eye(2, 3, dtype=torch.float64, device=batch.images.device).expand(len(crops), 2, 3)
-    found = predict_crops(predictor.network, batch.images, identity, predictor.settings).numpy()
+    identity = np.broadcast_to(np.eye(2, 3), (len(crops), 2, 3))
+    found = predict_crops(predictor.network, batch.images, identity, predictor.settings)
     tiles = [
         draw_poses(
             np.ascontiguousarray(crop),
