@@ -15,7 +15,7 @@ from torch import nn
 
 from pose_core.benchmark import accuracy, networks, stages
 from pose_core.benchmark.networks import NetworkRow, Subject, measure_network, middle_row, subjects, tensors
-from pose_core.benchmark.report import draw_plot
+from pose_core.benchmark.report import draw_plot, header, to_markdown
 from pose_core.benchmark.stages import Stage
 from pose_core.benchmark.timing import peak_megabytes, seconds_of
 from pose_core.cli import main
@@ -94,6 +94,15 @@ def test_rounds_become_their_median_with_the_batch_that_it_was_reached_at() -> N
     assert middle_row([ROW]) == ROW
 
 
+def test_shares_of_the_limit_count_training_three_times() -> None:
+    row = replace(ROW, gmacs=1.0, throughput=100.0, training=50.0)
+    text = to_markdown(header(CPU, fast=False, networks=[row], limit=2e12), [row], [])
+    assert "the limit: 2 TFLOP/s" in text
+    assert "| 50.0 | 10%, 15% |" in text
+    alone = replace(row, training=None)
+    assert "| 10% |" in to_markdown(header(CPU, fast=False, networks=[alone], limit=2e12), [alone], [])
+
+
 def test_every_measure_has_a_panel_of_its_own(tmp_path: Path) -> None:
     def heights(*measures: str | None) -> int:
         rows = [replace(ROW, accuracy=None if m is None else 0.5, measure=m or "") for m in measures]
@@ -127,6 +136,7 @@ def test_the_command_writes_and_compares(tmp_path: Path, capsys: pytest.CaptureF
     content = json.loads((tmp_path / "a" / "benchmark.json").read_text())
     assert content["versions"]["torch"] == torch.__version__.split("+")[0] or content["versions"]["torch"]
     assert len(content["networks"]) == len([row for row in content["networks"] if row["gmacs"] > 0])
+    assert content["limit_tflops"] > 0
     assert cv2.imread(str(tmp_path / "a" / "benchmark.png")).shape[2] == 3
 
     # Twice as fast, by the files.

@@ -198,6 +198,18 @@ def training_rate(model: nn.Module, subject: Subject, device: torch.device, *, f
     return count / seconds_of(step, device, budget, least=2)
 
 
+def matrix_limit(device: torch.device, *, fast: bool, budget: float = 0.5) -> float:
+    """FLOP/s of one large convolution, run as the networks are: a matrix product and nothing else, so the most that
+    any of them could reach.
+    """
+    # A thousand GFLOP on a GPU, two and a half on a CPU: what precision costs besides is little.
+    images, channels = (48, 1024) if device.type == "cuda" else (2, 256)
+    layer = nn.Conv2d(channels, channels, 3, padding=1, bias=False).to(device).to(memory_format=torch.channels_last)
+    x = torch.randn(images, channels, 32, 32, device=device).to(memory_format=torch.channels_last)
+    with _inference(device, fast):
+        return 18 * channels * x.numel() / seconds_of(partial(layer, x), device, budget, least=9)
+
+
 def tensors(outputs: Any) -> Iterator[Tensor]:
     """Every tensor of a network's output, however it is nested."""
     if isinstance(outputs, Tensor):

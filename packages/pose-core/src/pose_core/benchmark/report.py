@@ -27,20 +27,28 @@ Array = np.ndarray
 
 NETWORK_HEAD = (
     "network", "method", "input", "joints", "parameters", "GMACs", "ms, 1 image", "images/s", "at batch", "MB",
-    "training images/s", "accuracy",
+    "training images/s", "of the limit", "accuracy",
 )  # fmt: skip
 STAGE_HEAD = ("stage", "ms", "rate")
 COMPARED = {"latency_ms": -1, "throughput": 1, "memory_mb": -1, "training": 1, "accuracy": 1}
 """Figures of a network that are compared; −1 where less is better."""
 
 
-def header(device: torch.device, *, fast: bool, rounds: int = 1, networks: Sequence[NetworkRow] = ()) -> dict[str, Any]:
-    """The device, the versions, the moment, and what ``networks`` were scored on."""
+def header(
+    device: torch.device,
+    *,
+    fast: bool,
+    rounds: int = 1,
+    networks: Sequence[NetworkRow] = (),
+    limit: float | None = None,
+) -> dict[str, Any]:
+    """The device, its ``limit`` in FLOP/s, the versions, the moment, and what ``networks`` were scored on."""
     names = ["torch", "torchvision", "numpy", "opencv-python-headless", "pose-core"]
     names += [method.script for method in installed_methods().values()]
     return {
         "device": device_name(device),
         "threads": torch.get_num_threads(),
+        "limit_tflops": None if limit is None else limit / 1e12,
         "fast": fast,
         "rounds": rounds,
         "accuracy": accuracy_protocols(networks),
@@ -91,24 +99,31 @@ def to_markdown(head: dict[str, Any], networks: Sequence[NetworkRow], stages: Se
         f"{head['device']}, {head['threads']} threads, {how}, {head['time']}",
         f"Python {head['python']}, {versions}",
     ]
+    if networks and head["limit_tflops"]:
+        parts.append(
+            f"the limit: {head['limit_tflops']:.3g} TFLOP/s in one large convolution; the share of it that the network "
+            "reaches at its images/s, and at its training images/s (three times the work of an image)"
+        )
     if networks and head["rounds"] > 1:
         parts.append(f"times: medians of {head['rounds']} rounds, ± half of the way from the lowest to the highest")
     for group in head["accuracy"]:
         names = ", ".join(group["networks"])
         parts.append(f"{group['measure']}: {names}  \non {group['data']}  \n{group['protocol']}")
     if networks:
-        parts.append(markdown_table(NETWORK_HEAD, [_network_cells(row) for row in networks]))
+        parts.append(markdown_table(NETWORK_HEAD, [_network_cells(row, head["limit_tflops"]) for row in networks]))
     if stages:
         cells = [[row.stage, f"{row.milliseconds:.2f}", f"{row.rate:,.0f} {row.unit}/s"] for row in stages]
         parts.append(markdown_table(STAGE_HEAD, cells))
     return "\n\n".join(parts) + "\n"
 
 
-def _network_cells(row: NetworkRow) -> list[str]:
+def _network_cells(row: NetworkRow, limit: float | None) -> list[str]:
+    rates = [row.throughput] + ([3 * row.training] if row.training else [])
+    shares = [f"{2e-3 * row.gmacs * rate / limit:.0%}" for rate in rates] if limit else []
     return [
         row.name, row.method, row.input, str(row.joints), f"{row.parameters:,}", f"{row.gmacs:.3f}",
         _time(row, "latency_ms"), _time(row, "throughput"), str(row.batch), f"{row.memory_mb:.0f}",
-        _time(row, "training"),
+        _time(row, "training"), ", ".join(shares),
         "" if row.accuracy is None else f"{row.accuracy:.3f} {row.measure}",
     ]  # fmt: skip
 

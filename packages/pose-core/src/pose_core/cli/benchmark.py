@@ -9,7 +9,8 @@
 
 Every network is measured with the input and the joints of the first built-in experiment that uses it, or of its run.
 Time of one image is by one thread on a CPU; everything else by all threads. Times are medians of several rounds, each
-over all networks in turn, so that a machine that slows down slows all of them.
+over all networks in turn, so that a machine that slows down slows all of them. "Of the limit" is the share of what the
+device does in one large convolution that the network reaches, forward and in training.
 
 The best weights of every run are evaluated on one data set, as `pose eval` does, whatever they were trained on: with
 ground-truth boxes where a method looks at one person, on whole images where it finds people itself. These two are
@@ -82,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from pose_core.benchmark.accuracy import SYNTHETIC, subjects_of_runs
-    from pose_core.benchmark.networks import measure_network, middle_row, subjects
+    from pose_core.benchmark.networks import matrix_limit, measure_network, middle_row, subjects
     from pose_core.benchmark.report import draw_plot, header, to_json, to_markdown
     from pose_core.benchmark.stages import stage_rows
     from pose_core.engine.distributed import choose_device
@@ -106,7 +107,8 @@ def run(args: argparse.Namespace) -> int:
     stages = []
     if args.stages or args.no_networks:
         stages = stage_rows(out / "people", device, workers=args.workers, budget=args.seconds)
-    head = header(device, fast=args.fast, rounds=args.rounds, networks=rows)
+    limit = matrix_limit(device, fast=args.fast) if rows else None
+    head = header(device, fast=args.fast, rounds=args.rounds, networks=rows, limit=limit)
     text = to_markdown(head, rows, stages)
     print(text)
     write_json(out / "benchmark.json", to_json(head, rows, stages), indent=1)
