@@ -32,6 +32,7 @@ pytest.importorskip("triton", reason="Triton has no build for this machine")
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+pytestmark = [pytest.mark.gpu] if DEVICE == "cuda" else []
 kernel = pytest.mark.skipif(
     DEVICE == "cpu" and not INTERPRETED, reason="no GPU: run under the interpreter by the test at the end of this file"
 )
