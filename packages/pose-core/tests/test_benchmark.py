@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from pose_core.benchmark import accuracy, networks, stages
 from pose_core.benchmark.networks import NetworkRow, Subject, measure_network, middle_row, subjects, tensors
 from pose_core.benchmark.report import draw_plot, header, to_markdown
 from pose_core.benchmark.stages import Stage
-from pose_core.benchmark.timing import peak_megabytes, seconds_of
+from pose_core.benchmark.timing import free_megabytes, peak_megabytes, seconds_of
 from pose_core.cli import main
 from pose_core.config import Config, DataConfig, ModelConfig, TestConfig, dump_config
 from pose_core.data.bottomup_settings import BottomUpConfig
@@ -70,6 +71,17 @@ def test_a_network_is_measured_as_named() -> None:
     assert fast.training is None
 
 
+def test_batches_are_as_large_as_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    subject = Subject("simplebaseline_resnet18", "lite", (64, 64), 14)
+    assert 100 < free_megabytes(CPU) < float("inf") or sys.platform != "linux"
+    assert measure_network(subject, CPU, budget=0).training_batch == 8
+    monkeypatch.setattr(networks, "free_megabytes", lambda device: 1.0)
+    row = measure_network(subject, CPU, budget=0)
+    assert (row.batch, row.training_batch) == (1, 2)
+    assert row.training is not None
+    assert row.training > 0
+
+
 def test_networks_without_an_experiment_are_measured_at_256x192() -> None:
     assert [s.input_size for s in subjects("simplebaseline_resnet18")] == [(192, 256)]
     assert [s.input_size for s in subjects("hrnet_w32", (64, 96))] == [(64, 96)]
@@ -95,11 +107,11 @@ def test_rounds_become_their_median_with_the_batch_that_it_was_reached_at() -> N
 
 
 def test_shares_of_the_limit_count_training_three_times() -> None:
-    row = replace(ROW, gmacs=1.0, throughput=100.0, training=50.0)
+    row = replace(ROW, gmacs=1.0, throughput=100.0, training=50.0, training_batch=8)
     text = to_markdown(header(CPU, fast=False, networks=[row], limit=2e12), [row], [])
     assert "the limit: 2 TFLOP/s" in text
-    assert "| 50.0 | 10%, 15% |" in text
-    alone = replace(row, training=None)
+    assert "| 50.0 | 8 | 10%, 15% |" in text
+    alone = replace(row, training=None, training_batch=None)
     assert "| 10% |" in to_markdown(header(CPU, fast=False, networks=[alone], limit=2e12), [alone], [])
 
 

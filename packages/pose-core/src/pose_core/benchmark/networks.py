@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pose_core.benchmark.timing import peak_megabytes, seconds_of, threads
+from pose_core.benchmark.timing import free_megabytes, peak_megabytes, seconds_of, threads
 from pose_core.config import read_yaml
 from pose_core.errors import ConfigError
 from pose_core.method import installed_methods
@@ -23,6 +24,10 @@ from pose_core.skeleton import get_skeleton
 
 BATCHES = {"cpu": (1, 2, 4, 8, 16, 32), "cuda": (1, 4, 16, 32, 64, 128, 256)}
 TRAINING_BATCH = {"cpu": 8, "cuda": 64}
+"""Fewer where memory does not hold so many, or where a CPU would take longer than LONGEST for a step."""
+LONGEST = 10.0
+SHARE = 0.6
+"""Of the free memory, that a batch may take: what operators need inside themselves is not counted, see `timing`."""
 TIMES = ("latency_ms", "throughput", "training")
 """Figures of a row that differ from one measurement to the next."""
 
@@ -69,6 +74,7 @@ class NetworkRow:
     batch: int
     memory_mb: float
     training: float | None
+    training_batch: int | None = None
     accuracy: float | None = None
     measure: str = ""
     data: str = ""
@@ -119,7 +125,7 @@ def measure_network(
     check_input_size(model, subject.name, subject.input_size)
     true, _ = count_macs(model, subject.input_size)
     parameters = count_parameters(model)
-    trained = training_rate(model, subject, device, fast=fast, budget=budget) if training else None
+    trained, trained_by = training_rate(model, subject, device, fast=fast, budget=budget) if training else (None, None)
     model = model.to(device).eval()
     if fast:
         model = quicken(model, subject.input_size, compiled=device.type == "cuda")
@@ -128,7 +134,7 @@ def measure_network(
     width, height = subject.input_size
     return NetworkRow(
         subject.label or subject.name, subject.method, f"{height}x{width}", subject.num_joints, parameters, true / 1e9,
-        latency, rate, batch, memory, trained, **asdict(subject.score),
+        latency, rate, batch, memory, trained, trained_by, **asdict(subject.score),
     )  # fmt: skip
 
 
@@ -163,7 +169,11 @@ def best_throughput(
     """Images per second at the best batch, that batch, and the memory of a forward pass with it."""
     best, batch = 0.0, 1
     with _inference(device, fast):
+        of_one = peak_megabytes(partial(model, _images(1, size, device, fast)), device)
+        room = SHARE * free_megabytes(device)
         for count in BATCHES[device.type]:
+            if best and count * of_one > room:
+                break
             try:
                 images = _images(count, size, device, fast)
                 rate = count / seconds_of(partial(model, images), device, budget / 2, least=2)
@@ -177,17 +187,16 @@ def best_throughput(
     return best, batch, memory
 
 
-def training_rate(model: nn.Module, subject: Subject, device: torch.device, *, fast: bool, budget: float) -> float:
-    """Images per second of forward, backward and an Adam step; what the loss is matters little to the time."""
+def training_rate(
+    model: nn.Module, subject: Subject, device: torch.device, *, fast: bool, budget: float
+) -> tuple[float, int]:
+    """Images per second of forward, backward and an Adam step, and by how many; what the loss is matters little."""
     model = model.to(device).train()
     if fast:
         model = model.to(memory_format=torch.channels_last)
-    run = torch.compile(model) if fast and device.type == "cuda" else model
-    count = TRAINING_BATCH[device.type]
-    images = _images(count, subject.input_size, device, fast)
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-6, fused=fast)
 
-    def step() -> None:
+    def step(run: Callable[[Tensor], Any], images: Tensor) -> None:
         with torch.autocast(device.type, torch.bfloat16, enabled=fast and device.type == "cuda"):
             outputs = run(images)
         loss = torch.stack([output.float().square().mean() for output in tensors(outputs)]).sum()
@@ -195,7 +204,18 @@ def training_rate(model: nn.Module, subject: Subject, device: torch.device, *, f
         torch.autograd.backward(loss)
         optimizer.step()
 
-    return count / seconds_of(step, device, budget, least=2)
+    # Two, because there is no batch norm of one.
+    started = time.perf_counter()
+    of_two = peak_megabytes(partial(step, model, _images(2, subject.input_size, device, fast)), device)
+    # The first step on a GPU says nothing of the next.
+    seconds = time.perf_counter() - started if device.type == "cpu" else 0.0
+    most = min(2 * SHARE * free_megabytes(device) / of_two, 2 * LONGEST / seconds if seconds else float("inf"))
+    count = TRAINING_BATCH[device.type]
+    while count > max(most, 2):
+        count //= 2
+    run = torch.compile(model) if fast and device.type == "cuda" else model
+    images = _images(count, subject.input_size, device, fast)
+    return count / seconds_of(partial(step, run, images), device, budget, least=2), count
 
 
 def matrix_limit(device: torch.device, *, fast: bool, budget: float = 0.5) -> float:

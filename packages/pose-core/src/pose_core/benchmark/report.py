@@ -27,7 +27,7 @@ Array = np.ndarray
 
 NETWORK_HEAD = (
     "network", "method", "input", "joints", "parameters", "GMACs", "ms, 1 image", "images/s", "at batch", "MB",
-    "training images/s", "of the limit", "accuracy",
+    "training images/s", "at batch", "of the limit", "accuracy",
 )  # fmt: skip
 STAGE_HEAD = ("stage", "ms", "rate")
 COMPARED = {"latency_ms": -1, "throughput": 1, "memory_mb": -1, "training": 1, "accuracy": 1}
@@ -123,7 +123,7 @@ def _network_cells(row: NetworkRow, limit: float | None) -> list[str]:
     return [
         row.name, row.method, row.input, str(row.joints), f"{row.parameters:,}", f"{row.gmacs:.3f}",
         _time(row, "latency_ms"), _time(row, "throughput"), str(row.batch), f"{row.memory_mb:.0f}",
-        _time(row, "training"), ", ".join(shares),
+        _time(row, "training"), str(row.training_batch or ""), ", ".join(shares),
         "" if row.accuracy is None else f"{row.accuracy:.3f} {row.measure}",
     ]  # fmt: skip
 

@@ -6,6 +6,7 @@ import contextlib
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -63,6 +64,27 @@ def peak_megabytes(run: Callable[[], object], device: torch.device) -> float:
     with _Ledger() as ledger:
         run()
     return ledger.peak / 2**20
+
+
+def free_megabytes(device: torch.device) -> float:
+    """Memory that is there to be taken. Of a CPU Linux tells, and a container's limit; elsewhere nothing is known."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] / 2**20
+    free = [float("inf")]
+    for line in _lines("/proc/meminfo"):
+        if line.startswith("MemAvailable:"):
+            free.append(int(line.split()[1]) / 2**10)
+    for most, used in zip(_lines("/sys/fs/cgroup/memory.max"), _lines("/sys/fs/cgroup/memory.current"), strict=False):
+        if most.isdecimal():
+            free.append((int(most) - int(used)) / 2**20)
+    return min(free)
+
+
+def _lines(file: str) -> list[str]:
+    try:
+        return Path(file).read_text().splitlines()
+    except OSError:
+        return []
 
 
 class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]

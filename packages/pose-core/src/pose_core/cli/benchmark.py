@@ -10,7 +10,8 @@
 Every network is measured with the input and the joints of the first built-in experiment that uses it, or of its run.
 Time of one image is by one thread on a CPU; everything else by all threads. Times are medians of several rounds, each
 over all networks in turn, so that a machine that slows down slows all of them. "Of the limit" is the share of what the
-device does in one large convolution that the network reaches, forward and in training.
+device does in one large convolution that the network reaches, forward and in training. A network that is too large for
+the usual training batch is measured with a smaller one, which the table names.
 
 The best weights of every run are evaluated on one data set, as `pose eval` does, whatever they were trained on: with
 ground-truth boxes where a method looks at one person, on whole images where it finds people itself. These two are
