@@ -144,7 +144,9 @@ def test_every_stage_runs_those_of_methods_too(tmp_path: Path, monkeypatch: pyte
 def test_the_command_writes_and_compares(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["benchmark", "simplebaseline_resnet18", *SMALL, "--no-training", "--out"]
     assert main([*words, str(tmp_path / "a")]) == 0
-    assert "| simplebaseline_resnet18 |" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "| simplebaseline_resnet18 |" in said.out
+    assert "network 1 of 3: simplebaseline_resnet18" in said.err
     content = json.loads((tmp_path / "a" / "benchmark.json").read_text())
     assert content["versions"]["torch"] == torch.__version__.split("+")[0] or content["versions"]["torch"]
     assert len(content["networks"]) == len([row for row in content["networks"] if row["gmacs"] > 0])

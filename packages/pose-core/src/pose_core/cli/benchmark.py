@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from pathlib import Path
 
 
@@ -84,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from pose_core.benchmark.accuracy import SYNTHETIC, subjects_of_runs
-    from pose_core.benchmark.networks import matrix_limit, measure_network, middle_row, subjects
+    from pose_core.benchmark.networks import NetworkRow, matrix_limit, measure_network, middle_row, subjects
     from pose_core.benchmark.report import draw_plot, header, to_json, to_markdown
     from pose_core.benchmark.stages import stage_rows
     from pose_core.engine.distributed import choose_device
@@ -98,11 +99,16 @@ def run(args: argparse.Namespace) -> int:
         chosen = subjects_of_runs(args.runs, args.on or SYNTHETIC, device, out / "runs")
     elif not args.no_networks:
         chosen = subjects(args.pattern, size)
-    measured = []
+    measured: list[NetworkRow] = []
     bar = tqdm(chosen * args.rounds, "networks", unit="network", leave=False, disable=None)
     budget = args.seconds / args.rounds
     for subject in bar:
         bar.set_postfix_str(subject.label or subject.name)
+        if bar.disable:  # no terminal; the largest networks take minutes
+            print(
+                f"network {len(measured) + 1} of {len(chosen) * args.rounds}: {subject.label or subject.name}",
+                file=sys.stderr,
+            )
         measured.append(measure_network(subject, device, fast=args.fast, training=not args.no_training, budget=budget))
     rows = [middle_row(measured[number :: len(chosen)]) for number in range(len(chosen))]
     stages = []
