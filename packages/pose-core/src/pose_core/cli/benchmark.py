@@ -12,7 +12,7 @@ Time of one image is by one thread on a CPU; everything else by all threads. Tim
 over all networks in turn, so that a machine that slows down slows all of them. "Of the limit" is the share of what the
 device does in one large convolution that the network reaches, forward and in training. A network that is too large for
 the usual training batch is measured with a smaller one, which the table names. Two slow cores take three quarters of an
-hour for all 71 networks: name those of interest, or leave training out.
+hour for all networks of all methods: name those of interest, or leave training out.
 
 The best weights of every run are evaluated on one data set, as `pose eval` does, whatever they were trained on: with
 ground-truth boxes where a method looks at one person, on whole images where it finds people itself. These two are
