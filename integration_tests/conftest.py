@@ -12,7 +12,7 @@ from pose_testing.tiny import TINY
 @pytest.fixture(scope="session")
 def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small COCO data set of synthetic people."""
-    from pose_core.data.synthetic import write_dataset
+    from pose_core.synthetic import write_dataset
 
     folder = tmp_path_factory.mktemp("people")
     write_dataset(folder, layout="coco", images=12, val_images=6, people=(1, 2), size=(160, 120), seed=3)

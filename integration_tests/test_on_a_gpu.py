@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from pose_core.cli import main
-from pose_core.config import load_config
-from pose_core.data.synthetic import write_dataset
+from pose_core.plugins.experiments import load_config
+from pose_core.synthetic import write_dataset
 
 pytestmark = [
     pytest.mark.gpu,

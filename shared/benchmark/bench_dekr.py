@@ -13,14 +13,14 @@ import torch
 from baselines import published_dekr
 from paired import arguments, compare, finish, print_table
 
-from pose_core.config import load_config
+from pose_core.bottomup.predictor import look
 from pose_core.data.images import open_image
-from pose_core.data.reader import read_dataset
-from pose_core.inference import Predictor
-from pose_core.inference.bottomup import look
+from pose_core.layouts.reader import read_dataset
 from pose_core.ops import deform_conv, normalise
+from pose_core.plugins.experiments import load_config
 from pose_core.skeleton import SKELETONS
-from pose_dekr import stages
+from pose_core.topdown.predictor import Predictor
+from pose_dekr import microbenchmarks as stages
 from pose_dekr.decode import DekrSettings, Poses, decode
 from pose_dekr.flip import Fused, forward_flip, mirror_poses, mirrored, offsets_to_poses
 from pose_dekr.predictor import DekrPredictor

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from pose_core import ops
 from pose_core.benchmark.timing import synchroniser
-from pose_core.ops._dispatch import uses_triton
+from pose_core.ops.dispatch import uses_triton
 from pose_core.skeleton import SKELETONS
 
 COCO = SKELETONS["coco17"]

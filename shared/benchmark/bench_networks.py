@@ -21,11 +21,11 @@ from paired import arguments, compare, finish
 from torch import Tensor, nn
 
 from pose_core.inference.export import export_onnx
-from pose_core.models.catalog import create_model
-from pose_core.models.fold import fold_batch_norm
-from pose_core.models.quick import quicken
+from pose_core.models.fuse_batch_norm import fold_batch_norm
+from pose_core.models.inference_copy import quicken
 from pose_core.ops import gaussian_heatmaps
-from pose_core.ops._heatmap_loss import _fast, _reference
+from pose_core.ops.losses import _fast, _reference
+from pose_core.plugins.networks import create_model
 
 FORWARD = {
     "simplebaseline_resnet50": (1.2, 1.5),

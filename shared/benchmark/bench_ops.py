@@ -12,11 +12,11 @@ import torch
 from baselines import published_heatmaps, published_oks_nms
 from paired import arguments, compare, finish
 
-from pose_core.codecs.heatmap import HeatmapCodec
 from pose_core.geometry import apply_affines
 from pose_core.ops import fuse_flip, gaussian_heatmaps, oks_nms
-from pose_core.ops._dispatch import choose
+from pose_core.ops.dispatch import choose
 from pose_core.skeleton import SKELETONS
+from pose_core.topdown.codec import HeatmapCodec
 
 COCO = SKELETONS["coco17"]
 SIGMAS = np.array(COCO.sigmas)

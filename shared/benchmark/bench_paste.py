@@ -27,14 +27,14 @@ from torch.utils.data import DataLoader
 from pose_asda.adversary import on_device
 from pose_asda.build_parts import synthetic_people, write_pool
 from pose_asda.config import AsdaConfig
-from pose_asda.data import PartBatch, PartedDataset
+from pose_asda.dataset import PartBatch, PartedDataset
 from pose_asda.generator import placements_to_thetas, random_placements
 from pose_asda.task import AsdaTask
 from pose_core.data.sampler import epoch_batches, worker_init
-from pose_core.data.synthetic import write_dataset
 from pose_core.engine.distributed import choose_device
 from pose_core.ops import paste
-from pose_core.ops._paste._reference import unpack
+from pose_core.ops.pasting._reference import unpack
+from pose_core.synthetic import write_dataset
 
 IMAGES = 128
 

@@ -19,15 +19,15 @@ from baselines.published_sample import PublishedDataset
 from paired import arguments, compare, finish
 from torch.utils.data import DataLoader, default_collate
 
-from pose_core.config import AugmentConfig
 from pose_core.data.images import open_bgr
 from pose_core.data.sampler import epoch_batches, worker_init
-from pose_core.data.topdown import CropBatch, TopDownDataset
 from pose_core.geometry import box_to_center_scale
-from pose_core.ops._gaussian_heatmaps import gaussian_heatmaps
-from pose_core.ops._normalise import normalise
+from pose_core.ops.heatmaps import gaussian_heatmaps
+from pose_core.ops.normalizing import normalise
 from pose_core.skeleton import SKELETONS
 from pose_core.structures import ImageRecord, Person
+from pose_core.topdown.config import AugmentConfig
+from pose_core.topdown.dataset import CropBatch, TopDownDataset
 
 SIZE = (192, 256)
 BATCH = 32

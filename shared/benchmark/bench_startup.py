@@ -18,12 +18,13 @@ import numpy as np
 from paired import finish
 from torch.utils.data import DataLoader
 
-from pose_core.config import AugmentConfig, DataConfig
-from pose_core.data.person_table import read_table
+from pose_core.config import DataConfig
 from pose_core.data.sampler import epoch_batches, worker_init
-from pose_core.data.synthetic import write_dataset
-from pose_core.data.topdown import TopDownDataset
 from pose_core.skeleton import get_skeleton
+from pose_core.synthetic import write_dataset
+from pose_core.topdown.config import AugmentConfig
+from pose_core.topdown.dataset import TopDownDataset
+from pose_core.topdown.person_table import read_table
 
 
 def make_set(folder: Path, images: int, people: int) -> None:

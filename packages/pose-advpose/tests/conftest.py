@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from pose_core.config import Config, load_config
-from pose_core.data.synthetic import write_dataset
+from pose_core.plugins.experiments import load_config
+from pose_core.synthetic import write_dataset
+from pose_core.topdown.config import TopDownConfig
 
 TASKS = ("hgpose", "advpose", "hgpose-ae", "advpose-ae")
-Tiny = Callable[..., Config]
+Tiny = Callable[..., TopDownConfig]
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +63,7 @@ def words(narrow: Callable[[str], list[str]]) -> Callable[..., list[str]]:
 def tiny(narrow: Callable[[str], list[str]]) -> Tiny:
     """The tiny experiment of a task, with further settings."""
 
-    def make(task: str, *more: str) -> Config:
+    def make(task: str, *more: str) -> TopDownConfig:
         return load_config(f"pose-advpose/synthetic_{task.replace('-', '_')}", [*narrow(task), *more])
 
     return make

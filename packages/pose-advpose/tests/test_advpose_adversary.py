@@ -16,8 +16,8 @@ from pose_advpose.losses import embedding_losses
 from pose_advpose.models import critic, hourglass, hourglass_ae
 from pose_advpose.scenes import embedding_scene, hourglass_scene
 from pose_core.config import TrainConfig
-from pose_core.engine.objective import Update
-from pose_core.engine.update import Updater, build_optimizer
+from pose_core.engine.interfaces import Update
+from pose_core.engine.optim import Updater, build_optimizer
 from pose_core.models.hourglass import StackedHourglass
 from pose_testing.golden import fill_state_dict, load_golden, uniform
 

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import torch
 
-from pose_advpose.build_h5 import build
+from pose_advpose.build_lsp_mpii import build
 from pose_core.cli import method_main
-from pose_core.data.synthetic import write_dataset
-from pose_core.models.catalog import create_model
 from pose_core.models.weights import save_weights
+from pose_core.plugins.networks import create_model
+from pose_core.synthetic import write_dataset
 
 Words = Callable[..., list[str]]
 TASKS = ("hgpose", "advpose", "hgpose-ae", "advpose-ae")

@@ -13,23 +13,24 @@ from pose_advpose.config import SCHEMAS, AdversarialConfig
 from pose_advpose.splits import held_out_ids
 from pose_advpose.task import make_task
 from pose_core.cli import method_main
-from pose_core.config import Config, load_config
 from pose_core.engine.distributed import Place
+from pose_core.engine.optim import build_optimizer
 from pose_core.engine.trainer import Run
-from pose_core.engine.update import build_optimizer
 from pose_core.errors import ConfigError
-from pose_core.method import get_method
-from pose_core.models.catalog import check_input_size, list_models
+from pose_core.plugins.experiments import load_config
+from pose_core.plugins.method import get_method
+from pose_core.plugins.networks import check_input_size, list_models
+from pose_core.topdown.config import TopDownConfig
 
 CONFIGS = get_method("advpose").config_files()
 CPU = torch.device("cpu")
 
 
-def named(name: str, *settings: str) -> Config:
+def named(name: str, *settings: str) -> TopDownConfig:
     return load_config(f"pose-advpose/{name}", list(settings))
 
 
-def on_meta(config: Config) -> dict[str, nn.Module]:
+def on_meta(config: TopDownConfig) -> dict[str, nn.Module]:
     with torch.device("meta"):
         return make_task(config).networks()
 
@@ -79,7 +80,7 @@ EVERYWHERE = {
 BALANCE = AdversarialConfig(use=True, weight=1e-4, gamma=0.5, start=0.0, rate=1e-3, lr=8e-5)
 
 
-def at(config: Config, key: str) -> Any:
+def at(config: TopDownConfig, key: str) -> Any:
     found: Any = config
     for part in key.split("."):
         found = getattr(found, part)

@@ -13,20 +13,21 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
-from pose_advpose import build_h5
-from pose_advpose.build_h5 import JOINTS, build, place_images
-from pose_core.config import Config, DataConfig, ModelConfig
-from pose_core.data.check import check_dataset
-from pose_core.data.lsp import MERGED_SPLITS
-from pose_core.data.mpii import RELEASE
-from pose_core.data.person_table import PersonTable, tabulate
-from pose_core.data.reader import AnnotatedSet, read_dataset
-from pose_core.data.synthetic import write_dataset
+from pose_advpose import build_lsp_mpii as build_h5
+from pose_advpose.build_lsp_mpii import JOINTS, build, place_images
+from pose_core.config import DataConfig, ModelConfig
 from pose_core.errors import ConfigError, DataError
 from pose_core.evaluation import lsp_pck
-from pose_core.evaluation.rescore import CropResults
+from pose_core.layouts.check import check_dataset
+from pose_core.layouts.lsp import MERGED_SPLITS
+from pose_core.layouts.mpii import RELEASE
+from pose_core.layouts.reader import AnnotatedSet, read_dataset
 from pose_core.skeleton import SKELETONS
-from pose_core.tasks.evaluate_topdown import score
+from pose_core.synthetic import write_dataset
+from pose_core.topdown.config import TopDownConfig
+from pose_core.topdown.evaluate import score
+from pose_core.topdown.person_table import PersonTable, tabulate
+from pose_core.topdown.scoring import CropResults
 
 h5py: Any = pytest.importorskip("h5py", reason="the merged file needs the extra pose-core[h5]")
 SIZE = (160, 120)
@@ -155,9 +156,11 @@ def perfect(found: AnnotatedSet, error: np.ndarray) -> CropResults:
     )
 
 
-def settings(root: Path, layout: str, split: str) -> Config:
+def settings(root: Path, layout: str, split: str) -> TopDownConfig:
     data = data_of(root, layout).model_copy(update={"val": split})
-    return Config(method="advpose", name="merged", data=data, model=ModelConfig(name="hg_stack2", input_size=(64, 64)))
+    return TopDownConfig(
+        method="advpose", name="merged", data=data, model=ModelConfig(name="hg_stack2", input_size=(64, 64))
+    )
 
 
 def test_lsp_scores_the_same_from_its_own_file_and_from_the_merged_one(sets: Path, tmp_path: Path) -> None:

@@ -13,15 +13,15 @@ from scipy.io import loadmat
 
 import pose_core
 from pose_core.cli import method_main
-from pose_core.config import Config
-from pose_core.data.reader import read_dataset
 from pose_core.files import write_json
-from pose_core.models.catalog import create_model
+from pose_core.layouts.reader import read_dataset
 from pose_core.models.weights import save_weights
+from pose_core.plugins.networks import create_model
+from pose_core.topdown.config import TopDownConfig
 
 Array = np.ndarray
 Words = Callable[..., list[str]]
-Tiny = Callable[..., Config]
+Tiny = Callable[..., TopDownConfig]
 TASKS = ("hgpose", "advpose", "hgpose-ae", "advpose-ae")
 LOGGED = {"hgpose": {"acc"}, "hgpose-ae": {"push", "pull", "detection"}}
 PLAYED = {
@@ -94,7 +94,7 @@ def test_what_was_learnt_is_found_again(
     compare(config, predictor, words("predict", task, tmp_path, "--weights", best, *settings), tmp_path)
 
 
-def same_as_single(config: Config, predictor: pose_core.Predictor, command: list[str], folder: Path) -> None:
+def same_as_single(config: TopDownConfig, predictor: pose_core.Predictor, command: list[str], folder: Path) -> None:
     """``predict`` with boxes finds what ``eval`` found in the same crops, and so does Python."""
     found = read_dataset(config.data, config.data.val)
     evaluated = loadmat(folder / "again/results/pred.mat")["preds"] - 1
@@ -119,7 +119,7 @@ def same_as_single(config: Config, predictor: pose_core.Predictor, command: list
         assert np.abs(poses.keypoints[0] - evaluated[row]).max() < 0.05
 
 
-def same_as_everyone(config: Config, predictor: pose_core.Predictor, command: list[str], folder: Path) -> None:
+def same_as_everyone(config: TopDownConfig, predictor: pose_core.Predictor, command: list[str], folder: Path) -> None:
     """``predict`` finds whom ``eval`` found, and so does Python."""
     found = read_dataset(config.data, config.data.val)
     entries = json.loads((folder / f"again/results/keypoints_{config.data.val}_results.json").read_text())

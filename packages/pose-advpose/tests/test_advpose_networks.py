@@ -11,9 +11,9 @@ import torch
 from pose_advpose.embedding import HourglassAE
 from pose_advpose.models import critic, hourglass, hourglass_ae
 from pose_core.errors import ConfigError
-from pose_core.models.catalog import create_model
-from pose_core.models.profile import count_macs
+from pose_core.models.flops import count_macs
 from pose_core.models.weights import load_weights
+from pose_core.plugins.networks import create_model
 from pose_testing.golden import load_golden
 from pose_testing.networks import check_network, published_state
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pose_advpose.grouping import GroupingSettings, assign, find_candidates, find_missing, match
-from pose_advpose.search import RUN, RUNS, likely_peaks, search_everywhere, search_where_hot
+from pose_advpose.refine import RUN, RUNS, likely_peaks, search_everywhere, search_where_hot
 
 Array = np.ndarray
 JOINTS = 5

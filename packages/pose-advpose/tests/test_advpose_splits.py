@@ -9,8 +9,8 @@ import pytest
 from pose_advpose.config import SplitConfig
 from pose_advpose.splits import held_out_ids, keep_split, published_ids
 from pose_core.config import DataConfig
-from pose_core.data.reader import AnnotatedSet, read_dataset
 from pose_core.errors import ConfigError, DataError
+from pose_core.layouts.reader import AnnotatedSet, read_dataset
 from pose_testing.annotations import coco_content, person, write_coco
 
 

@@ -6,8 +6,8 @@ import torch
 
 from pose_advpose import METHOD
 from pose_advpose.grouping import Grouped
-from pose_advpose.stages import BATCH, PEOPLE
-from pose_core.method import resolve
+from pose_advpose.microbenchmarks import BATCH, PEOPLE
+from pose_core.plugins.method import resolve
 
 
 def test_stages_learn_tags_and_find_everyone() -> None:

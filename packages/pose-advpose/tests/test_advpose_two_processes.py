@@ -17,16 +17,16 @@ from torch.multiprocessing.spawn import start_processes
 
 from pose_advpose.adversary import bare
 from pose_advpose.task import make_task
-from pose_core.config import Config
-from pose_core.data.bottomup import WholeBatch
-from pose_core.data.topdown import CropBatch
+from pose_core.bottomup.dataset import WholeBatch
 from pose_core.engine.distributed import Place
 from pose_core.engine.trainer import Run
+from pose_core.topdown.config import TopDownConfig
+from pose_core.topdown.dataset import CropBatch
 
 WORLD, SIDE, STEPS = 2, 64, 500
 CPU = torch.device("cpu")
 Batch = CropBatch | WholeBatch
-Tiny = Callable[..., Config]
+Tiny = Callable[..., TopDownConfig]
 # How many people four images have, of which the first process sees the first two; in the last nobody at all.
 CROWDS = {
     "some here, some there": [3, 1, 0, 2],
@@ -100,7 +100,7 @@ def play(run: Run, batch: Batch) -> dict[str, Any]:
 class Exact:
     """A task whose networks count in double precision: in single, sums in another order differ by 2e-6."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: TopDownConfig) -> None:
         self.task = make_task(config)
 
     def __getattr__(self, name: str) -> Any:
@@ -129,7 +129,7 @@ def joined(rank: int, folder: str) -> Iterator[None]:
         distributed.destroy_process_group()
 
 
-def play_together(rank: int, config: Config, batches: list[Batch], folder: str) -> None:
+def play_together(rank: int, config: TopDownConfig, batches: list[Batch], folder: str) -> None:
     with joined(rank, folder):
         torch.set_num_threads(1)
         run = Run(Exact(config), Place(rank, WORLD, CPU), Path("unused"))
@@ -170,7 +170,7 @@ def test_two_processes_give_the_gradient_of_one(task: str, tiny: Tiny, tmp_path:
             assert float(first["objective"]["k"]) == pytest.approx(k, abs=1e-9)
 
 
-def train_together(rank: int, config: Config, folder: str) -> None:
+def train_together(rank: int, config: TopDownConfig, folder: str) -> None:
     with joined(rank, folder):
         torch.set_num_threads(1)
         run = Run(make_task(config), Place(rank, WORLD, CPU), Path("unused"))

@@ -8,7 +8,7 @@ import pytest
 
 from pose_asda.build_parts import synthetic_people, write_pool
 from pose_asda.config import AsdaConfig
-from pose_core.data.synthetic import write_dataset
+from pose_core.synthetic import write_dataset
 
 
 @pytest.fixture(scope="session")

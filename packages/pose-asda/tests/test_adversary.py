@@ -12,18 +12,18 @@ import torch
 
 from pose_asda.adversary import AdversarialObjective, on_device
 from pose_asda.config import AsdaConfig, GeneratorConfig
-from pose_asda.data import PartBatch, PartedDataset
+from pose_asda.dataset import PartBatch, PartedDataset
 from pose_asda.generator import Generator
 from pose_asda.task import AsdaTask
-from pose_core.codecs.heatmap import HeatmapCodec
 from pose_core.config import TrainConfig
-from pose_core.engine.objective import train_settings
+from pose_core.engine.interfaces import train_settings
+from pose_core.engine.optim import Updater, build_optimizer
 from pose_core.engine.trainer import train
-from pose_core.engine.update import Updater, build_optimizer
 from pose_core.errors import ConfigError
 from pose_core.models.hourglass import StackedHourglass
 from pose_core.ops import mse_loss
-from pose_core.ops._paste._reference import pack
+from pose_core.ops.pasting._reference import pack
+from pose_core.topdown.codec import HeatmapCodec
 from pose_testing.golden import fill_state_dict, load_golden, relative_error, uniform
 
 STEPS = load_golden("asda/train_steps")

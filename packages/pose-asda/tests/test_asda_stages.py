@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from pose_asda import METHOD
-from pose_asda.stages import BATCH, PART, SIDE, SLOTS, parted
-from pose_core.method import resolve
+from pose_asda.microbenchmarks import BATCH, PART, SIDE, SLOTS, parted
+from pose_core.plugins.method import resolve
 
 
 def test_stages_paste_and_teach() -> None:

@@ -13,9 +13,9 @@ from pose_asda.config import AsdaConfig
 from pose_asda.occlude import occlude
 from pose_asda.task import AsdaTask
 from pose_asda.vote import evaluate_by_vote
-from pose_core.convert import convert_published
-from pose_core.data.reader import read_dataset
-from pose_core.tasks.evaluate_topdown import evaluate_topdown
+from pose_core.layouts.reader import read_dataset
+from pose_core.plugins.convert import convert_published
+from pose_core.topdown.evaluate import evaluate_topdown
 
 CPU = torch.device("cpu")
 

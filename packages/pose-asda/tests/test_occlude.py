@@ -15,11 +15,12 @@ from pose_asda.config import AsdaConfig
 from pose_asda.occlude import occlude
 from pose_asda.task import AsdaTask
 from pose_core.cli import method_main
-from pose_core.config import dump_config, find_data_root
-from pose_core.data.reader import read_dataset
-from pose_core.data.synthetic import write_dataset
+from pose_core.config import dump_config
 from pose_core.errors import DataError
-from pose_core.tasks.evaluate_topdown import evaluate_topdown
+from pose_core.folders import find_data_root
+from pose_core.layouts.reader import read_dataset
+from pose_core.synthetic import write_dataset
+from pose_core.topdown.evaluate import evaluate_topdown
 
 LAYOUTS = {
     "mpii": ("train", "valid", "mpii16"),

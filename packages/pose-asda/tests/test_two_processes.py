@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pose_asda.adversary import AdversarialObjective, on_device
 from pose_asda.config import AsdaConfig
-from pose_asda.data import PartBatch, PartedDataset
+from pose_asda.dataset import PartBatch, PartedDataset
 from pose_asda.task import AsdaTask
 
 WORLD = 2

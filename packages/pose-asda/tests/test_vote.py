@@ -17,10 +17,10 @@ from pose_asda.visualise import paste_pictures
 from pose_asda.vote import evaluate_by_vote, vote
 from pose_core.cli import method_main
 from pose_core.config import dump_config
-from pose_core.data.reader import read_dataset
-from pose_core.data.synthetic import write_dataset
 from pose_core.errors import ConfigError, WeightsError
-from pose_core.tasks.evaluate_topdown import evaluate_topdown
+from pose_core.layouts.reader import read_dataset
+from pose_core.synthetic import write_dataset
+from pose_core.topdown.evaluate import evaluate_topdown
 from pose_testing.golden import load_golden, uniform
 
 CPU = torch.device("cpu")

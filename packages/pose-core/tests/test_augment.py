@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pose_core.config import AugmentConfig
-from pose_core.data.augment import Augmentation, draw_augmentation, place_crop, sample_rng
+from pose_core.data.sampler import sample_rng
 from pose_core.geometry import half_body_center_scale
 from pose_core.skeleton import SKELETONS
+from pose_core.topdown.augment import Augmentation, draw_augmentation, place_crop
+from pose_core.topdown.config import AugmentConfig
 
 COCO = SKELETONS["coco17"]
 DRAWS = 4000

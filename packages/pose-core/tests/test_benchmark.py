@@ -19,15 +19,16 @@ from pose_core.benchmark.networks import NetworkRow, Subject, measure_network, m
 from pose_core.benchmark.report import draw_plot, header, to_markdown
 from pose_core.benchmark.stages import Stage
 from pose_core.benchmark.timing import free_megabytes, peak_megabytes, seconds_of
+from pose_core.bottomup.config import BottomUpConfig
 from pose_core.cli import main
-from pose_core.config import Config, DataConfig, ModelConfig, TestConfig, dump_config
-from pose_core.data.bottomup_settings import BottomUpConfig
-from pose_core.data.synthetic import write_dataset
-from pose_core.engine.objective import Evaluation
+from pose_core.config import DataConfig, ModelConfig, dump_config
+from pose_core.engine.interfaces import Evaluation
 from pose_core.errors import ConfigError
-from pose_core.method import Method
-from pose_core.models.catalog import create_model
 from pose_core.models.weights import save_weights
+from pose_core.plugins.method import Method
+from pose_core.plugins.networks import create_model
+from pose_core.synthetic import write_dataset
+from pose_core.topdown.config import CropTestConfig, TopDownConfig
 
 CPU = torch.device("cpu")
 SMALL = ["--input", "64x64", "--seconds", "0.01", "--device", "cpu"]
@@ -178,7 +179,7 @@ def test_mistakes_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 class CountingTask:
     """Scores a run by what it was given."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: TopDownConfig) -> None:
         self.config = config
 
     def networks(self) -> dict[str, nn.Module]:
@@ -199,11 +200,11 @@ def methods(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
             "whole",
             "pose_core",
             "",
-            config="pose_core.data.bottomup_settings:BottomUpConfig",
+            config="pose_core.bottomup.config:BottomUpConfig",
             task=f"{__name__}:CountingTask",
         ),
     }
-    monkeypatch.setattr("pose_core.method.installed_methods", lambda: made)
+    monkeypatch.setattr("pose_core.plugins.method.installed_methods", lambda: made)
     monkeypatch.setenv("POSE_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(accuracy, "IMAGES", 6)
     monkeypatch.setattr(accuracy, "SIZE", (128, 96))
@@ -222,9 +223,9 @@ def make_run(folder: Path, layout: str, skeleton: str, **changes: Any) -> Path:
         "method": "crops",
         "data": DataConfig(layout=layout, root="gone", skeleton=skeleton, detections="gone.json"),
         "model": ModelConfig(**SMALL_NETWORK),
-        "test": TestConfig(workers=0, boxes="detections", batch_size=4),
+        "test": CropTestConfig(workers=0, boxes="detections", batch_size=4),
     }
-    kind = BottomUpConfig if changes.get("method") == "whole" else Config
+    kind = BottomUpConfig if changes.get("method") == "whole" else TopDownConfig
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(dump_config(kind(**{**settings, **changes})))
     torch.manual_seed(0)
@@ -312,13 +313,13 @@ def test_a_run_keeps_its_settings_but_those_of_its_own_data(tmp_path: Path) -> N
     assert placed.test == held_out.test
     assert placed.split == "all"  # type: ignore[attr-defined]
 
-    merged = Config(method="crops", model=model, data=DataConfig(layout="lsp_mpii", skeleton="lsp_mpii16"))
+    merged = TopDownConfig(method="crops", model=model, data=DataConfig(layout="lsp_mpii", skeleton="lsp_mpii16"))
     placed = accuracy.put_on(merged, tmp_path, None)
     assert (placed.data.layout, placed.data.skeleton, placed.data.val) == ("mpii", "mpii16", "valid")
 
     # Files of COCO's layout may hold a user's own joints.
     (tmp_path / "own.yaml").write_text("joints: [a, b]\nsigmas: [0.1, 0.1]")
-    own = Config(method="crops", model=model, data=DataConfig(skeleton=str(tmp_path / "own.yaml")))
+    own = TopDownConfig(method="crops", model=model, data=DataConfig(skeleton=str(tmp_path / "own.yaml")))
     assert accuracy.put_on(own, tmp_path, ("coco", "there", "val")).data.skeleton == own.data.skeleton
     with pytest.raises(ConfigError, match="other joints"):
         accuracy.put_on(own, tmp_path, None)

@@ -14,15 +14,15 @@ import torch
 from pycocotools import mask
 from torch.utils.data import DataLoader
 
+from pose_core.bottomup.config import WarpConfig
+from pose_core.bottomup.dataset import BottomUpDataset, Warp, WholeBatch, draw_warp, keep_maps, place_warp
+from pose_core.bottomup.ignore_masks import keep_mask
 from pose_core.config import DataConfig
-from pose_core.data.bottomup import BottomUpDataset, Warp, WholeBatch, draw_warp, keep_maps, place_warp
-from pose_core.data.bottomup_settings import WarpConfig
 from pose_core.data.images import _open_archive
-from pose_core.data.reader import read_dataset
-from pose_core.data.regions import keep_mask
 from pose_core.data.sampler import epoch_batches, worker_init
 from pose_core.errors import DataError
 from pose_core.geometry import Crop, apply_affine
+from pose_core.layouts.reader import read_dataset
 from pose_core.skeleton import SKELETONS
 from pose_core.structures import ImageRecord
 from pose_testing.annotations import coco_content, person, write_coco

@@ -15,18 +15,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pose_core.config import Config, DataConfig, ModelConfig, TrainConfig
-from pose_core.data.bottomup import BottomUpDataset
-from pose_core.data.bottomup_settings import BottomUpConfig, WholeTestConfig
-from pose_core.data.reader import read_dataset
-from pose_core.data.synthetic import write_dataset
-from pose_core.engine.objective import Objective
+from pose_core.bottomup.config import BottomUpConfig, WholeTestConfig
+from pose_core.bottomup.dataset import BottomUpDataset
+from pose_core.bottomup.evaluate import evaluate_bottomup
+from pose_core.bottomup.predictor import BottomUpPredictor, People, View, Views
+from pose_core.bottomup.task import BottomUpTask
+from pose_core.config import DataConfig, ModelConfig, TrainConfig
+from pose_core.engine.interfaces import Objective
 from pose_core.errors import ConfigError, DataError
 from pose_core.geometry import apply_affine
-from pose_core.inference.bottomup import BottomUpPredictor, People, View, Views
+from pose_core.layouts.reader import read_dataset
 from pose_core.skeleton import get_skeleton
-from pose_core.tasks.bottomup import BottomUpTask
-from pose_core.tasks.evaluate_bottomup import evaluate_bottomup
+from pose_core.synthetic import write_dataset
+from pose_core.topdown.config import TopDownConfig
 
 CPU = torch.device("cpu")
 STATISTICS = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])
@@ -233,7 +234,7 @@ def test_a_task_gives_networks_data_and_figures(crowds: Path, tmp_path: Path) ->
 
 
 def test_a_crop_configuration_is_refused() -> None:
-    config = Config(method="lite", model=ModelConfig(name="x"))
+    config = TopDownConfig(method="lite", model=ModelConfig(name="x"))
     with pytest.raises(ConfigError, match="looks at whole images, and its configuration does not say how"):
         KnowingTask(config)
     with pytest.raises(ConfigError, match="looks at whole images"):

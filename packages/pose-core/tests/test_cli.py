@@ -10,7 +10,7 @@ import pytest
 from torch.utils.data import DataLoader, Dataset
 
 from pose_core.cli import VERBS, guarded, main
-from pose_core.cli.common_arguments import split_overrides
+from pose_core.cli.arguments import split_overrides
 from pose_core.cli.data import parse_range
 from pose_core.errors import ConfigError, DataError, PoseError
 

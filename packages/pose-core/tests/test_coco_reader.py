@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from pose_core.config import DataConfig
-from pose_core.data.coco import clip_box, records_from_coco
-from pose_core.data.detections import find_detections, read_detections
-from pose_core.data.problems import Problems
-from pose_core.data.reader import read_dataset
+from pose_core.data.diagnostics import Problems
 from pose_core.errors import ConfigError, DataError
 from pose_core.geometry import box_to_center_scale
+from pose_core.layouts.coco import clip_box, records_from_coco
+from pose_core.layouts.reader import read_dataset
 from pose_core.skeleton import SKELETONS
 from pose_core.structures import Person
+from pose_core.topdown.detections import find_detections, read_detections
 from pose_testing.annotations import coco_content, person, write_coco, write_image, write_json
 from pose_testing.golden import load_golden
 

@@ -9,25 +9,19 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pose_core.config import (
-    Config,
-    all_keys,
-    apply_overrides,
-    dump_config,
-    find_data_root,
-    load_config,
-    nearest_key,
-    parse_config,
-)
-from pose_core.data.bottomup_settings import BottomUpConfig
+from pose_core.bottomup.config import BottomUpConfig
+from pose_core.config import all_keys, apply_overrides, dump_config, nearest_key, parse_config
 from pose_core.errors import ConfigError
-from pose_core.method import Method, find_builtin_config, get_method, installed_methods, resolve
+from pose_core.folders import find_data_root
+from pose_core.plugins.experiments import load_config
+from pose_core.plugins.method import Method, find_builtin_config, get_method, installed_methods, resolve
+from pose_core.topdown.config import TopDownConfig
 
 BASE = {"method": "lite", "model": {"name": "lpn_18"}}
 
 
-def parse(content: dict) -> Config:
-    return parse_config(content, Config, "here")
+def parse(content: dict) -> TopDownConfig:
+    return parse_config(content, TopDownConfig, "here")
 
 
 def test_defaults_fill_the_rest_and_round_trip() -> None:
@@ -131,7 +125,7 @@ def packages_with_configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
             (configs / f"{name}.yaml").write_text(yaml.safe_dump({**BASE, "method": short}))
         methods[short] = Method(short, f"pose_{short}_stub", "")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr("pose_core.method.installed_methods", lambda: methods)
+    monkeypatch.setattr("pose_core.plugins.method.installed_methods", lambda: methods)
 
 
 @pytest.mark.usefixtures("packages_with_configs")
@@ -148,12 +142,12 @@ def test_built_in_configs_are_found_by_name() -> None:
 
 
 def test_keys_are_listed_and_found() -> None:
-    keys = all_keys(Config)
+    keys = all_keys(TopDownConfig)
     assert "train.epochs" in keys
     assert "model.name" in keys
-    assert nearest_key("train.epoch", Config) == "train.epochs"
-    assert nearest_key("flp", Config) in {"augment.flip", "test.flip"}
-    assert nearest_key("zzzz", Config) is None
+    assert nearest_key("train.epoch", TopDownConfig) == "train.epochs"
+    assert nearest_key("flp", TopDownConfig) in {"augment.flip", "test.flip"}
+    assert nearest_key("zzzz", TopDownConfig) is None
 
 
 def test_data_roots_are_found_below_pose_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,6 +161,6 @@ def test_data_roots_are_found_below_pose_data(tmp_path: Path, monkeypatch: pytes
 def test_methods_resolve_lazily() -> None:
     method = Method("x", "pose_x", "a method")
     assert method.script == "pose-x"
-    assert resolve(method.config) is Config
+    assert resolve(method.config) is TopDownConfig
     for name in installed_methods():
         assert get_method(f"pose-{name}") is get_method(name)

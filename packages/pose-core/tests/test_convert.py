@@ -11,11 +11,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pose_core.config import Config, is_published, load_config, parse_config
-from pose_core.convert import Converted, convert_published, render_notes
-from pose_core.convert.models import HRNET_TABLES
-from pose_core.convert.published_keys import BOXES_ONLY, FIXED, MEANINGLESS, known_keys
+from pose_core.config import parse_config
 from pose_core.errors import ConfigError
+from pose_core.plugins.convert import Converted, convert_published, render_notes
+from pose_core.plugins.convert.models import HRNET_TABLES
+from pose_core.plugins.convert.published_keys import BOXES_ONLY, FIXED, MEANINGLESS, known_keys
+from pose_core.plugins.experiments import is_published, load_config
+from pose_core.topdown.config import TopDownConfig
 
 LPN = {
     "GPUS": "(0,1,2,3)",
@@ -73,8 +75,8 @@ def flat(converted: Converted) -> str:
     return " ".join(render_notes(converted).split())
 
 
-def parsed(converted: Converted) -> Config:
-    return parse_config(converted.config, Config, "here")
+def parsed(converted: Converted) -> TopDownConfig:
+    return parse_config(converted.config, TopDownConfig, "here")
 
 
 def test_a_file_converts_to_our_keys() -> None:

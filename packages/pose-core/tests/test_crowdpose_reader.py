@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pose_core.config import DataConfig
-from pose_core.data.reader import read_dataset
 from pose_core.errors import DataError
+from pose_core.layouts.reader import read_dataset
 from pose_testing.annotations import coco_content, person, write_image, write_json
 
 

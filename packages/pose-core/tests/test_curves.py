@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from pose_core.cli import plot
+from pose_core.drawing.curves import COLORS, compare_runs, known_keys, read_metrics, run_names, running_mean
 from pose_core.errors import ConfigError, DataError
-from pose_core.visualise.curves import COLORS, compare_runs, known_keys, read_metrics, run_names, running_mean
 
 TITLES = {"acc": "accuracy", "loss": "loss", "k": "balance"}
 

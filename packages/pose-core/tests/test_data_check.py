@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pose_core.data.check import check_dataset
-from pose_core.data.problems import EXAMPLES, Problems
+from pose_core.data.diagnostics import EXAMPLES, Problems
 from pose_core.errors import DataError
+from pose_core.layouts.check import check_dataset
 from pose_testing.annotations import coco_content, write_coco, write_image
 
 

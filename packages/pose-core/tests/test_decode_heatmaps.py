@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pose_core.geometry import Crop
 from pose_core.ops import decode_heatmaps, fuse_flip, soft_argmax
-from pose_core.ops._decode_heatmaps import _fast, _reference
+from pose_core.ops.decoding import _fast, _reference
 from pose_testing.golden import load_golden, uniform
 
 LITE = load_golden("lite/functions")

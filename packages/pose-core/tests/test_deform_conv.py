@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from pose_core.errors import ConfigError
-from pose_core.models.deform import DeformConv
+from pose_core.models.deform_conv import DeformConv
 from pose_core.ops import deform_conv
 
 
@@ -52,7 +52,7 @@ def test_no_offset_is_a_plain_convolution() -> None:
 
 
 def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pose_core.ops._deform_conv import _fast
+    from pose_core.ops.deformable import _fast
 
     make = torch.Generator().manual_seed(5)
     x, offset = torch.randn(1, 4, 20, 21, generator=make), torch.randn(1, 18, 20, 21, generator=make)

@@ -11,16 +11,17 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, default_collate
 
-from pose_core.config import AugmentConfig, Config, DataConfig
-from pose_core.data.encoded import EncodedCrops
-from pose_core.data.reader import read_dataset
+from pose_core.config import DataConfig
 from pose_core.data.sampler import epoch_batches
-from pose_core.data.synthetic import write_dataset
-from pose_core.data.topdown import CropBatch, TopDownDataset
 from pose_core.engine.trainer import train
 from pose_core.errors import ConfigError, DataError
+from pose_core.layouts.reader import read_dataset
 from pose_core.skeleton import SKELETONS
-from pose_core.tasks.topdown import TopDownTask
+from pose_core.synthetic import write_dataset
+from pose_core.topdown.config import AugmentConfig, TopDownConfig
+from pose_core.topdown.dataset import CropBatch, TopDownDataset
+from pose_core.topdown.device_decode import EncodedCrops
+from pose_core.topdown.task import TopDownTask
 
 CPU = torch.device("cpu")
 STRONG = AugmentConfig(flip=0.5, scale=0.35, rotation=45, half_body=0.5)
@@ -136,7 +137,7 @@ def test_only_plain_crops_can_be_sent(root: Path) -> None:
 
 
 def test_a_task_trains_on_them(root: Path, tmp_path: Path) -> None:
-    config = Config.model_validate(
+    config = TopDownConfig.model_validate(
         {
             "method": "core",
             "model": {

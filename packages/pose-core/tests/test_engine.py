@@ -12,17 +12,18 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from pose_core.config import Config, ModelConfig, RunConfig, TrainConfig
+from pose_core.config import ModelConfig, RunConfig, TrainConfig
 from pose_core.engine.distributed import choose_device, gather_objects, process_group
 from pose_core.engine.ema import Average
-from pose_core.engine.objective import Evaluation, Update
+from pose_core.engine.interfaces import Evaluation, Update
+from pose_core.engine.optim import Updater, build_optimizer
 from pose_core.engine.overfit import overfit
 from pose_core.engine.run_folder import RunLog
 from pose_core.engine.schedule import lr_factor
 from pose_core.engine.trainer import Result, split_batch, train
-from pose_core.engine.update import Updater, build_optimizer
 from pose_core.errors import ConfigError, PoseError
 from pose_core.models.weights import load_weights
+from pose_core.topdown.config import TopDownConfig
 
 
 class Batch(NamedTuple):
@@ -67,7 +68,7 @@ class Squares:
 class Tiny:
     """A task that trains in milliseconds; dropout makes it depend on the random state."""
 
-    def __init__(self, config: Config, poison: int | None = None) -> None:
+    def __init__(self, config: TopDownConfig, poison: int | None = None) -> None:
         self.config = config
         self.poison = poison
         self.evaluations = 0
@@ -90,9 +91,9 @@ class Tiny:
         return Evaluation("score", float(weight.sum()), {"AP": float(weight.sum())}, "a table")
 
 
-def config(folder: Path, **train: Any) -> Config:
+def config(folder: Path, **train: Any) -> TopDownConfig:
     settings = {"epochs": 3, "batch_size": 4, "workers": 0, "milestones": (2,), "log_every": 2, **train}
-    return Config(
+    return TopDownConfig(
         method="lite",
         name="tiny",
         model=ModelConfig(name="none"),

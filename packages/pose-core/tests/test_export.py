@@ -11,8 +11,8 @@ from torch import nn
 
 from pose_core.errors import PoseError
 from pose_core.inference.export import export_onnx
-from pose_core.models.catalog import create_model
 from pose_core.models.hourglass import StackedHourglass
+from pose_core.plugins.networks import create_model
 
 onnx = pytest.importorskip("onnx", reason="the extra pose-core[export] is not installed")
 pytest.importorskip("onnxscript", reason="the extra pose-core[export] is not installed")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pose_core.ops import gaussian_heatmaps
-from pose_core.ops._gaussian_heatmaps import _fast, _reference
+from pose_core.ops.heatmaps import _fast, _reference
 from pose_testing.golden import load_golden
 
 CASES = load_golden("asda/functions")["generate_target"]

@@ -7,11 +7,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pose_core.codecs.heatmap import HeatmapCodec, heatmap_accuracy
-from pose_core.config import Config, HeatmapConfig, ModelConfig
+from pose_core.config import ModelConfig
 from pose_core.errors import ConfigError
 from pose_core.ops import normalise
-from pose_core.ops._dispatch import choose, paths
+from pose_core.ops.dispatch import choose, paths
+from pose_core.topdown.codec import HeatmapCodec, heatmap_accuracy
+from pose_core.topdown.config import HeatmapConfig, TopDownConfig
 
 points = st.lists(st.tuples(st.floats(30, 160), st.floats(30, 220)), min_size=1, max_size=5)
 
@@ -77,7 +78,7 @@ def test_accuracy_of_the_targets_themselves_is_one() -> None:
 
 
 def test_a_codec_follows_its_config() -> None:
-    config = Config(
+    config = TopDownConfig(
         method="lite",
         model=ModelConfig(name="lpn_18", input_size=(96, 128)),
         heatmap=HeatmapConfig(sigma=1.5, target="subpixel", convention="unbiased", decode="dark"),

@@ -12,21 +12,22 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection import fasterrcnn_resnet50_fpn
 
-from pose_core.config import Config, HeatmapConfig, ModelConfig, TestConfig
-from pose_core.data.synthetic import write_dataset
+from pose_core.config import ModelConfig
+from pose_core.drawing.curves import draw_panel, log_ticks, nice_ticks, plot_metrics
+from pose_core.drawing.heatmaps import heatmap_overlay, heatmap_sheet
+from pose_core.drawing.sheets import contact_sheet, fit, write_image
+from pose_core.drawing.skeletons import draw_person, draw_poses, draw_skeleton, palette
 from pose_core.errors import ConfigError, DataError, WeightsError
-from pose_core.inference.detectors import build_detector, whole_image
-from pose_core.inference.predictor import Predictor
 from pose_core.inference.results import plan_targets, predict_paths
-from pose_core.inference.topdown import CropSettings, predict_crops
+from pose_core.inference.sheets import prediction_sheet
+from pose_core.layouts.browse import browse
 from pose_core.skeleton import SKELETONS, get_skeleton
 from pose_core.structures import Person, Poses
-from pose_core.visualise.browse import browse
-from pose_core.visualise.curves import draw_panel, log_ticks, nice_ticks, plot_metrics
-from pose_core.visualise.draw import draw_person, draw_poses, draw_skeleton, palette
-from pose_core.visualise.heatmaps import heatmap_overlay, heatmap_sheet
-from pose_core.visualise.predictions import prediction_sheet
-from pose_core.visualise.sheet import contact_sheet, fit, write_image
+from pose_core.synthetic import write_dataset
+from pose_core.topdown.config import CropTestConfig, HeatmapConfig, TopDownConfig
+from pose_core.topdown.crops import CropSettings, predict_crops
+from pose_core.topdown.detectors import build_detector, whole_image
+from pose_core.topdown.predictor import Predictor
 
 COCO = SKELETONS["coco17"]
 
@@ -40,12 +41,12 @@ class Spot(nn.Module):
         return small.expand(-1, 17, -1, -1)
 
 
-def config(**test: object) -> Config:
-    return Config(
+def config(**test: object) -> TopDownConfig:
+    return TopDownConfig(
         method="lite",
         model=ModelConfig(name="lpn_18", input_size=(64, 64)),
         heatmap=HeatmapConfig(quarter=False),
-        test=TestConfig(batch_size=2, **test),  # type: ignore[arg-type]
+        test=CropTestConfig(batch_size=2, **test),  # type: ignore[arg-type]
     )
 
 

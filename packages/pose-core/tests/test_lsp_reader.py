@@ -9,8 +9,8 @@ import pytest
 from scipy.io import savemat
 
 from pose_core.config import DataConfig
-from pose_core.data.reader import read_dataset
 from pose_core.errors import ConfigError, DataError
+from pose_core.layouts.reader import read_dataset
 from pose_core.skeleton import SKELETONS
 from pose_testing.annotations import write_image
 

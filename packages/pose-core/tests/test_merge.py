@@ -10,8 +10,8 @@ import pytest
 
 from pose_core.cli import main
 from pose_core.config import DataConfig
-from pose_core.data.reader import read_dataset
-from pose_core.data.synthetic import write_dataset
+from pose_core.layouts.reader import read_dataset
+from pose_core.synthetic import write_dataset
 
 
 @pytest.fixture

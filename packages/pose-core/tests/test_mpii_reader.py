@@ -10,12 +10,12 @@ import pytest
 from scipy.io import savemat
 
 from pose_core.config import DataConfig
+from pose_core.data.diagnostics import Problems
 from pose_core.data.h5_file import encode_names
-from pose_core.data.mpii import RELEASE
-from pose_core.data.problems import Problems
-from pose_core.data.reader import AnnotatedSet, read_dataset
 from pose_core.errors import DataError
 from pose_core.evaluation.mpii import check_same_people
+from pose_core.layouts.mpii import RELEASE
+from pose_core.layouts.reader import AnnotatedSet, read_dataset
 from pose_testing.annotations import write_image, write_json
 from pose_testing.golden import load_golden
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from pose_core.errors import DataError
 from pose_core.evaluation import lsp_pck, mpii_pckh
 from pose_core.evaluation.report import format_coco, format_crowdpose, protocol_line
-from pose_core.evaluation.rescore import CropResults, coco_results
 from pose_core.ops import oks, oks_nms, soft_oks_nms
-from pose_core.ops._oks_nms import _fast, _reference
+from pose_core.ops.suppression import _fast, _reference
 from pose_core.skeleton import SKELETONS
+from pose_core.topdown.scoring import CropResults, coco_results
 from pose_testing.golden import load_golden, uniform
 
 ASDA = load_golden("asda/functions")

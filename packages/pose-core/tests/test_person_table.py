@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from pose_core.config import DataConfig
-from pose_core.data import person_table
-from pose_core.data.person_table import PersonTable, read_table
-from pose_core.data.synthetic import write_dataset
-from pose_core.data.topdown import TopDownDataset
 from pose_core.errors import DataError
 from pose_core.skeleton import get_skeleton
+from pose_core.synthetic import write_dataset
+from pose_core.topdown import person_table
+from pose_core.topdown.dataset import TopDownDataset
+from pose_core.topdown.person_table import PersonTable, read_table
 
 
 @pytest.fixture

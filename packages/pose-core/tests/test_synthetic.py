@@ -16,19 +16,19 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from pose_core.data.mpii import read_mpii
-from pose_core.data.problems import Problems
-from pose_core.data.reader import read_records
-from pose_core.data.synthetic import LAYOUTS, PARTS, render_scene, write_dataset
-from pose_core.data.synthetic.annotate import annotate
-from pose_core.data.synthetic.coco_files import crowd_index, mask_polygons, run_lengths
-from pose_core.data.synthetic.figure import LANDMARKS, pose_figure, sample_build
-from pose_core.data.synthetic.paint import Canvas
-from pose_core.data.synthetic.render import draw_figure
-from pose_core.data.synthetic.wardrobe import sample_outfit
+from pose_core.data.diagnostics import Problems
 from pose_core.errors import ConfigError
+from pose_core.layouts.mpii import read_mpii
+from pose_core.layouts.reader import read_records
 from pose_core.skeleton import SKELETONS
 from pose_core.structures import ImageRecord
+from pose_core.synthetic import LAYOUTS, PARTS, render_scene, write_dataset
+from pose_core.synthetic.annotate import annotate
+from pose_core.synthetic.coco_files import crowd_index, mask_polygons, run_lengths
+from pose_core.synthetic.figure import LANDMARKS, pose_figure, sample_build
+from pose_core.synthetic.paint import Canvas
+from pose_core.synthetic.render import draw_figure
+from pose_core.synthetic.wardrobe import sample_outfit
 
 SMALL = (160, 120)
 

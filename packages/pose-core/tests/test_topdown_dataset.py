@@ -12,16 +12,17 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, default_collate
 
-from pose_core.config import AugmentConfig, DataConfig
-from pose_core.data import topdown
+from pose_core.config import DataConfig
 from pose_core.data.images import decode_bgr, read_bytes
-from pose_core.data.reader import read_dataset
 from pose_core.data.sampler import epoch_batches, worker_init
-from pose_core.data.topdown import CropBatch, TopDownDataset
 from pose_core.errors import DataError
 from pose_core.geometry import apply_affine
+from pose_core.layouts.reader import read_dataset
 from pose_core.skeleton import SKELETONS
 from pose_core.structures import ImageRecord, Person
+from pose_core.topdown import dataset as topdown
+from pose_core.topdown.config import AugmentConfig
+from pose_core.topdown.dataset import CropBatch, TopDownDataset
 from pose_testing.annotations import coco_content, person, write_coco
 
 COCO = SKELETONS["coco17"]

@@ -13,17 +13,18 @@ import torch
 from scipy.io import loadmat
 from torch import Tensor, nn
 
-from pose_core.config import Config, DataConfig, HeatmapConfig, ModelConfig, TestConfig, TrainConfig
-from pose_core.data.reader import AnnotatedSet, read_dataset
-from pose_core.data.synthetic import write_dataset
+from pose_core.config import DataConfig, ModelConfig, TrainConfig
 from pose_core.engine.overfit import overfit
 from pose_core.errors import ConfigError, DataError
-from pose_core.evaluation.rescore import CropResults
 from pose_core.geometry import box_to_center_scale
+from pose_core.layouts.reader import AnnotatedSet, read_dataset
 from pose_core.skeleton import get_skeleton
-from pose_core.tasks import evaluate_topdown as module
-from pose_core.tasks.evaluate_topdown import evaluate_topdown, merge, score
-from pose_core.tasks.topdown import TopDownTask
+from pose_core.synthetic import write_dataset
+from pose_core.topdown import evaluate as module
+from pose_core.topdown.config import CropTestConfig, HeatmapConfig, TopDownConfig
+from pose_core.topdown.evaluate import evaluate_topdown, merge, score
+from pose_core.topdown.scoring import CropResults
+from pose_core.topdown.task import TopDownTask
 
 LAYOUTS = {
     "coco": ("coco17", "val2017", "COCO AP"),
@@ -56,11 +57,11 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def experiment(root: Path, layout: str, **changes: Any) -> Config:
+def experiment(root: Path, layout: str, **changes: Any) -> TopDownConfig:
     skeleton, split, _ = LAYOUTS[layout]
     data = {"layout": layout, "root": str(root / layout), "skeleton": skeleton, "val": split}
     train = {"coco": "train2017"}.get(layout, "train")
-    return Config(
+    return TopDownConfig(
         method="lite",
         name="small",
         data=DataConfig(**{"train": train, **data, **changes.pop("data", {})}),
@@ -69,7 +70,7 @@ def experiment(root: Path, layout: str, **changes: Any) -> Config:
         ),
         heatmap=HeatmapConfig(sigma=1.5),
         train=TrainConfig(workers=0, batch_size=4, optimizer="adam", lr=3e-3),
-        test=TestConfig(**{"batch_size": 4, "workers": 0, **changes.pop("test", {})}),
+        test=CropTestConfig(**{"batch_size": 4, "workers": 0, **changes.pop("test", {})}),
     )
 
 

@@ -18,12 +18,12 @@ pytestmark = [
     pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="this is the interpreter"),
 ]
 
-from pose_core.ops._decode_heatmaps import _triton as decoding  # noqa: E402
-from pose_core.ops._heatmap_loss import _triton as heatmap_loss  # noqa: E402
-from pose_core.ops._normalise import _triton as normalising  # noqa: E402
-from pose_core.ops._paste import _triton as pasting  # noqa: E402
-from pose_core.ops._tag_loss import _triton as tag_loss  # noqa: E402
-from pose_core.ops._warp_crops import _triton as warping  # noqa: E402
+from pose_core.ops.decoding import _triton as decoding  # noqa: E402
+from pose_core.ops.losses import _triton as heatmap_loss  # noqa: E402
+from pose_core.ops.normalizing import _triton as normalising  # noqa: E402
+from pose_core.ops.pasting import _triton as pasting  # noqa: E402
+from pose_core.ops.tags import _triton as tag_loss  # noqa: E402
+from pose_core.ops.warping import _triton as warping  # noqa: E402
 
 CAPABILITIES = (80, 90)
 """A100 and H100."""

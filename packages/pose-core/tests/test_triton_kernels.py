@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from pose_core.codecs.heatmap import HeatmapCodec
 from pose_core.ops import (
     decode_flipped,
     decode_heatmaps,
@@ -27,6 +26,7 @@ from pose_core.ops import (
     tag_loss,
     warp_crops,
 )
+from pose_core.topdown.codec import HeatmapCodec
 
 pytest.importorskip("triton", reason="Triton has no build for this machine")
 
@@ -84,9 +84,9 @@ def test_crops(reference: pytest.MonkeyPatch) -> None:
 
 @kernel
 def test_what_is_not_learned_is_one_op_to_the_compiler() -> None:
-    from pose_core.ops._decode_heatmaps import _triton as decoding
-    from pose_core.ops._normalise import _triton as normalising
-    from pose_core.ops._warp_crops import _triton as warping
+    from pose_core.ops.decoding import _triton as decoding
+    from pose_core.ops.normalizing import _triton as normalising
+    from pose_core.ops.warping import _triton as warping
 
     images = torch.randint(0, 256, (2, 5, 4, 3), dtype=torch.uint8, device=DEVICE)
     start, sizes = torch.zeros(1, dtype=torch.int64), torch.tensor([[6, 8]], dtype=torch.int32)
@@ -160,7 +160,7 @@ def test_the_loss_against_joints_and_its_gradient(quantise: bool, reference: pyt
 
 @kernel
 def test_the_loss_is_one_op_to_the_compiler() -> None:
-    from pose_core.ops._heatmap_loss import _triton
+    from pose_core.ops.losses import _triton
 
     places = torch.rand(2, 3, 7, dtype=torch.float64, device=DEVICE)
     maps = torch.randn(2, 3, 8, 8, dtype=torch.float64, device=DEVICE, requires_grad=True)
@@ -254,7 +254,7 @@ def test_pasting_nothing_leaves_images_and_a_gradient() -> None:
 
 @kernel
 def test_pasting_is_one_op_to_the_compiler() -> None:
-    from pose_core.ops._paste import _triton
+    from pose_core.ops.pasting import _triton
 
     images, texels, boxes, thetas = scene(9, 10, torch.float64)
     areas = (boxes[..., 2:] - boxes[..., :2]).prod(-1).flatten().long()
@@ -301,7 +301,7 @@ def test_tag_loss_and_its_gradient(dimensions: int, reference: pytest.MonkeyPatc
 
 @kernel
 def test_tag_loss_is_one_op_to_the_compiler() -> None:
-    from pose_core.ops._tag_loss import _triton
+    from pose_core.ops.tags import _triton
 
     tags, keypoints = tagged(1)
     tags.requires_grad_()

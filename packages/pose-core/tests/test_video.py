@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 import torch
 
-from pose_core.config import Config
 from pose_core.errors import ConfigError, DataError
-from pose_core.inference.detectors import FileDetector
-from pose_core.inference.predictor import Found, Predictor
 from pose_core.inference.results import predict_paths
 from pose_core.inference.video import Backend, backend, frame_rate, read_frames, video_writer
 from pose_core.skeleton import SKELETONS
 from pose_core.structures import Poses
+from pose_core.topdown.config import TopDownConfig
+from pose_core.topdown.detectors import FileDetector
+from pose_core.topdown.predictor import Found, Predictor
 
 COCO = SKELETONS["coco17"]
 BACKENDS = [pytest.param("av", marks=pytest.mark.skipif(importlib.util.find_spec("av") is None, reason="needs PyAV"))]
@@ -55,7 +55,7 @@ class Square(Predictor):
 
     def __init__(self) -> None:
         self.skeleton = COCO
-        self.config = Config.model_construct(method="square")
+        self.config = TopDownConfig.model_construct(method="square")
         self.device = torch.device("cpu")
 
     def predict_stream(self, images: Iterable[Found[Any]]) -> Iterator[tuple[Any, Poses]]:

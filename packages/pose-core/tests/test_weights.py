@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pose_core.errors import WeightsError
-from pose_core.models.catalog import create_model
-from pose_core.models.initialise import load_trunk
+from pose_core.models.initialize import load_trunk
 from pose_core.models.resnet import ResNetTrunk
 from pose_core.models.weights import load_weights, read_checkpoint, save_weights
+from pose_core.plugins.networks import create_model
 
 NAME = "hrnet_w18_small_v1"
 

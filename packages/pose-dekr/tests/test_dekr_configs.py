@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pose_core.cli import main
-from pose_core.config import dump_config, load_config, parse_config
-from pose_core.convert import convert_published, render_notes
-from pose_core.convert.bottomup_keys import bottomup_layers, dekr_layers
+from pose_core.config import dump_config, parse_config
 from pose_core.errors import ConfigError
-from pose_core.method import get_method
-from pose_core.models.catalog import list_models
+from pose_core.plugins.convert import convert_published, render_notes
+from pose_core.plugins.convert.bottomup_keys import bottomup_layers, dekr_layers
+from pose_core.plugins.experiments import load_config
+from pose_core.plugins.method import get_method
+from pose_core.plugins.networks import list_models
 from pose_dekr.config import DekrConfig
 
 CONFIGS = get_method("dekr").config_files()

@@ -15,10 +15,10 @@ import torch
 import pose_core
 from pose_core.cli import method_main
 from pose_core.data.images import open_image
-from pose_core.data.synthetic import write_dataset
 from pose_core.inference.video import read_frames, video_writer
-from pose_core.models.catalog import create_model
 from pose_core.models.weights import save_weights
+from pose_core.plugins.networks import create_model
+from pose_core.synthetic import write_dataset
 from pose_dekr.rescore import ScoreNet, read_rescore_data
 
 SMALL = {"width": 16, "blocks": 1, "modules": [1, 1, 1]}

@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from pose_core.errors import ConfigError, WeightsError
-from pose_core.models.initialise import initialise
-from pose_core.models.profile import count_macs, count_parameters
-from pose_core.models.quick import quicken
+from pose_core.models.flops import count_macs, count_parameters
+from pose_core.models.inference_copy import quicken
+from pose_core.models.initialize import initialise
 from pose_core.models.weights import load_weights
 from pose_dekr.blocks import AdaptiveBlock, TransformerBlock, tap_grid
 from pose_dekr.models import DILATIONS, SHARED, bottomup_hrnet, dekr_hrnet

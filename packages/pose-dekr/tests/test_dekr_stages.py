@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from pose_core.method import resolve
+from pose_core.plugins.method import resolve
 from pose_dekr import METHOD
 from pose_dekr.decode import Poses
-from pose_dekr.stages import BATCH, CROWD
+from pose_dekr.microbenchmarks import BATCH, CROWD
 from pose_dekr.targets import Targets
 
 

@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from pose_core.config import Config, all_keys, dump_config, load_config, parse_config
-from pose_core.convert import convert_published
-from pose_core.convert.models import HRNET_TABLES
-from pose_core.method import get_method
-from pose_core.models.catalog import list_models
+from pose_core.config import all_keys, dump_config, parse_config
+from pose_core.plugins.convert import convert_published
+from pose_core.plugins.convert.models import HRNET_TABLES
+from pose_core.plugins.experiments import load_config
+from pose_core.plugins.method import get_method
+from pose_core.plugins.networks import list_models
+from pose_core.topdown.config import TopDownConfig
 
 CONFIGS = get_method("lite").config_files()
 
@@ -23,7 +25,7 @@ def test_every_config_is_valid_and_round_trips(name: str) -> None:
     assert config.method == "lite"
     assert config.model.name in list_models()
     assert config.note
-    assert parse_config(yaml.safe_load(dump_config(config)), Config, name) == config
+    assert parse_config(yaml.safe_load(dump_config(config)), TopDownConfig, name) == config
 
 
 class Published(NamedTuple):
@@ -147,7 +149,7 @@ def layers(network: str) -> tuple[str, dict[str, Any]]:
 def test_built_in_experiments_equal_the_converted_published_files(name: str) -> None:
     row = PUBLISHED[name]
     converted = convert_published(published_file(row, name.split("_")[0]), f"{row.file}.yaml")
-    theirs = parse_config(converted.config, Config, name).model_dump()
+    theirs = parse_config(converted.config, TopDownConfig, name).model_dump()
     ours = load_config(f"pose-lite/{name}").model_dump()
     for content in (theirs, ours):
         del content["name"], content["note"]
@@ -162,4 +164,4 @@ def test_a_config_states_what_a_reader_would_ask_for() -> None:
     stated = yaml.safe_load(CONFIGS["coco_lpn50_256x192"].read_text())
     for block in ("data", "augment", "model", "heatmap", "train", "test"):
         assert len(stated[block]) >= 3, block
-    assert set(stated) <= {key.split(".")[0] for key in all_keys(Config)}
+    assert set(stated) <= {key.split(".")[0] for key in all_keys(TopDownConfig)}

@@ -9,10 +9,12 @@ import pytest
 import yaml
 
 from pose_core.cli import method_main
-from pose_core.config import Config, dump_config, load_config, parse_config
-from pose_core.convert import convert_published
-from pose_core.method import get_method
-from pose_core.models.catalog import list_models
+from pose_core.config import dump_config, parse_config
+from pose_core.plugins.convert import convert_published
+from pose_core.plugins.experiments import load_config
+from pose_core.plugins.method import get_method
+from pose_core.plugins.networks import list_models
+from pose_core.topdown.config import TopDownConfig
 
 CONFIGS = get_method("mrpose").config_files()
 IMAGENET = {50: "resnet50-19c8e357.pth", 101: "resnet101-5d3b4d8f.pth", 152: "resnet152-b121ed2d.pth"}
@@ -74,7 +76,9 @@ def our_name(layout: str, design: str, depth: int, style: str, size: str) -> str
 @pytest.mark.parametrize("row", PUBLISHED, ids=lambda row: our_name(*row))
 def test_built_in_experiments_equal_the_converted_published_files(row: tuple[str, str, int, str, str]) -> None:
     name = our_name(*row)
-    converted = parse_config(convert_published(published_file(*row), f"{name}.yaml").config, Config, name).model_dump()
+    converted = parse_config(
+        convert_published(published_file(*row), f"{name}.yaml").config, TopDownConfig, name
+    ).model_dump()
     ours = load_config(f"pose-mrpose/{name}").model_dump()
     # The published scripts flip, whatever the file says.
     assert (converted["test"].pop("flip"), ours["test"].pop("flip")) == (False, True)
@@ -93,7 +97,7 @@ def test_every_config_is_valid_and_round_trips(name: str) -> None:
     assert config.model.name in list_models()
     assert config.data.color == "bgr"
     assert config.note
-    assert parse_config(yaml.safe_load(dump_config(config)), Config, name) == config
+    assert parse_config(yaml.safe_load(dump_config(config)), TopDownConfig, name) == config
 
 
 def test_there_is_an_experiment_for_every_published_file_and_variant() -> None:

@@ -13,8 +13,8 @@ from pycocotools.coco import COCO
 from scipy.io import loadmat, savemat
 
 from pose_core.cli import method_main
-from pose_core.data.synthetic import write_dataset
-from pose_core.models.catalog import create_model
+from pose_core.plugins.networks import create_model
+from pose_core.synthetic import write_dataset
 
 DESIGNS = ("mrheat1", "mrheat2", "mrfea1", "mrfea2")
 TINY = [

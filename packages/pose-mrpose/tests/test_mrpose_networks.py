@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from pose_core.errors import ConfigError, WeightsError
-from pose_core.models.catalog import create_model, list_models
-from pose_core.models.initialise import PUBLISHED_STD, initialise, load_trunk
-from pose_core.models.profile import count_parameters, profile_model
+from pose_core.models.flops import count_parameters, profile_model
+from pose_core.models.initialize import PUBLISHED_STD, initialise, load_trunk
 from pose_core.models.weights import load_weights
+from pose_core.plugins.networks import create_model, list_models
 from pose_testing.networks import check_parity
 
 GOLDEN = {

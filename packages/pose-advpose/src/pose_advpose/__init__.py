@@ -1,6 +1,6 @@
 """Stacked hourglass, associative embedding, and self-adversarial training of both."""
 
-from pose_core.method import Method
+from pose_core.plugins.method import Method
 
 METHOD = Method(
     name="advpose",
@@ -22,9 +22,12 @@ METHOD = Method(
     config="pose_advpose.config:schema",
     task="pose_advpose.task:make_task",
     predictor="pose_advpose.task:choose_predictor",
-    stages="pose_advpose.stages:stages",
+    stages="pose_advpose.microbenchmarks:stages",
     commands={
-        "build-lsp-mpii": ("pose_advpose.build_h5", "make lsp_mpii.h5 of the official annotations of MPII and LSP"),
+        "build-lsp-mpii": (
+            "pose_advpose.build_lsp_mpii",
+            "make lsp_mpii.h5 of the official annotations of MPII and LSP",
+        ),
         "browse-heatmaps": ("pose_advpose.browse_heatmaps", "targets, predictions, and what the critic makes of both"),
         "plot": ("pose_advpose.plot", "training curves of several runs in one picture"),
     },

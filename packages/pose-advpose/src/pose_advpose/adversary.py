@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pose_advpose.config import AdversarialConfig
-from pose_core.engine.objective import Update
+from pose_core.engine.interfaces import Update
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from pose_advpose.config import ColorConfig, CropAugmentConfig
-from pose_core.data.augment import Augmentation, sample_rng
-from pose_core.data.topdown import CropBatch, Opened, TopDownDataset
+from pose_core.data.sampler import sample_rng
 from pose_core.geometry import Crop
+from pose_core.topdown.augment import Augmentation
+from pose_core.topdown.dataset import CropBatch, Opened, TopDownDataset
 
 Array = np.ndarray
 COLOR_STREAM = 1

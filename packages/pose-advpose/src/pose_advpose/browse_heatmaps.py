@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pose_core.cli.common_arguments import add_config, add_device, add_overrides, add_weights, load
+from pose_core.cli.arguments import add_config, add_device, add_overrides, add_weights, load
 from pose_core.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
 
     from pose_advpose.task import EmbeddingTask, HourglassTask
-    from pose_core.config import Config
-    from pose_core.data.bottomup import BottomUpDataset
-    from pose_core.data.topdown import TopDownDataset
+    from pose_core.bottomup.dataset import BottomUpDataset
+    from pose_core.config import Experiment
+    from pose_core.topdown.dataset import TopDownDataset
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from pose_core.visualise.sheet import contact_sheet, write_image
+    from pose_core.drawing.sheets import contact_sheet, write_image
 
     config = load(args)
     tiles, captions = heatmap_pictures(
@@ -52,17 +52,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def heatmap_pictures(
-    config: Config, weights: Path, count: int, split: str, *, strict: bool = True
+    config: Experiment, weights: Path, count: int, split: str, *, strict: bool = True
 ) -> tuple[list[np.ndarray], list[str]]:
     """RGB tiles, a row for each of the first ``count`` samples of a split, and their captions."""
     import torch
 
     from pose_advpose.task import CRITIC, make_task
     from pose_core.engine.distributed import choose_device
-    from pose_core.engine.overfit import without_augmentation
     from pose_core.models.weights import companion_state, load_weights
 
-    task = make_task(without_augmentation(config))
+    task = make_task(config.without_variation())
     data = samples(task, split)
     if not 0 < count <= len(data):
         raise ConfigError(f"--count {count}: split {split!r} has {len(data)} samples")
@@ -98,7 +97,7 @@ def heatmap_pictures(
 
 def overlay(picture: np.ndarray, maps: torch.Tensor) -> np.ndarray:
     """The highest of maps ``(K, h, w)`` at each place, over the picture."""
-    from pose_core.visualise.heatmaps import heatmap_overlay
+    from pose_core.drawing.heatmaps import heatmap_overlay
 
     return heatmap_overlay(picture, maps.amax(0).clamp_min(0).cpu().numpy())
 
@@ -106,8 +105,8 @@ def overlay(picture: np.ndarray, maps: torch.Tensor) -> np.ndarray:
 def samples(task: HourglassTask | EmbeddingTask, split: str) -> TopDownDataset | BottomUpDataset:
     """The samples of a split with their joints, as the task trains on them."""
     from pose_advpose.task import HourglassTask
-    from pose_core.data.person_table import read_table
-    from pose_core.data.reader import read_dataset
+    from pose_core.layouts.reader import read_dataset
+    from pose_core.topdown.person_table import read_table
 
     if isinstance(task, HourglassTask):
         width, height = task.config.model.input_size

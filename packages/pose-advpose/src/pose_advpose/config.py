@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pose_core.config import AugmentConfig, Block, Config, Fraction, HeatmapConfig
-from pose_core.data.bottomup_settings import BottomUpConfig, WarpConfig, WholeTestConfig
+from pose_core.bottomup.config import BottomUpConfig, WarpConfig, WholeTestConfig
+from pose_core.config import Block, Fraction
 from pose_core.errors import ConfigError
+from pose_core.topdown.config import AugmentConfig, HeatmapConfig, TopDownConfig
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -64,15 +65,15 @@ class CropAugmentConfig(AugmentConfig):
     mirror: Literal["pixel", "edge"] = "edge"
     """Where mirroring takes a joint at x in an image of width w: to w − 1 − x, or to w − x as published."""
 
-    def still(self) -> CropAugmentConfig:
-        """Settings under which samples never vary."""
-        return CropAugmentConfig(flip=0, scale=0, rotation=0, rotation_probability=0, half_body=0, color=0)
+    def without_variation(self) -> Self:
+        """Return settings under which samples never vary."""
+        return super().without_variation().model_copy(update={"color": 0.0})
 
 
-class HourglassConfig(Config):
+class HourglassConfig(TopDownConfig):
     """One experiment of a stacked hourglass on one person (task hgpose)."""
 
-    task: Literal["hgpose"] = "hgpose"
+    task: Literal["hgpose", "advpose"] = "hgpose"
     augment: CropAugmentConfig = CropAugmentConfig()
     heatmap: LabelConfig = LabelConfig()
 
@@ -86,7 +87,7 @@ class HourglassConfig(Config):
 class AdversarialHourglassConfig(HourglassConfig):
     """The same against a critic (task advpose)."""
 
-    task: Literal["advpose"] = "advpose"  # type: ignore[assignment]  # narrows to another name
+    task: Literal["advpose"] = "advpose"
     adversarial: AdversarialConfig = AdversarialConfig()
 
     @model_validator(mode="after")
@@ -128,10 +129,10 @@ class ColorConfig(WarpConfig):
     contrast: Fraction = 0.5
     """Distance from a pixel's own grey is multiplied by a number drawn from 1 ± contrast."""
 
-    def still(self) -> ColorConfig:
-        """Settings under which samples never vary."""
+    def without_variation(self) -> Self:
+        """Return settings under which samples never vary."""
         plain = {"hue": 0.0, "saturation": 0.0, "brightness": 0.0, "contrast": 0.0}
-        return super().still().model_copy(update=plain)  # type: ignore[return-value]  # a copy of itself
+        return super().without_variation().model_copy(update=plain)
 
 
 class SplitConfig(Block):
@@ -159,9 +160,9 @@ class EmbeddingTestConfig(WholeTestConfig):
 class EmbeddingConfig(BottomUpConfig):
     """One experiment of associative embedding (task hgpose-ae)."""
 
-    task: Literal["hgpose-ae"] = "hgpose-ae"
+    task: Literal["hgpose-ae", "advpose-ae"] = "hgpose-ae"
     augment: ColorConfig = ColorConfig()
-    heatmap: TagConfig = TagConfig()  # type: ignore[assignment]  # not a crop's
+    heatmap: TagConfig = TagConfig()
     split: SplitConfig = SplitConfig()
     test: EmbeddingTestConfig = EmbeddingTestConfig()
 
@@ -179,7 +180,7 @@ class EmbeddingConfig(BottomUpConfig):
 class AdversarialEmbeddingConfig(EmbeddingConfig):
     """The same against a critic (task advpose-ae)."""
 
-    task: Literal["advpose-ae"] = "advpose-ae"  # type: ignore[assignment]  # narrows to another name
+    task: Literal["advpose-ae"] = "advpose-ae"
     adversarial: AdversarialConfig = AdversarialConfig()
 
     @model_validator(mode="after")
@@ -188,7 +189,7 @@ class AdversarialEmbeddingConfig(EmbeddingConfig):
         return self
 
 
-SCHEMAS: dict[str, type[Config]] = {
+SCHEMAS: dict[str, type[TopDownConfig]] = {
     "hgpose": HourglassConfig,
     "hgpose-ae": EmbeddingConfig,
     "advpose": AdversarialHourglassConfig,
@@ -197,7 +198,7 @@ SCHEMAS: dict[str, type[Config]] = {
 """The four tasks."""
 
 
-def schema(content: Mapping[str, Any], where: str) -> type[Config]:
+def schema(content: Mapping[str, Any], where: str) -> type[TopDownConfig]:
     """The schema of the task that a config names."""
     task = content.get("task")
     if task not in SCHEMAS:
@@ -214,7 +215,7 @@ def check_accumulate(adversarial: AdversarialConfig, accumulate: int) -> None:
         )
 
 
-def stacks_of(config: Config) -> int:
+def stacks_of(config: TopDownConfig) -> int:
     """How many stacks the pose network has: its options say, or its name."""
     given = config.model.options.get("stacks")
     named = re.search(r"stack_?(\d+)", config.model.name)

@@ -15,7 +15,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional
 
-from pose_advpose.search import likely_peaks, search_everywhere, search_where_hot
+from pose_advpose.refine import likely_peaks, search_everywhere, search_where_hot
 from pose_core.skeleton import Skeleton
 
 Array = np.ndarray

@@ -12,10 +12,10 @@ from torch.nn import functional
 
 from pose_advpose.config import EmbeddingConfig
 from pose_advpose.grouping import Grouped, GroupingSettings, assignment_order, group
-from pose_core.config import Config
+from pose_core.bottomup.predictor import BottomUpPredictor, People, View, Views
+from pose_core.config import Experiment
 from pose_core.errors import ConfigError
 from pose_core.geometry import PIXEL_STD, Crop, invert_affine
-from pose_core.inference.bottomup import BottomUpPredictor, People, View, Views
 from pose_core.skeleton import Skeleton
 
 HOTTEST = 5.0
@@ -44,7 +44,7 @@ class EmbeddingPredictor(BottomUpPredictor):
 
     whole: EmbeddingConfig
 
-    def __init__(self, network: nn.Module, config: Config, skeleton: Skeleton, device: torch.device) -> None:
+    def __init__(self, network: nn.Module, config: Experiment, skeleton: Skeleton, device: torch.device) -> None:
         if not isinstance(config, EmbeddingConfig):
             raise ConfigError(f"config {config.name!r} has no tags to tell people apart by")
         super().__init__(network, config, skeleton, device)

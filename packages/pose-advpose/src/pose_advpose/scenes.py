@@ -11,10 +11,10 @@ from pose_advpose.adversary import Scene
 from pose_advpose.config import EmbeddingConfig, HourglassConfig
 from pose_advpose.losses import MEASURED_JOINTS, batch_accuracy, embedding_losses, stacked_error
 from pose_advpose.targets import keypoint_references, label_maps, people_heatmaps
-from pose_core.codecs.heatmap import HeatmapCodec
-from pose_core.data.bottomup import WholeBatch
-from pose_core.data.topdown import CropBatch
-from pose_core.ops._normalise import normalise
+from pose_core.bottomup.dataset import WholeBatch
+from pose_core.ops.normalizing import normalise
+from pose_core.topdown.codec import HeatmapCodec
+from pose_core.topdown.dataset import CropBatch
 
 
 class HourglassContent:

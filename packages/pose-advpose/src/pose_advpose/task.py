@@ -23,18 +23,18 @@ from pose_advpose.models import critic
 from pose_advpose.predictor import EmbeddingPredictor
 from pose_advpose.scenes import EmbeddingContent, HourglassContent
 from pose_advpose.splits import held_out_ids, keep_split
-from pose_core.config import Config, TrainConfig
-from pose_core.data.person_table import PersonTable
-from pose_core.data.reader import AnnotatedSet
+from pose_core.bottomup.task import BottomUpTask
+from pose_core.config import Experiment, TrainConfig
 from pose_core.data.sampler import evaluation_batches, worker_init
-from pose_core.data.topdown import TopDownDataset
 from pose_core.engine.distributed import current_place, gather_objects
-from pose_core.engine.objective import Evaluation, Objective
+from pose_core.engine.interfaces import Evaluation, Objective
 from pose_core.errors import ConfigError
+from pose_core.layouts.reader import AnnotatedSet
 from pose_core.structures import ImageRecord
-from pose_core.tasks.bottomup import BottomUpTask
-from pose_core.tasks.evaluate_topdown import evaluated_people
-from pose_core.tasks.topdown import TopDownTask
+from pose_core.topdown.dataset import TopDownDataset
+from pose_core.topdown.evaluate import evaluated_people
+from pose_core.topdown.person_table import PersonTable
+from pose_core.topdown.task import TopDownTask
 
 CRITIC = "critic"
 
@@ -45,7 +45,7 @@ class Players:
     Whoever looks at data says what the content is, and what a critic is like by default.
     """
 
-    config: Config
+    config: Experiment
     critic_modules: int | None = None
     critic_channels: int | None = None
     runs_repeatedly = (CRITIC,)
@@ -200,7 +200,7 @@ class EmbeddingTask(Players, BottomUpTask):
         return EmbeddingPredictor(network, self.config, self.skeleton, device)
 
 
-def make_task(config: Config) -> HourglassTask | EmbeddingTask:
+def make_task(config: Experiment) -> HourglassTask | EmbeddingTask:
     """The task that a config names."""
     if isinstance(config, HourglassConfig):
         return HourglassTask(config)
@@ -209,8 +209,8 @@ def make_task(config: Config) -> HourglassTask | EmbeddingTask:
     raise ConfigError(f"config {config.name!r} is for the method {config.method!r}, not for pose-advpose")
 
 
-def choose_predictor(config: Config) -> type[object]:
+def choose_predictor(config: Experiment) -> type[object]:
     """Who predicts with an experiment of a config."""
-    from pose_core.inference.predictor import Predictor
+    from pose_core.topdown.predictor import Predictor
 
     return EmbeddingPredictor if isinstance(config, EmbeddingConfig) else Predictor

@@ -1,6 +1,6 @@
 """Adversarial semantic data augmentation: parts of bodies, pasted where they confuse a pose network most."""
 
-from pose_core.method import Method
+from pose_core.plugins.method import Method
 
 METHOD = Method(
     name="asda",
@@ -12,7 +12,7 @@ METHOD = Method(
     },
     config="pose_asda.config:AsdaConfig",
     task="pose_asda.task:AsdaTask",
-    stages="pose_asda.stages:stages",
+    stages="pose_asda.microbenchmarks:stages",
     commands={
         "build-parts": ("pose_asda.build_parts", "cut a pool of parts out of segmented people"),
         "browse-parts": ("pose_asda.browse_parts", "show a pool of parts as a contact sheet"),

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from pose_asda.config import GeneratorConfig
-from pose_asda.data import PartBatch
+from pose_asda.dataset import PartBatch
 from pose_asda.generator import placements_to_thetas, random_placements
-from pose_core.codecs.heatmap import HeatmapCodec
-from pose_core.engine.objective import Update
+from pose_core.engine.interfaces import Update
 from pose_core.ops import normalise, paste
-from pose_core.ops._normalise import Pixels
+from pose_core.ops.normalizing import Pixels
+from pose_core.topdown.codec import HeatmapCodec
 
 Play = Callable[[bool], tuple[Tensor, Tensor]]
 """A forward through placing, pasting and the pose network: its loss, and its accuracy for the log.

@@ -9,8 +9,8 @@ import argparse
 from pathlib import Path
 
 from pose_asda.parts import ANNOTATIONS, browse_pool, check_pool, read_pool
+from pose_core.drawing.sheets import contact_sheet, write_image
 from pose_core.errors import DataError
-from pose_core.visualise.sheet import contact_sheet, write_image
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pose_core.config import Block, Config, find_data_root
+from pose_core.config import Block
+from pose_core.folders import find_data_root
+from pose_core.topdown.config import TopDownConfig
 
 Kernel = tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
 
@@ -73,7 +75,7 @@ class GeneratorConfig(Block):
     """How −1…1 spans a canvas: as the published code's PyTorch had it (True), or as later ones (False)."""
 
 
-class AsdaConfig(Config):
+class AsdaConfig(TopDownConfig):
     """One experiment of adversarial semantic data augmentation."""
 
     parts: PartsConfig = PartsConfig()

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from pose_core.cli.common_arguments import add_config, add_overrides, load
+from pose_core.cli.arguments import add_config, add_overrides, load
 from pose_core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from pose_asda.config import AsdaConfig
     from pose_asda.parts import PartSampler
-    from pose_core.data.person_table import PersonTable
+    from pose_core.topdown.person_table import PersonTable
 
 QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 95]
 JITTER = 0.05
@@ -53,13 +53,13 @@ def run(args: argparse.Namespace) -> int:
 def occlude(config: AsdaConfig, folder: Path, parts: int, seed: int = 0) -> tuple[int, int]:
     """Write the validation split with ``parts`` parts on each person; returns the numbers of images and parts."""
     from pose_asda.task import sampler_of
-    from pose_core.config import find_data_root
     from pose_core.data.images import open_bgr, read_bytes
-    from pose_core.data.person_table import tabulate
-    from pose_core.data.reader import read_dataset
     from pose_core.files import whole_file
+    from pose_core.folders import find_data_root
+    from pose_core.layouts.reader import read_dataset
     from pose_core.skeleton import get_skeleton
-    from pose_core.tasks.evaluate_topdown import pckh_truth
+    from pose_core.topdown.evaluate import pckh_truth
+    from pose_core.topdown.person_table import tabulate
 
     sampler = sampler_of(config)
     found = read_dataset(config.data, config.data.val)

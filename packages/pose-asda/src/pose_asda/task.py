@@ -9,17 +9,17 @@ from torch import nn
 
 from pose_asda.adversary import AdversarialObjective
 from pose_asda.config import AsdaConfig
-from pose_asda.data import PartedDataset
+from pose_asda.dataset import PartedDataset
 from pose_asda.generator import Generator
 from pose_asda.parts import PartSampler, read_pool
-from pose_core.codecs.heatmap import HeatmapCodec
 from pose_core.config import TrainConfig
-from pose_core.data.encoded import EncodedCrops
-from pose_core.data.topdown import TopDownDataset
 from pose_core.engine.distributed import current_place
-from pose_core.engine.objective import Objective
-from pose_core.models.initialise import load_trunk
-from pose_core.tasks.topdown import TopDownTask
+from pose_core.engine.interfaces import Objective
+from pose_core.models.initialize import load_trunk
+from pose_core.topdown.codec import HeatmapCodec
+from pose_core.topdown.dataset import TopDownDataset
+from pose_core.topdown.device_decode import EncodedCrops
+from pose_core.topdown.task import TopDownTask
 
 _log = logging.getLogger(__name__)
 

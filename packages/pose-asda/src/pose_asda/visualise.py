@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pose_core.cli.common_arguments import add_config, add_overrides, load
+from pose_core.cli.arguments import add_config, add_overrides, load
 from pose_core.errors import ConfigError, WeightsError
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from pose_core.cli.common_arguments import split_overrides
-    from pose_core.visualise.sheet import contact_sheet, write_image
+    from pose_core.cli.arguments import split_overrides
+    from pose_core.drawing.sheets import contact_sheet, write_image
 
     more, weights = split_overrides(args.weights)
     args.overrides += more
@@ -56,15 +56,14 @@ def paste_pictures(
     import torch
 
     from pose_asda.adversary import AdversarialObjective, on_device
-    from pose_asda.data import PartedDataset
+    from pose_asda.dataset import PartedDataset
     from pose_asda.task import AsdaTask, with_parts
-    from pose_core.codecs.heatmap import HeatmapCodec
-    from pose_core.engine.overfit import without_augmentation
+    from pose_core.drawing.skeletons import draw_poses
     from pose_core.skeleton import get_skeleton
     from pose_core.structures import Poses
-    from pose_core.visualise.draw import draw_poses
+    from pose_core.topdown.codec import HeatmapCodec
 
-    config = without_augmentation(config)  # type: ignore[assignment]
+    config = config.without_variation()
     config = config.model_copy(update={"generator": config.generator.model_copy(update={"placement": "adversarial"})})
     task = AsdaTask(config)
     data = with_parts(task.people(), config)
@@ -117,7 +116,7 @@ def load_generator(settings: GeneratorConfig, file: Path | None) -> Generator:
 
 def to_pixels(image: Tensor, color: str) -> np.ndarray:
     """A normalised crop ``(3, H, W)`` as an RGB picture."""
-    from pose_core.ops._normalise import IMAGENET_MEAN, IMAGENET_STD
+    from pose_core.ops.normalizing import IMAGENET_MEAN, IMAGENET_STD
 
     pixels = image.permute(1, 2, 0).numpy() * np.array(IMAGENET_STD) + np.array(IMAGENET_MEAN)
     pixels = np.clip(np.rint(pixels * 255), 0, 255).astype(np.uint8)

@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pose_core.cli.common_arguments import add_config, add_device, add_overrides, add_weights, load, split_overrides
+from pose_core.cli.arguments import add_config, add_device, add_overrides, add_weights, load, split_overrides
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from pose_core.config import Config
-    from pose_core.data.topdown import TopDownDataset
-    from pose_core.engine.objective import Evaluation
-    from pose_core.evaluation.rescore import CropResults
+    from pose_core.engine.interfaces import Evaluation
+    from pose_core.topdown.config import TopDownConfig
+    from pose_core.topdown.dataset import TopDownDataset
+    from pose_core.topdown.scoring import CropResults
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,8 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from pose_core.engine.distributed import choose_device
     from pose_core.errors import ConfigError
-    from pose_core.models.catalog import create_model
     from pose_core.models.weights import load_weights
+    from pose_core.plugins.networks import create_model
     from pose_core.skeleton import get_skeleton
 
     # Settings that follow --scales are taken for scales.
@@ -95,7 +95,7 @@ def vote(points: np.ndarray) -> np.ndarray:
 
 def evaluate_by_vote(
     network: nn.Module,
-    config: Config,
+    config: TopDownConfig,
     device: torch.device,
     folder: Path,
     scales: Sequence[float],
@@ -104,9 +104,9 @@ def evaluate_by_vote(
     cache: Path | None = None,
 ) -> Evaluation:
     """Score the vote over ``scales`` (of the configured test scale) and the last ``stages`` of the network."""
-    from pose_core.engine.objective import Evaluation
+    from pose_core.engine.interfaces import Evaluation
     from pose_core.evaluation.report import protocol_line
-    from pose_core.tasks.evaluate_topdown import check_annotations, crop_dataset, evaluated_people, left_out, score
+    from pose_core.topdown.evaluate import check_annotations, crop_dataset, evaluated_people, left_out, score
 
     found, records, boxes = evaluated_people(config)
     check_annotations(found, config)
@@ -135,16 +135,16 @@ def evaluate_by_vote(
     return Evaluation(scored.name, scored.value, scored.metrics, "\n".join(lines))
 
 
-def _at_scale(config: Config, scale: float) -> Config:
+def _at_scale(config: TopDownConfig, scale: float) -> TopDownConfig:
     return config.model_copy(update={"test": config.test.model_copy(update={"scale": config.test.scale * scale})})
 
 
 def _predict(
-    network: nn.Module, stage: int, dataset: TopDownDataset, config: Config, device: torch.device
+    network: nn.Module, stage: int, dataset: TopDownDataset, config: TopDownConfig, device: torch.device
 ) -> CropResults:
     """Predictions of the ``stage``-th output from the last."""
     from pose_asda.models import Stage
-    from pose_core.tasks.evaluate_topdown import merge, predict_dataset
+    from pose_core.topdown.evaluate import merge, predict_dataset
 
     seen = network if stage == 0 else Stage(network, stage)
     return merge([predict_dataset(seen, dataset, config, device)])
@@ -152,15 +152,15 @@ def _predict(
 
 def fingerprint(
     network: nn.Module,
-    config: Config,
+    config: TopDownConfig,
     dataset: TopDownDataset,
     annotations: Path,
     scales: Sequence[float],
     stages: int,
 ) -> str:
     """A digest of everything that predictions depend on."""
-    from pose_core.data.detections import find_detections
     from pose_core.data.images import split_source
+    from pose_core.topdown.detections import find_detections
 
     digest = hashlib.sha256()
     for key, value in network.state_dict().items():
@@ -188,7 +188,7 @@ def read_cache(file: Path, made_from: str) -> tuple[CropResults, np.ndarray] | N
     """Stored predictions, or None where there are none, or they were made from something else."""
     import logging
 
-    from pose_core.evaluation.rescore import CropResults
+    from pose_core.topdown.scoring import CropResults
 
     if not file.exists():
         return None

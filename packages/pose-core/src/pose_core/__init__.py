@@ -3,17 +3,17 @@
 Importing this package loads no torch; the names below load what they need when first used.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pose_core import data, evaluation, ops
-    from pose_core.config import load_config
-    from pose_core.inference import Predictor
-    from pose_core.models.catalog import create_model, list_models
     from pose_core.models.weights import load_weights
+    from pose_core.plugins.experiments import load_config
+    from pose_core.plugins.networks import create_model, list_models
     from pose_core.skeleton import SKELETONS, Skeleton, get_skeleton
     from pose_core.structures import ImageRecord, Person, Poses
+    from pose_core.topdown.predictor import Predictor
 
 __all__ = [
     "SKELETONS",
@@ -32,27 +32,53 @@ __all__ = [
     "ops",
 ]
 
-_HOMES = {
-    "SKELETONS": "pose_core.skeleton",
-    "Skeleton": "pose_core.skeleton",
-    "get_skeleton": "pose_core.skeleton",
-    "ImageRecord": "pose_core.structures",
-    "Person": "pose_core.structures",
-    "Poses": "pose_core.structures",
-    "load_config": "pose_core.config",
-    "create_model": "pose_core.models.catalog",
-    "list_models": "pose_core.models.catalog",
-    "load_weights": "pose_core.models.weights",
-    "Predictor": "pose_core.inference",
-}
+
+def __getattr__(name: str) -> object:
+    if name == "data":
+        import pose_core.data as data
+
+        return data
+    if name == "evaluation":
+        import pose_core.evaluation as evaluation
+
+        return evaluation
+    if name == "ops":
+        import pose_core.ops as ops
+
+        return ops
+    home = _home(name)
+    if home is None:
+        raise AttributeError(f"module 'pose_core' has no attribute {name!r}")
+    return getattr(home, name)
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    if name in {"data", "evaluation", "ops", "models", "inference", "visualise"}:
-        return import_module(f"pose_core.{name}")
-    raise AttributeError(f"module 'pose_core' has no attribute {name!r}")
+def _home(name: str) -> ModuleType | None:
+    """Import the module that defines a public name."""
+    if name in {"SKELETONS", "Skeleton", "get_skeleton"}:
+        from pose_core import skeleton
+
+        return skeleton
+    if name in {"ImageRecord", "Person", "Poses"}:
+        from pose_core import structures
+
+        return structures
+    if name == "load_config":
+        from pose_core.plugins import experiments
+
+        return experiments
+    if name in {"create_model", "list_models"}:
+        from pose_core.plugins import networks
+
+        return networks
+    if name == "load_weights":
+        from pose_core.models import weights
+
+        return weights
+    if name == "Predictor":
+        from pose_core.topdown import predictor
+
+        return predictor
+    return None
 
 
 def __dir__() -> list[str]:

@@ -103,6 +103,6 @@ class Poses:
 
     def draw(self, image: Array, threshold: float = 0.2) -> Array:
         """A copy of ``image`` (H, W, 3, RGB uint8) with joints and limbs whose score reaches ``threshold``."""
-        from pose_core.visualise.draw import draw_poses  # drawing needs OpenCV, plain data does not
+        from pose_core.drawing.skeletons import draw_poses  # drawing needs OpenCV, plain data does not
 
         return draw_poses(image, self, threshold)

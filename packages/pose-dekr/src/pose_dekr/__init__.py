@@ -1,6 +1,6 @@
 """Bottom-up pose by heatmap-guided regression, and DEKR, its successor."""
 
-from pose_core.method import Method
+from pose_core.plugins.method import Method
 
 METHOD = Method(
     name="dekr",
@@ -16,7 +16,7 @@ METHOD = Method(
     config="pose_dekr.config:DekrConfig",
     task="pose_dekr.task:DekrTask",
     predictor="pose_dekr.predictor:DekrPredictor",
-    stages="pose_dekr.stages:stages",
+    stages="pose_dekr.microbenchmarks:stages",
     commands={
         "rescore-data": ("pose_dekr.rescore_data", "collect what a scoring network learns from"),
         "rescore-train": ("pose_dekr.rescore_train", "train a scoring network"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from pose_core.models.deform import DeformConv
+from pose_core.models.deform_conv import DeformConv
 
 
 def tap_grid() -> Tensor:

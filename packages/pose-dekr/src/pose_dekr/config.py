@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from pose_core.bottomup.config import BottomUpConfig, WholeTestConfig
 from pose_core.config import Block
-from pose_core.data.bottomup_settings import BottomUpConfig, WholeTestConfig
 from pose_dekr.decode import BottomUpSettings, DekrSettings
 from pose_dekr.targets import TargetSpec
 
@@ -91,7 +91,7 @@ class DekrTestConfig(WholeTestConfig):
 class DekrConfig(BottomUpConfig):
     """One experiment of Bottom-Up HRNet or DEKR; which of them, model.name says."""
 
-    heatmap: MapsConfig = MapsConfig()  # type: ignore[assignment]  # theirs are not a crop's
+    heatmap: MapsConfig = MapsConfig()
     offset: OffsetConfig = OffsetConfig()
     rescore: RescoreConfig = RescoreConfig()
     test: DekrTestConfig = DekrTestConfig()

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pose_core.errors import ConfigError, WeightsError
-from pose_core.models.deform import DeformConv
+from pose_core.models.deform_conv import DeformConv
 from pose_core.models.hrnet import HRNetSpec, HRNetTrunk, StageSpec
 from pose_core.models.resnet import BasicBlock
-from pose_core.ops._deform_conv import check_path
+from pose_core.ops.deformable import check_path
 from pose_dekr.blocks import AdaptiveBlock, TransformerBlock
 
 REGRESSION_WIDTH = 256

@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from pose_core.config import Config
+from pose_core.bottomup.predictor import BottomUpPredictor, People, View, Views
+from pose_core.config import Experiment
 from pose_core.errors import ConfigError
 from pose_core.geometry import invert_affine
-from pose_core.inference.bottomup import BottomUpPredictor, People, View, Views
 from pose_core.skeleton import Skeleton
 from pose_dekr.config import DekrConfig
 from pose_dekr.decode import BottomUpSettings, DekrSettings, check_scales, decode
@@ -34,7 +34,7 @@ test_views.__test__ = False  # type: ignore[attr-defined]  # not a test
 class DekrPredictor(BottomUpPredictor):
     """People by their centres' regression; Bottom-Up and ``match_heatmap`` move joints to heatmap peaks."""
 
-    def __init__(self, network: nn.Module, config: Config, skeleton: Skeleton, device: torch.device) -> None:
+    def __init__(self, network: nn.Module, config: Experiment, skeleton: Skeleton, device: torch.device) -> None:
         super().__init__(network, config, skeleton, device)
         if not isinstance(config, DekrConfig):
             raise ConfigError(f"config {config.name!r} is for the method {config.method!r}, not for pose-dekr")

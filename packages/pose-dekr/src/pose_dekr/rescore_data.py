@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pose_core.cli.common_arguments import add_config, add_device, add_overrides, add_weights, load
+from pose_core.cli.arguments import add_config, add_device, add_overrides, add_weights, load
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

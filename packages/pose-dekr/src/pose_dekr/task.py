@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pose_core.config import Config
-from pose_core.data.bottomup import WholeBatch, keep_maps
-from pose_core.data.reader import read_dataset
-from pose_core.engine.objective import Objective, Update
+from pose_core.bottomup.dataset import WholeBatch, keep_maps
+from pose_core.bottomup.evaluate import predict_images
+from pose_core.bottomup.task import BottomUpTask
+from pose_core.config import Experiment
+from pose_core.engine.interfaces import Objective, Update
 from pose_core.errors import ConfigError, DataError
 from pose_core.evaluation.crowdpose import AREA_OF_BOX
-from pose_core.ops._normalise import normalise
-from pose_core.tasks.bottomup import BottomUpTask
-from pose_core.tasks.evaluate_bottomup import predict_images
+from pose_core.layouts.reader import read_dataset
+from pose_core.ops.normalizing import normalise
 from pose_dekr.config import DekrConfig
 from pose_dekr.losses import method_losses
 from pose_dekr.people import describe_bottomup, describe_dekr
@@ -71,7 +71,7 @@ class DekrTask(BottomUpTask):
 
     config: DekrConfig
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Experiment) -> None:
         super().__init__(config)
         if not isinstance(config, DekrConfig):
             raise ConfigError(f"config {config.name!r} is for the method {config.method!r}, not for pose-dekr")

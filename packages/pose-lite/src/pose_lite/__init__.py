@@ -1,6 +1,6 @@
 """Lightweight top-down pose networks: LPN, small HRNets and soft-argmax decoding."""
 
-from pose_core.method import Method
+from pose_core.plugins.method import Method
 
 METHOD = Method(
     name="lite",

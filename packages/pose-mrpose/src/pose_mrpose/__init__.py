@@ -1,6 +1,6 @@
 """Simple multi-resolution representation learning: heatmaps or features of several resolutions above a ResNet."""
 
-from pose_core.method import Method
+from pose_core.plugins.method import Method
 
 _STYLES = (("", "pytorch", (18, 34, 50, 101, 152)), ("_caffe", "caffe", (50, 101, 152)))
 

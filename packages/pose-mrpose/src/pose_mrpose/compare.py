@@ -15,11 +15,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pose_core.cli.common_arguments import add_device, load, split_overrides
+from pose_core.cli.arguments import add_device, load, split_overrides
 
 if TYPE_CHECKING:
-    from pose_core.config import Config
-    from pose_core.engine.objective import Evaluation
+    from pose_core.config import Experiment
+    from pose_core.engine.interfaces import Evaluation
 
 COSTS = ("parameters", "GMACs", "published G", "ms")
 
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     if len(split) > 1:
         found = ", ".join(f"{layout} {val}" for layout, val in sorted(split))
         raise ConfigError(f"these experiments are evaluated on different sets ({found}): one table cannot compare them")
-    from pose_core.tasks import evaluate_checkpoint
+    from pose_core.plugins.tasks import evaluate_checkpoint
 
     folder = Path(args.out)
     with process_group(configs[0].run.device) as place:
@@ -79,12 +79,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def costs(config: Config) -> list[str]:
+def costs(config: Experiment) -> list[str]:
     """Parameters, true and published multiply-adds, milliseconds of one image: the cells of an experiment's row."""
     from pose_core.benchmark.networks import milliseconds_of_one
     from pose_core.engine.distributed import choose_device
-    from pose_core.models.catalog import check_input_size, create_model
-    from pose_core.models.profile import count_macs, count_parameters
+    from pose_core.models.flops import count_macs, count_parameters
+    from pose_core.plugins.networks import check_input_size, create_model
     from pose_core.skeleton import get_skeleton
 
     joints = get_skeleton(config.data.skeleton).num_joints
@@ -96,7 +96,7 @@ def costs(config: Config) -> list[str]:
     return [f"{count_parameters(model):,}", f"{true / 1e9:.3f}", f"{published / 1024**3:.3f}", f"{milliseconds:.1f}"]
 
 
-def cost_table(configs: list[Config]) -> str:
+def cost_table(configs: list[Experiment]) -> str:
     """The networks alone."""
     from pose_core.evaluation.report import markdown_table
 
@@ -104,7 +104,7 @@ def cost_table(configs: list[Config]) -> str:
     return markdown_table(["network", "input", *COSTS], rows)
 
 
-def result_table(configs: list[Config], evaluations: list[Evaluation]) -> str:
+def result_table(configs: list[Experiment], evaluations: list[Evaluation]) -> str:
     """The networks, what they cost and how they score, and below it each row's protocol."""
     from pose_core.evaluation.report import COCO_TITLES, CROWDPOSE_TITLES, markdown_table
 
@@ -120,6 +120,6 @@ def result_table(configs: list[Config], evaluations: list[Evaluation]) -> str:
     return "\n".join([table, "", *dict.fromkeys(protocols)])
 
 
-def _input(config: Config) -> str:
+def _input(config: Experiment) -> str:
     width, height = config.model.input_size
     return f"{height}x{width}"

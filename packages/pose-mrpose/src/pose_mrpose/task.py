@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from pose_core.errors import ConfigError
-from pose_core.tasks.topdown import TopDownTask
+from pose_core.topdown.task import TopDownTask
 
 
 class MRPoseTask(TopDownTask):

@@ -19,7 +19,7 @@ def published_state(content: dict[str, Any]) -> dict[str, torch.Tensor]:
 
 def check_parity(golden: str, model: str, folder: Path | None = None, **options: Any) -> float:
     """Load a golden file's weights into network ``model``; returns its outputs' largest relative error."""
-    from pose_core.models.catalog import create_model
+    from pose_core.plugins.networks import create_model
 
     state = published_state(load_golden(golden))
     joints = len(state[next(key for key in state if key.endswith("final_layer.weight"))])

@@ -12,17 +12,18 @@ import torch
 from tqdm import tqdm
 
 from pose_core.benchmark.networks import Score, Subject
-from pose_core.config import Config, find_data_root, load_config
-from pose_core.data.bottomup_settings import BottomUpConfig
-from pose_core.data.person_table import cache_home
-from pose_core.data.reader import read_dataset
-from pose_core.data.synthetic import write_dataset
-from pose_core.data.synthetic.layouts import SPLITS
+from pose_core.bottomup.config import BottomUpConfig
+from pose_core.config import Experiment
+from pose_core.drawing.curves import run_names
 from pose_core.engine.distributed import Place
 from pose_core.errors import ConfigError, DataError, PoseError
+from pose_core.folders import cache_home, find_data_root
+from pose_core.layouts.reader import read_dataset
+from pose_core.plugins.experiments import load_config
+from pose_core.plugins.tasks import evaluate_checkpoint
 from pose_core.skeleton import get_skeleton
-from pose_core.tasks import evaluate_checkpoint
-from pose_core.visualise.curves import run_names
+from pose_core.synthetic import write_dataset
+from pose_core.synthetic.layouts import SPLITS
 
 HELD_OUT = {
     "coco": ("coco17", "val2017"),
@@ -74,7 +75,7 @@ def parse_place(on: str) -> tuple[str, str, str]:
     return layout, root, split
 
 
-def read_run(folder: Path) -> Config:
+def read_run(folder: Path) -> Experiment:
     """The configuration of a run that has weights to score."""
     for file in (folder / "config.yaml", folder / "best.pt"):
         if not file.is_file():
@@ -85,7 +86,7 @@ def read_run(folder: Path) -> Config:
     return load_config(folder / "config.yaml")
 
 
-def put_on(config: Config, run: Path, where: tuple[str, str, str] | None) -> Config:
+def put_on(config: Experiment, run: Path, where: tuple[str, str, str] | None) -> Experiment:
     """A run's configuration on the named data set (None: synthetic people) instead of its own; all else stays.
 
     A run that was trained in the same layout keeps its joint set, which may be a user's own.
@@ -135,7 +136,7 @@ def synthetic_people(layout: str) -> Path:
     return folder
 
 
-def score_run(config: Config, weights: Path, device: torch.device, folder: Path, on: str) -> Score:
+def score_run(config: Experiment, weights: Path, device: torch.device, folder: Path, on: str) -> Score:
     """What ``pose eval`` says of a checkpoint, and what it was said of."""
     root = find_data_root(config.data.root).resolve()
     # Files of two machines are compared by this: no path.

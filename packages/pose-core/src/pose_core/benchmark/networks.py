@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from pose_core.benchmark.timing import free_megabytes, peak_megabytes, seconds_of, threads
 from pose_core.config import read_yaml
 from pose_core.errors import ConfigError
-from pose_core.method import installed_methods
-from pose_core.models.catalog import check_input_size, create_model, list_models
-from pose_core.models.profile import count_macs, count_parameters
-from pose_core.models.quick import quicken
+from pose_core.models.flops import count_macs, count_parameters
+from pose_core.models.inference_copy import quicken
+from pose_core.plugins.method import installed_methods
+from pose_core.plugins.networks import check_input_size, create_model, list_models
 from pose_core.skeleton import get_skeleton
 
 BATCHES = {"cpu": (1, 2, 4, 8, 16, 32), "cuda": (1, 4, 16, 32, 64, 128, 256)}

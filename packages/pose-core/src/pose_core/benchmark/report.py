@@ -17,11 +17,11 @@ import torch
 
 from pose_core.benchmark.networks import NetworkRow
 from pose_core.benchmark.stages import StageRow
+from pose_core.drawing.curves import COLORS, FONT, GRID, INK, log_ticks, nice_ticks
+from pose_core.drawing.sheets import write_image
 from pose_core.errors import ConfigError, DataError
 from pose_core.evaluation.report import markdown_table
-from pose_core.method import installed_methods
-from pose_core.visualise.curves import COLORS, FONT, GRID, INK, log_ticks, nice_ticks
-from pose_core.visualise.sheet import write_image
+from pose_core.plugins.method import installed_methods
 
 Array = np.ndarray
 

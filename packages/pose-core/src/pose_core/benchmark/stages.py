@@ -13,15 +13,16 @@ import torch
 from torch.utils.data import DataLoader
 
 from pose_core.benchmark.timing import seconds_of
-from pose_core.config import AugmentConfig, DataConfig
-from pose_core.data.reader import read_dataset
+from pose_core.config import DataConfig
 from pose_core.data.sampler import epoch_batches, worker_init
-from pose_core.data.synthetic import write_dataset
-from pose_core.data.topdown import TopDownDataset
 from pose_core.evaluation import coco_keypoint_ap
-from pose_core.method import installed_methods, resolve
+from pose_core.layouts.reader import read_dataset
 from pose_core.ops import decode_flipped, gaussian_heatmaps, heatmap_loss, normalise, oks_nms
+from pose_core.plugins.method import installed_methods, resolve
 from pose_core.skeleton import get_skeleton
+from pose_core.synthetic import write_dataset
+from pose_core.topdown.config import AugmentConfig
+from pose_core.topdown.dataset import TopDownDataset
 
 BATCH, SIZE = 32, (192, 256)
 

@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def method_main(method: str, argv: Sequence[str] | None = None) -> int:
     """``pose-<method>``: the same verbs for one method, and its own."""
-    from pose_core.method import get_method
+    from pose_core.plugins.method import get_method
 
     found = get_method(method)
     verbs = {name: verb for name, verb in VERBS.items() if verb.in_methods}

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from pose_core.config import read_yaml
-    from pose_core.method import get_method, installed_methods
+    from pose_core.plugins.method import get_method, installed_methods
 
     methods = [get_method(args.method)] if args.method else list(installed_methods().values())
     shown = 0

@@ -16,11 +16,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from pose_core.config import config_schema, is_published, parse_config, read_yaml
-    from pose_core.convert import convert_published, render_notes
+    from pose_core.config import parse_config, read_yaml
     from pose_core.errors import ConfigError
     from pose_core.files import write_text
-    from pose_core.method import get_method
+    from pose_core.plugins.convert import convert_published, render_notes
+    from pose_core.plugins.experiments import config_schema, is_published
+    from pose_core.plugins.method import get_method
 
     path = Path(args.file)
     content = read_yaml(path)

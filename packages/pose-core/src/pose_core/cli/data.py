@@ -108,7 +108,7 @@ def _synth(args: argparse.Namespace) -> int:
     if not match:
         raise ConfigError(f"--size {args.size!r} must be width x height, for example 640x480")
     people = parse_range(args.people, "--people")
-    from pose_core.data.synthetic import write_dataset
+    from pose_core.synthetic import write_dataset
 
     summary = write_dataset(
         args.out,
@@ -129,7 +129,7 @@ def _synth(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from pose_core.data.check import check_dataset
+    from pose_core.layouts.check import check_dataset
 
     report = check_dataset(
         args.layout,
@@ -144,7 +144,7 @@ def _check(args: argparse.Namespace) -> int:
 
 def _browse(args: argparse.Namespace) -> int:
     from pose_core.config import DataConfig
-    from pose_core.visualise.browse import browse
+    from pose_core.layouts.browse import browse
 
     data = DataConfig(layout=args.layout, root=args.root, skeleton=args.skeleton or DEFAULT_SKELETONS[args.layout])
     written = browse(data, args.split or DEFAULT_SPLITS[args.layout][0], Path(args.out), args.count, args.seed)
@@ -155,7 +155,7 @@ def _browse(args: argparse.Namespace) -> int:
 def _sigmas(args: argparse.Namespace) -> int:
     if len(args.annotations) < 2:
         raise ConfigError("--annotations needs at least two files: the same people annotated by different persons")
-    from pose_core.data.repeated import read_repeated
+    from pose_core.data.repeat_annotations import read_repeated
     from pose_core.skeleton import estimate_sigmas
 
     repeated, areas, names = read_repeated([Path(file) for file in args.annotations])
@@ -170,9 +170,9 @@ def _sigmas(args: argparse.Namespace) -> int:
 def _merge(args: argparse.Namespace) -> int:
     if len(args.splits) < 2:
         raise ConfigError("--splits needs at least two splits to merge, for example train val")
-    from pose_core.config import find_data_root
-    from pose_core.data.merge import merge_annotations
-    from pose_core.data.reader import annotation_file
+    from pose_core.folders import find_data_root
+    from pose_core.layouts.merge import merge_annotations
+    from pose_core.layouts.reader import annotation_file
 
     root = find_data_root(args.root)
     files = [annotation_file(args.layout, root, split) for split in args.splits]

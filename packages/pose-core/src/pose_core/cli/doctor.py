@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"  cuda:{index}  {properties.name}, {properties.total_memory / 2**30:.0f} GiB")
     print(f"  cpu     {torch.get_num_threads()} threads" + ("" if torch.cuda.is_available() else "; no GPU"))
 
-    from pose_core.method import installed_methods
+    from pose_core.plugins.method import installed_methods
 
     print("\nmethods")
     for method in installed_methods().values():
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     if not installed_methods():
         print("  none; try: pip install pose-lite")
 
-    from pose_core.ops import _dispatch
+    from pose_core.ops import dispatch as _dispatch
 
     print("\nops (POSE_OPS=" + os.environ.get("POSE_OPS", "auto") + ")")
     for op, (path, why) in _dispatch.paths().items():

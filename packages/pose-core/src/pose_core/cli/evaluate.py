@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pose_core.cli.common_arguments import add_config, add_device, add_fast, add_overrides, load_fast
+from pose_core.cli.arguments import add_config, add_device, add_fast, add_overrides, load_fast
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         args.overrides += ["test.boxes=detections", f"data.detections={args.boxes}"]
     config = load_fast(args, "inference")
     from pose_core.engine.distributed import process_group
-    from pose_core.tasks import evaluate_checkpoint
+    from pose_core.plugins.tasks import evaluate_checkpoint
 
     folder = Path(args.out) if args.out else Path(config.run.dir) / (config.run.name or config.name)
     with process_group(config.run.device) as place:

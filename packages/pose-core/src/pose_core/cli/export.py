@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 
-from pose_core.cli.common_arguments import add_config, add_overrides, add_weights, load
+from pose_core.cli.arguments import add_config, add_overrides, add_weights, load
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,9 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     config = load(args)
     from pose_core.inference.export import export_onnx
-    from pose_core.models.catalog import check_input_size, create_model
     from pose_core.models.weights import load_weights
-    from pose_core.ops._normalise import IMAGENET_MEAN, IMAGENET_STD
+    from pose_core.ops.normalizing import IMAGENET_MEAN, IMAGENET_STD
+    from pose_core.plugins.networks import check_input_size, create_model
     from pose_core.skeleton import get_skeleton
 
     skeleton = get_skeleton(config.data.skeleton)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pose_core.cli.common_arguments import add_config, add_device, add_overrides, load
+from pose_core.cli.arguments import add_config, add_device, add_overrides, load
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,10 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     config = load(args)
     from pose_core.engine.overfit import overfit
-    from pose_core.method import get_method, predictor_class
+    from pose_core.inference.sheets import crop_sheet, whole_sheet
+    from pose_core.plugins.method import get_method, predictor_class
+    from pose_core.plugins.tasks import build_task
     from pose_core.skeleton import get_skeleton
-    from pose_core.tasks import build_task
-    from pose_core.visualise.predictions import crop_sheet, whole_sheet
 
     folder = Path(args.out) if args.out else Path(config.run.dir) / f"overfit-{config.name}"
     result = overfit(build_task, config, images=args.images, steps=args.steps)

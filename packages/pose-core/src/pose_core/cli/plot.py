@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser, titles: Mapping[str, str]) ->
 
 
 def run(args: argparse.Namespace, titles: Mapping[str, str]) -> int:
-    from pose_core.visualise.curves import COLORS, compare_runs, known_keys, plot_runs
+    from pose_core.drawing.curves import COLORS, compare_runs, known_keys, plot_runs
 
     if len(args.runs) > len(COLORS):
         raise ConfigError(f"{len(args.runs)} runs: colors tell {len(COLORS)} apart; give fewer")

@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pose_core.cli.common_arguments import add_config, add_device, add_fast, add_weights, load_fast, split_overrides
+from pose_core.cli.arguments import add_config, add_device, add_fast, add_weights, load_fast, split_overrides
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,9 +43,9 @@ def run(args: argparse.Namespace) -> int:
 
     if not inputs:
         raise ConfigError("name at least one image, video or folder to predict")
-    from pose_core.inference import Predictor
-    from pose_core.inference.detectors import build_detector
     from pose_core.inference.results import predict_paths
+    from pose_core.topdown.detectors import build_detector
+    from pose_core.topdown.predictor import Predictor
 
     detector = build_detector(
         args.detector,

@@ -22,10 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from pose_core.config import load_config
-    from pose_core.data.synthetic import write_dataset
     from pose_core.errors import ConfigError
-    from pose_core.method import installed_methods
+    from pose_core.plugins.experiments import load_config
+    from pose_core.plugins.method import installed_methods
+    from pose_core.synthetic import write_dataset
 
     started = time.monotonic()
     method = next((m for m in installed_methods().values() if m.quickstart), None)
@@ -54,11 +54,11 @@ def run(args: argparse.Namespace) -> int:
     ]
     config = load_config(f"{method.script}/{method.quickstart}", overrides)
 
+    from pose_core.drawing.curves import plot_metrics
     from pose_core.engine.trainer import train
-    from pose_core.inference import Predictor
-    from pose_core.tasks import build_task
-    from pose_core.visualise.curves import plot_metrics
-    from pose_core.visualise.predictions import prediction_sheet
+    from pose_core.inference.sheets import prediction_sheet
+    from pose_core.plugins.tasks import build_task
+    from pose_core.topdown.predictor import Predictor
 
     print(f"2/4  training {config.model.name} for {config.train.epochs} epochs")
     result = train(build_task(config), resume=False, overwrite=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from pose_core.cli.common_arguments import add_config, add_overrides, load
+from pose_core.cli.arguments import add_config, add_overrides, load
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 
-from pose_core.cli.common_arguments import add_config, add_device, add_fast, add_overrides, add_switches, load_fast
+from pose_core.cli.arguments import add_config, add_device, add_fast, add_overrides, add_switches, load_fast
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     config = load_fast(args, "training")
     from pose_core.engine.trainer import train
-    from pose_core.tasks import build_task
+    from pose_core.plugins.tasks import build_task
 
     result = train(build_task(config), resume=args.resume, overwrite=args.overwrite)
     return 130 if result.interrupted else 0

@@ -5,7 +5,7 @@ from types import ModuleType
 
 
 def __getattr__(name: str) -> ModuleType:
-    # `import pose_core; pose_core.data.synthetic.write_dataset(...)` works without importing OpenCV for everyone.
+    # `import pose_core; pose_core.synthetic.write_dataset(...)` works without importing OpenCV for everyone.
     if name == "synthetic":
-        return import_module("pose_core.data.synthetic")
+        return import_module("pose_core.synthetic")
     raise AttributeError(f"module 'pose_core.data' has no attribute {name!r}")

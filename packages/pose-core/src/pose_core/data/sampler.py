@@ -13,6 +13,9 @@ import numpy as np
 
 from pose_core.errors import ConfigError
 
+Key = int | tuple[int, int]
+"""A sample's index, or (epoch, index): the epoch changes how the sample is augmented."""
+
 
 class EpochBatches:
     """One epoch's batches for one process; goes into a DataLoader as ``batch_sampler``."""
@@ -127,3 +130,13 @@ def evaluation_batches(length: int, batch_size: int, rank: int = 0, world: int =
 def worker_init(worker: int) -> None:
     """Loader processes are the parallelism: threads of OpenCV's own would only fight over the cores."""
     cv2.setNumThreads(0)
+
+
+def sample_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
+    """A generator of this sample's own: the same in any process, in any order of samples."""
+    return np.random.default_rng((seed, epoch, index))
+
+
+def epoch_index(key: Key) -> tuple[int, int]:
+    """Epoch and index of a sample; a bare index is of epoch 0."""
+    return key if isinstance(key, tuple) else (0, key)

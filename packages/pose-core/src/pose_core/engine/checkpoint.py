@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import yaml
 
-from pose_core.config import Config, all_keys, dump_config
+from pose_core.config import Experiment, all_keys, dump_config
 from pose_core.errors import ConfigError, WeightsError
 from pose_core.files import whole_file
 from pose_core.models.weights import read_checkpoint
@@ -28,7 +28,7 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
         torch.save({"format": FORMAT, **content}, file)
 
 
-def read_run_checkpoint(path: Path, config: Config) -> dict[str, Any]:
+def read_run_checkpoint(path: Path, config: Experiment) -> dict[str, Any]:
     """A checkpoint to resume from; refuses one whose configuration would train another network."""
     content = read_checkpoint(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
@@ -54,7 +54,7 @@ def _at(content: Any, key: str) -> Any:
     return content
 
 
-def _longer(key: str, before: Any, now: Any, config: Config) -> bool:
+def _longer(key: str, before: Any, now: Any, config: Experiment) -> bool:
     """A run may be made longer, where its schedule does not depend on its length."""
     if key not in {"train.epochs", "train.iterations"}:
         return False

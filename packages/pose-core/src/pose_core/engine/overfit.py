@@ -11,12 +11,12 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from pose_core.config import Config
+from pose_core.config import Experiment
 from pose_core.engine.checkpoint import seed_everything
 from pose_core.engine.distributed import choose_device, to_device
-from pose_core.engine.objective import Task, train_settings
+from pose_core.engine.interfaces import Task, train_settings
+from pose_core.engine.optim import Updater, build_optimizer
 from pose_core.engine.schedule import lr_factor
-from pose_core.engine.update import Updater, build_optimizer
 from pose_core.errors import DataError, PoseError
 
 LEARNT = 0.1
@@ -47,14 +47,11 @@ class Overfitted:
         return f"loss {self.first_loss:.6f} → {self.last_loss:.6f} in {self.steps} steps; {verdict}"
 
 
-def without_augmentation(config: Config) -> Config:
-    """The same experiment on samples that never vary."""
-    return config.model_copy(update={"augment": config.augment.still()})
-
-
-def overfit(make_task: Callable[[Config], Task], config: Config, *, images: int = 8, steps: int = 200) -> Overfitted:
+def overfit(
+    make_task: Callable[[Experiment], Task], config: Experiment, *, images: int = 8, steps: int = 200
+) -> Overfitted:
     """Train on the first ``images`` samples of the training set, the same in every step."""
-    task = make_task(without_augmentation(config))
+    task = make_task(config.without_variation())
     settings = task.config.train.model_copy(update={"accumulate": 1, "schedule": "constant", "warmup": min(20, steps)})
     device = choose_device(config.run.device)
     seed_everything(config.run.seed, 0)

@@ -11,17 +11,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pose_core.config import Config, dump_config
+from pose_core.config import Experiment, dump_config
 from pose_core.errors import ConfigError
 from pose_core.files import write_text
 
 
-def run_path(config: Config) -> Path:
+def run_path(config: Experiment) -> Path:
     """Where a config's run lives."""
     return Path(config.run.dir) / (config.run.name or config.name)
 
 
-def prepare(folder: Path, config: Config, *, resume: bool, overwrite: bool) -> bool:
+def prepare(folder: Path, config: Experiment, *, resume: bool, overwrite: bool) -> bool:
     """Make the folder ready; returns whether there is a run to resume.
 
     A folder that already holds a run is never written over by accident.

@@ -35,10 +35,10 @@ from pose_core.engine.checkpoint import (
 )
 from pose_core.engine.distributed import Place, agree, barrier, gather_objects, process_group, to_device
 from pose_core.engine.ema import Average
-from pose_core.engine.objective import Evaluation, Task, train_settings
+from pose_core.engine.interfaces import Evaluation, Task, train_settings
+from pose_core.engine.optim import Updater, build_optimizer
 from pose_core.engine.run_folder import RunLog, prepare, run_path
 from pose_core.engine.schedule import lr_factor
-from pose_core.engine.update import Updater, build_optimizer
 from pose_core.errors import ConfigError, PoseError
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}

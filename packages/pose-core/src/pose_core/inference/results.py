@@ -13,15 +13,15 @@ import numpy as np
 from tqdm import tqdm
 
 from pose_core.data.images import open_image
+from pose_core.drawing.sheets import write_image
+from pose_core.drawing.skeletons import draw_poses, palette
 from pose_core.errors import ConfigError, DataError
 from pose_core.files import write_json
-from pose_core.inference.detectors import Detector, FileDetector, whole_image
-from pose_core.inference.predictor import Found, Predictor
 from pose_core.inference.video import SUFFIXES as VIDEOS
 from pose_core.inference.video import Backend, Frame, backend, frame_rate, read_frames, video_writer
 from pose_core.structures import Poses
-from pose_core.visualise.draw import draw_poses, palette
-from pose_core.visualise.sheet import write_image
+from pose_core.topdown.detectors import Detector, FileDetector, whole_image
+from pose_core.topdown.predictor import Found, Predictor
 
 Array = np.ndarray
 

@@ -181,7 +181,7 @@ def doubt_style(model: nn.Module, source: str) -> str:
 
 def _explain(state: dict[str, Tensor], own: Mapping[str, Tensor]) -> str:
     """For which network a file is that does not fit."""
-    from pose_core.models.catalog import identify
+    from pose_core.plugins.networks import identify
 
     head = "final_layer.weight"
     if head in state and head in own and len(state[head]) != len(own[head]):

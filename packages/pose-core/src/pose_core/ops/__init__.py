@@ -7,22 +7,22 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "gaussian_heatmaps": "gaussian_heatmaps",
-    "heatmap_loss": "heatmap_loss",
-    "mse_loss": "heatmap_loss",
-    "ohkm_loss": "heatmap_loss",
-    "decode_heatmaps": "decode_heatmaps",
-    "deform_conv": "deform_conv",
-    "decode_flipped": "decode_heatmaps",
-    "soft_argmax": "decode_heatmaps",
-    "fuse_flip": "fuse_flip",
-    "normalise": "normalise",
-    "oks": "oks",
-    "oks_nms": "oks_nms",
-    "paste": "paste",
-    "soft_oks_nms": "oks_nms",
-    "tag_loss": "tag_loss",
-    "warp_crops": "warp_crops",
+    "gaussian_heatmaps": "heatmaps",
+    "heatmap_loss": "losses",
+    "mse_loss": "losses",
+    "ohkm_loss": "losses",
+    "decode_heatmaps": "decoding",
+    "deform_conv": "deformable",
+    "decode_flipped": "decoding",
+    "soft_argmax": "decoding",
+    "fuse_flip": "flipping",
+    "normalise": "normalizing",
+    "oks": "similarity",
+    "oks_nms": "suppression",
+    "paste": "pasting",
+    "soft_oks_nms": "suppression",
+    "tag_loss": "tags",
+    "warp_crops": "warping",
 }
 
 __all__ = sorted(_HOMES)
@@ -30,5 +30,5 @@ __all__ = sorted(_HOMES)
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(import_module(f"pose_core.ops._{_HOMES[name]}"), name)
+        return getattr(import_module(f"pose_core.ops.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'pose_core.ops' has no attribute {name!r}")

@@ -1,0 +1,90 @@
+"""People with parts to paste: the core's crops, and for each sample the parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, default_collate
+
+from pose_asda.parts import DrawnParts, PartSampler
+from pose_core.data.sampler import Key, epoch_index
+from pose_core.topdown.dataset import CropBatch, TopDownDataset
+
+
+class PartBatch(NamedTuple):
+    """A batch of crops and parts. The first fields are those of `CropBatch`."""
+
+    images: torch.Tensor
+    joints: torch.Tensor
+    to_image: torch.Tensor
+    center: torch.Tensor
+    scale: torch.Tensor
+    image_id: torch.Tensor
+    annotation_id: torch.Tensor
+    box_score: torch.Tensor
+    index: torch.Tensor  # type: ignore[assignment]  # hides tuple.index, for which a batch has no use
+    valid: torch.Tensor
+    part_pixels: torch.Tensor
+    """``(P, 3)`` uint8, in the crops' channel order: the colours of all parts, row by row, one after the other."""
+    part_masks: torch.Tensor
+    """``(P,)`` float32, soft."""
+    part_boxes: torch.Tensor
+    """``(N, S, 4)`` int32: what each part fills of its canvas; left, top, right, bottom."""
+    part_types: torch.Tensor
+    """``(N, S)`` int64; −1 where a slot is empty."""
+
+
+class PartedDataset(Dataset[PartBatch]):
+    """The samples of ``people``, with parts drawn from (seed, epoch, index) as the samples' variations are.
+
+    Crops of half a body get none unless ``with_half_body``; people with fewer labelled joints than ``fewest_joints``
+    get none. Joints, and thus targets, stay what they are.
+    """
+
+    def __init__(
+        self, people: TopDownDataset, sampler: PartSampler, *, with_half_body: bool = True, fewest_joints: int = 0
+    ) -> None:
+        self.people, self.sampler = people, sampler
+        self.with_half_body, self.fewest_joints = with_half_body, fewest_joints
+
+    def __len__(self) -> int:
+        return len(self.people)
+
+    @property
+    def groups(self) -> np.ndarray:
+        return self.people.groups
+
+    def __getitem__(self, key: Key) -> PartBatch:
+        return self.__getitems__([key])[0]
+
+    def __getitems__(self, keys: Iterable[Key]) -> list[PartBatch]:
+        keys = list(keys)
+        crops = self.people.__getitems__(keys)
+        # One step for all samples, then the next: little code at a time stays in the processor's caches.
+        zooms = [self._zoom(key, crop) for key, crop in zip(keys, crops, strict=True)]
+        parts = [self._draw(key, zoom) for key, zoom in zip(keys, zooms, strict=True)]
+        return [PartBatch(*crop, *map(torch.from_numpy, drawn)) for crop, drawn in zip(crops, parts, strict=True)]
+
+    @staticmethod
+    def collate(samples: Sequence[PartBatch]) -> PartBatch:
+        """Samples as one batch: their parts, of any number and size, follow one another."""
+        columns = dict(zip(PartBatch._fields, zip(*samples, strict=True), strict=True))
+        packed = {name: torch.cat(columns.pop(name)) for name in ("part_pixels", "part_masks")}
+        # In a worker it stacks into shared memory, which saves the crops a copy.
+        return PartBatch(**packed, **{name: default_collate([*column]) for name, column in columns.items()})
+
+    def _zoom(self, key: Key, crop: CropBatch) -> float | None:
+        """How many times as much as its person a crop shows; None where it gets no parts."""
+        drawn, is_half = self.people.variation(key)
+        few = self.fewest_joints > 0 and int((crop.joints[:, 2] > 0).sum()) < self.fewest_joints
+        return None if (is_half and not self.with_half_body) or few or not crop.valid else drawn.scale
+
+    def _draw(self, key: Key, zoom: float | None) -> DrawnParts:
+        if zoom is None:
+            return self.sampler.empty()
+        # A generator apart from that of the sample's variation: with parts or without, a crop is the same.
+        rng = np.random.default_rng((self.people.seed, *epoch_index(key), 1))
+        return self.sampler.draw(rng, zoom)

@@ -1,0 +1,240 @@
+"""Whole images with everyone in them: what a bottom-up network trains on.
+
+A sample leaves the loader as a square uint8 image, everyone's joints in the pixels of each output map, and masks of
+what may be learned; normalising and target making happen per batch, on the device.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import Dataset, default_collate
+
+from pose_core.bottomup.config import WarpConfig
+from pose_core.bottomup.ignore_masks import chosen_regions, keep_mask
+from pose_core.data.images import Color, open_bgr
+from pose_core.data.sampler import Key, epoch_index, sample_rng
+from pose_core.errors import DataError
+from pose_core.geometry import PIXEL_STD, Crop, apply_affine
+from pose_core.skeleton import Skeleton
+from pose_core.structures import ImageRecord, Person
+
+Array = np.ndarray
+Describe = Callable[[Person], tuple[Array, float]]
+"""A person's rows ``(J, 3)`` (x, y, visibility in the image's pixels) and area. J is K, or more where a method adds
+points such as a centre; these keep their place when left and right are exchanged."""
+Recolor = Callable[[Array, np.random.Generator], Array]
+"""Changes the colours of an RGB image ``(H, W, 3)`` uint8, by chance."""
+
+_log = logging.getLogger(__name__)
+
+
+class WholeBatch(NamedTuple):
+    """A batch of whole images. A single sample has the same fields without the leading N.
+
+    L counts the output maps, P the most people of one image; empty places are all zero.
+    """
+
+    images: torch.Tensor
+    """``(N, S, S, 3)`` uint8, in the configured channel order."""
+    joints: torch.Tensor
+    """``(N, L, P, J, 3)`` float32: x and y in each output map's pixels, and visibility; unlabelled ones are zero."""
+    areas: torch.Tensor
+    """``(N, P)`` float32, in input pixels."""
+    keep: torch.Tensor
+    """``(N, M)`` bool: may be learned from; the output maps in a row, which :func:`keep_maps` takes apart."""
+    image_id: torch.Tensor
+    """``(N,)`` int64."""
+    index: torch.Tensor  # type: ignore[assignment]  # hides tuple.index, for which a batch has no use
+    """``(N,)`` int64: the sample's place in the data set."""
+    valid: torch.Tensor
+    """``(N,)`` bool: False where the image could not be used; it is black, nobody is in it, nothing is learned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Warp:
+    """One draw of how an image varies; ``shift`` in the image's pixels, x and y."""
+
+    scale: float = 1.0
+    rotation: float = 0.0
+    shift: tuple[int, int] = (0, 0)
+    flip: bool = False
+
+
+def keep_maps(keep: torch.Tensor, sides: Sequence[int]) -> list[torch.Tensor]:
+    """``(N, M)`` → one ``(N, side, side)`` for each output map."""
+    parts = torch.split(keep, [side * side for side in sides], 1)
+    return [part.reshape(-1, side, side) for part, side in zip(parts, sides, strict=True)]
+
+
+def labelled_joints(person: Person) -> tuple[Array, float]:
+    """The joints alone, and the annotated area."""
+    return person.joints, person.area
+
+
+def draw_warp(rng: np.random.Generator, config: WarpConfig, side: float) -> Warp:
+    """Draw for an image of which ``side`` pixels fill the input; always the same number of variates."""
+    zoom, turn, across, down, mirror = rng.random(5)
+    scale = config.scale[0] + zoom * (config.scale[1] - config.scale[0])
+    reach = int(config.shift * scale * side / PIXEL_STD)
+    return Warp(
+        scale=float(scale),
+        rotation=float((2 * turn - 1) * config.rotation),
+        shift=(int(across * 2 * reach) - reach, int(down * 2 * reach) - reach),
+        flip=bool(mirror < config.flip),
+    )
+
+
+def place_warp(warp: Warp, width: int, height: int, fit: str, side: int) -> Crop:
+    """The map from an image to a square of ``side`` pixels, before mirroring."""
+    shown = (min if fit == "short" else max)(width, height) / PIXEL_STD * warp.scale
+    center = np.array([width / 2 + warp.shift[0], height / 2 + warp.shift[1]])
+    return Crop(center, np.array([shown, shown]), (side, side), warp.rotation)
+
+
+class BottomUpDataset(Dataset[WholeBatch]):
+    """Images with all their people, as squares of ``input_size`` with output maps of ``output_sizes``.
+
+    Images without any annotation are left out, and crowds without joints are nobody. Without ``augment`` an image
+    only fills the square. Everything is kept in flat arrays, which forked workers share.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[ImageRecord],
+        skeleton: Skeleton,
+        *,
+        input_size: int,
+        output_sizes: Sequence[int],
+        augment: WarpConfig | None = None,
+        color: Color = "rgb",
+        seed: int = 0,
+        on_bad_image: str = "stop",
+        describe: Describe = labelled_joints,
+        recolor: Recolor | None = None,
+    ) -> None:
+        self.skeleton, self.input_size, self.output_sizes = skeleton, input_size, tuple(output_sizes)
+        self.augment, self.color, self.seed, self.on_bad_image = augment, color, seed, on_bad_image
+        self.plain = WarpConfig() if augment is None else augment
+        self.recolor = recolor
+        kept = [record for record in records if record.persons or record.ignore]
+        people = [[describe(p) for p in record.persons if not p.is_crowd or p.num_labelled] for record in kept]
+        everyone = [person for image in people for person in image]
+        rows = len(everyone[0][0]) if everyone else skeleton.num_joints
+        self._joints = np.array([joints for joints, _ in everyone], np.float32).reshape(-1, rows, 3)
+        self._areas = np.array([area for _, area in everyone], np.float32)
+        self._first = np.cumsum([0, *map(len, people)])
+        self._sources = np.array([os.fsencode(record.source) for record in kept], dtype=np.bytes_)
+        self._image_ids = np.array([record.image_id for record in kept], np.int64)
+        regions = (chosen_regions(record.ignore, self.plain.ignore) for record in kept)
+        self._regions = {number: json.dumps(found).encode() for number, found in enumerate(regions) if found}
+        # Points beyond the joints keep their place.
+        self._flip_order = np.array([*skeleton.flip_order, *range(skeleton.num_joints, rows)])
+
+    def __len__(self) -> int:
+        return len(self._image_ids)
+
+    @property
+    def num_persons(self) -> int:
+        return len(self._areas)
+
+    def source(self, index: int) -> str:
+        """Where the image of a sample lies."""
+        return os.fsdecode(bytes(self._sources[index]))
+
+    def variation(self, key: Key, width: int, height: int) -> Warp:
+        """What is drawn for a sample of so large an image."""
+        if self.augment is None:
+            return Warp()
+        side = (min if self.augment.fit == "short" else max)(width, height)
+        return draw_warp(sample_rng(self.seed, *epoch_index(key)), self.augment, side)
+
+    def __getitem__(self, key: Key) -> WholeBatch:
+        _, index = epoch_index(key)
+        try:
+            image = open_bgr(self.source(index))
+            height, width = image.shape[:2]
+            warp = self.variation(key, width, height)
+            return self._sample(index, image, warp, key)
+        except DataError as error:
+            if self.on_bad_image != "skip":
+                raise
+            _log.warning("skipped: %s", error)
+            return self._nothing(index)
+
+    def _sample(self, index: int, image: Array, warp: Warp, key: Key) -> WholeBatch:
+        height, width = image.shape[:2]
+        crop = place_warp(warp, width, height, self.plain.fit, self.input_size)
+        pixels = cv2.warpAffine(image, crop.matrix, crop.size, flags=cv2.INTER_LINEAR)
+        if warp.flip:
+            pixels = cv2.flip(pixels, 1)
+        if self.color == "rgb" or self.recolor is not None:
+            pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+        if self.recolor is not None:
+            # A stream of its own: colours do not change what is drawn for the geometry.
+            pixels = self.recolor(pixels, np.random.default_rng((self.seed, *epoch_index(key), 1)))
+            if self.color == "bgr":
+                pixels = np.ascontiguousarray(pixels[..., ::-1])
+        people = slice(self._first[index], self._first[index + 1])
+        regions = json.loads(self._regions.get(index, b"[]"))
+        keep = keep_mask(regions, width, height, self.source(index))
+        levels, masks = [], []
+        for side in self.output_sizes:
+            to_map = place_warp(warp, width, height, self.plain.fit, side)
+            levels.append(self._move(self._joints[people], to_map, warp.flip))
+            mask = cv2.warpAffine(keep, to_map.matrix, to_map.size, flags=cv2.INTER_LINEAR) > 127
+            masks.append((mask[:, ::-1] if warp.flip else mask).reshape(-1))
+        zoom = self.input_size / (float(crop.scale[0]) * PIXEL_STD)
+        return WholeBatch(
+            images=torch.from_numpy(pixels),
+            joints=torch.from_numpy(np.stack(levels)),
+            areas=torch.from_numpy(self._areas[people] * np.float32(zoom**2)),
+            keep=torch.from_numpy(np.concatenate(masks)),
+            image_id=torch.tensor(self._image_ids[index]),
+            index=torch.tensor(index),
+            valid=torch.tensor(True),
+        )
+
+    def _move(self, joints: Array, crop: Crop, flip: bool) -> Array:
+        """Rows ``(P, J, 3)`` of an image to the pixels of a map."""
+        moved = np.empty(joints.shape, np.float32)
+        moved[..., :2] = apply_affine(crop.matrix, joints[..., :2])
+        moved[..., 2] = joints[..., 2]
+        if flip:
+            moved = moved[:, self._flip_order]
+            moved[..., 0] = crop.size[0] - (self.plain.mirror == "pixel") - moved[..., 0]
+        moved[moved[..., 2] <= 0] = 0
+        return moved
+
+    def _nothing(self, index: int) -> WholeBatch:
+        side, maps = self.input_size, self.output_sizes
+        return WholeBatch(
+            images=torch.zeros(side, side, 3, dtype=torch.uint8),
+            joints=torch.zeros(len(maps), 0, *self._joints.shape[1:]),
+            areas=torch.zeros(0),
+            keep=torch.zeros(sum(size * size for size in maps), dtype=torch.bool),
+            image_id=torch.tensor(self._image_ids[index]),
+            index=torch.tensor(index),
+            valid=torch.tensor(False),
+        )
+
+    @staticmethod
+    def collate(samples: Sequence[WholeBatch]) -> WholeBatch:
+        """Samples with different numbers of people as one batch; there is always room for one."""
+        most = max(1, *(sample.joints.shape[1] for sample in samples))
+        filled = []
+        for sample in samples:
+            lack = most - sample.joints.shape[1]
+            joints = torch.nn.functional.pad(sample.joints, (0, 0, 0, 0, 0, lack))
+            areas = torch.nn.functional.pad(sample.areas, (0, lack))
+            filled.append(sample._replace(joints=joints, areas=areas))
+        batch: WholeBatch = default_collate(filled)
+        return batch

@@ -1,0 +1,183 @@
+"""Evaluate a network that looks at whole images: find everyone, image by image, and score by the layout's protocol."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from pose_core.bottomup.config import BottomUpConfig
+from pose_core.bottomup.predictor import BottomUpPredictor, View, Views, look
+from pose_core.data.images import Color, open_image
+from pose_core.data.json_file import read_json
+from pose_core.data.sampler import shard, worker_init
+from pose_core.engine.distributed import current_place, gather_objects
+from pose_core.engine.interfaces import Evaluation
+from pose_core.errors import ConfigError, DataError
+from pose_core.evaluation import check_crowd_index, coco_keypoint_ap, crowdpose_ap
+from pose_core.evaluation.report import format_coco, format_crowdpose, protocol_line
+from pose_core.files import write_json
+from pose_core.layouts.reader import AnnotatedSet, read_dataset
+from pose_core.skeleton import get_skeleton
+from pose_core.structures import ImageRecord, Poses
+
+_log = logging.getLogger(__name__)
+
+Entries = dict[str, list[dict[str, Any]]]
+"""Result entries of each kind of result that a method has."""
+
+
+class ViewedImages(Dataset[tuple[int, list[torch.Tensor], list[View]]]):
+    """Images through their views: index, ``(h, w, 3)`` uint8 each, and the views; no views where one does not open."""
+
+    def __init__(self, records: Sequence[ImageRecord], views: Views, color: Color, *, skip: bool) -> None:
+        self.records, self.views, self.color, self.skip = records, views, color, skip
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> tuple[int, list[torch.Tensor], list[View]]:
+        try:
+            image = open_image(self.records[index].source, self.color)
+        except DataError as error:
+            if not self.skip:
+                raise
+            _log.warning("skipped: %s", error)
+            return index, [], []
+        views = list(self.views(image.shape[1], image.shape[0]))
+        return index, [torch.from_numpy(picture) for picture in look(image, views)], views
+
+
+Viewed = tuple[int, list[torch.Tensor], list[View]]
+
+
+def _as_it_is(sample: Viewed) -> Viewed:
+    """A loader would turn the views' matrices into tensors."""
+    return sample
+
+
+Choose = Callable[[AnnotatedSet], Sequence[ImageRecord]]
+"""Picks the images of a split that count."""
+
+
+def evaluate_bottomup(
+    predictor: BottomUpPredictor, config: BottomUpConfig, folder: Path, choose: Choose | None = None
+) -> Evaluation:
+    """Score ``predictor`` on the config's validation split and write its people below ``folder/results``.
+
+    ``choose`` picks the images that are looked at; only their people count. Every process looks at its share of the
+    images; all of them score the whole, so each returns the same.
+    """
+    found = read_dataset(config.data, config.data.val, everyone=True)
+    if found.layout not in {"coco", "crowdpose"}:
+        raise ConfigError(f"data.layout={found.layout} has no protocol for whole images; use coco or crowdpose")
+    if found.layout == "crowdpose" and found.has_annotations:
+        check_crowd_index(found.annotation_file)
+    others: set[int] = set()
+    if choose is not None:
+        kept = tuple(choose(found))
+        others = {record.image_id for record in found.records} - {record.image_id for record in kept}
+        found = replace(found, records=kept)
+    kinds, unread = predict_images(predictor, config, found)
+    rank, _ = current_place()
+    results = folder / "results"
+    scored = [score(kind, entries, found, config, results, write=rank == 0, without=others) for kind, entries in kinds]
+    last = scored[-1]
+    protocol = protocol_line(
+        boxes="none",
+        flip=config.test.flip,
+        decode=predictor.decode_name,
+        scales=tuple(sorted(config.test.scales, reverse=True)),
+        evaluator=last.name,
+    )
+    lines = [each.report for each in scored] + [protocol]
+    missing = found.problems.counts["image missing"] + unread
+    if missing:
+        lines.append(f"left out: {missing} images that are missing or do not decode (their people count as missed)")
+    return Evaluation(last.name, last.value, last.metrics, "\n".join(lines))
+
+
+def predict_images(
+    predictor: BottomUpPredictor, config: BottomUpConfig, found: AnnotatedSet
+) -> tuple[list[tuple[str, list[dict[str, Any]]]], int]:
+    """Result entries of the whole split by kind, and how many images did not open."""
+    rank, world = current_place()
+    records = found.records
+    mine = [records[number] for number in shard(len(records), rank, world)]
+    images = ViewedImages(mine, predictor.views, config.data.color, skip=config.data.on_bad_image == "skip")
+    loader = DataLoader(
+        images,
+        batch_size=None,
+        collate_fn=_as_it_is,  # type: ignore[arg-type]  # without batches it is given one sample
+        num_workers=config.test.workers,
+        worker_init_fn=worker_init,
+        generator=torch.Generator(),  # evaluating must not disturb the training's random state
+    )
+    entries: Entries = {}
+    unread = 0
+    for index, pictures, views in tqdm(
+        loader, "evaluating", unit="image", leave=False, disable=None if rank == 0 else True
+    ):
+        if not pictures:
+            unread += 1
+            continue
+        for kind, people in predictor.find_in(pictures, views).items():
+            poses = predictor.as_poses(people)
+            entries.setdefault(kind, []).extend(result_entries(poses, mine[index].image_id))
+    shares: list[tuple[Entries, int]] = gather_objects((entries, unread))
+    names = list(dict.fromkeys(kind for share, _ in shares for kind in share)) or [""]
+    merged = [(kind, [entry for share, _ in shares for entry in share.get(kind, [])]) for kind in names]
+    return merged, sum(count for _, count in shares)
+
+
+def result_entries(poses: Poses, image_id: int) -> list[dict[str, Any]]:
+    """COCO result entries with the box around each pose's joints, as published."""
+    entries = poses.to_coco(image_id)
+    for entry, points in zip(entries, poses.keypoints.astype(np.float64), strict=True):
+        low, extent = points.min(0), np.ptp(points, axis=0)
+        entry["bbox"] = [*low.tolist(), *extent.tolist()]
+    return entries
+
+
+def score(
+    kind: str,
+    entries: list[dict[str, Any]],
+    found: AnnotatedSet,
+    config: BottomUpConfig,
+    folder: Path,
+    *,
+    write: bool,
+    without: Set[int] = frozenset(),
+) -> Evaluation:
+    """The layout's figures of one kind of result, ``without`` some images; and its file, where ``write``."""
+    tag = f"_{kind}" if kind else ""
+    file = folder / f"keypoints_{found.split}{tag}_results.json"
+    if write:
+        write_json(file, entries)
+    name = f"{config.model.name}{f' ({kind})' if kind else ''}"
+    if not found.has_annotations:
+        text = f"{found.split} keeps its annotations: nothing to score here. Zip {file} and upload it to the server"
+        return Evaluation("none (no annotations)", 0.0, {}, text)
+    truth = without_images(read_json(found.annotation_file), without)
+    metrics: Mapping[str, float]
+    if found.layout == "crowdpose":
+        metrics = crowdpose_ap(truth, entries)
+        return Evaluation("CrowdPose AP", metrics["AP"], metrics, format_crowdpose(metrics, name))
+    sigmas = get_skeleton(config.data.skeleton).sigmas
+    metrics = coco_keypoint_ap(truth, entries, sigmas=list(sigmas))
+    return Evaluation("COCO AP", metrics["AP"], metrics, format_coco(metrics, name))
+
+
+def without_images(truth: dict[str, Any], ids: Set[int]) -> dict[str, Any]:
+    """An annotation file without what it says about some of its images."""
+    if not ids:
+        return truth
+    images = [image for image in truth["images"] if image["id"] not in ids]
+    return {**truth, "images": images, "annotations": [a for a in truth["annotations"] if a["image_id"] not in ids]}

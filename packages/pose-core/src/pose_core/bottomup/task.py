@@ -1,0 +1,98 @@
+"""Every method that looks at whole images: what they share, and what each must say."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from pose_core.bottomup.config import BottomUpConfig
+from pose_core.bottomup.dataset import BottomUpDataset, Describe, Recolor, labelled_joints
+from pose_core.bottomup.evaluate import evaluate_bottomup
+from pose_core.bottomup.predictor import BottomUpPredictor
+from pose_core.config import Experiment
+from pose_core.engine.distributed import current_place
+from pose_core.engine.interfaces import Evaluation, Objective
+from pose_core.errors import ConfigError
+from pose_core.layouts.reader import AnnotatedSet, read_dataset
+from pose_core.plugins.build import build_network
+from pose_core.skeleton import get_skeleton
+from pose_core.structures import ImageRecord
+
+_log = logging.getLogger(__name__)
+
+
+class BottomUpTask(ABC):
+    """Networks, data and evaluation of an experiment on whole images.
+
+    A method says how large its output maps are, what a person is to it, its objective, and its predictor.
+    """
+
+    def __init__(self, config: Experiment) -> None:
+        if not isinstance(config, BottomUpConfig):
+            raise ConfigError(f"method {config.method!r} looks at whole images, and its configuration does not say how")
+        self.config: BottomUpConfig = config
+        self.skeleton = get_skeleton(config.data.skeleton)
+        self._training_set: BottomUpDataset | None = None
+
+    def networks(self) -> dict[str, nn.Module]:
+        return {"pose": build_network(self.config, self.skeleton)}
+
+    @property
+    @abstractmethod
+    def output_sizes(self) -> tuple[int, ...]:
+        """Sides of the output maps that targets are made for."""
+
+    describe: Describe = staticmethod(labelled_joints)
+    """What a person is to the method: rows and an area."""
+    recolor: Recolor | None = None
+    """How colours vary in training."""
+
+    @abstractmethod
+    def objective(self, device: torch.device) -> Objective: ...
+
+    @abstractmethod
+    def predictor(self, network: nn.Module, device: torch.device) -> BottomUpPredictor:
+        """What finds people with a network."""
+
+    def chosen(self, found: AnnotatedSet, *, training: bool) -> Sequence[ImageRecord]:
+        """What of a split is trained or evaluated on: all of it."""
+        del training
+        return found.records
+
+    def training_set(self) -> BottomUpDataset:
+        if self._training_set is None:
+            found = read_dataset(self.config.data, self.config.data.train, everyone=True)
+            if found.problems and current_place()[0] == 0:
+                _log.warning("%s:\n%s", found.annotation_file, found.problems.summary())
+            self._training_set = self.dataset(self.chosen(found, training=True))
+        return self._training_set
+
+    def dataset(self, records: Sequence[ImageRecord]) -> BottomUpDataset:
+        """Images of ``records``, varied for training."""
+        data = self.config.data
+        return BottomUpDataset(
+            records,
+            self.skeleton,
+            input_size=self.config.model.input_size[0],
+            output_sizes=self.output_sizes,
+            augment=self.config.augment,
+            color=data.color,
+            seed=self.config.run.seed,
+            on_bad_image=data.on_bad_image,
+            describe=self.describe,
+            recolor=self.recolor,
+        )
+
+    def training_groups(self) -> Sequence[int] | None:
+        """Every image is one sample: none is decoded twice."""
+        return None
+
+    def evaluate(self, networks: Mapping[str, nn.Module], device: torch.device, folder: Path) -> Evaluation:
+        choose = partial(self.chosen, training=False)
+        return evaluate_bottomup(self.predictor(networks["pose"], device), self.config, folder, choose)

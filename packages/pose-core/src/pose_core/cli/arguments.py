@@ -1,0 +1,128 @@
+"""Arguments that several verbs share, and how they become a configuration."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from typing import TYPE_CHECKING
+
+from pose_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pose_core.config import Experiment
+    from pose_core.engine.presets import Work
+
+_OVERRIDE = re.compile(r"[a-z_]+(\.[a-z_]+)*=|[A-Z_]+(\.[A-Z_0-9]+)*=")
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """``--cfg``, required."""
+    parser.add_argument(
+        "--cfg",
+        required=True,
+        metavar="NAME|FILE",
+        help="a built-in experiment (`pose configs` lists them), a YAML file, or a published upper-case YAML",
+    )
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    """Trailing ``key=value`` words."""
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="settings that replace the file's, for example train.epochs=1"
+    )
+
+
+def add_weights(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """``--weights`` and how strictly they must fit."""
+    parser.add_argument(
+        "--weights",
+        required=required,
+        metavar="FILE",
+        help="a checkpoint of ours (best.pt) or of the published code (.pth, .pth.tar)",
+    )
+    parser.add_argument(
+        "--partial-weights",
+        action="store_true",
+        help="load what fits and say what does not, instead of refusing a file that does not match",
+    )
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """``--device``."""
+    parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1; by default a GPU where there is one")
+
+
+def add_fast(parser: argparse.ArgumentParser) -> None:
+    """``--fast``, see :func:`load_fast`."""
+    parser.add_argument(
+        "--fast", action="store_true", help="the settings that are quick on this device; says what it switches on"
+    )
+
+
+def add_switches(parser: argparse.ArgumentParser) -> None:
+    """The flags of the method whose command this is."""
+    name = parser.get_default("method")
+    if name is None:
+        return
+    from pose_core.plugins.method import get_method
+
+    for flag, (override, text) in get_method(name).switches.items():
+        parser.add_argument(
+            f"--{flag}", dest="switches", action="append_const", const=override, help=f"{text} ({override})"
+        )
+
+
+def split_overrides(words: list[str]) -> tuple[list[str], list[str]]:
+    """Separate ``key=value`` words from other positional words."""
+    overrides = [word for word in words if _OVERRIDE.match(word)]
+    return overrides, [word for word in words if word not in overrides]
+
+
+def load(args: argparse.Namespace) -> Experiment:
+    """The configuration that the arguments ask for."""
+    from pose_core.config import read_yaml
+    from pose_core.plugins.experiments import is_published, load_config, override_published
+
+    overrides = [*args.overrides, *(getattr(args, "switches", None) or [])]
+    if getattr(args, "device", None):
+        overrides.append(f"run.device={args.device}")
+    name = str(args.cfg)
+    if name.endswith((".yaml", ".yml")):
+        from pathlib import Path
+
+        path = Path(name)
+        content = read_yaml(path)
+        if is_published(content):
+            from pose_core.plugins.convert import convert_published, render_notes
+
+            content, _ = override_published(content, overrides)
+            print(render_notes(convert_published(content, path.name)), file=sys.stderr)
+    elif args.method and "/" not in name:
+        from pose_core.plugins.method import get_method
+
+        # A method's own command looks in its own package first.
+        method = get_method(args.method)
+        if name in method.config_files():
+            name = f"{method.script}/{name}"
+    config = load_config(name, overrides)
+    if args.method and config.method != args.method:
+        raise ConfigError(
+            f"config {args.cfg} is for the method {config.method!r}; run it with `pose-{config.method} {args.verb}`"
+        )
+    return config
+
+
+def load_fast(args: argparse.Namespace, work: Work) -> Experiment:
+    """The configuration, with ``--fast`` the preset's settings in it where the user sets nothing else."""
+    config = load(args)
+    if not args.fast:
+        return config
+    from pose_core.engine.distributed import choose_device
+    from pose_core.engine.presets import fast_settings
+
+    settings = fast_settings(choose_device(config.run.device), work)
+    lines = [f"  {key}={value}: {why}" for key, (value, why) in settings.items()]
+    print("\n".join(["fast:", *lines]) if lines else f"fast: {work} is as quick on this device without it")
+    args.overrides = [f"{key}={value}" for key, (value, _) in settings.items()] + args.overrides
+    return load(args)

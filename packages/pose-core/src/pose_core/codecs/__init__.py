@@ -1,1 +1,0 @@
-"""Pairs of encode (joints → targets) and decode (outputs → keypoints)."""

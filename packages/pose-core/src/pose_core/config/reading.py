@@ -1,0 +1,116 @@
+"""From YAML files and ``key=value`` overrides to a validated configuration.
+
+Unknown keys and wrong types are errors that name the key, the file and the nearest valid key.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from pose_core.config.schema import Experiment
+from pose_core.errors import ConfigError
+
+C = TypeVar("C", bound=Experiment)
+
+_EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML mapping from a file, or a ConfigError that names it."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"config file {path} does not exist") from None
+    except OSError as error:
+        raise ConfigError(f"config file {path} cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"config file {path} is not valid YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"config file {path} must hold a mapping of keys to values")
+    return content
+
+
+def apply_overrides(content: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Set dotted keys, ``train.lr=1e-3``; values are read as YAML."""
+    result: dict[str, Any] = yaml.safe_load(yaml.safe_dump(dict(content)))
+    for item in overrides:
+        key, found, text = item.partition("=")
+        if not found or not key:
+            raise ConfigError(f"override {item!r} must have the form key=value, for example train.epochs=10")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"override {item!r}: the value is not valid YAML: {error}") from None
+        *parents, last = key.split(".")
+        block = result
+        for parent in parents:
+            block = block.setdefault(parent, {})
+            if not isinstance(block, dict):
+                raise ConfigError(f"override {item!r}: {parent!r} is a value, not a block of settings")
+        # YAML 1.1 reads 1e-3 as text.
+        block[last] = float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value
+    return result
+
+
+def parse_config(content: Mapping[str, Any], schema: type[C], where: str) -> C:
+    """Validate a mapping against a schema; every fault is named with its key and ``where`` it stands."""
+    try:
+        return schema.model_validate(content)
+    except ValidationError as error:
+        lines = [_explain(fault, schema) for fault in error.errors()]
+        raise ConfigError(f"{where}:\n" + "\n".join(f"  {line}" for line in lines)) from None
+
+
+def _explain(fault: Any, schema: type[BaseModel]) -> str:
+    path = [str(part) for part in fault["loc"]]
+    key = ".".join(path) or "the whole"
+    if fault["type"] == "extra_forbidden":
+        near = nearest_key(key, schema)
+        return f"unknown key {key!r}" + (f"; did you mean {near!r}?" if near else "")
+    if fault["type"] == "missing":
+        return f"{key!r} is required and missing"
+    message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "value_error" and (not path or isinstance(fault["input"], Mapping)):
+        # A rule about several keys names them itself; the whole block's values would hide it.
+        return message if not path or message.startswith(f"{key}.") else f"{key}: {message}"
+    return f"{key!r} is {fault['input']!r}: {message[:1].lower()}{message[1:]}"
+
+
+def all_keys(schema: type[BaseModel], prefix: str = "") -> list[str]:
+    """Every dotted key a schema knows."""
+    keys = []
+    for name, field in schema.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            keys += all_keys(kind, f"{prefix}{name}.")
+        else:
+            keys.append(prefix + name)
+    return keys
+
+
+def nearest_key(key: str, schema: type[BaseModel]) -> str | None:
+    """The valid dotted key that looks most like ``key``."""
+    keys = all_keys(schema)
+    if "." not in key:
+        near = get_close_matches(key, {full.partition(".")[0] for full in keys}, n=1, cutoff=0.75)
+        if near:
+            return near[0]
+    near = get_close_matches(key, keys, n=1, cutoff=0.6)
+    if near:
+        return near[0]
+    by_last = {full.rpartition(".")[2]: full for full in keys}
+    near = get_close_matches(key.rpartition(".")[2], by_last, n=1, cutoff=0.75)
+    return by_last[near[0]] if near else None
+
+
+def dump_config(config: Experiment) -> str:
+    """The resolved whole as YAML, ready to be read again."""
+    text: str = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
+    return text

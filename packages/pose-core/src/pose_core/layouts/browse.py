@@ -1,0 +1,77 @@
+"""Annotations on their images: a contact sheet, or an HTML page."""
+
+from __future__ import annotations
+
+import base64
+import html
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pose_core.config import DataConfig
+from pose_core.data.images import open_image
+from pose_core.drawing.sheets import contact_sheet, write_image
+from pose_core.drawing.skeletons import draw_person
+from pose_core.errors import ConfigError, DataError
+from pose_core.files import write_text
+from pose_core.layouts.reader import read_dataset
+from pose_core.skeleton import Skeleton
+from pose_core.structures import ImageRecord
+
+
+def browse(data: DataConfig, split: str, target: Path, count: int, seed: int = 0) -> Path:
+    """Draw ``count`` images of a split with their people, chosen at random but the same for the same seed."""
+    found = read_dataset(data, split)
+    if not found.records:
+        raise DataError(f"{found.annotation_file} lists no images: nothing to show")
+    chosen = np.random.default_rng(seed).permutation(len(found.records))[:count]
+    records = [found.records[number] for number in sorted(chosen.tolist())]
+    pictures = [draw_record(record, found.skeleton) for record in records]
+    captions = [_caption(record) for record in records]
+    if target.suffix.lower() in {".html", ".htm"}:
+        write_text(target, _page(f"{data.layout} {split}", pictures, captions))
+    elif target.suffix.lower() in {".jpg", ".jpeg", ".png"}:
+        write_image(target, contact_sheet(pictures, captions, columns=4, tile=(360, 270)))
+    else:
+        raise ConfigError(f"--out {target} must end in .jpg, .png or .html")
+    return target
+
+
+def draw_record(record: ImageRecord, skeleton: Skeleton, longest: int = 800) -> np.ndarray:
+    """An image (RGB) with its annotated people, no side longer than ``longest``.
+
+    It is shrunk before it is drawn on: lines drawn on a large photograph vanish in a thumbnail.
+    """
+    image = open_image(record.source, "rgb")
+    zoom = min(1.0, longest / max(image.shape[:2]))
+    if zoom < 1:
+        image = cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA)
+    for person in record.persons:
+        joints = person.joints * np.array([zoom, zoom, 1], np.float32)
+        box = None if person.box is None else tuple(value * zoom for value in person.box)
+        draw_person(image, replace(person, joints=joints, box=box), skeleton)
+    return image
+
+
+def _caption(record: ImageRecord) -> str:
+    name = re.split(r"[/\\@]", record.source)[-1]
+    count = len(record.persons)
+    return f"{name}: {count or 'no'} {'person' if count == 1 else 'people'}"
+
+
+def _page(title: str, pictures: list[np.ndarray], captions: list[str]) -> str:
+    """One self-contained page."""
+    figures = []
+    for picture, caption in zip(pictures, captions, strict=True):
+        data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
+        source = base64.b64encode(data).decode()
+        figures.append(
+            f'<figure><img src="data:image/jpeg;base64,{source}">'
+            f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+        )
+    style = "body{font:14px sans-serif;background:#fafaf8}figure{display:inline-block;margin:6px}img{height:320px}"
+    head = f"<!doctype html><meta charset=utf-8><title>{html.escape(title)}</title><style>{style}</style>"
+    return f"{head}<h1>{html.escape(title)}</h1>{''.join(figures)}"

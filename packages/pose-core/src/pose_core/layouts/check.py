@@ -1,0 +1,150 @@
+"""Look through a data set before training on it: the layout, the counts, every problem."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from pose_core.data.diagnostics import Problems
+from pose_core.data.images import missing_images, open_bgr
+from pose_core.errors import DataError
+from pose_core.folders import find_data_root
+from pose_core.layouts.reader import EXPECTED, annotation_file, read_records
+from pose_core.skeleton import Skeleton, get_skeleton
+from pose_core.structures import ImageRecord
+
+Decode = Literal["none", "sample", "all"]
+SAMPLE = 100
+"""Images of a split that ``decode="sample"`` opens, evenly spread."""
+
+LAYOUT_SKELETONS = {
+    "coco": "coco17",
+    "crowdpose": "crowdpose14",
+    "mpii": "mpii16",
+    "lsp": "lsp14",
+    "lsp_mpii": "lsp_mpii16",
+}
+
+
+@dataclass
+class SplitReport:
+    """What one split holds."""
+
+    split: str
+    annotation_file: Path
+    problems: Problems = field(default_factory=lambda: Problems(keep_going=True))
+    images: int = 0
+    with_people: int = 0
+    persons: int = 0
+    labelled: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    """``(K,)`` people that have each joint labelled."""
+    missing: int = 0
+    decoded: int = 0
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems.stopping
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What a data set holds; ``print(report)`` shows it."""
+
+    layout: str
+    root: Path
+    skeleton: Skeleton
+    splits: tuple[SplitReport, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether training would start: nothing that stops was found."""
+        return all(split.ok for split in self.splits)
+
+    def __str__(self) -> str:
+        lines = [f"layout {self.layout} below {self.root}, skeleton {self.skeleton.name}; expected:"]
+        lines += [f"    {line}" for line in EXPECTED[self.layout].splitlines()]
+        for split in self.splits:
+            lines += ["", *_describe(split, self.skeleton)]
+        lines += ["", "ok" if self.ok else "not ok: the problems marked 'stops' must be mended first"]
+        return "\n".join(lines)
+
+
+def check_dataset(
+    layout: str, root: str | Path, splits: Sequence[str], decode: Decode = "sample", skeleton: str | None = None
+) -> CheckReport:
+    """Read ``splits`` to the end, whatever is wrong with them, and open no, some or all of their images."""
+    if layout not in EXPECTED:
+        raise DataError(f"layout {layout!r} is not known; known: {', '.join(EXPECTED)}")
+    folder = find_data_root(str(root))
+    joints = get_skeleton(skeleton or LAYOUT_SKELETONS[layout])
+    reports = tuple(_check_split(layout, folder, split, decode, joints) for split in splits)
+    return CheckReport(layout, folder, joints, reports)
+
+
+def _check_split(layout: str, root: Path, split: str, decode: Decode, skeleton: Skeleton) -> SplitReport:
+    report = SplitReport(split, annotation_file(layout, root, split))
+    if not report.annotation_file.exists():
+        report.problems.stop("missing file", report.annotation_file, "does not exist")
+        return report
+    try:
+        records = read_records(layout, root, split, skeleton, report.problems)
+        gone = missing_images(records)
+    except DataError as error:
+        report.problems.stop("malformed file", split, str(error))
+        return report
+    report.images, report.missing = len(records), len(gone)
+    report.with_people = sum(bool(record.persons) for record in records)
+    report.persons = sum(len(record.persons) for record in records)
+    report.labelled = np.zeros(skeleton.num_joints, np.int64)
+    for record in records:
+        for person in record.persons:
+            report.labelled += person.joints[:, 2] > 0
+    for record in gone:
+        report.problems.stop("image missing", record.source, f"image id {record.image_id}")
+    lacking = {record.image_id for record in gone}
+    for record in _chosen([record for record in records if record.image_id not in lacking], decode):
+        _open(record, report)
+    return report
+
+
+def _chosen(records: list[ImageRecord], decode: Decode) -> list[ImageRecord]:
+    if decode == "all" or (decode == "sample" and len(records) <= SAMPLE):
+        return records
+    if decode == "none":
+        return []
+    return [records[i] for i in np.linspace(0, len(records) - 1, SAMPLE).astype(int)]
+
+
+def _open(record: ImageRecord, report: SplitReport) -> None:
+    problems = report.problems
+    try:
+        image = open_bgr(record.source)
+    except DataError as error:
+        problems.stop("image does not decode", record.source, str(error))
+        return
+    report.decoded += 1
+    height, width = image.shape[:2]
+    if record.width and (record.width, record.height) != (width, height):
+        problems.skip(
+            "image size differs", record.source, f"{width}x{height}, but annotated as {record.width}x{record.height}"
+        )
+
+
+def _describe(report: SplitReport, skeleton: Skeleton) -> list[str]:
+    there = report.images - report.missing
+    lines = [
+        f"{report.split}: {report.annotation_file}",
+        f"    {report.images} images ({there} there, {report.decoded} opened), {report.with_people} with people",
+        f"    {report.persons} people to train or evaluate on",
+    ]
+    if report.persons:
+        width = max(map(len, skeleton.joints))
+        lines += [
+            f"      {name:<{width}} {count:>8} labelled ({count / report.persons:.0%})"
+            for name, count in zip(skeleton.joints, report.labelled.tolist(), strict=True)
+        ]
+    return lines + [f"    {line}" for line in report.problems.summary().splitlines()]

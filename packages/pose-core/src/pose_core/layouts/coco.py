@@ -1,0 +1,227 @@
+"""COCO keypoints: ``annotations/person_keypoints_<split>.json`` and ``images/<split>/``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pose_core.data.diagnostics import Problems
+from pose_core.data.images import find_images, image_source
+from pose_core.data.json_file import read_json
+from pose_core.errors import DataError
+from pose_core.skeleton import Skeleton
+from pose_core.structures import ImageRecord, Person
+
+EXPECTED = """\
+annotations/person_keypoints_<split>.json   (image_info_<split>.json where the split's name contains "test")
+images/<split>/ or images/<split>.zip       (test2017 for every test split)"""
+
+Box = tuple[float, float, float, float]
+
+
+def annotation_file(root: Path, split: str) -> Path:
+    """Test splits come without annotations, as ``image_info``."""
+    kind = "image_info" if "test" in split else "person_keypoints"
+    return root / "annotations" / f"{kind}_{split}.json"
+
+
+def read_coco(
+    root: Path, split: str, skeleton: Skeleton, *, problems: Problems | None = None, everyone: bool = False
+) -> tuple[ImageRecord, ...]:
+    """Images of a split, in the file's order, those without people included.
+
+    Kept, as published for top-down methods: people that are no crowd, have a positive area, a box that touches the
+    image (clipped to it), and at least one number in their keypoints. ``everyone`` keeps crowds and people without
+    labelled joints too, for methods that look at whole images.
+    """
+    problems = Problems() if problems is None else problems
+    file = annotation_file(root, split)
+    content = read_json(file)
+    place = find_images(root / "images" / ("test2017" if "test" in split else split))
+    prefix = f"COCO_{split}_" if "2014" in split else ""
+    pattern = prefix + "{:012d}.jpg"
+    return records_from_coco(content, file, place, skeleton, pattern, problems, everyone=everyone)
+
+
+def records_from_coco(
+    content: Any,
+    file: Path,
+    place: Path,
+    skeleton: Skeleton,
+    pattern: str,
+    problems: Problems,
+    *,
+    everyone: bool = False,
+    has_area: bool = True,
+) -> tuple[ImageRecord, ...]:
+    """Records from a COCO-style dictionary. ``pattern`` names an image by its id where it has no ``file_name``."""
+    if not isinstance(content, dict) or not isinstance(content.get("images"), list):
+        raise DataError(f"{file} is not a COCO annotation file: it needs a list 'images'")
+    categories = _person_categories(content, file, skeleton)
+    images = _images_by_id(content["images"], file, problems)
+    people: dict[int, list[Person]] = {image_id: [] for image_id in images}
+    ignore: dict[int, list[Any]] = {}
+    seen: set[int] = set()
+    for position, annotation in enumerate(content.get("annotations", ())):
+        if not isinstance(annotation, dict) or not isinstance(annotation.get("id"), int):
+            problems.stop("bad annotation", file, f"entry {position} of 'annotations' has no integer 'id'")
+            continue
+        identity = annotation["id"]
+        if identity in seen:
+            problems.stop("repeated id", file, "this id stands on two annotations; give each its own", identity)
+            continue
+        seen.add(identity)
+        if annotation.get("category_id", 1) not in categories:
+            continue
+        image = images.get(annotation.get("image_id", -1))
+        if image is None:
+            problems.stop(
+                "unknown image",
+                file,
+                f"image_id {annotation.get('image_id')!r} is not among the {len(images)} images of this file",
+                identity,
+            )
+            continue
+        joints = _joints(annotation, file, skeleton, problems)
+        if joints is None:
+            continue
+        if _is_ignored(annotation, joints):
+            ignore.setdefault(image["id"], []).append(annotation.get("segmentation"))
+        person = _person(annotation, joints, image, file, problems, everyone=everyone, has_area=has_area)
+        if person is not None:
+            people[image["id"]].append(person)
+    return tuple(
+        ImageRecord(
+            image_id=identity,
+            source=image_source(place, image.get("file_name") or pattern.format(identity)),
+            persons=tuple(people[identity]),
+            width=image["width"],
+            height=image["height"],
+            ignore=tuple(region for region in ignore.get(identity, ()) if region),
+            crowd_index=image.get("crowdIndex"),
+        )
+        for identity, image in images.items()
+    )
+
+
+def clip_box(box: Box, width: int, height: int) -> Box | None:
+    """The published clipping: a box ends on its last pixel, so its sides lose one; None where nothing is left."""
+    x, y, w, h = box
+    left, top = max(0.0, x), max(0.0, y)
+    right = min(width - 1.0, left + max(0.0, w - 1))
+    bottom = min(height - 1.0, top + max(0.0, h - 1))
+    if right < left or bottom < top:
+        return None
+    return left, top, right - left, bottom - top
+
+
+def _person_categories(content: dict[str, Any], file: Path, skeleton: Skeleton) -> set[int]:
+    """Ids of the categories whose keypoints are the skeleton's joints."""
+    listed = content.get("categories")
+    if not listed:
+        return {1}
+    named = [category for category in listed if category.get("keypoints")]
+    fitting = [category for category in named if len(category["keypoints"]) == skeleton.num_joints]
+    if named and not fitting:
+        counts = ", ".join(f"{category.get('name')!r} has {len(category['keypoints'])}" for category in named)
+        raise DataError(
+            f"{file}: the skeleton {skeleton.name!r} has {skeleton.num_joints} joints, but category {counts}; "
+            "set data.skeleton to the joint set of this file"
+        )
+    for category in fitting:
+        names = [str(name) for name in category["keypoints"]]
+        if sorted(names) == sorted(skeleton.joints) and tuple(names) != skeleton.joints:
+            raise DataError(
+                f"{file}: category {category.get('name')!r} holds the joints of skeleton {skeleton.name!r} in another "
+                f"order ({', '.join(names)}); set data.skeleton to a YAML file that lists them in this order"
+            )
+    # Detection-only categories (image_info files list all eighty) leave the person, number 1.
+    return {int(category["id"]) for category in fitting} or {1}
+
+
+def _images_by_id(images: list[Any], file: Path, problems: Problems) -> dict[int, dict[str, Any]]:
+    found: dict[int, dict[str, Any]] = {}
+    for position, image in enumerate(images):
+        if not isinstance(image, dict) or not isinstance(image.get("id"), int):
+            problems.stop("bad annotation", file, f"entry {position} of 'images' has no integer 'id'")
+        elif image["id"] in found:
+            problems.stop("repeated id", file, f"image id {image['id']} stands on two images")
+        elif not all(isinstance(image.get(side), int) and image[side] > 0 for side in ("width", "height")):
+            problems.stop("bad annotation", file, f"image {image['id']} has no positive integer 'width' and 'height'")
+        else:
+            found[image["id"]] = image
+    return found
+
+
+def _joints(annotation: dict[str, Any], file: Path, skeleton: Skeleton, problems: Problems) -> np.ndarray | None:
+    """``(K, 3)`` float32, or None where a counted problem forbids."""
+    identity, numbers = annotation["id"], annotation.get("keypoints")
+    if not isinstance(numbers, list) or len(numbers) != 3 * skeleton.num_joints:
+        have = f"{len(numbers)} keypoint numbers" if isinstance(numbers, list) else "no list 'keypoints'"
+        problems.stop(
+            "wrong joint count",
+            file,
+            f"{have}, but skeleton {skeleton.name!r} has {skeleton.num_joints} joints ({3 * skeleton.num_joints} "
+            "numbers: x, y, visibility); correct the file or set data.skeleton",
+            identity,
+        )
+        return None
+    try:
+        joints = np.array(numbers, dtype=np.float32).reshape(-1, 3)
+    except (TypeError, ValueError):
+        joints = np.full((1, 3), np.nan, np.float32)
+    if not np.isfinite(joints).all():
+        problems.stop("bad annotation", file, "'keypoints' holds something that is no finite number", identity)
+        return None
+    return joints
+
+
+def _is_ignored(annotation: dict[str, Any], joints: np.ndarray) -> bool:
+    labelled = annotation.get("num_keypoints", int((joints[:, 2] > 0).sum()))
+    return bool(annotation.get("iscrowd", 0)) or labelled == 0
+
+
+def _person(
+    annotation: dict[str, Any],
+    joints: np.ndarray,
+    image: dict[str, Any],
+    file: Path,
+    problems: Problems,
+    *,
+    everyone: bool,
+    has_area: bool,
+) -> Person | None:
+    """The person of an annotation, or None where the published rules drop it."""
+    identity, crowd = annotation["id"], bool(annotation.get("iscrowd", 0))
+    # Crowds and people without a single labelled joint are ordinary in these files: no problem to report.
+    if not everyone and (crowd or joints.max() == 0):
+        return None
+    try:
+        x, y, w, h = (float(value) for value in annotation["bbox"])
+        area = float(annotation["area"]) if has_area else 0.53 * w * h  # CrowdPose's evaluator takes 0.53·w·h
+    except (KeyError, TypeError, ValueError):
+        needs = "'bbox' of four numbers" + (" and an 'area'" if has_area else "")
+        problems.stop("bad annotation", file, f"a person needs a {needs}", identity)
+        return None
+    if not np.isfinite([x, y, w, h, area]).all():
+        problems.stop("bad annotation", file, "'bbox' or 'area' is no finite number", identity)
+        return None
+    width, height = image["width"], image["height"]
+    if has_area and area <= 0:
+        problems.skip("zero-area person", file, f"area is {area:g}", identity)
+        return None
+    box = clip_box((x, y, w, h), width, height)
+    if box is None:
+        problems.skip(
+            "box outside the image", file, f"box {[x, y, w, h]} lies outside the {width}x{height} image", identity
+        )
+        return None
+    if box[2] <= 0 and box[3] <= 0:
+        # The published code keeps it and crops with a scale of zero, which is no picture of anything.
+        problems.skip("zero-area person", file, f"box {[x, y, w, h]} has no extent within the image", identity)
+        return None
+    if min(x, y) < -1 or x + w > width + 1 or y + h > height + 1:
+        problems.skip("box clipped", file, f"box {[x, y, w, h]} leaves the {width}x{height} image", identity)
+    return Person(joints=joints, annotation_id=identity, box=box, area=area, is_crowd=crowd, stated_box=(x, y, w, h))

@@ -1,0 +1,194 @@
+"""MPII: the family's JSON files (``annot/<split>.json``), the hourglass's HDF5 files, or the official MATLAB release.
+
+All are 1-based and annotate a centre and a scale instead of a box. The published correction moves the centre down by
+15 pixels per scale, so that the crop is less likely to cut the feet, and pads the scale by 1.25.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pose_core.data.diagnostics import Problems
+from pose_core.data.h5_file import read_people
+from pose_core.data.images import find_images, image_source
+from pose_core.data.json_file import read_json
+from pose_core.data.mat_file import read_matlab
+from pose_core.errors import DataError
+from pose_core.skeleton import Skeleton
+from pose_core.structures import ImageRecord, Person
+
+EXPECTED = """\
+annot/<split>.json    (train, valid, trainval, test), or <split>.h5 here or in annot/ (imgname, part, center, scale),
+                      or mpii_human_pose_v1_u12_1.mat here or in annot/ (its splits are trainval and test)
+annot/gt_valid.mat    (for PCKh)
+images/ or images.zip"""
+
+RELEASE = "mpii_human_pose_v1_u12_1.mat"
+PADDING = 1.25
+CENTER_DROP = 15.0
+
+
+def annotation_file(root: Path, split: str) -> Path:
+    """The JSON file of a split; where that is not there, its HDF5 file, and then the official release."""
+    file = root / "annot" / f"{split}.json"
+    others = (folder / name for name in (f"{split}.h5", RELEASE) for folder in (root, root / "annot"))
+    return file if file.exists() else next((other for other in others if other.exists()), file)
+
+
+def read_mpii(
+    root: Path, split: str, skeleton: Skeleton, *, problems: Problems | None = None
+) -> tuple[ImageRecord, ...]:
+    """Images of a split. A person's ``annotation_id`` is its row in the file, 0-based.
+
+    ``train`` and ``trainval`` drop people without a labelled joint. Other splits drop nobody, ever: the rows of
+    ``gt_valid.mat`` stand in the same order, and a prediction finds its row by ``annotation_id``.
+    """
+    problems = Problems() if problems is None else problems
+    file = annotation_file(root, split)
+    if file.suffix == ".mat":
+        rows = persons_from_release(file, split, skeleton)
+    elif file.suffix == ".h5":
+        rows = persons_from_h5(file, skeleton, problems)
+    else:
+        rows = persons_from_json(read_json(file), file, skeleton, problems)
+    kept = list(_labelled(rows, file, problems) if split in {"train", "trainval"} else rows)
+    return group_by_image(kept, find_images(root / "images"))
+
+
+def group_by_image(rows: Iterable[tuple[str, Person]], place: Path) -> tuple[ImageRecord, ...]:
+    """One record per image name, in order of first appearance; its number there is the image id."""
+    people: dict[str, list[Person]] = {}
+    for name, person in rows:
+        people.setdefault(name, []).append(person)
+    return tuple(
+        ImageRecord(image_id=number, source=image_source(place, name), persons=tuple(persons))
+        for number, (name, persons) in enumerate(people.items())
+    )
+
+
+def correct_center_scale(
+    center: tuple[float, float], scale: float, *, drop: float = CENTER_DROP, base: float = 1.0
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The published correction, then from ``base``-based to 0-based pixels; a centre x of −1 marks "none"."""
+    x, y = center
+    if x != -1:
+        y, scale = y + drop * scale, scale * PADDING
+    return (x - base, y - base), (scale, scale)
+
+
+def persons_from_json(content: Any, file: Path, skeleton: Skeleton, problems: Problems) -> Iterator[tuple[str, Person]]:
+    """Image name and person of every row of an HRNet-style file; files without joints (test) give zeros."""
+    if not isinstance(content, list):
+        raise DataError(f"{file} is not an MPII annotation file: it must hold a list of people")
+    for row, entry in enumerate(content):
+        try:
+            name = str(entry["image"])
+            x, y = (float(value) for value in entry["center"])
+            scale = float(entry["scale"])
+        except (KeyError, TypeError, ValueError):
+            problems.stop("bad annotation", file, "a person needs 'image', 'center' [x, y] and 'scale'", row)
+            continue
+        joints = np.zeros((skeleton.num_joints, 3), np.float32)
+        if "joints" in entry:
+            points, seen = entry["joints"], entry.get("joints_vis", ())
+            if len(points) != skeleton.num_joints or len(seen) != skeleton.num_joints:
+                problems.stop("wrong joint count", file, _count_text(len(points), len(seen), skeleton), row)
+                continue
+            try:
+                joints[:, :2] = np.array(points, np.float32) - 1
+                # The file says labelled or not; whether a labelled joint is hidden, only the release knows.
+                joints[:, 2] = np.where(np.array(seen, np.float32) > 0, 2, 0)
+            except ValueError:
+                problems.stop("bad annotation", file, "'joints' must be pairs of numbers", row)
+                continue
+        if not np.isfinite([x, y, scale]).all() or not np.isfinite(joints).all():
+            problems.stop("bad annotation", file, "a coordinate is no finite number", row)
+            continue
+        center, scales = correct_center_scale((x, y), scale)
+        yield name, Person(joints=joints, annotation_id=row, center=center, scale=scales)
+
+
+def persons_from_h5(file: Path, skeleton: Skeleton, problems: Problems) -> Iterator[tuple[str, Person]]:
+    """Image name and person of every row of the hourglass's HDF5 files.
+
+    A joint counts as labelled where its x is positive. The published code of the hourglass takes these 1-based pixels
+    for 0-based ones; here a person stands in the same place whichever file says so.
+    """
+    columns = read_people(file, "an MPII annotation file", skeleton)
+    for row, name in enumerate(columns.names):
+        part, (x, y), scale = columns.parts[row], columns.centers[row].tolist(), float(columns.scales[row])
+        if not np.isfinite([x, y, scale]).all() or not np.isfinite(part).all():
+            problems.stop("bad annotation", file, f"{name}: a coordinate is no finite number", row)
+            continue
+        joints = np.concatenate([part - 1, np.where(part[:, :1] > 0, 2, 0)], 1).astype(np.float32)
+        center, scales = correct_center_scale((x, y), scale)
+        yield name, Person(joints=joints, annotation_id=row, center=center, scale=scales)
+
+
+def persons_from_release(file: Path, split: str, skeleton: Skeleton) -> Iterator[tuple[str, Person]]:
+    """Image name and person of every annotated person of the official release."""
+    if split not in {"trainval", "test"}:
+        raise DataError(
+            f"{file}: the official release knows the splits trainval and test; the usual division into train and "
+            f"valid comes with annot/{split}.json"
+        )
+    release = read_matlab(file, "RELEASE", "MPII's official annotation file", structs=True)
+    images, training = np.atleast_1d(release.annolist), np.atleast_1d(release.img_train)
+    row = 0
+    for image, is_training in zip(images, training, strict=True):
+        if bool(is_training) != (split == "trainval"):
+            continue
+        name = str(image.image.name)
+        for rect in np.atleast_1d(image.annorect):
+            person = _release_person(rect, row, skeleton)
+            if person is None:
+                continue
+            row += 1
+            yield name, person
+
+
+def _release_person(rect: Any, row: int, skeleton: Skeleton) -> Person | None:
+    """A person of the release; None for a rectangle that carries neither position nor scale (nobody to estimate)."""
+    place: Any = getattr(rect, "objpos", None)
+    scale: Any = getattr(rect, "scale", ())
+    x: Any = getattr(place, "x", ())
+    y: Any = getattr(place, "y", ())
+    if not (np.size(x) and np.size(y) and np.size(scale)):
+        return None
+    joints = np.zeros((skeleton.num_joints, 3), np.float32)
+    points = getattr(rect, "annopoints", None)
+    for point in np.atleast_1d(getattr(points, "point", ())):
+        joint = int(point.id)
+        if joint >= skeleton.num_joints:
+            raise DataError(f"MPII release: joint id {joint}, but skeleton {skeleton.name!r} has no such joint")
+        visible = getattr(point, "is_visible", None)
+        # Some points do not say (head and neck never do): they are taken as visible, as in the published JSON files.
+        hidden = visible is not None and np.size(visible) > 0 and int(np.ravel(visible)[0]) == 0
+        joints[joint] = float(point.x) - 1, float(point.y) - 1, 1 if hidden else 2
+    center, scales = correct_center_scale((float(x), float(y)), float(scale))
+    head = None
+    if all(np.size(getattr(rect, key, ())) for key in ("x1", "y1", "x2", "y2")):
+        left, top = float(rect.x1) - 1, float(rect.y1) - 1
+        head = (left, top, float(rect.x2) - 1 - left, float(rect.y2) - 1 - top)
+    return Person(joints=joints, annotation_id=row, center=center, scale=scales, head_box=head)
+
+
+def _labelled(rows: Iterable[tuple[str, Person]], file: Path, problems: Problems) -> Iterator[tuple[str, Person]]:
+    for name, person in rows:
+        if not person.num_labelled:
+            continue
+        if person.scale is not None and person.scale[0] == 0:
+            problems.skip("zero-area person", file, f"{name}: scale is 0", person.annotation_id)
+            continue
+        yield name, person
+
+
+def _count_text(points: int, seen: int, skeleton: Skeleton) -> str:
+    return (
+        f"{points} joints and {seen} 'joints_vis', but skeleton {skeleton.name!r} has {skeleton.num_joints}; "
+        "correct the file or set data.skeleton"
+    )

@@ -1,0 +1,115 @@
+"""Deformable convolution: every tap of the kernel samples where the network says (Dai et al., 2017; no modulation)."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, Literal, cast, get_args
+
+import torch
+from torch import Tensor
+
+from pose_core.errors import ConfigError
+from pose_core.ops.deformable._reference import deform_conv as _plain
+from pose_core.ops.dispatch import choose
+
+DeformPath = Literal["auto", "reference", "torchvision", "fast", "sampled", "mmcv"]
+
+
+def deform_conv(x: Tensor, offset: Tensor, weight: Tensor, *, dilation: int = 1, path: DeformPath = "auto") -> Tensor:
+    """A 3×3 convolution of stride 1 that keeps the size, each tap moved by its own offset.
+
+    ``x`` ``(N, C, H, W)``, ``offset`` ``(N, 18·G, H, W)`` with channels dy0, dx0, dy1, dx1, … of the taps in row order
+    for each of G groups of channels, ``weight`` ``(M, C/g, 3, 3)`` → ``(N, M, H, W)``. Samples are bilinear; outside
+    the image they are zero. Groups of the weight are read off its shape.
+
+    ``path``: "auto" is torchvision's operator on a GPU; on a CPU the "fast" gather, and "sampled" where gradients are
+    wanted; "mmcv" is that package's operator, and is never taken unasked.
+    """
+    _check(x, offset, weight)
+    if path != "auto":
+        check_path(path)
+    if torch.onnx.is_in_onnx_export():
+        return _onnx(x, offset, weight, dilation)
+    if path == "mmcv":
+        return _mmcv(x, offset, weight, dilation)
+    if path == "auto":
+        path = "reference" if choose("deform_conv") == "reference" else _automatic(x, offset, weight)
+    if path == "reference":
+        return _plain(x, offset, weight, dilation)
+    if path == "fast":
+        from pose_core.ops.deformable import _fast
+
+        return _fast.deform_conv(x, offset, weight, dilation)
+    if path == "sampled":
+        from pose_core.ops.deformable import _sampled
+
+        return _sampled.deform_conv(x, offset, weight, dilation)
+    from torchvision.ops import deform_conv2d
+
+    output: Tensor = deform_conv2d(x, offset, weight, padding=dilation, dilation=dilation)
+    return output
+
+
+def _automatic(x: Tensor, offset: Tensor, weight: Tensor) -> DeformPath:
+    if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64):
+        return "torchvision"
+    if torch.is_grad_enabled() and any(t.requires_grad for t in (x, offset, weight)):
+        from pose_core.ops.deformable._sampled import MOST
+
+        return "sampled" if 9 * x.numel() <= MOST else "torchvision"
+    one_layout = offset.shape[1] // 18 in (1, x.shape[1] // weight.shape[1])
+    return "fast" if one_layout else "torchvision"
+
+
+def _check(x: Tensor, offset: Tensor, weight: Tensor) -> None:
+    if weight.shape[2:] != (3, 3) or x.shape[1] % weight.shape[1]:
+        raise ConfigError(f"deform_conv: a weight of {tuple(weight.shape)} does not fit {x.shape[1]} channels, 3×3")
+    if offset.shape[1] % 18 or x.shape[1] % (offset.shape[1] // 18):
+        raise ConfigError(
+            f"deform_conv: {offset.shape[1]} offset channels are not 18 for each of some groups of {x.shape[1]}"
+        )
+
+
+def _onnx(x: Tensor, offset: Tensor, weight: Tensor, dilation: int) -> Tensor:
+    """The standard's own operator, since opset 19."""
+    groups, offset_groups = x.shape[1] // weight.shape[1], offset.shape[1] // 18
+    return torch.onnx.ops.symbolic(
+        "DeformConv",
+        (x, weight, offset),
+        {
+            "dilations": [dilation, dilation],
+            "group": groups,
+            "kernel_shape": [3, 3],
+            "offset_group": offset_groups,
+            "pads": [dilation] * 4,
+            "strides": [1, 1],
+        },
+        dtype=x.dtype,
+        shape=(x.shape[0], weight.shape[0], x.shape[2], x.shape[3]),
+        version=19,
+    )
+
+
+def check_path(path: str) -> DeformPath:
+    """``path``, where there is such an operator and its package is installed."""
+    if path not in get_args(DeformPath):
+        raise ConfigError(f"deform_conv path {path!r} does not exist; choose {', '.join(get_args(DeformPath))}")
+    if path == "mmcv":
+        _mmcv_operators()
+    return cast(DeformPath, path)
+
+
+def _mmcv_operators() -> Any:
+    try:
+        return import_module("mmcv.ops")
+    except ImportError as error:
+        raise ConfigError(
+            "the mmcv path of deform_conv needs mmcv with its operators, built against the PyTorch that is here: "
+            f"pip install --no-build-isolation 'pose-core[mmcv]' ({error})"
+        ) from None
+
+
+def _mmcv(x: Tensor, offset: Tensor, weight: Tensor, dilation: int) -> Tensor:
+    groups, offset_groups = x.shape[1] // weight.shape[1], offset.shape[1] // 18
+    found: Tensor = _mmcv_operators().deform_conv2d(x, offset, weight, 1, dilation, dilation, groups, offset_groups)
+    return found

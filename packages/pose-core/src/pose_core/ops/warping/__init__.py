@@ -1,0 +1,24 @@
+"""Crops cut out of decoded images on their device: scaled, rotated, mirrored and moved in one bilinear warp."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from pose_core.ops.dispatch import uses_triton
+from pose_core.ops.warping import _reference
+
+
+def warp_crops(images: Sequence[Tensor], image_of: Tensor, to_image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Crops ``(N, H, W, 3)`` uint8 of ``size`` (w, h); black where they reach beyond their image.
+
+    ``images`` are M of ``(3, h, w)`` uint8, each of its own size, ``image_of`` ``(N,)`` says which of them a crop
+    shows, and ``to_image`` ``(N, 2, 3)`` maps a crop's pixels to the image's. OpenCV's warp is the same but for its
+    fractions of a 32nd of a pixel.
+    """
+    if uses_triton("warp_crops", to_image):
+        from pose_core.ops.warping import _triton
+
+        return _triton.warp_crops(images, image_of, to_image, size)
+    return _reference.warp_crops(images, image_of, to_image, size)

@@ -1,0 +1,1 @@
+"""Where names become things: installed methods, networks, experiments, predictors."""

@@ -1,0 +1,276 @@
+"""Published files of Bottom-Up HRNet and DEKR, which share sections with the top-down ones but hardly a key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from pose_core.errors import ConfigError
+from pose_core.plugins.convert.bottomup_keys import MAPPED, WITHOUT_MEANING, bottomup_layers, dekr_layers
+from pose_core.plugins.convert.published_values import Source, flag, gpu_count, literal, numbers, text, wholes
+
+DATASETS = {"coco_kpt": ("coco", "coco17", 17), "crowd_pose_kpt": ("crowdpose", "crowdpose14", 14)}
+"""Published name → our layout, skeleton, number of joints."""
+SPLITS = {"coco": ("train2017", "val2017"), "crowdpose": ("trainval", "test")}
+GPUS = {("dekr", 32): 4, ("bottomup", 32): 4}
+"""How many GPUs the published runs had, which their files do not say; 8 where none is given."""
+
+
+def is_bottom_up(values: dict[str, Any]) -> bool:
+    """Whether a published file is of these two systems."""
+    named = str(values.get("MODEL.NAME", "pose_hrnet")).startswith(("hrnet_dekr", "pose_higher"))
+    return named or any(
+        key.startswith(("DATASET.OFFSET_RADIUS", "RESCORE.", "DATASET.MAX_NUM_PEOPLE")) for key in values
+    )
+
+
+def convert_bottomup(source: Source) -> tuple[dict[str, Any], list[str]]:
+    """Our configuration, and notes; ``source`` knows which key went where."""
+    notes: list[str] = []
+    system, width, name, layers = _network(source, notes)
+    _refuse(source, layers)
+    size = source.whole("DATASET.INPUT_SIZE", "model.input_size", 512)
+    data, layout = _data(source)
+    config: dict[str, Any] = {
+        "method": "dekr",
+        "name": source.file_name.removesuffix(".yaml").removesuffix(".yml"),
+        "data": data,
+        "augment": _augment(source),
+        "model": _model(source, name, size),
+        "heatmap": _heatmap(source, layout, name, size, notes),
+        "offset": _offset(source, system),
+        "train": _train(source, system, width, layout, notes),
+        "test": _test(source, system),
+        "rescore": _rescore(source),
+    }
+    return config, notes
+
+
+def _network(source: Source, notes: list[str]) -> tuple[str, int, str, dict[str, Any]]:
+    """System, width and our name of the network, and the layers that a file may state."""
+    values = source.values
+    published = values.get("MODEL.NAME")
+    if published is None:
+        notes.append("the file names no network, and what it says serves any: taken as bottomup_hrnet_w32")
+        return "bottomup", 32, "bottomup_hrnet_w32", {}
+    names = {"pose_hrnet": "bottomup_hrnet", "pose_higher_hrnet": "bottomup_higher_hrnet", "hrnet_dekr": "dekr_hrnet"}
+    if not isinstance(published, str) or published not in names:
+        near = get_close_matches(str(published), names, n=1)
+        hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(names)}"
+        raise ConfigError(f"{source.file_name}: MODEL.NAME {published!r} is not known{hint}")
+    system = "dekr" if published == "hrnet_dekr" else "bottomup"
+    key = "MODEL.SPEC.STAGES.NUM_CHANNELS" if system == "dekr" else "MODEL.EXTRA.STAGE2.NUM_CHANNELS"
+    stated = literal(values.get(key))
+    first = stated[0] if isinstance(stated, Sequence) and stated else None
+    width = first[0] if isinstance(first, Sequence) and first else first
+    widths = (48,) if published == "pose_higher_hrnet" else (32, 48)
+    if width not in widths:
+        raise ConfigError(f"{source.file_name}: {key} is {stated!r}; {published} has widths {widths} here")
+    assert isinstance(width, int)
+    higher = published == "pose_higher_hrnet"
+    layers = dekr_layers(width) if system == "dekr" else bottomup_layers(width, higher=higher)
+    return system, width, f"{names[published]}_w{width}", layers
+
+
+def _refuse(source: Source, layers: dict[str, Any]) -> None:
+    """A key that these files do not have is a mistake, and so is a layer that the network does not have."""
+    known = {*WITHOUT_MEANING, *MAPPED, *layers}
+    for key, value in source.values.items():
+        if key not in known:
+            near = get_close_matches(key, known, n=1)
+            raise ConfigError(f"{source.file_name}: unknown key {key}" + (f"; did you mean {near[0]}?" if near else ""))
+        stated = literal(value)
+        stated = list(stated) if isinstance(stated, tuple) else stated
+        if key in layers and stated != layers[key]:
+            raise ConfigError(f"{source.file_name}: {key} is {stated!r}; this network has {layers[key]!r}")
+        if key in layers:
+            source.went[key] = "model.name"
+    if source.values.get("DATASET.SCALE_TYPE", "short") not in ("short", "long"):
+        raise ConfigError(f"{source.file_name}: DATASET.SCALE_TYPE must be short or long")
+
+
+def _data(source: Source) -> tuple[dict[str, Any], str]:
+    dataset = source.text("DATASET.DATASET", "data.layout, data.skeleton", "coco_kpt")
+    if dataset not in DATASETS:
+        raise ConfigError(f"{source.file_name}: DATASET.DATASET {dataset!r} is none of {', '.join(DATASETS)}")
+    layout, skeleton, expected = DATASETS[dataset]
+    for key in ("DATASET.NUM_JOINTS", "MODEL.NUM_JOINTS"):
+        joints = source.whole(key, "data.skeleton", expected)
+        if joints != expected:
+            raise ConfigError(f"{source.file_name}: {key} is {joints}, but {dataset} has the {expected} of {skeleton}")
+    train, val = SPLITS[layout]
+    stated = source.text("DATASET.TEST", "data.val", val)
+    return {
+        "layout": layout,
+        "root": source.text("DATASET.ROOT", "data.root", f"data/{layout}").rstrip("/"),
+        "train": source.text("DATASET.TRAIN", "data.train", train),
+        # The files that collect data for rescoring name no split but the deed.
+        "val": val if stated.startswith("rescore") else stated,
+        "skeleton": skeleton,
+        "color": "rgb",
+    }, layout
+
+
+def _augment(source: Source) -> dict[str, Any]:
+    smallest = source.number("DATASET.MIN_SCALE", "augment.scale", 0.75)
+    return {
+        "flip": source.number("DATASET.FLIP", "augment.flip", 0.5),
+        "rotation": source.number("DATASET.MAX_ROTATION", "augment.rotation", 30),
+        "scale": [smallest, source.number("DATASET.MAX_SCALE", "augment.scale", 1.5)],
+        "shift": source.number("DATASET.MAX_TRANSLATE", "augment.shift", 40),
+        "fit": source.text("DATASET.SCALE_TYPE", "augment.fit", "short"),
+    }
+
+
+def _model(source: Source, name: str, size: int) -> dict[str, Any]:
+    started = source.flag("MODEL.INIT_WEIGHTS", "model.init", True)
+    model = {"name": name, "input_size": [size, size], "init": "published" if started else "framework"}
+    pretrained = source.text("MODEL.PRETRAINED", "model.pretrained", "")
+    return {**model, "pretrained": pretrained} if pretrained else model
+
+
+def _heatmap(source: Source, layout: str, name: str, size: int, notes: list[str]) -> dict[str, Any]:
+    maps = source.take("DATASET.OUTPUT_SIZE", "heatmap.stride", [size // 4], stages)
+    expected = [size // 4, size // 2] if "higher" in name else [size // 4]
+    if [row[0] for row in rows(maps)] != expected:
+        raise ConfigError(f"{source.file_name}: DATASET.OUTPUT_SIZE is {maps}; {name} has {expected} for {size} pixels")
+    sigmas = {value for row in rows(source.take("DATASET.SIGMA", "heatmap.sigma", [2.0], stages)) for value in row}
+    if len(sigmas) > 1:
+        raise ConfigError(
+            f"{source.file_name}: DATASET.SIGMA has several values, {sorted(sigmas)}; here one serves all"
+        )
+    weights = rows(source.take("DATASET.BG_WEIGHT", "heatmap.background", [0.1], stages))
+    if any(len(set(row)) > 1 for row in weights):
+        raise ConfigError(f"{source.file_name}: DATASET.BG_WEIGHT must be one number for each size of map")
+    center = source.number("DATASET.CENTER_SIGMA", "heatmap.center_sigma", 4.0)
+    sigma = float(sigmas.pop())
+    found: dict[str, Any] = {"stride": 4, "sigma": sigma, "background": float(weights[0][0])}
+    if layout == "crowdpose" and center != sigma:
+        notes.append(
+            f"CENTER_SIGMA {center:g}: the published code drew CrowdPose's centre with SIGMA {sigma:g}; so does "
+            "heatmap.center_sigma=null"
+        )
+    elif center != 4 and layout == "coco":
+        found["center_sigma"] = center
+    if len(weights) > 1:
+        found["fine_background"] = float(weights[1][0])
+    return found
+
+
+def _offset(source: Source, system: str) -> dict[str, Any]:
+    default = 0.03 if system == "dekr" else 0.01
+    factors = rows(source.take("LOSS.OFFSETS_LOSS_FACTOR", "offset.factor", [default], stages))
+    heat = {
+        value for row in rows(source.take("LOSS.HEATMAPS_LOSS_FACTOR", "offset.factor", [1.0], stages)) for value in row
+    }
+    if heat != {1.0}:
+        raise ConfigError(f"{source.file_name}: LOSS.HEATMAPS_LOSS_FACTOR can only be 1 here; scale offset.factor")
+    for key in ("LOSS.WITH_HEATMAPS_LOSS", "LOSS.WITH_OFFSETS_LOSS"):
+        if not source.take(key, "offset.factor", True, first_flag):
+            raise ConfigError(f"{source.file_name}: {key} can only be true here, as in every published file")
+    radius = source.whole("DATASET.OFFSET_RADIUS", "offset.radius", 4)
+    return {"radius": radius, "factor": float(factors[0][0])}
+
+
+def _train(source: Source, system: str, width: int, layout: str, notes: list[str]) -> dict[str, Any]:
+    coco = layout == "coco"
+    decay = source.number("TRAIN.WD", "train.weight_decay", 1e-4)
+    optimizer = source.text("TRAIN.OPTIMIZER", "train.optimizer", "adam").lower()
+    if optimizer == "adam" and decay:
+        notes.append(f"WD {decay:g} was never applied with Adam by the published code: weight_decay is 0")
+    each = source.whole("TRAIN.IMAGES_PER_GPU", "train.batch_size", 10)
+    gpus = GPUS.get((system, width), 8)
+    source.take("GPUS", "train.batch_size", 1, gpu_count)
+    notes.append(f"batch: {each} per GPU, and the published runs had {gpus}: train.batch_size={each * gpus}")
+    begin = source.whole("TRAIN.BEGIN_EPOCH", "train.epochs", 0)
+    return {
+        "epochs": source.whole("TRAIN.END_EPOCH", "train.epochs", 140 if coco else 300) - begin,
+        "batch_size": each * gpus,
+        "optimizer": optimizer,
+        "lr": source.number("TRAIN.LR", "train.lr", 1e-3),
+        "weight_decay": 0.0 if optimizer == "adam" else decay,
+        "momentum": source.number("TRAIN.MOMENTUM", "train.momentum", 0.9),
+        "nesterov": source.flag("TRAIN.NESTEROV", "train.nesterov", False),
+        "schedule": "multistep",
+        "milestones": source.take("TRAIN.LR_STEP", "train.milestones", [90, 120] if coco else [200, 260], wholes),
+        "factor": source.number("TRAIN.LR_FACTOR", "train.factor", 0.1),
+        "workers": source.whole("WORKERS", "train.workers", 4),
+        "log_every": source.whole("PRINT_FREQ", "train.log_every", 100),
+        "validate_every": 0,
+    }
+
+
+def _test(source: Source, system: str) -> dict[str, Any]:
+    if system == "dekr":
+        own: dict[str, Any] = {
+            "nms": source.number("TEST.NMS_THRE", "test.nms", 0.15),
+            "nms_joints": source.whole("TEST.NMS_NUM_THRE", "test.nms_joints", 10),
+            "decrease": source.number("TEST.DECREASE", "test.decrease", 1.0),
+        }
+        if source.flag("TEST.MATCH_HMP", "test.match_heatmap", False):
+            own["match_heatmap"] = True
+    else:
+        own = {
+            "nms": source.number("TEST.DIST_THRESHOLD", "test.nms", 10),
+            "nms_joints": source.whole("TEST.OVERLAP_THRESHOLD", "test.nms_joints", 10),
+            "decrease": source.number("TEST.SCALE_DECREASE", "test.decrease", 0.001),
+        }
+    return {
+        "scales": source.take("TEST.SCALE_FACTOR", "test.scales", [1.0], scales),
+        "flip": source.flag("TEST.FLIP_TEST", "test.flip", True),
+        "max_people": source.whole("DATASET.MAX_NUM_PEOPLE", "test.max_people", 30),
+        **own,
+        "centre_threshold": source.number("TEST.KEYPOINT_THRESHOLD", "test.centre_threshold", 0.01),
+        "adjust_threshold": source.number("TEST.ADJUST_THRESHOLD", "test.adjust_threshold", 0.05),
+        "max_absorb": source.number("TEST.MAX_ABSORB_DISTANCE", "test.max_absorb", 75),
+        "window": source.whole("TEST.GUASSIAN_KERNEL", "test.window", 6),
+    }
+
+
+def _rescore(source: Source) -> dict[str, Any]:
+    use = source.flag("RESCORE.USE", "rescore.use", False)
+    hidden = source.whole("RESCORE.HIDDEN_LAYER", "rescore", 256)
+    if hidden != 256:
+        raise ConfigError(f"{source.file_name}: RESCORE.HIDDEN_LAYER is {hidden}; the scoring network here has 256")
+    found: dict[str, Any] = {
+        "use": source.flag("RESCORE.VALID", "rescore.use", use),
+        "epochs": source.whole("RESCORE.END_EPOCH", "rescore.epochs", 20),
+        "lr": source.number("RESCORE.LR", "rescore.lr", 1e-3),
+        "batch_size": source.whole("RESCORE.BATCHSIZE", "rescore.batch_size", 1024),
+    }
+    weights = source.text("RESCORE.MODEL_FILE", "rescore.weights", "")
+    data = source.text("RESCORE.DATA_FILE", "rescore.data", "").removeprefix("../")
+    if weights:
+        found["weights"] = weights
+    if data:
+        # Theirs is a pickle; ours holds numbers alone.
+        found["data"] = data if data.endswith(".npz") else f"{data}.npz"
+    return found
+
+
+def stages(value: Any) -> list[Any]:
+    """A number, a list by size of map, or a list of lists."""
+    items = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    found = rows(items)
+    if not found or not all(found):
+        raise ValueError
+    for row in found:
+        numbers(row)
+    return items
+
+
+def rows(items: Sequence[Any]) -> list[list[float]]:
+    """``[128]`` and ``[[2, 2, 2], [2]]`` as lists by size of map."""
+    return [list(item) if isinstance(item, Sequence) and not isinstance(item, str) else [item] for item in items]
+
+
+def first_flag(value: Any) -> bool:
+    return flag(value[0] if isinstance(value, Sequence) and not isinstance(value, str) and value else value)
+
+
+def scales(value: Any) -> list[float]:
+    """``[1]``, ``(0.5, 1, 2)`` or ``0.5,1,2``."""
+    if isinstance(value, str):
+        value = [float(item) for item in text(value).split(",")]
+    return numbers(value if isinstance(value, Sequence) else [value])

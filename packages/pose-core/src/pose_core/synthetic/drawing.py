@@ -1,0 +1,119 @@
+"""Draw many scenes, in one process or several, and put their image files where a layout wants them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import zipfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pose_core.synthetic.annotate import DrawnPerson, Size
+from pose_core.synthetic.scene import render_scene
+
+Array = np.ndarray
+
+COMMON_SIZES = ((640, 480), (640, 427), (480, 640), (500, 375), (640, 360), (427, 640))
+"""What photographs of published sets measure; drawn from where no size is asked for."""
+SPLIT_STRIDE = 1_000_000
+"""Splits are numbered far apart, so that a scene does not depend on how many images another split has."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to draw. ``size`` None varies the size from image to image."""
+
+    seed: int
+    size: Size | None
+    people: tuple[int, int]
+    crowds: bool = False
+    whole: bool = False
+    masks: bool = False
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What the annotation files need of a scene; and, until they are stored, the encoded image and part map."""
+
+    image_id: int
+    size: Size
+    people: list[DrawnPerson]
+    crowd: Array | None
+    jpeg: bytes
+    part_png: bytes | None
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where images go: ``folder``, or ``folder.zip`` (``append`` to it where several splits share one).
+
+    ``part_folder`` takes the part maps, PNG files whose values are numbers of ``PARTS``.
+    """
+
+    folder: Path
+    zipped: bool
+    part_folder: Path
+    append: bool = False
+
+
+def image_ids(split_number: int, count: int) -> range:
+    """Ids from 1, 1,000,001, 2,000,001 … by split."""
+    start = split_number * SPLIT_STRIDE + 1
+    return range(start, start + count)
+
+
+def draw(recipe: Recipe, image_id: int) -> Drawn:
+    """One scene, encoded."""
+    rng = np.random.default_rng([recipe.seed, image_id, 1])
+    size = recipe.size or COMMON_SIZES[int(rng.integers(len(COMMON_SIZES)))]
+    scene = render_scene(recipe.seed, image_id, size, recipe.people, crowds=recipe.crowds, whole=recipe.whole)
+    quality = int(rng.integers(78, 96))
+    encoded = cv2.imencode(".jpg", scene.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    png = cv2.imencode(".png", scene.parts)[1].tobytes() if recipe.masks else None
+    return Drawn(image_id, size, scene.people, scene.crowd, encoded.tobytes(), png)
+
+
+def draw_all(
+    recipe: Recipe, ids: range, names: list[str], target: Target, workers: int, progress: bool
+) -> Iterator[tuple[str, Drawn]]:
+    """Draw and store images ``ids`` under ``names``, and yield them in order."""
+    from tqdm import tqdm
+
+    with ExitStack() as stack:
+        if workers > 1:
+            pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(workers, _one_thread))
+            drawn: Iterator[Drawn] = pool.imap(partial(draw, recipe), ids, chunksize=8)
+        else:
+            drawn = map(partial(draw, recipe), ids)
+        archive = stack.enter_context(_archive(target)) if target.zipped else None
+        bar = tqdm(zip(names, drawn, strict=True), target.folder.name, len(ids), disable=None if progress else True)
+        for name, picture in bar:
+            _store(target, archive, name, picture)
+            yield name, replace(picture, jpeg=b"", part_png=None)  # a large data set would not fit in memory
+
+
+def _one_thread() -> None:
+    cv2.setNumThreads(1)
+
+
+def _archive(target: Target) -> zipfile.ZipFile:
+    target.folder.parent.mkdir(parents=True, exist_ok=True)
+    # JPEGs do not compress further.
+    return zipfile.ZipFile(target.folder.with_name(f"{target.folder.name}.zip"), "a" if target.append else "w")
+
+
+def _store(target: Target, archive: zipfile.ZipFile | None, name: str, picture: Drawn) -> None:
+    if archive is not None:
+        # A fixed date: the same arguments write the same bytes.
+        archive.writestr(zipfile.ZipInfo(f"{target.folder.name}/{name}", (2026, 1, 1, 0, 0, 0)), picture.jpeg)
+    else:
+        target.folder.mkdir(parents=True, exist_ok=True)
+        (target.folder / name).write_bytes(picture.jpeg)
+    if picture.part_png is not None:
+        target.part_folder.mkdir(parents=True, exist_ok=True)
+        (target.part_folder / name).with_suffix(".png").write_bytes(picture.part_png)

@@ -1,0 +1,210 @@
+"""Write synthetic scenes as the files of a published data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pose_core.errors import ConfigError
+from pose_core.files import write_json
+from pose_core.synthetic.coco_files import coco_content, crowdpose_content, fake_detections, image_info
+from pose_core.synthetic.drawing import Drawn, Recipe, Target, draw_all, image_ids
+from pose_core.synthetic.matlab_files import mpii_rows, write_lsp_joints, write_mpii_release, write_mpii_truth
+
+SPLITS = {
+    "coco": ("train2017", "val2017", "test-dev2017"),
+    "crowdpose": ("train", "val", "test"),
+    "mpii": ("train", "valid", "test"),
+    "lsp": ("train", "test"),
+    "lsp_extended": ("train",),
+}
+"""Splits by layout, the training split first. COCO's test-dev2017 is drawn on request only."""
+LAYOUTS = tuple(SPLITS)
+
+DETECTIONS = {
+    "val2017": "COCO_val2017_detections_AP_H_56_person.json",
+    "test-dev2017": "COCO_test-dev2017_detections_AP_H_609_person.json",
+}
+MOST_PEOPLE = 40
+SMALLEST_SIDE = 64
+
+Pictures = list[tuple[str, Drawn]]
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written where; images and annotated people by split."""
+
+    folder: Path
+    layout: str
+    images: dict[str, int] = field(default_factory=dict)
+    people: dict[str, int] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        lines = [f"{self.layout} data set in {self.folder}"]
+        lines += [f"  {split}: {count} images, {self.people[split]} people" for split, count in self.images.items()]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """The arguments of ``write_dataset`` that every layout passes on."""
+
+    folder: Path
+    layout: str
+    recipe: Recipe
+    zipped: bool
+    workers: int
+    progress: bool
+
+    def draw(self, split: str, count: int, folder: str, name: str, *, append: bool = False) -> Pictures:
+        """Draw a split into ``folder``; ``name`` formats an image id."""
+        ids = image_ids(SPLITS[self.layout].index(split), count)
+        place = self.folder / folder
+        target = Target(place, self.zipped, self.folder / "part_masks" / place.name, append)
+        names = [name.format(identity) for identity in ids]
+        return list(draw_all(self.recipe, ids, names, target, self.workers, self.progress))
+
+
+def write_dataset(
+    folder: str | Path,
+    layout: str = "coco",
+    images: int = 64,
+    people: tuple[int, int] = (1, 4),
+    seed: int = 0,
+    *,
+    val_images: int | None = None,
+    size: tuple[int, int] | None = (640, 425),
+    split: str | None = None,
+    crowds: bool | None = None,
+    masks: bool = False,
+    zipped: bool = False,
+    workers: int = 1,
+    progress: bool = False,
+) -> Written:
+    """Draw people and write images and annotations as ``layout`` has them.
+
+    Draws ``images`` training images and ``val_images`` for every held-out split (a quarter by default), or only
+    ``images`` of one ``split``. ``people`` is the fewest and the most per image, ``size`` (width, height), or None
+    for the mixed sizes of photographs. ``crowds`` (COCO; on by default where images hold more than one person) adds
+    crowd regions and people without joints. ``masks`` writes body-part maps to ``part_masks/`` (PNG; values are
+    numbers of ``PARTS``), ``zipped`` packs images into zip files. Equal arguments write equal bytes, whatever
+    ``workers``; an image depends only on the seed, its id, ``people``, ``size`` and ``crowds``.
+    """
+    if layout not in SPLITS:
+        raise ConfigError(f"layout {layout!r} cannot be drawn; choose one of {', '.join(LAYOUTS)}")
+    if layout.startswith("lsp"):
+        people, val_images = (1, 1), _lsp_test_count(layout, images, val_images)
+    crowds = layout == "coco" and (people[1] > 1 if crowds is None else crowds)
+    recipe = Recipe(seed, size, people, crowds, whole=layout.startswith("lsp"), masks=masks)
+    counts = _plan(layout, images, val_images, split)
+    _check(recipe, counts)
+    job = _Job(Path(folder), layout, recipe, zipped, workers, progress)
+    drawn = _WRITERS[layout](job, counts)
+    return Written(
+        job.folder,
+        layout,
+        {name: len(pictures) for name, pictures in drawn.items()},
+        {name: sum(len(picture.people) for _, picture in pictures) for name, pictures in drawn.items()},
+    )
+
+
+def _lsp_test_count(layout: str, images: int, val_images: int | None) -> int:
+    """LSP's file has no split column: its first half trains, its second half tests; LSP-extended only trains."""
+    expected = images if layout == "lsp" else 0
+    if val_images not in {None, expected}:
+        raise ConfigError(f"val_images={val_images}: the layout {layout} needs val_images={expected} with {images=}")
+    return expected
+
+
+def _plan(layout: str, images: int, val_images: int | None, split: str | None) -> dict[str, int]:
+    """Images to draw by split."""
+    if split is not None:
+        if split not in SPLITS[layout] or layout == "lsp":
+            known = "both halves of LSP's file together" if layout == "lsp" else " or ".join(SPLITS[layout])
+            raise ConfigError(f"split {split!r} cannot be drawn for the layout {layout}; choose {known}")
+        return {split: images}
+    train, *others = SPLITS[layout]
+    held_out = max(images // 4, 1) if val_images is None else val_images
+    plan = {train: images, **dict.fromkeys(others, held_out)}
+    plan.pop("test-dev2017", None)
+    return plan
+
+
+def _check(recipe: Recipe, counts: dict[str, int]) -> None:
+    if min(counts.values()) < 1:
+        raise ConfigError(f"every split needs at least one image; asked for {counts}")
+    low, high = recipe.people
+    if not 0 <= low <= high <= MOST_PEOPLE or high < 1:
+        raise ConfigError(f"people={recipe.people} must be the fewest and the most per image, at most {MOST_PEOPLE}")
+    if recipe.size is not None and min(recipe.size) < SMALLEST_SIDE:
+        raise ConfigError(f"size={recipe.size} is too small to draw people in; use {SMALLEST_SIDE} pixels or more")
+
+
+def _write_coco(job: _Job, counts: dict[str, int]) -> dict[str, Pictures]:
+    seed, annotations = job.recipe.seed, job.folder / "annotations"
+    drawn = {}
+    for split, count in counts.items():
+        is_test = split.startswith("test")
+        pictures = job.draw(split, count, f"images/{'test2017' if is_test else split}", "{:012d}.jpg")
+        if is_test:
+            write_json(annotations / f"image_info_{split}.json", image_info(pictures))
+        else:
+            content = coco_content(pictures, seed, crowds=job.recipe.crowds)
+            write_json(annotations / f"person_keypoints_{split}.json", content)
+        if split in DETECTIONS:
+            found = fake_detections(pictures, seed)
+            write_json(job.folder / "person_detection_results" / DETECTIONS[split], found)
+        drawn[split] = pictures
+    return drawn
+
+
+def _write_crowdpose(job: _Job, counts: dict[str, int]) -> dict[str, Pictures]:
+    drawn, contents = _draw_together(job, counts, "{}.jpg"), {}
+    for split, pictures in drawn.items():
+        contents[split] = crowdpose_content(pictures)
+    if {"train", "val"} <= set(contents):
+        contents["trainval"] = crowdpose_content([*drawn["train"], *drawn["val"]])
+    for split, content in contents.items():
+        write_json(job.folder / "json" / f"crowdpose_{split}.json", content)
+    return drawn
+
+
+def _write_mpii(job: _Job, counts: dict[str, int]) -> dict[str, Pictures]:
+    drawn, annotations = _draw_together(job, counts, "{:09d}.jpg"), job.folder / "annot"
+    for split, pictures in drawn.items():
+        write_json(annotations / f"{split}.json", mpii_rows(pictures, with_joints=split != "test"))
+    if "valid" in drawn:
+        write_mpii_truth(annotations / "gt_valid.mat", drawn["valid"])
+    if len(drawn) == len(SPLITS["mpii"]):
+        training = [*drawn["train"], *drawn["valid"]]
+        write_json(annotations / "trainval.json", mpii_rows(training))
+        write_mpii_release(job.folder / "mpii_human_pose_v1_u12_1.mat", training, drawn["test"])
+    return drawn
+
+
+def _write_lsp(job: _Job, counts: dict[str, int]) -> dict[str, Pictures]:
+    """One person per image; all images in one row, numbered from 1."""
+    extended = job.layout == "lsp_extended"
+    total = sum(counts.values())
+    pictures = job.draw("train", total, "images", "im{:05d}.jpg" if extended else "im{:04d}.jpg")
+    write_lsp_joints(job.folder / "joints.mat", pictures, extended=extended)
+    return {"train": pictures[: counts["train"]], **({} if extended else {"test": pictures[counts["train"] :]})}
+
+
+def _draw_together(job: _Job, counts: dict[str, int], name: str) -> dict[str, Pictures]:
+    """Splits that share one folder of images."""
+    drawn: dict[str, Pictures] = {}
+    for split, count in counts.items():
+        drawn[split] = job.draw(split, count, "images", name, append=bool(drawn))
+    return drawn
+
+
+_WRITERS: dict[str, Callable[[_Job, dict[str, int]], dict[str, Pictures]]] = {
+    "coco": _write_coco,
+    "crowdpose": _write_crowdpose,
+    "mpii": _write_mpii,
+    "lsp": _write_lsp,
+    "lsp_extended": _write_lsp,
+}

@@ -1,0 +1,156 @@
+"""The heatmap codec: joints in input pixels to Gaussian targets, heatmaps to keypoints in input pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from pose_core.geometry import Size, heatmap_ratio
+from pose_core.ops.decoding import _fast, decode_flipped, decode_heatmaps, soft_argmax
+from pose_core.ops.dispatch import uses_triton
+from pose_core.ops.heatmaps import gaussian_heatmaps
+from pose_core.ops.heatmaps._fast import locate
+from pose_core.ops.losses import heatmap_loss, mse_loss
+from pose_core.topdown.config import TopDownConfig
+
+Outputs = Tensor | Sequence[Tensor]
+
+
+COORDINATE_SHARE = 100
+
+
+class Targets(NamedTuple):
+    """``heatmaps`` ``(N, K, H, W)`` and ``weights`` ``(N, K)``, zero where a joint is not to be learnt."""
+
+    heatmaps: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True)
+class HeatmapCodec:
+    """How one experiment turns joints into heatmaps and back."""
+
+    input_size: Size
+    heatmap_size: Size
+    sigma: float = 2.0
+    quantise: bool = True
+    convention: str = "published"
+    decode_method: str = "argmax"
+    quarter: bool = True
+    beta: float = 160.0
+    coordinate_loss: bool = False
+
+    @classmethod
+    def from_config(cls, config: TopDownConfig) -> HeatmapCodec:
+        block = config.heatmap
+        return cls(
+            input_size=config.model.input_size,
+            heatmap_size=config.heatmap_size,
+            sigma=block.sigma,
+            quantise=block.target == "quantised",
+            convention=block.convention,
+            decode_method=block.decode,
+            quarter=block.quarter,
+            beta=block.beta,
+            coordinate_loss=block.objective == "coordinate",
+        )
+
+    @property
+    def ratio(self) -> tuple[float, float]:
+        """Heatmap pixels per input pixel."""
+        return heatmap_ratio(self.input_size, self.heatmap_size, self.convention)  # type: ignore[arg-type]
+
+    def encode(self, joints: Tensor) -> Targets:
+        """Targets for joints ``(N, K, 3)``: x, y in input pixels and a weight."""
+        return Targets(
+            *gaussian_heatmaps(
+                joints[..., :2], joints[..., 2], self.heatmap_size, self.sigma, quantise=self.quantise, ratio=self.ratio
+            )
+        )
+
+    def decode(self, outputs: Outputs) -> tuple[Tensor, Tensor]:
+        """Keypoints ``(N, K, 2)`` in input pixels and scores ``(N, K)``; of several stacks, the last counts."""
+        points, scores = decode_heatmaps(last(outputs).float(), **self._decoding())
+        return self._to_input(points), scores
+
+    def decode_flipped(
+        self, outputs: Outputs, mirrored: Outputs, flip_order: Tensor, *, shift: bool
+    ) -> tuple[Tensor, Tensor]:
+        """As :meth:`decode`, of the mean with what the network says to the mirrored images."""
+        points, scores = decode_flipped(
+            last(outputs).float(), last(mirrored).float(), flip_order, shift=shift, **self._decoding()
+        )
+        return self._to_input(points), scores
+
+    def _decoding(self) -> dict[str, Any]:
+        return {"method": self.decode_method, "quarter": self.quarter, "beta": self.beta, "sigma": self.sigma}
+
+    def _to_input(self, points: Tensor) -> Tensor:
+        """Return input pixels of points in heatmap pixels."""
+        return points / torch.tensor(self.ratio, device=points.device, dtype=points.dtype)
+
+    def loss(self, outputs: Outputs, joints: Tensor) -> tuple[Tensor, Targets]:
+        """The objective for joints ``(N, K, 3)``, summed over stacks; and the targets it was made from."""
+        targets = self.encode(joints)
+        stacks = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+        total = torch.zeros((), device=joints.device)
+        for heatmaps in stacks:
+            total = total + mse_loss(heatmaps.float(), targets.heatmaps, targets.weights)
+            if self.coordinate_loss:
+                total = total + self._coordinate_loss(heatmaps.float(), joints, targets.weights)
+        return total, targets
+
+    def loss_and_accuracy(self, outputs: Outputs, joints: Tensor) -> tuple[Tensor, Tensor]:
+        """:meth:`loss`, and :func:`heatmap_accuracy` for the log. On a GPU no target is stored for either."""
+        if self.coordinate_loss or not uses_triton("heatmap_loss", joints):
+            loss, targets = self.loss(outputs, joints)
+            return loss, heatmap_accuracy(last(outputs), targets)
+        points, weights = joints[..., :2], joints[..., 2]
+        stacks = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+        loss = torch.stack(
+            [
+                heatmap_loss(heatmaps.float(), points, weights, self.sigma, quantise=self.quantise, ratio=self.ratio)
+                for heatmaps in stacks
+            ]
+        ).sum()
+        centers, kept = locate(points, weights, self.heatmap_size, self.sigma, self.quantise, self.ratio)
+        limits = torch.tensor(self.heatmap_size, device=joints.device) - 1
+        # Where a drawn target has its peak; what is not drawn has none, and is not counted.
+        peaks = torch.minimum(centers.round().clamp_min(0), limits) * (kept > 0.5)[..., None]
+        return loss, peak_accuracy(last(outputs), peaks)
+
+    def _coordinate_loss(self, heatmaps: Tensor, joints: Tensor, weights: Tensor) -> Tensor:
+        """Distance of the soft-argmax from the joint, as a share of the map's width.
+
+        A heatmap of a Gaussian of peak 1 is far from a probability; a small β keeps gradients alive over the map.
+        """
+        found = soft_argmax(heatmaps, beta=10.0)
+        wanted = joints[..., :2] * torch.tensor(self.ratio, device=joints.device)
+        distance = torch.nn.functional.smooth_l1_loss(found, wanted, reduction="none").sum(-1)
+        return (distance * weights).sum() / weights.sum().clamp_min(1) / (COORDINATE_SHARE * self.heatmap_size[0])
+
+
+def last(outputs: Outputs) -> Tensor:
+    """The last stack's heatmaps."""
+    return outputs if isinstance(outputs, Tensor) else outputs[-1]
+
+
+def heatmap_accuracy(heatmaps: Tensor, targets: Targets) -> Tensor:
+    """Share of joints whose peak lies within half a tenth of the map from the target's; a figure for the log.
+
+    Counted only where the target's peak is off the first two rows and columns, as published.
+    """
+    return peak_accuracy(heatmaps, _fast.argmax(targets.heatmaps)[0])
+
+
+def peak_accuracy(heatmaps: Tensor, wanted: Tensor) -> Tensor:
+    """:func:`heatmap_accuracy` for targets with their peaks at ``wanted`` ``(N, K, 2)``."""
+    found, _ = _fast.argmax(heatmaps.detach().float())
+    height, width = heatmaps.shape[-2:]
+    distance = ((found - wanted) / torch.tensor([width / 10, height / 10], device=found.device)).norm(dim=-1)
+    counted = (wanted > 1).all(-1)
+    return ((distance < 0.5) & counted).sum() / counted.sum().clamp_min(1)

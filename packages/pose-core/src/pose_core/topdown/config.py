@@ -1,0 +1,105 @@
+"""The settings of an experiment on crops of one person: augmentation, heatmaps, evaluation."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from pose_core.config import Block, DataConfig, EvaluationConfig, Experiment, Fraction, VariationConfig
+
+
+class AugmentConfig(VariationConfig):
+    """How training samples vary."""
+
+    flip: Fraction = 0.5
+    """Probability of mirroring."""
+    scale: Fraction = 0.35
+    """Scale factor is clip(1 + N(0,1)·scale, 1 − scale, 1 + scale)."""
+    rotation: Annotated[float, Field(ge=0)] = 45.0
+    """Rotation is clip(N(0,1)·rotation, ±2·rotation) degrees."""
+    rotation_probability: Fraction = 0.6
+    half_body: Fraction = 0.0
+    """Probability of cropping to the upper or lower body."""
+    half_body_joints: int = 8
+    """Half-body needs more labelled joints than this."""
+    half_body_fewest: int = 2
+    """Fewest joints of a half that may be cropped to (2 in HRNet, 3 in ASDA)."""
+
+    def without_variation(self) -> Self:
+        """Return settings under which samples never vary."""
+        return self.model_copy(
+            update={"flip": 0.0, "scale": 0.0, "rotation": 0.0, "rotation_probability": 0.0, "half_body": 0.0}
+        )
+
+
+class HeatmapConfig(Block):
+    """Joints to targets and back."""
+
+    stride: Annotated[int, Field(gt=0)] = 4
+    """Input pixels per heatmap pixel."""
+    sigma: Annotated[float, Field(gt=0)] = 2.0
+    """Standard deviation of a target, in heatmap pixels."""
+    target: Literal["quantised", "subpixel"] = "quantised"
+    """Peak on the nearest pixel, as published, or where the joint is."""
+    convention: Literal["published", "unbiased"] = "published"
+    """Pixel convention of crop and heatmap; unbiased is UDP."""
+    decode: Literal["argmax", "soft_argmax", "dark"] = "argmax"
+    quarter: bool = True
+    """Move a quarter of a pixel towards the higher neighbour (also after soft-argmax, as published)."""
+    beta: Annotated[float, Field(gt=0)] = 160.0
+    """Sharpness of soft-argmax."""
+    bias: float = 0.0
+    """Subtracted from x and y of the final coordinates (1.0 in the original LPN's MPII configuration)."""
+    objective: Literal["heatmap", "coordinate"] = "heatmap"
+    """Loss on heatmaps, as published; or heatmaps plus the soft-argmax coordinates, an option of ours."""
+
+
+class CropTestConfig(EvaluationConfig):
+    """How the network is evaluated: crop by crop."""
+
+    batch_size: Annotated[int, Field(ge=1)] = 128
+    """Crops predicted at a time by each process."""
+    boxes: Literal["gt", "detections"] = "gt"
+    """Where the people's boxes come from."""
+    shift_heatmap: bool = True
+    """Shift the mirrored heatmap one pixel right before averaging; for the published convention."""
+    scale: Annotated[float, Field(gt=0)] = 1.0
+    """Enlarges every crop."""
+    joint_threshold: float = 0.2
+    """A person's score is box score × mean of the joint scores above this."""
+    oks_threshold: float = 0.9
+    """OKS above which the lower-scored of two poses is suppressed."""
+    soft_nms: bool = False
+
+
+class TopDownConfig(Experiment):
+    """One experiment of a method that works on crops of one person."""
+
+    augment: AugmentConfig = AugmentConfig()
+    heatmap: HeatmapConfig = HeatmapConfig()
+    test: CropTestConfig = CropTestConfig()
+
+    @model_validator(mode="after")
+    def _input_fits_stride(self) -> TopDownConfig:
+        width, height = self.model.input_size
+        stride = self.heatmap.stride
+        if width % stride or height % stride:
+            raise ValueError(f"model.input_size [{width}, {height}] must be divisible by heatmap.stride {stride}")
+        return self
+
+    @model_validator(mode="after")
+    def _decodes_once(self) -> TopDownConfig:
+        if self.train.device_decode and self.train.reduced_decode:
+            raise ValueError("train.device_decode decodes every image whole; set train.reduced_decode=false")
+        return self
+
+    @property
+    def heatmap_size(self) -> tuple[int, int]:
+        """(width, height) of the network's output."""
+        width, height = self.model.input_size
+        return width // self.heatmap.stride, height // self.heatmap.stride
+
+    def on_data(self, data: DataConfig) -> Self:
+        """Return the same experiment evaluated on another data set, with its ground-truth boxes."""
+        return self.model_copy(update={"data": data, "test": self.test.model_copy(update={"boxes": "gt"})})

@@ -1,0 +1,222 @@
+"""People cropped one by one: what a top-down network trains and is evaluated on.
+
+A sample leaves the loader as a uint8 crop and joints in its pixels; normalising and target making happen per batch, on
+the device. One warp takes a decoded image to the crop: scaling, rotating, mirroring and moving are one matrix, and the
+same matrix takes the joints.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from pose_core.data.images import Color, decode_bgr, jpeg_size, read_bytes
+from pose_core.data.sampler import Key, epoch_index, sample_rng
+from pose_core.errors import DataError
+from pose_core.geometry import Convention, Crop, apply_affine
+from pose_core.skeleton import Skeleton
+from pose_core.structures import ImageRecord
+from pose_core.topdown.augment import Augmentation, draw_augmentation, place_crop, place_half_body
+from pose_core.topdown.config import AugmentConfig
+from pose_core.topdown.person_table import PersonTable, tabulate
+
+_log = logging.getLogger(__name__)
+
+
+class CropBatch(NamedTuple):
+    """A batch of crops. A single sample has the same fields without the leading N."""
+
+    images: torch.Tensor
+    """``(N, H, W, 3)`` uint8, in the configured channel order."""
+    joints: torch.Tensor
+    """``(N, K, 3)`` float32: x and y in input pixels, weight 0 or 1; a joint of weight 0 is all zero."""
+    to_image: torch.Tensor
+    """``(N, 2, 3)`` float64: the affine map from input to image pixels."""
+    center: torch.Tensor
+    """``(N, 2)`` float32, of the crop in the image."""
+    scale: torch.Tensor
+    """``(N, 2)`` float32, in units of 200 pixels, padding and test scale included."""
+    image_id: torch.Tensor
+    """``(N,)`` int64."""
+    annotation_id: torch.Tensor
+    """``(N,)`` int64."""
+    box_score: torch.Tensor
+    """``(N,)`` float32: 1 for annotated people, the detector's score for detected ones."""
+    index: torch.Tensor  # type: ignore[assignment]  # hides tuple.index, for which a batch has no use
+    """``(N,)`` int64: the sample's place in the data set."""
+    valid: torch.Tensor
+    """``(N,)`` bool: False where the image could not be used; the crop is black and no joint has weight."""
+
+
+class Opened(NamedTuple):
+    """A decoded image."""
+
+    pixels: np.ndarray
+    """``(h, w, 3)`` uint8 BGR."""
+    width: int
+    """Of the whole image; the pixels may be fewer."""
+    reduced: int = 1
+    """Its pixels for each decoded one, across and down."""
+
+
+class TopDownDataset(Dataset[CropBatch]):
+    """People, given as records or as a table for the input's aspect, each as a crop of ``input_size`` (w, h).
+
+    Without ``augment`` the crops are those of evaluation, enlarged by ``test_scale``. People that carry a centre and a
+    scale (MPII) are cropped by these; boxes are grown to the input's aspect and padded by 1.25. With
+    ``reduced_decode``, a JPEG of which a crop shows at most every second pixel is decoded at a half, a quarter or an
+    eighth of its size.
+
+    Everything is kept in flat arrays: forked workers share their pages, and a spawned worker unpickles few objects.
+    """
+
+    def __init__(
+        self,
+        people: Sequence[ImageRecord] | PersonTable,
+        skeleton: Skeleton,
+        *,
+        input_size: tuple[int, int],
+        color: Color = "rgb",
+        convention: Convention = "published",
+        augment: AugmentConfig | None = None,
+        seed: int = 0,
+        on_bad_image: str = "stop",
+        test_scale: float = 1.0,
+        reduced_decode: bool = False,
+    ) -> None:
+        self.skeleton, self.input_size = skeleton, input_size
+        self.color, self.convention = color, convention
+        self.augment, self.seed, self.on_bad_image = augment, seed, on_bad_image
+        self.reduced_decode = reduced_decode
+        if not isinstance(people, PersonTable):
+            people = tabulate(people, skeleton.num_joints, input_size[0] / input_size[1])
+        self._sources, self._image_ids, self._image, self._joints = people[:4]
+        self._center, self._scale, self._annotation_id, self._score = people[4:]
+        flat = np.flatnonzero((self._scale[:, 0] == 0) | (convention != "published") & (self._scale[:, 1] == 0))
+        if len(flat):
+            person = int(self._annotation_id[flat[0]])
+            raise DataError(f"annotation {person}: its scale is 0, so there is nothing to crop; correct or remove it")
+        if augment is None:
+            self._scale = self._scale * np.float32(test_scale)
+
+    def __len__(self) -> int:
+        return len(self._image)
+
+    @property
+    def groups(self) -> np.ndarray:
+        """``(len,)`` number of each person's image, for batches that share a decode."""
+        return self._image
+
+    def source(self, index: int) -> str:
+        """Where the image of a sample lies."""
+        return os.fsdecode(bytes(self._sources[self._image[index]]))
+
+    def draw(self, epoch: int, index: int) -> Augmentation:
+        """What chance says of a sample in an epoch; only where samples vary."""
+        assert self.augment is not None
+        return draw_augmentation(sample_rng(self.seed, epoch, index), self.augment)
+
+    def variation(self, key: Key) -> tuple[Augmentation, bool]:
+        """What is drawn for a sample, and whether its crop shows half a body."""
+        if self.augment is None:
+            return Augmentation(), False
+        epoch, index = epoch_index(key)
+        drawn = self.draw(epoch, index)
+        aspect = self.input_size[0] / self.input_size[1]
+        half = place_half_body(drawn, self.augment, self._joints[index], self.skeleton, aspect)
+        return drawn, half is not None
+
+    def __getitem__(self, key: Key) -> CropBatch:
+        epoch, index = epoch_index(key)
+        return self._sample(epoch, index, self._open([(epoch, index)]))
+
+    def __getitems__(self, keys: Iterable[Key]) -> list[CropBatch]:
+        """The samples of a batch, in order; an image is decoded once for all its people in the batch."""
+        pairs = [epoch_index(key) for key in keys]
+        samples: list[CropBatch | None] = [None] * len(pairs)
+        by_image: dict[int, list[int]] = {}
+        for slot, (_, index) in enumerate(pairs):
+            by_image.setdefault(int(self._image[index]), []).append(slot)
+        for slots in by_image.values():
+            image = self._open([pairs[slot] for slot in slots])
+            for slot in slots:
+                samples[slot] = self._sample(*pairs[slot], image)
+        return [sample for sample in samples if sample is not None]
+
+    def _open(self, pairs: Sequence[tuple[int, int]]) -> Opened | None:
+        """The image of samples that share one, no smaller than the closest of their crops needs it."""
+        source = self.source(pairs[0][1])
+        try:
+            content = read_bytes(source)
+            size = jpeg_size(content) if self.reduced_decode else None
+            if size is None:
+                pixels = decode_bgr(content, source)
+                return Opened(pixels, pixels.shape[1])
+            shown = min(self._crop(*pair, size[0]).pixels_shown for pair in pairs)
+            reduced = max(part for part in (1, 2, 4, 8) if part <= max(shown, 1))
+            return Opened(decode_bgr(content, source, reduced), size[0], reduced)
+        except DataError as error:
+            if self.on_bad_image != "skip":
+                raise
+            _log.warning("skipped: %s", error)
+            return None
+
+    def _sample(self, epoch: int, index: int, image: Opened | None) -> CropBatch:
+        crop = self._crop(epoch, index, 0 if image is None else image.width)
+        if image is None:
+            pixels = np.zeros((self.input_size[1], self.input_size[0], 3), np.uint8)
+        else:
+            matrix = crop.matrix if image.reduced == 1 else crop.matrix @ magnified(image.reduced)
+            pixels = cv2.warpAffine(image.pixels, matrix, self.input_size, flags=cv2.INTER_LINEAR)
+            if self.color == "rgb":
+                cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
+        return self._describe(index, crop, torch.from_numpy(pixels), valid=image is not None)
+
+    def _describe(self, index: int, crop: Crop, pixels: torch.Tensor, *, valid: bool) -> CropBatch:
+        """A sample of a crop whose pixels are known, or stand elsewhere."""
+        joints, center = self._joints[index], crop.center
+        if crop.mirror_width is not None:
+            joints = joints[self.skeleton.flip_order]
+            center = np.array([crop.mirror_width - 1 - center[0], center[1]], np.float32)
+        moved = np.empty((len(joints), 3), np.float32)
+        moved[:, :2] = apply_affine(crop.matrix, joints[:, :2])
+        moved[:, 2] = 1
+        moved[(joints[:, 2] <= 0) | (not valid)] = 0
+        return CropBatch(
+            images=pixels,
+            joints=torch.from_numpy(moved),
+            to_image=torch.from_numpy(crop.inverse),
+            center=torch.from_numpy(center),
+            scale=torch.from_numpy(crop.scale),
+            image_id=torch.tensor(self._image_ids[self._image[index]]),
+            annotation_id=torch.tensor(self._annotation_id[index]),
+            box_score=torch.tensor(self._score[index]),
+            index=torch.tensor(index),
+            valid=torch.tensor(valid),
+        )
+
+    def _crop(self, epoch: int, index: int, width: int) -> Crop:
+        """The map from the image, ``width`` pixels wide, to the input."""
+        center, scale = self._center[index].copy(), self._scale[index].copy()
+        drawn = Augmentation()
+        if self.augment is not None:
+            drawn = self.draw(epoch, index)
+            aspect = self.input_size[0] / self.input_size[1]
+            center, scale = place_crop(drawn, self.augment, self._joints[index], center, scale, self.skeleton, aspect)
+        if drawn.flip:
+            center = np.array([width - 1 - center[0], center[1]], np.float32)
+        mirror = width if drawn.flip else None
+        return Crop(center, scale, self.input_size, drawn.rotation, mirror, self.convention)
+
+
+def magnified(reduced: int) -> np.ndarray:
+    """``(3, 3)`` map from a reduced image's pixels to the whole one's; a pixel's place is its middle."""
+    middle = (reduced - 1) / 2
+    return np.array([[reduced, 0, middle], [0, reduced, middle], [0, 0, 1]])

@@ -1,0 +1,83 @@
+"""Detected people for evaluation: a JSON list of ``{image_id, category_id, bbox, score}``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pose_core.config import DataConfig
+from pose_core.data.diagnostics import Problems
+from pose_core.data.json_file import read_json
+from pose_core.errors import ConfigError, DataError
+from pose_core.folders import find_data_root
+from pose_core.structures import ImageRecord, Person
+
+PERSON = 1
+
+
+def find_detections(config: DataConfig) -> Path:
+    """The configured detections file, relative to here or to the data root."""
+    if config.detections is None:
+        raise ConfigError("test.boxes=detections needs data.detections: the JSON file with the detected people")
+    here = Path(config.detections).expanduser()
+    below = find_data_root(config.root) / here
+    return below if below.exists() and not here.exists() else here
+
+
+def read_detections(
+    path: Path, records: Sequence[ImageRecord], min_score: float = 0.0, *, problems: Problems | None = None
+) -> tuple[ImageRecord, ...]:
+    """The records with their persons replaced by detections of category 1 that score ``min_score`` or more.
+
+    Boxes are used as they are, as published. A person's ``annotation_id`` is the detection's row in the file; it has no
+    joints. Detections of images that are not among the records are counted; where none matches, the file is another
+    split's and a DataError says so.
+    """
+    problems = Problems() if problems is None else problems
+    content = read_json(path, "detections file")
+    if not isinstance(content, list):
+        raise DataError(f"detections file {path} must hold a list of {{image_id, category_id, bbox, score}}")
+    people: dict[int, list[Person]] = {record.image_id: [] for record in records}
+    strangers, matched = 0, 0
+    nothing = np.zeros((0, 3), np.float32)
+    for row, entry in enumerate(content):
+        image_id, box, score = detection_fields(entry, row, path)
+        if entry.get("category_id", PERSON) != PERSON:
+            continue
+        if image_id not in people:
+            strangers += 1
+            problems.skip("detections of other images", path, f"image {image_id} is not in this split", row)
+            continue
+        matched += 1
+        if score < min_score:
+            continue
+        if not (box[2] > 0 or box[3] > 0):
+            problems.skip("zero-area person", path, f"box {list(box)} has no extent", row)
+            continue
+        people[image_id].append(
+            Person(nothing, row, box=(box[0], box[1], box[2], box[3]), area=box[2] * box[3], score=score)
+        )
+    if content and not matched:
+        raise DataError(
+            f"detections file {path}: none of its {len(content)} detections is of a person in the {len(records)} "
+            f"images of this split ({strangers} are of other images): this is the detections file of another split"
+        )
+    return tuple(replace(record, persons=tuple(people[record.image_id])) for record in records)
+
+
+def detection_fields(entry: Any, row: int, path: Path) -> tuple[int, tuple[float, ...], float]:
+    """Image id, box and score of one entry, or a DataError that names its row."""
+    try:
+        box = tuple(float(value) for value in entry["bbox"])
+        image_id, score = int(entry["image_id"]), float(entry["score"])
+    except (KeyError, TypeError, ValueError):
+        raise DataError(
+            f"detections file {path}: entry {row} needs 'image_id', 'bbox' [x, y, w, h] and 'score'"
+        ) from None
+    if len(box) != 4 or not np.isfinite([*box, score]).all():
+        raise DataError(f"detections file {path}: entry {row}: 'bbox' and 'score' must be finite, four and one number")
+    return image_id, box, score

@@ -1,0 +1,187 @@
+"""Crops whose images travel encoded: decoded and cut out on the device that trains, where a GPU has a decoder.
+
+A worker only reads files and works out where crops lie. JPEGs go to torchvision's decoder, which on an NVIDIA GPU is
+the hardware's; other formats are decoded by the worker and travel as pixels.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterable
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, default_collate
+
+from pose_core.data.images import decode_bgr, is_truncated, jpeg_size, read_bytes
+from pose_core.data.sampler import Key, epoch_index
+from pose_core.errors import ConfigError, DataError
+from pose_core.ops import warp_crops
+from pose_core.topdown.dataset import CropBatch, TopDownDataset
+
+_log = logging.getLogger(__name__)
+
+
+@cache
+def _warn_once(text: str) -> None:
+    _log.warning("%s", text)
+
+
+class EncodedBatch(NamedTuple):
+    """A batch of crops on its way to the device."""
+
+    content: Tensor
+    """``(B,)`` uint8: the images' files, or their pixels ``(h, w, 3)`` RGB, one after the other."""
+    ends: Tensor
+    """``(M,)`` int64: where each image's content ends."""
+    sizes: Tensor
+    """``(M, 2)`` int64: height and width of an image that comes as pixels, zero of a file."""
+    image_of: Tensor
+    """``(N,)`` int64: which image a crop shows; −1 where it could not be used."""
+    crops: CropBatch
+    """Without pixels."""
+
+
+class EncodedCrops(Dataset[EncodedBatch]):
+    """The samples of ``people``, to be decoded by :meth:`on_device`; an image is sent once for all its people.
+
+    The crops are those of ``people`` to a few grey levels: decoders round differently, and the device's warp is exact
+    where OpenCV's takes 32nds of a pixel.
+    """
+
+    def __init__(self, people: TopDownDataset) -> None:
+        if type(people) is not TopDownDataset:
+            raise ConfigError(
+                "train.device_decode is for crops that are cut out and nothing else; this method changes their pixels "
+                "in the loader: set train.device_decode=false"
+            )
+        self.people = people
+
+    def __len__(self) -> int:
+        return len(self.people)
+
+    @property
+    def groups(self) -> np.ndarray:
+        """``(len,)`` number of each person's image, for batches that share a decode."""
+        return self.people.groups
+
+    def __getitem__(self, key: Key) -> EncodedBatch:
+        return self.__getitems__([key])
+
+    def __getitems__(self, keys: Iterable[Key]) -> EncodedBatch:
+        people = self.people
+        pairs = [epoch_index(key) for key in keys]
+        content: list[np.ndarray] = []
+        sizes: list[tuple[int, int]] = []
+        crops, image_of = [], []
+        numbers: dict[int, tuple[int, int]] = {}
+        for epoch, index in pairs:
+            image = int(people.groups[index])
+            if image not in numbers:
+                found, size, width = self._read(index)
+                numbers[image] = (len(content) if width else -1, width)
+                if width:
+                    content.append(found)
+                    sizes.append(size)
+            number, width = numbers[image]
+            crop = people._crop(epoch, index, width)
+            crops.append(people._describe(index, crop, torch.empty(0, dtype=torch.uint8), valid=number >= 0))
+            image_of.append(number)
+        return EncodedBatch(
+            torch.from_numpy(np.concatenate([np.zeros(0, np.uint8), *content])),
+            torch.tensor(np.cumsum([len(part) for part in content], dtype=np.int64)),
+            torch.tensor(sizes, dtype=torch.int64).view(-1, 2),
+            torch.tensor(image_of),
+            CropBatch(*default_collate(crops)),
+        )
+
+    @staticmethod
+    def collate(batch: EncodedBatch) -> EncodedBatch:
+        """`__getitems__` has joined the samples."""
+        return batch
+
+    def on_device(self, batch: EncodedBatch, device: torch.device) -> CropBatch:
+        """The batch with its pixels, on ``device``."""
+        crops = CropBatch(*(column.to(device, non_blocking=True) for column in batch.crops))
+        width, height = self.people.input_size
+        pixels = torch.zeros(len(batch.image_of), height, width, 3, dtype=torch.uint8, device=device)
+        images, broken = self._decode(batch, device)
+        shown = batch.image_of.clone()
+        for number in broken:
+            shown[batch.image_of == number] = -1
+        kept = (shown >= 0).nonzero()[:, 0].to(device)
+        if len(kept):
+            cut = warp_crops(images, shown.to(device)[kept], crops.to_image[kept], (width, height))
+            pixels[kept] = cut if self.people.color == "rgb" else cut.flip(3)
+        if not broken:
+            return crops._replace(images=pixels)
+        valid = (shown >= 0).to(device)
+        return crops._replace(images=pixels, valid=valid, joints=crops.joints * valid[:, None, None])
+
+    def _read(self, index: int) -> tuple[np.ndarray, tuple[int, int], int]:
+        """An image's content as it travels, its size if that is pixels, and its width; 0 if it could not be used."""
+        source = self.people.source(index)
+        try:
+            content = read_bytes(source)
+            size = jpeg_size(content)
+            if size is not None and not is_truncated(content):
+                return np.frombuffer(content, np.uint8), (0, 0), size[0]
+            pixels = decode_bgr(content, source)
+            return pixels[..., ::-1].ravel(), pixels.shape[:2], pixels.shape[1]
+        except DataError as error:
+            self._skip(error)
+            return np.zeros(0, np.uint8), (0, 0), 0
+
+    def _decode(self, batch: EncodedBatch, device: torch.device) -> tuple[list[Tensor], set[int]]:
+        """Images ``(3, h, w)`` uint8 on ``device``, and the numbers of those that do not decode."""
+        parts = batch.content.tensor_split(batch.ends[:-1]) if len(batch.ends) else ()
+        files = [number for number, (height, _) in enumerate(batch.sizes.tolist()) if not height]
+        images: dict[int, Tensor] = {
+            number: parts[number].view(height, width, 3).permute(2, 0, 1).contiguous().to(device)
+            for number, (height, width) in enumerate(batch.sizes.tolist())
+            if height
+        }
+        broken: set[int] = set()
+        try:
+            decoded = _decode_jpegs([parts[number] for number in files], device)
+            images.update(zip(files, decoded, strict=True))
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            # One is damaged, or of a kind that this decoder does not know: OpenCV reads it, or says which it is.
+            _warn_once(f"torchvision's decoder on {device}: {error}. OpenCV decodes such batches, on the CPU")
+            for number in files:
+                index = int(batch.crops.index[(batch.image_of == number).nonzero()[0, 0]])
+                try:
+                    pixels = decode_bgr(parts[number].numpy().tobytes(), self.people.source(index))
+                except DataError as error:
+                    self._skip(error)
+                    broken.add(number)
+                    pixels = np.zeros((1, 1, 3), np.uint8)
+                planes = np.ascontiguousarray(pixels[..., ::-1].transpose(2, 0, 1))
+                images[number] = torch.from_numpy(planes).to(device)
+        return [images[number] for number in range(len(parts))], broken
+
+    def _skip(self, error: DataError) -> None:
+        if self.people.on_bad_image != "skip":
+            raise error
+        _log.warning("skipped: %s", error)
+
+
+def _decode_jpegs(files: list[Tensor], device: torch.device) -> list[Tensor]:
+    """Images ``(3, h, w)`` uint8 RGB of encoded ones ``(B,)``."""
+    if not files:
+        return []
+    try:
+        from torchvision.io import ImageReadMode, decode_jpeg
+    except ImportError:
+        raise ConfigError("this torchvision decodes no JPEGs any more; set train.device_decode=false") from None
+    with warnings.catch_warnings():
+        # Of its successor torchcodec, which is another package to install.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        decoded: list[Tensor] = decode_jpeg(files, ImageReadMode.RGB, device=device)
+    return decoded

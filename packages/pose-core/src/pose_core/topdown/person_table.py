@@ -1,0 +1,146 @@
+"""The people of a data set as flat arrays, and a cache of them on disk.
+
+Reading COCO's training annotations takes seconds; the arrays made from them load in milliseconds, and processes that
+map the same files share their memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from pose_core.config import DataConfig
+from pose_core.errors import DataError
+from pose_core.folders import cache_home, find_data_root
+from pose_core.geometry import box_to_center_scale
+from pose_core.layouts.reader import annotation_file, read_dataset
+from pose_core.skeleton import get_skeleton
+from pose_core.structures import ImageRecord, Person
+
+Array = np.ndarray
+
+VERSION = 1
+"""Rises whenever readers or these arrays change: older caches are not taken."""
+WORTH = 20 * 2**20
+"""Bytes of an annotation file from which on a cache pays."""
+
+
+class PersonTable(NamedTuple):
+    """Rows are people, in the order of images and annotations; images have rows of their own."""
+
+    sources: Array
+    """``(I,)`` bytes: where each image lies."""
+    image_ids: Array
+    """``(I,)`` int64."""
+    image: Array
+    """``(P,)`` int64: the row of each person's image."""
+    joints: Array
+    """``(P, K, 3)`` float32."""
+    center: Array
+    """``(P, 2)`` float32."""
+    scale: Array
+    """``(P, 2)`` float32, in units of 200 pixels."""
+    annotation_id: Array
+    """``(P,)`` int64."""
+    score: Array
+    """``(P,)`` float32."""
+
+
+def tabulate(records: Sequence[ImageRecord], num_joints: int, aspect: float) -> PersonTable:
+    """The people of ``records``; boxes are grown to ``aspect`` (w/h) and padded by 1.25."""
+    people = [(number, person) for number, record in enumerate(records) for person in record.persons]
+    places = [_center_scale(person, aspect) for _, person in people]
+    return PersonTable(
+        sources=np.array([os.fsencode(record.source) for record in records], dtype=np.bytes_),
+        image_ids=np.array([record.image_id for record in records], dtype=np.int64),
+        image=np.array([number for number, _ in people], dtype=np.int64),
+        joints=_stack_joints([person.joints for _, person in people], num_joints),
+        center=np.array([center for center, _ in places], dtype=np.float32).reshape(-1, 2),
+        scale=np.array([scale for _, scale in places], dtype=np.float32).reshape(-1, 2),
+        annotation_id=np.array([person.annotation_id for _, person in people], dtype=np.int64),
+        score=np.array([person.score for _, person in people], dtype=np.float32),
+    )
+
+
+def _center_scale(person: Person, aspect: float) -> tuple[object, object]:
+    if person.center is not None and person.scale is not None:
+        return person.center, person.scale
+    if person.box is None:
+        raise DataError(f"annotation {person.annotation_id} has neither a box nor a centre and a scale to crop by")
+    return box_to_center_scale(person.box, aspect)
+
+
+def _stack_joints(joints: list[Array], count: int) -> Array:
+    """``(P, K, 3)`` float32; detected people have no joints, which become zeros."""
+    stacked = np.zeros((len(joints), count, 3), np.float32)
+    for row, one in enumerate(joints):
+        if len(one):
+            stacked[row] = one
+    return stacked
+
+
+def read_table(config: DataConfig, split: str, aspect: float) -> tuple[PersonTable, str]:
+    """The people of a split, and what reading had to say about its problems ("" for nothing).
+
+    Large annotation files are read once: the arrays lie below POSE_HOME (by default ``~/.cache/pose``) and are taken
+    again while the file, its images' folder and the settings that matter stay as they are.
+    """
+    file = annotation_file(config.layout, find_data_root(config.root), split)
+    if not file.exists() or file.stat().st_size < WORTH:
+        return _read(config, split, aspect)
+    folder = cache_home() / "people" / _key(config, split, aspect, file)
+    try:
+        return _load(folder)
+    except (OSError, ValueError):  # not there yet, or damaged
+        shutil.rmtree(folder, ignore_errors=True)
+    table, problems = _read(config, split, aspect)
+    _save(folder, table, problems)
+    return table, problems
+
+
+def _read(config: DataConfig, split: str, aspect: float) -> tuple[PersonTable, str]:
+    found = read_dataset(config, split)
+    problems = f"{found.annotation_file}:\n{found.problems.summary()}" if found.problems else ""
+    return tabulate(found.records, get_skeleton(config.skeleton).num_joints, aspect), problems
+
+
+def _key(config: DataConfig, split: str, aspect: float, file: Path) -> str:
+    skeleton, stat = get_skeleton(config.skeleton), file.stat()
+    images = file.parents[1] / "images"
+    places = [images, *sorted(images.glob("*"))] if images.is_dir() else []
+    # A folder's time changes when a file comes or goes.
+    folders = [(str(place), place.stat().st_mtime_ns) for place in places if place.is_dir() or place.suffix == ".zip"]
+    parts = [
+        VERSION, str(file.resolve()), stat.st_size, stat.st_mtime_ns, folders, config.layout, split, skeleton.joints,
+        aspect, config.on_bad_image,
+    ]  # fmt: skip
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+def _save(folder: Path, table: PersonTable, problems: str) -> None:
+    """Whole or not at all; of several processes that write at once, one wins."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    started = Path(tempfile.mkdtemp(dir=folder.parent))
+    try:
+        for name, column in table._asdict().items():
+            np.save(started / f"{name}.npy", column)
+        (started / "problems.json").write_text(json.dumps(problems))
+        started.rename(folder)
+    except OSError:
+        shutil.rmtree(started, ignore_errors=True)
+        if not (folder / "problems.json").exists():
+            raise
+
+
+def _load(folder: Path) -> tuple[PersonTable, str]:
+    # asarray leaves the pages mapped and drops memmap's slow indexing.
+    columns = (np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in PersonTable._fields)
+    return PersonTable(*columns), json.loads((folder / "problems.json").read_text())

@@ -1,0 +1,88 @@
+"""Every method that looks at one person per crop and answers with heatmaps."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pose_core.engine.distributed import current_place
+from pose_core.engine.interfaces import Evaluation, Objective, Update
+from pose_core.ops.normalizing import Pixels, normalise
+from pose_core.plugins.build import build_network
+from pose_core.skeleton import get_skeleton
+from pose_core.structures import ImageRecord
+from pose_core.topdown.codec import HeatmapCodec
+from pose_core.topdown.config import TopDownConfig
+from pose_core.topdown.dataset import CropBatch, TopDownDataset
+from pose_core.topdown.device_decode import EncodedCrops
+from pose_core.topdown.evaluate import crop_dataset, evaluate_topdown
+from pose_core.topdown.person_table import PersonTable, read_table
+
+_log = logging.getLogger(__name__)
+
+
+class HeatmapObjective:
+    """Squared error of heatmaps; stateless."""
+
+    def __init__(self, codec: HeatmapCodec, channels_last: bool = False, pixels: Pixels = "imagenet") -> None:
+        self.codec = codec
+        self.channels_last = channels_last
+        self.pixels = pixels
+
+    def step(self, networks: Mapping[str, nn.Module], batch: CropBatch, update: Update) -> dict[str, Tensor]:
+        outputs = networks["pose"](normalise(batch.images, pixels=self.pixels, channels_last=self.channels_last))
+        loss, accuracy = self.codec.loss_and_accuracy(outputs, batch.joints)
+        update("pose", loss)
+        return {"loss": loss, "accuracy": accuracy}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        del state
+
+
+class TopDownTask:
+    """Networks, data, objective and evaluation of a top-down experiment.
+
+    A method with its own objective or networks subclasses this and replaces those methods alone.
+    """
+
+    def __init__(self, config: TopDownConfig) -> None:
+        self.config = config
+        self.skeleton = get_skeleton(config.data.skeleton)
+        self._training_set: TopDownDataset | EncodedCrops | None = None
+
+    def networks(self) -> dict[str, nn.Module]:
+        return {"pose": build_network(self.config, self.skeleton)}
+
+    def training_set(self) -> TopDownDataset | EncodedCrops:
+        if self._training_set is None:
+            width, height = self.config.model.input_size
+            table, problems = read_table(self.config.data, self.config.data.train, width / height)
+            if problems and current_place()[0] == 0:
+                _log.warning("%s", problems)
+            people = self.dataset(table, training=True)
+            self._training_set = EncodedCrops(people) if self.config.train.device_decode else people
+        return self._training_set
+
+    def training_groups(self) -> Sequence[int]:
+        groups: list[int] = self.training_set().groups.tolist()
+        return groups
+
+    def objective(self, device: torch.device) -> Objective:
+        del device  # nothing of it lives there
+        codec = HeatmapCodec.from_config(self.config)
+        return HeatmapObjective(codec, self.config.train.channels_last, self.config.data.pixels)
+
+    def evaluate(self, networks: Mapping[str, nn.Module], device: torch.device, folder: Path) -> Evaluation:
+        return evaluate_topdown(networks["pose"], self.config, device, folder)
+
+    def dataset(self, people: Sequence[ImageRecord] | PersonTable, *, training: bool) -> TopDownDataset:
+        """Crops of ``people``, varied for training or plain."""
+        return crop_dataset(self.config, people, training=training)
