@@ -18,8 +18,8 @@ from pose_core.data.images import open_image
 from pose_core.layouts.reader import read_dataset
 from pose_core.ops import deform_conv, normalise
 from pose_core.plugins.experiments import load_config
+from pose_core.plugins.predictors import Predictor
 from pose_core.skeleton import SKELETONS
-from pose_core.topdown.predictor import Predictor
 from pose_dekr import microbenchmarks as stages
 from pose_dekr.decode import DekrSettings, Poses, decode
 from pose_dekr.flip import Fused, forward_flip, mirror_poses, mirrored, offsets_to_poses

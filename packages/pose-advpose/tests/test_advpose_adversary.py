@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pose_advpose.adversary import AdversarialObjective, PlainObjective, Scene, frozen, redrawing_error
+from pose_advpose.adversary import CriticObjective, PlainObjective, Scene, frozen, redrawing_error
 from pose_advpose.config import AdversarialConfig
 from pose_advpose.losses import embedding_losses
 from pose_advpose.models import critic, hourglass, hourglass_ae
@@ -86,7 +86,7 @@ def test_three_published_steps_of_advpose() -> None:
         return hourglass_scene(network(image), small, label)
 
     settings = AdversarialConfig(start=given["kt_init"])
-    objective = AdversarialObjective(content, settings, CPU)
+    objective = CriticObjective(content, settings, CPU)
     players = updater(
         networks,
         pose=TrainConfig(optimizer="rmsprop", lr=given["lr"]),
@@ -147,7 +147,7 @@ def test_the_published_first_step_of_advpose_ae() -> None:
             torch.testing.assert_close(ours, torch.tensor(golden[name], dtype=ours.dtype), rtol=1e-9, atol=1e-12)
         return embedding_scene(stacks, batch, heatmaps, keep, references)
 
-    objective = AdversarialObjective(content, AdversarialConfig(start=golden["config"]["kt"]), CPU)
+    objective = CriticObjective(content, AdversarialConfig(start=golden["config"]["kt"]), CPU)
     norms: dict[str, float] = {}
     values = objective.step(networks, image, measured(networks, lambda name, loss: None, norms))
     found = {name: float(value.detach()) for name, value in values.items()}
@@ -163,14 +163,14 @@ def test_the_published_first_step_of_advpose_ae() -> None:
 @pytest.mark.parametrize("sequence", SEQUENCES, ids=lambda sequence: sequence["name"])
 def test_the_balance_follows_the_published_sequences(sequence: dict[str, Any]) -> None:
     settings = AdversarialConfig(gamma=sequence["gamma"], start=sequence["kt_init"], rate=sequence["lambda_kt"])
-    objective = AdversarialObjective(lambda network, batch: pytest.fail("not looked at"), settings, CPU)
+    objective = CriticObjective(lambda network, batch: pytest.fail("not looked at"), settings, CPU)
     for step in sequence["steps"]:
         errors = (torch.tensor(step[name], dtype=torch.float64) for name in ("d_real", "d_fake"))
         balance, measure = objective.follow(*errors)
         found = [float(value) for value in (balance, measure, objective.k)]
         assert found == pytest.approx([step["balance"], step["measure"], step["kt"]], abs=1e-12)
     # What is remembered is k alone, and to the last bit.
-    other = AdversarialObjective(objective.content, AdversarialConfig(), CPU)
+    other = CriticObjective(objective.content, AdversarialConfig(), CPU)
     other.load_state_dict(objective.state_dict())
     assert torch.equal(other.k, objective.k)
 
@@ -208,7 +208,7 @@ def test_who_is_touched_by_which_step() -> None:
         for network in networks.values():
             network.zero_grad()
 
-    AdversarialObjective(toy_content, AdversarialConfig(start=0.5), CPU).step(networks, batch, update)
+    CriticObjective(toy_content, AdversarialConfig(start=0.5), CPU).step(networks, batch, update)
     assert touched == [
         ("critic", {"pose": False, "critic": True}),
         ("pose", {"pose": True, "critic": False}),
@@ -225,7 +225,7 @@ def test_the_critic_judges_again_after_its_step_and_both_places_of_the_predictio
         critic=TrainConfig(optimizer="sgd", lr=settings.lr, momentum=0),
     )
     norms: dict[str, float] = {}
-    values = AdversarialObjective(toy_content, settings, CPU).step(networks, batch, measured(networks, players, norms))
+    values = CriticObjective(toy_content, settings, CPU).step(networks, batch, measured(networks, players, norms))
     scene = toy_content(networks["pose"], batch)
     again = redrawing_error(networks["critic"], scene.small, scene.predicted)
     judged = float(values["loss_g"].detach())
@@ -244,7 +244,7 @@ def test_without_weight_the_pose_network_learns_as_without_a_critic() -> None:
             del networks["critic"]
         players = updater(networks, **{name: TrainConfig(optimizer="adam", lr=1e-2) for name in networks})
         objective = (
-            AdversarialObjective(toy_content, AdversarialConfig(weight=0), CPU)
+            CriticObjective(toy_content, AdversarialConfig(weight=0), CPU)
             if adversarial
             else PlainObjective(toy_content)
         )

@@ -13,7 +13,7 @@ from pose_advpose.config import SCHEMAS, AdversarialConfig
 from pose_advpose.splits import held_out_ids
 from pose_advpose.task import make_task
 from pose_core.cli import method_main
-from pose_core.engine.distributed import Place
+from pose_core.engine.distributed import ProcessContext
 from pose_core.engine.optim import build_optimizer
 from pose_core.engine.trainer import Run
 from pose_core.errors import ConfigError
@@ -148,7 +148,7 @@ def test_each_published_task_has_an_experiment_on_synthetic_people() -> None:
 
 @pytest.mark.parametrize("task", ["advpose", "advpose-ae"])
 def test_without_the_critic_the_same_network_sees_the_same_data(task: str, tiny: Any, tmp_path: Path) -> None:
-    place = Place(0, 1, CPU)
+    place = ProcessContext(0, 1, CPU)
     against, alone = (Run(make_task(tiny(task, *more)), place, tmp_path) for more in ([], ["adversarial.use=false"]))
     assert (set(against.networks), set(alone.networks)) == ({"pose", "critic"}, {"pose"})
     state = alone.networks["pose"].state_dict()

@@ -18,7 +18,7 @@ from torch.multiprocessing.spawn import start_processes
 from pose_advpose.adversary import bare
 from pose_advpose.task import make_task
 from pose_core.bottomup.dataset import WholeBatch
-from pose_core.engine.distributed import Place
+from pose_core.engine.distributed import ProcessContext
 from pose_core.engine.trainer import Run
 from pose_core.topdown.config import TopDownConfig
 from pose_core.topdown.dataset import CropBatch
@@ -132,7 +132,7 @@ def joined(rank: int, folder: str) -> Iterator[None]:
 def play_together(rank: int, config: TopDownConfig, batches: list[Batch], folder: str) -> None:
     with joined(rank, folder):
         torch.set_num_threads(1)
-        run = Run(Exact(config), Place(rank, WORLD, CPU), Path("unused"))
+        run = Run(Exact(config), ProcessContext(rank, WORLD, CPU), Path("unused"))
         found = [play(run, share(batch, rank)) for batch in batches]
         torch.save(found, f"{folder}/{rank}.pt")
         distributed.barrier()
@@ -152,7 +152,7 @@ def test_two_processes_give_the_gradient_of_one(task: str, tiny: Tiny, tmp_path:
     config = tiny(task, "train.batch_size=2", *(["adversarial.start=0.5"] if is_adversarial else []))
     make = crowd if task.endswith("-ae") else crops
     batches = [make(people, seed) for seed, people in enumerate(CROWDS.values())]
-    run = Run(Exact(config), Place(0, 1, CPU), Path("unused"))
+    run = Run(Exact(config), ProcessContext(0, 1, CPU), Path("unused"))
     alone = [play(run, batch) for batch in batches]
     # Forked: a spawned process cannot import a test's module by its name.
     start_processes(play_together, (config, batches, str(tmp_path)), nprocs=WORLD, start_method="fork")  # type: ignore[no-untyped-call]
@@ -173,7 +173,7 @@ def test_two_processes_give_the_gradient_of_one(task: str, tiny: Tiny, tmp_path:
 def train_together(rank: int, config: TopDownConfig, folder: str) -> None:
     with joined(rank, folder):
         torch.set_num_threads(1)
-        run = Run(make_task(config), Place(rank, WORLD, CPU), Path("unused"))
+        run = Run(make_task(config), ProcessContext(rank, WORLD, CPU), Path("unused"))
         chance = np.random.default_rng(rank)
         seen = []
         for step in range(STEPS):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from pose_asda.adversary import AdversarialObjective, on_device
+from pose_asda.adversary import PasteObjective, on_device
 from pose_asda.config import AsdaConfig, GeneratorConfig
 from pose_asda.dataset import PartBatch, PartedDataset
 from pose_asda.generator import Generator
@@ -80,7 +80,7 @@ def test_published_steps(case: int) -> None:
     golden = STEPS["runs"][case]
     networks = golden_networks()
     settings = GeneratorConfig(first=bool(golden["STN_FIRST"]), steps=golden["NG"], pose_steps=golden["ND"])
-    objective = AdversarialObjective(HeatmapCodec((64, 64), (16, 16)), settings)
+    objective = PasteObjective(HeatmapCodec((64, 64), (16, 16)), settings)
     types = torch.tensor([[3], [-1], [24], [3]])
     y, x = np.mgrid[:64, :64]
     oval = torch.from_numpy(np.clip(1.5 - np.hypot((x - 31.5) / 16, (y - 31.5) / 16), 0, 1))
@@ -163,7 +163,7 @@ def test_random_placement_is_the_same_code_with_another_source(config: AsdaConfi
     networks = task.networks()
     assert set(networks) == {"pose"}
     objective = task.objective(torch.device("cpu"))
-    assert isinstance(objective, AdversarialObjective)
+    assert isinstance(objective, PasteObjective)
     batch = first_batch(config)
     images, texels, boxes = on_device(batch)
     pasted = [objective.place_and_paste(networks, images, texels, boxes, batch.part_types) for _ in range(2)]

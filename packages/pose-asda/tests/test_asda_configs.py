@@ -9,10 +9,10 @@ import pytest
 from pose_asda.config import AsdaConfig, PartsConfig
 from pose_core.config import dump_config, parse_config
 from pose_core.errors import ConfigError
-from pose_core.plugins.convert import convert_published
 from pose_core.plugins.experiments import load_config
 from pose_core.plugins.method import get_method
 from pose_core.plugins.networks import list_models
+from pose_core.plugins.published import convert_published
 
 CONFIGS = get_method("asda").config_files()
 JPEG, BMP = "./lip/parts_filter_done", "./lip/parts_bmp_filter_done"

@@ -14,7 +14,7 @@ from pose_asda.occlude import occlude
 from pose_asda.task import AsdaTask
 from pose_asda.vote import evaluate_by_vote
 from pose_core.layouts.reader import read_dataset
-from pose_core.plugins.convert import convert_published
+from pose_core.plugins.published import convert_published
 from pose_core.topdown.evaluate import evaluate_topdown
 
 CPU = torch.device("cpu")

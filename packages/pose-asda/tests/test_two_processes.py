@@ -10,7 +10,7 @@ from torch import Tensor, distributed, nn
 from torch.multiprocessing.spawn import start_processes
 from torch.nn.parallel import DistributedDataParallel
 
-from pose_asda.adversary import AdversarialObjective, on_device
+from pose_asda.adversary import PasteObjective, on_device
 from pose_asda.config import AsdaConfig
 from pose_asda.dataset import PartBatch, PartedDataset
 from pose_asda.task import AsdaTask
@@ -18,9 +18,7 @@ from pose_asda.task import AsdaTask
 WORLD = 2
 
 
-def gradients(
-    objective: AdversarialObjective, networks: dict[str, Any], batch: PartBatch
-) -> dict[str, dict[str, Tensor]]:
+def gradients(objective: PasteObjective, networks: dict[str, Any], batch: PartBatch) -> dict[str, dict[str, Tensor]]:
     """What each player's update would step along; the first player does not step, so both see the same weights."""
     found: dict[str, dict[str, Tensor]] = {}
 
@@ -37,9 +35,7 @@ def gradients(
     return found
 
 
-def prepare(
-    config: AsdaConfig, first: int = 0, step: int = 1
-) -> tuple[AdversarialObjective, dict[str, Any], PartBatch]:
+def prepare(config: AsdaConfig, first: int = 0, step: int = 1) -> tuple[PasteObjective, dict[str, Any], PartBatch]:
     torch.manual_seed(0)
     torch.set_num_threads(1)
     task = AsdaTask(config)
@@ -51,7 +47,7 @@ def prepare(
     data = task.training_set()
     batch = PartedDataset.collate([data[(0, index)] for index in range(first, 4, step)])
     objective = task.objective(torch.device("cpu"))
-    assert isinstance(objective, AdversarialObjective)
+    assert isinstance(objective, PasteObjective)
     return objective, networks, batch
 
 

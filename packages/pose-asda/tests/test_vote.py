@@ -13,7 +13,7 @@ from scipy.io import loadmat
 
 from pose_asda.config import AsdaConfig
 from pose_asda.task import AsdaTask
-from pose_asda.visualise import paste_pictures
+from pose_asda.visualize import paste_pictures
 from pose_asda.vote import evaluate_by_vote, vote
 from pose_core.cli import method_main
 from pose_core.config import dump_config

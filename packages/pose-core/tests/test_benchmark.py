@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import cv2
 import pytest
@@ -17,18 +17,18 @@ from torch import nn
 from pose_core.benchmark import accuracy, networks, stages
 from pose_core.benchmark.networks import NetworkRow, Subject, measure_network, middle_row, subjects, tensors
 from pose_core.benchmark.report import draw_plot, header, to_markdown
-from pose_core.benchmark.stages import Stage
 from pose_core.benchmark.timing import free_megabytes, peak_megabytes, seconds_of
 from pose_core.bottomup.config import BottomUpConfig
 from pose_core.cli import main
-from pose_core.config import DataConfig, ModelConfig, dump_config
-from pose_core.engine.interfaces import Evaluation
+from pose_core.config import DataConfig, Experiment, ModelConfig, dump_config
+from pose_core.engine.interfaces import BuildNetwork, Evaluation, Objective, Task, TrainingSet
 from pose_core.errors import ConfigError
 from pose_core.models.weights import save_weights
-from pose_core.plugins.method import Method
+from pose_core.plugins.method import Method, Microbenchmark
 from pose_core.plugins.networks import create_model
 from pose_core.synthetic import write_dataset
 from pose_core.topdown.config import CropTestConfig, TopDownConfig
+from pose_testing.methods import installed
 
 CPU = torch.device("cpu")
 SMALL = ["--input", "64x64", "--seconds", "0.01", "--device", "cpu"]
@@ -129,14 +129,16 @@ def test_every_measure_has_a_panel_of_its_own(tmp_path: Path) -> None:
     assert heights(None, "AP") == heights(None, None) == one  # multiply-adds: one accuracy is no comparison
 
 
-def own_stages(device: torch.device) -> list[Stage]:
-    return [Stage("a method's own", "things", 3, lambda: torch.ones(3, device=device))]
+class MadeUp(Method):
+    name, package, summary = "made-up", "made_up", ""
+
+    def microbenchmarks(self, device: torch.device) -> list[Microbenchmark]:
+        return [Microbenchmark("a method's own", "things", 3, lambda: torch.ones(3, device=device))]
 
 
-def test_every_stage_runs_those_of_methods_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    method = Method("made-up", "made_up", "", stages=f"{__name__}:own_stages")
-    monkeypatch.setattr(stages, "installed_methods", lambda: {"made-up": method})
-    rows = stages.stage_rows(tmp_path, CPU, workers=0, budget=0)
+def test_every_stage_runs_those_of_methods_too(tmp_path: Path) -> None:
+    with installed({"made-up": MadeUp()}):
+        rows = stages.stage_rows(tmp_path, CPU, workers=0, budget=0)
     assert len({row.stage for row in rows}) == len(rows) >= 9
     assert all(row.rate > 0 for row in rows)
     assert (rows[-1].stage, rows[-1].unit) == ("a method's own", "things")
@@ -176,38 +178,47 @@ def test_mistakes_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "multiples of 32" in capsys.readouterr().err
 
 
-class CountingTask:
+class CountingTask(Task):
     """Scores a run by what it was given."""
 
-    def __init__(self, config: TopDownConfig) -> None:
-        self.config = config
+    def __init__(self, config: Experiment, build: BuildNetwork) -> None:
+        self.config, self.build = config, build
 
     def networks(self) -> dict[str, nn.Module]:
-        model = self.config.model
-        return {"pose": create_model(model.name, num_joints=17, **model.options)}
+        return {"pose": self.build(self.config)}
+
+    def training_set(self) -> TrainingSet[Any]:
+        raise AssertionError("nothing is trained")
+
+    def objective(self, device: torch.device) -> Objective[Any]:
+        raise AssertionError("nothing is trained")
 
     def evaluate(self, networks: Mapping[str, nn.Module], device: torch.device, folder: Path) -> Evaluation:
-        del networks, device, folder
         return Evaluation("COCO AP", 0.5, {}, f"a table\nboxes=none of {self.config.data.val}")
 
 
+class Crops(Method):
+    name, package, summary = "crops", "pose_core", ""
+
+
+class Whole(Method):
+    name, package, summary = "whole", "pose_core", ""
+
+    def schema(self, content: Mapping[str, Any], where: str) -> type[Experiment]:
+        return BottomUpConfig
+
+    def task(self, config: Experiment, build: BuildNetwork) -> Task:
+        return CountingTask(config, build)
+
+
 @pytest.fixture
-def methods(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def methods(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """One of crops, one of whole images; a synthetic data set that is drawn at once."""
-    made = {
-        "crops": Method("crops", "pose_core", ""),
-        "whole": Method(
-            "whole",
-            "pose_core",
-            "",
-            config="pose_core.bottomup.config:BottomUpConfig",
-            task=f"{__name__}:CountingTask",
-        ),
-    }
-    monkeypatch.setattr("pose_core.plugins.method.installed_methods", lambda: made)
     monkeypatch.setenv("POSE_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(accuracy, "IMAGES", 6)
     monkeypatch.setattr(accuracy, "SIZE", (128, 96))
+    with installed({"crops": Crops(), "whole": Whole()}):
+        yield
 
 
 SMALL_NETWORK = {
@@ -302,6 +313,9 @@ def test_runs_are_scored_on_a_data_set_by_name(tmp_path: Path, capsys: pytest.Ca
 
 class SplitConfig(BottomUpConfig):
     split: str = "all"
+
+    def on_data(self, data: DataConfig) -> Self:
+        return super().on_data(data).model_copy(update={"split": "all"})
 
 
 @pytest.mark.usefixtures("methods")

@@ -26,6 +26,7 @@ from pose_core.layouts.reader import read_dataset
 from pose_core.skeleton import SKELETONS
 from pose_core.structures import ImageRecord
 from pose_testing.annotations import coco_content, person, write_coco
+from pose_testing.batches import equal_batches
 from pose_testing.golden import load_golden
 
 COCO = SKELETONS["coco17"]
@@ -56,10 +57,6 @@ def crowded(tmp_path: Path) -> tuple[ImageRecord, ...]:
 
 def dataset(found: tuple[ImageRecord, ...], **options: Any) -> BottomUpDataset:
     return BottomUpDataset(found, COCO, **({"input_size": 64, "output_sizes": (16, 32), "seed": 5} | options))
-
-
-def equal(first: WholeBatch, second: WholeBatch) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
 def test_matrices_are_the_published_ones() -> None:
@@ -215,7 +212,7 @@ def test_a_batch_is_padded_and_workers_change_nothing(crowded: tuple[ImageRecord
 
     alone, shared = load(0), load(2)
     assert len(alone) == len(shared) == 2
-    assert all(equal(a, b) for a, b in zip(alone, shared, strict=True))
+    assert all(equal_batches(a, b) for a, b in zip(alone, shared, strict=True))
     assert alone[0].joints.shape == (3, 2, 2, 17, 3)
     assert not torch.equal(alone[0].images, load(0)[1].images)
 
@@ -262,7 +259,7 @@ def test_zip_members_and_damaged_ones(tmp_path: Path) -> None:
         for record in found:
             file.write(record.source, f"train2017/{Path(record.source).name}")
     packed = tuple(dataclasses.replace(r, source=f"{archive}@{Path(r.source).name}") for r in found)
-    assert equal(dataset(packed)[1], dataset(found)[1])
+    assert equal_batches(dataset(packed)[1], dataset(found)[1])
     with zipfile.ZipFile(archive, "w") as file:
         for number, record in enumerate(found):
             content = Path(record.source).read_bytes()

@@ -25,9 +25,10 @@ from pose_core.engine.interfaces import Objective
 from pose_core.errors import ConfigError, DataError
 from pose_core.geometry import apply_affine
 from pose_core.layouts.reader import read_dataset
+from pose_core.plugins.networks import build_network
+from pose_core.plugins.predictors import Predictor
 from pose_core.skeleton import get_skeleton
 from pose_core.synthetic import write_dataset
-from pose_core.topdown.config import TopDownConfig
 
 CPU = torch.device("cpu")
 STATISTICS = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])
@@ -139,7 +140,7 @@ def test_several_kinds_of_results_have_a_file_each_and_the_last_counts(crowds: P
     assert names == ["keypoints_train2017_final_results.json", "keypoints_train2017_regression_results.json"]
     assert evaluation.report.index("(regression)") < evaluation.report.index("(final)")
     image = np.full((80, 96, 3), 20, np.uint8)
-    assert np.allclose(predictor(image).keypoints[-1], predictor.people[0][0][:, :2], atol=1e-4)
+    assert np.allclose(predictor.predict_image(image).keypoints[-1], predictor.people[0][0][:, :2], atol=1e-4)
 
 
 def test_nobody_found_scores_nothing(crowds: Path, tmp_path: Path) -> None:
@@ -148,7 +149,7 @@ def test_nobody_found_scores_nothing(crowds: Path, tmp_path: Path) -> None:
         predictor = knowing(config)
         predictor.people = {}
         assert evaluate_bottomup(predictor, config, tmp_path).value == 0
-        assert len(predictor(np.zeros((80, 96, 3), np.uint8))) == 0
+        assert len(predictor.predict_image(np.zeros((80, 96, 3), np.uint8))) == 0
 
 
 def test_test_dev_leaves_a_file_for_the_server(crowds: Path, tmp_path: Path) -> None:
@@ -218,30 +219,21 @@ class KnowingTask(BottomUpTask):
         raise AssertionError("nothing is learnt here")
 
     def predictor(self, network: nn.Module, device: torch.device) -> BottomUpPredictor:
-        del network, device
         return knowing(self.config)
 
 
 def test_a_task_gives_networks_data_and_figures(crowds: Path, tmp_path: Path) -> None:
-    task = KnowingTask(experiment(crowds, "coco"))
+    task = KnowingTask(experiment(crowds, "coco"), build_network)
     data = task.training_set()
     assert isinstance(data, BottomUpDataset)
     assert data is task.training_set()
     assert data[0].joints.shape[2:] == (17, 3)
     assert len(task.networks()) == 1
-    assert task.training_groups() is None
+    assert data.groups is None
     assert task.evaluate(task.networks(), CPU, tmp_path).value == pytest.approx(1)
 
 
-def test_a_crop_configuration_is_refused() -> None:
-    config = TopDownConfig(method="lite", model=ModelConfig(name="x"))
-    with pytest.raises(ConfigError, match="looks at whole images, and its configuration does not say how"):
-        KnowingTask(config)
-    with pytest.raises(ConfigError, match="looks at whole images"):
-        Knowing(nn.Conv2d(3, 1, 1), config, get_skeleton("coco17"), CPU)
-
-
 def test_boxes_are_not_taken(crowds: Path) -> None:
-    predictor = knowing(experiment(crowds, "coco"))
+    predictor = Predictor(knowing(experiment(crowds, "coco")))
     with pytest.raises(ConfigError, match="finds people by itself"):
         predictor(np.zeros((80, 96, 3), np.uint8), np.zeros((1, 4)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pose_core.bottomup.config import BottomUpConfig
-from pose_core.config import all_keys, apply_overrides, dump_config, nearest_key, parse_config
+from pose_core.config import ModelConfig, all_keys, apply_overrides, dump_config, nearest_key, parse_config
 from pose_core.errors import ConfigError
 from pose_core.folders import find_data_root
-from pose_core.plugins.experiments import load_config
-from pose_core.plugins.method import Method, find_builtin_config, get_method, installed_methods, resolve
+from pose_core.plugins.experiments import find_builtin_config, load_config
+from pose_core.plugins.method import Method, get_method, installed_methods
+from pose_core.plugins.networks import build_network
 from pose_core.topdown.config import TopDownConfig
+from pose_testing.methods import installed
 
 BASE = {"method": "lite", "model": {"name": "lpn_18"}}
 
@@ -114,7 +117,7 @@ def test_folders_are_not_configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.fixture
-def packages_with_configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def packages_with_configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Two installed methods; both have an experiment called shared."""
     methods = {}
     for short, names in {"one": ("shared", "own_256x192"), "two": ("shared",)}.items():
@@ -123,9 +126,10 @@ def packages_with_configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         (configs.parent / "__init__.py").touch()
         for name in names:
             (configs / f"{name}.yaml").write_text(yaml.safe_dump({**BASE, "method": short}))
-        methods[short] = Method(short, f"pose_{short}_stub", "")
+        methods[short] = type(short, (Method,), {"name": short, "package": f"pose_{short}_stub", "summary": ""})()
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr("pose_core.plugins.method.installed_methods", lambda: methods)
+    with installed(methods):
+        yield
 
 
 @pytest.mark.usefixtures("packages_with_configs")
@@ -158,9 +162,21 @@ def test_data_roots_are_found_below_pose_data(tmp_path: Path, monkeypatch: pytes
     assert find_data_root("data/mpii") == tmp_path / "data/mpii"
 
 
-def test_methods_resolve_lazily() -> None:
-    method = Method("x", "pose_x", "a method")
+class Plain(Method):
+    name, package, summary = "x", "pose_x", "a method"
+
+
+def test_an_experiment_of_another_kind_is_refused() -> None:
+    config = BottomUpConfig(method="x", model=ModelConfig(name="y", input_size=(64, 64)))
+    with pytest.raises(ConfigError, match="is a BottomUpConfig; expected a TopDownConfig"):
+        Plain().task(config, build_network)
+
+
+def test_a_plain_method_is_a_top_down_one() -> None:
+    method = Plain()
     assert method.script == "pose-x"
-    assert resolve(method.config) is TopDownConfig
+    assert method.schema({}, "here") is TopDownConfig
+    assert method.network_builder("lpn_50") is None
+    assert not method.commands()
     for name in installed_methods():
         assert get_method(f"pose-{name}") is get_method(name)

@@ -9,19 +9,21 @@ from typing import Any
 import cv2
 import pytest
 import torch
-from torch.utils.data import DataLoader, default_collate
+from torch.utils.data import DataLoader
 
 from pose_core.config import DataConfig
 from pose_core.data.sampler import epoch_batches
 from pose_core.engine.trainer import train
 from pose_core.errors import ConfigError, DataError
 from pose_core.layouts.reader import read_dataset
+from pose_core.plugins.networks import build_network
 from pose_core.skeleton import SKELETONS
 from pose_core.synthetic import write_dataset
 from pose_core.topdown.config import AugmentConfig, TopDownConfig
 from pose_core.topdown.dataset import CropBatch, TopDownDataset
 from pose_core.topdown.device_decode import EncodedCrops
 from pose_core.topdown.task import TopDownTask
+from pose_testing.batches import equal_batches
 
 CPU = torch.device("cpu")
 STRONG = AugmentConfig(flip=0.5, scale=0.35, rotation=45, half_body=0.5)
@@ -41,12 +43,12 @@ def people(root: Path, **options: Any) -> TopDownDataset:
 
 def batches(data: TopDownDataset | EncodedCrops, workers: int = 0) -> list[CropBatch]:
     keys = epoch_batches(len(data), 3, 0, 4, groups=data.groups)
-    loader = DataLoader(data, batch_sampler=keys, collate_fn=getattr(data, "collate", None), num_workers=workers)
-    return [data.on_device(batch, CPU) if isinstance(data, EncodedCrops) else batch for batch in loader]
+    loader = DataLoader(data, batch_sampler=keys, collate_fn=data.collate, num_workers=workers)
+    return [data.to_device(batch, CPU) for batch in loader]
 
 
 def same_but_for_pixels(first: CropBatch, second: CropBatch) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(first[1:], second[1:], strict=True))
+    return equal_batches(first, second, without=["images"])
 
 
 @pytest.mark.parametrize("color", ["rgb", "bgr"])
@@ -63,14 +65,14 @@ def test_crops_are_those_of_the_loader(root: Path, color: str, convention: str) 
 def test_workers_send_what_one_process_reads(root: Path) -> None:
     data = EncodedCrops(people(root))
     for alone, forked in zip(batches(data), batches(data, workers=1), strict=True):
-        assert all(torch.equal(a, b) for a, b in zip(alone, forked, strict=True))
+        assert equal_batches(alone, forked)
 
 
 def test_an_image_is_sent_once_for_all_its_people(root: Path) -> None:
     data = EncodedCrops(people(root))
     first = int(data.groups[0])
     everyone = [index for index in range(len(data)) if data.groups[index] == first]
-    batch = data.__getitems__(everyone * 2)
+    (batch,) = data.__getitems__(everyone * 2)
     assert len(batch.ends) == 1
     assert batch.image_of.tolist() == [0] * len(everyone) * 2
 
@@ -90,11 +92,11 @@ def test_other_formats_travel_as_pixels(root: Path, tmp_path: Path) -> None:
     content = cv2.imencode(".png", cv2.imread(source))[1].tobytes()
     loaded = rewrite(root, tmp_path, content)
     keys = list(range(len(loaded)))
-    expected = CropBatch(*default_collate(loaded.__getitems__(keys)))
-    sent = EncodedCrops(loaded).__getitems__(keys)
+    expected = CropBatch.stack(loaded.__getitems__(keys))
+    (sent,) = EncodedCrops(loaded).__getitems__(keys)
     assert sent.sizes[0].tolist() != [0, 0]
     assert sent.sizes[1].tolist() == [0, 0]
-    found = EncodedCrops(loaded).on_device(sent, CPU)
+    found = EncodedCrops(loaded).to_device(sent, CPU)
     assert (expected.images.float() - found.images.float()).abs().mean() < 0.5
 
 
@@ -107,7 +109,7 @@ def damaged(root: Path) -> bytes:
 def test_a_damaged_image_is_named(root: Path, tmp_path: Path) -> None:
     data = EncodedCrops(rewrite(root, tmp_path, damaged(root)))
     with pytest.raises(DataError, match=r"image .*other\.jpg does not decode"):
-        data.on_device(data.__getitems__([0]), CPU)
+        data.to_device(data[0], CPU)
     cut = EncodedCrops(rewrite(root, tmp_path, damaged(root)[:200]))
     with pytest.raises(DataError, match=r"image .*other\.jpg does not decode"):
         cut.__getitems__([0])
@@ -117,9 +119,9 @@ def test_a_damaged_image_is_named(root: Path, tmp_path: Path) -> None:
 def test_a_damaged_image_is_skipped_where_asked(root: Path, tmp_path: Path, length: int | None) -> None:
     loaded = rewrite(root, tmp_path, damaged(root)[:length])
     loaded.on_bad_image = "skip"
-    expected = CropBatch(*default_collate(loaded.__getitems__(range(len(loaded)))))
+    expected = CropBatch.stack(loaded.__getitems__(range(len(loaded))))
     data = EncodedCrops(loaded)
-    found = data.on_device(data.__getitems__(range(len(loaded))), CPU)
+    found = data.to_device(*data.__getitems__(range(len(loaded))), CPU)
     assert not found.valid[0]
     assert found.valid[-1]
     assert torch.equal(found.valid, expected.valid)
@@ -149,7 +151,7 @@ def test_a_task_trains_on_them(root: Path, tmp_path: Path) -> None:
             "run": {"dir": str(tmp_path), "device": "cpu"},
         }
     )  # fmt: skip
-    task = TopDownTask(config)
+    task = TopDownTask(config, build_network)
     assert isinstance(task.training_set(), EncodedCrops)
     result = train(task)
     assert result.step == 3

@@ -4,53 +4,55 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from pose_core.config import ModelConfig, RunConfig, TrainConfig
 from pose_core.engine.distributed import choose_device, gather_objects, process_group
 from pose_core.engine.ema import Average
-from pose_core.engine.interfaces import Evaluation, Update
+from pose_core.engine.interfaces import Evaluation, Objective, Task, TrainingSet, Update
 from pose_core.engine.optim import Updater, build_optimizer
 from pose_core.engine.overfit import overfit
 from pose_core.engine.run_folder import RunLog
 from pose_core.engine.schedule import lr_factor
-from pose_core.engine.trainer import Result, split_batch, train
+from pose_core.engine.trainer import Result, train
 from pose_core.errors import ConfigError, PoseError
 from pose_core.models.weights import load_weights
+from pose_core.structures import Batch
 from pose_core.topdown.config import TopDownConfig
 
 
-class Batch(NamedTuple):
+@dataclass(frozen=True)
+class Points(Batch):
     x: Tensor
     y: Tensor
 
 
-class Points(Dataset[Batch]):
+class Plane(TrainingSet[Points]):
     """A noisy plane; the noise follows (epoch, index)."""
 
     def __len__(self) -> int:
         return 20
 
-    def __getitem__(self, key: tuple[int, int]) -> Batch:
+    def __getitem__(self, key: tuple[int, int]) -> Points:
         epoch, index = key
         x = torch.randn(4, generator=torch.Generator().manual_seed(1000 * epoch + index))
-        return Batch(x, x.sum(0, keepdim=True))
+        return Points(x, x.sum(0, keepdim=True))
 
 
-class Squares:
+class Squares(Objective[Points]):
     """One network, one loss, a counter that must survive."""
 
     def __init__(self, poison: int | None = None) -> None:
         self.steps = 0
         self.poison = poison
 
-    def step(self, networks: Mapping[str, nn.Module], batch: Batch, update: Update) -> dict[str, Tensor]:
+    def step(self, networks: Mapping[str, nn.Module], batch: Points, update: Update) -> dict[str, Tensor]:
         self.steps += 1
         loss = (networks["pose"](batch.x) - batch.y).square().mean()
         if self.steps == self.poison:
@@ -65,7 +67,7 @@ class Squares:
         self.steps = state["steps"]
 
 
-class Tiny:
+class Tiny(Task):
     """A task that trains in milliseconds; dropout makes it depend on the random state."""
 
     def __init__(self, config: TopDownConfig, poison: int | None = None) -> None:
@@ -76,11 +78,8 @@ class Tiny:
     def networks(self) -> dict[str, nn.Module]:
         return {"pose": nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.3), nn.Linear(8, 1))}
 
-    def training_set(self) -> Points:
-        return Points()
-
-    def training_groups(self) -> None:
-        return None
+    def training_set(self) -> Plane:
+        return Plane()
 
     def objective(self, device: torch.device) -> Squares:
         return Squares(self.poison)
@@ -151,7 +150,7 @@ def test_accumulated_micro_batches_step_like_the_whole(optimizer: str) -> None:
         updater = Updater(
             {"pose": network}, {"pose": build_optimizer(network, settings, torch.device("cpu"))}, settings
         )
-        for number, part in enumerate(split_batch(Batch(x, y), parts)):
+        for number, part in enumerate(Points(x, y).split(parts)):
             with updater.micro_batch(number):
                 updater("pose", (network(part.x) - part.y).square().mean())
         found.append(network.weight.detach().clone())

@@ -39,15 +39,6 @@ def test_published_targets_and_argmax_come_within_half_a_heatmap_pixel(rows: lis
     assert (scores == 1).all()
 
 
-def test_an_inset_moves_decoded_places() -> None:
-    plain, inset = (HeatmapCodec((64, 64), (16, 16), quarter=False, inset=inset) for inset in (0, 0.5))
-    maps = torch.rand(2, 3, 16, 16)
-    assert torch.equal(inset.decode(maps)[0], plain.decode(maps)[0] + 2)
-    order = torch.arange(3)
-    found, before = (codec.decode_flipped(maps, maps.flip(3), order, shift=False)[0] for codec in (inset, plain))
-    assert torch.equal(found, before + 2)
-
-
 def test_stacks_add_up_and_the_last_decides() -> None:
     codec = HeatmapCodec((64, 64), (16, 16))
     first, second = torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16)

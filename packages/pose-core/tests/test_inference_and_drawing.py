@@ -16,18 +16,19 @@ from pose_core.config import ModelConfig
 from pose_core.drawing.curves import draw_panel, log_ticks, nice_ticks, plot_metrics
 from pose_core.drawing.heatmaps import heatmap_overlay, heatmap_sheet
 from pose_core.drawing.sheets import contact_sheet, fit, write_image
-from pose_core.drawing.skeletons import draw_person, draw_poses, draw_skeleton, palette
+from pose_core.drawing.skeletons import draw_person, draw_skeleton, palette
 from pose_core.errors import ConfigError, DataError, WeightsError
 from pose_core.inference.results import plan_targets, predict_paths
 from pose_core.inference.sheets import prediction_sheet
 from pose_core.layouts.browse import browse
-from pose_core.skeleton import SKELETONS, get_skeleton
+from pose_core.plugins.predictors import Predictor
+from pose_core.skeleton import SKELETONS
 from pose_core.structures import Person, Poses
 from pose_core.synthetic import write_dataset
 from pose_core.topdown.config import CropTestConfig, HeatmapConfig, TopDownConfig
 from pose_core.topdown.crops import CropSettings, predict_crops
 from pose_core.topdown.detectors import build_detector, whole_image
-from pose_core.topdown.predictor import Predictor
+from pose_core.topdown.predictor import TopDownPredictor
 
 COCO = SKELETONS["coco17"]
 
@@ -50,6 +51,10 @@ def config(**test: object) -> TopDownConfig:
     )
 
 
+def predictor_of(config: TopDownConfig) -> Predictor:
+    return Predictor(TopDownPredictor(Spot(), config, COCO, torch.device("cpu")))
+
+
 def bright_spot(x: int, y: int, size: tuple[int, int] = (120, 160)) -> np.ndarray:
     image = np.zeros((*size, 3), np.uint8)
     cv2.rectangle(image, (x - 4, y - 4), (x + 4, y + 4), (255, 255, 255), -1)
@@ -58,7 +63,7 @@ def bright_spot(x: int, y: int, size: tuple[int, int] = (120, 160)) -> np.ndarra
 
 @pytest.mark.parametrize("flip", [True, False])
 def test_a_keypoint_is_found_where_it_is_in_the_image(flip: bool) -> None:
-    predictor = Predictor(Spot(), config(flip=flip, shift_heatmap=False), COCO, torch.device("cpu"))
+    predictor = predictor_of(config(flip=flip, shift_heatmap=False))
     poses = predictor(bright_spot(70, 50), np.array([[30.0, 10.0, 80.0, 80.0]]))
     assert poses.keypoints.shape == (1, 17, 2)
     # A heatmap pixel is four input pixels, and the crop shows 100 image pixels on 64.
@@ -67,7 +72,7 @@ def test_a_keypoint_is_found_where_it_is_in_the_image(flip: bool) -> None:
 
 
 def test_boxes_are_predicted_in_batches_and_none_gives_none() -> None:
-    predictor = Predictor(Spot(), config(), COCO, torch.device("cpu"))
+    predictor = predictor_of(config())
     boxes = np.array([[10.0, 10, 40, 40], [20, 20, 60, 60], [30, 10, 50, 80]])
     whole = predictor(bright_spot(50, 40), boxes)
     for index, box in enumerate(boxes):
@@ -77,14 +82,14 @@ def test_boxes_are_predicted_in_batches_and_none_gives_none() -> None:
 
 
 def test_a_box_score_weighs_the_person() -> None:
-    predictor = Predictor(Spot(), config(), COCO, torch.device("cpu"))
+    predictor = predictor_of(config())
     one = predictor(bright_spot(50, 40), np.array([[10.0, 10, 80, 80, 1.0]]))
     half = predictor(bright_spot(50, 40), np.array([[10.0, 10, 80, 80, 0.5]]))
     assert half.pose_scores[0] == pytest.approx(one.pose_scores[0] / 2)
 
 
 def test_wrong_inputs_are_refused() -> None:
-    predictor = Predictor(Spot(), config(), COCO, torch.device("cpu"))
+    predictor = predictor_of(config())
     with pytest.raises(DataError, match="uint8 RGB"):
         predictor(np.zeros((10, 10), np.uint8))
     with pytest.raises(DataError, match="boxes"):
@@ -115,7 +120,7 @@ def test_results_are_written_beside_nothing_and_bad_images_are_counted(tmp_path:
     cv2.imwrite(str(images / "a.jpg"), bright_spot(50, 40))
     cv2.imwrite(str(images / "deep" / "b.png"), bright_spot(50, 40))
     (images / "c.jpg").write_bytes(b"no picture")
-    predictor = Predictor(Spot(), config(), COCO, torch.device("cpu"))
+    predictor = predictor_of(config())
     summary = predict_paths(predictor, [images], tmp_path / "out")
     assert (summary.images, summary.people, len(summary.unreadable)) == (2, 2, 1)
     assert "c.jpg" in str(summary)
@@ -143,14 +148,14 @@ def test_no_result_replaces_another_or_an_input(tmp_path: Path) -> None:
 
 def test_earlier_results_are_no_inputs(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.jpg"), bright_spot(50, 40))
-    predictor = Predictor(Spot(), config(), COCO, torch.device("cpu"))
+    predictor = predictor_of(config())
     for _ in range(2):
         assert predict_paths(predictor, [tmp_path], tmp_path / "predictions").images == 1
     assert sorted(path.name for path in tmp_path.rglob("*.*")) == ["a.jpg", "a.jpg", "a.json"]
 
 
 def test_images_are_pooled_into_batches_and_come_back_in_order() -> None:
-    predictor = Predictor(Spot(), config(), COCO, torch.device("cpu"))
+    predictor = predictor_of(config())
     rng = np.random.default_rng(0)
     images = [bright_spot(int(x), int(y)) for x, y in rng.integers(30, 90, (20, 2))]
     counts = rng.integers(0, 4, 20).tolist()
@@ -225,15 +230,15 @@ def test_drawing_colours_joints_and_leaves_low_scores_out() -> None:
     rng = np.random.default_rng(0)
     points = rng.uniform(20, 180, (17, 2))
     image = np.zeros((200, 200, 3), np.uint8)
-    drawn = draw_poses(image, pose(points))
+    drawn = pose(points).draw(image)
     assert not image.any()
     x, y = points[9].round().astype(int)
     assert drawn[y, x].any()
-    assert not draw_poses(image, pose(points, np.zeros(17))).any()
+    assert not pose(points, np.zeros(17)).draw(image).any()
     lost = points.copy()
     lost[3] = np.nan
-    draw_poses(image, pose(lost))
-    draw_poses(image, pose(points * 1e7))
+    pose(lost).draw(image)
+    pose(points * 1e7).draw(image)
 
 
 def test_published_styles_colour_joints_and_limbs() -> None:
@@ -256,7 +261,7 @@ def test_published_styles_colour_joints_and_limbs() -> None:
 
 def test_left_and_right_differ_in_colour() -> None:
     points = np.stack([np.linspace(20, 180, 17), np.full(17, 50.0)], -1)
-    drawn = draw_poses(np.zeros((100, 200, 3), np.uint8), pose(points))
+    drawn = pose(points).draw(np.zeros((100, 200, 3), np.uint8))
     left, right = drawn[50, 70], drawn[50, 80]
     assert tuple(left) == COCO.joint_color(5)
     assert tuple(right) == COCO.joint_color(6)
@@ -333,7 +338,7 @@ def test_browsing_and_prediction_sheets(tmp_path: Path) -> None:
         assert target.stat().st_size > 2000
     with pytest.raises(ConfigError, match=r"\.html"):
         browse(data, "train2017", tmp_path / "sheet.pdf", 3)
-    predictor = Predictor(Spot(), settings, get_skeleton("coco17"), torch.device("cpu"))
+    predictor = predictor_of(settings)
     prediction_sheet(predictor, settings.model_copy(update={"data": data}), tmp_path / "p.jpg", count=3)
     assert cv2.imread(str(tmp_path / "p.jpg")).std() > 5
 

@@ -11,9 +11,9 @@ from torch import nn
 from pose_core.errors import ConfigError
 from pose_core.models.flops import count_parameters, profile_model
 from pose_core.models.fuse_batch_norm import fold_batch_norm
-from pose_core.models.hrnet import HRNETS, HRNetTrunk
-from pose_core.models.initialize import initialise, load_trunk
-from pose_core.models.resnet import ResNetTrunk
+from pose_core.models.hrnet import HRNETS, HRNetBackbone
+from pose_core.models.initialize import initialize, load_backbone
+from pose_core.models.resnet import ResNetBackbone
 from pose_core.plugins.networks import check_input_size, create_model, identify, list_models
 from pose_testing.networks import check_parity, published_state
 
@@ -92,18 +92,18 @@ def test_inputs_that_do_not_divide_are_refused() -> None:
 
 def test_the_caffe_style_needs_bottlenecks() -> None:
     with pytest.raises(ConfigError, match="caffe"):
-        ResNetTrunk(18, "caffe")
+        ResNetBackbone(18, "caffe")
     with pytest.raises(ConfigError, match="depth 51"):
-        ResNetTrunk(51)
+        ResNetBackbone(51)
 
 
-def test_trunks_return_every_resolution() -> None:
+def test_backbones_return_every_resolution() -> None:
     x = torch.zeros(1, 3, 64, 64)
-    assert [tuple(y.shape[1:]) for y in ResNetTrunk(18).eval()(x)] == [
+    assert [tuple(y.shape[1:]) for y in ResNetBackbone(18).eval().stages(x)] == [
         (64, 16, 16), (128, 8, 8), (256, 4, 4), (512, 2, 2),
     ]  # fmt: skip
-    trunk = HRNetTrunk(HRNETS["hrnet_w18_small_v1"], all_branches=True).eval()
-    assert [tuple(y.shape[1:]) for y in trunk(x)] == [(16, 16, 16), (32, 8, 8), (64, 4, 4), (128, 2, 2)]
+    backbone = HRNetBackbone(HRNETS["hrnet_w18_small_v1"], all_branches=True).eval()
+    assert [tuple(y.shape[1:]) for y in backbone.branches(x)] == [(16, 16, 16), (32, 8, 8), (64, 4, 4), (128, 2, 2)]
 
 
 @pytest.mark.parametrize("name", ["hrnet_w18_small_v1", "simplebaseline_resnet18"])
@@ -156,22 +156,22 @@ def test_folding_leaves_a_batch_norm_whose_input_others_read() -> None:
 def test_published_initialisation() -> None:
     torch.manual_seed(0)
     model = create_model("hrnet_w18_small_v1")
-    initialise(model)
+    initialize(model)
     assert model.conv2.weight.std().item() == pytest.approx(0.001, rel=0.1)
     assert not model.final_layer.bias.any()
     resnet = create_model("simplebaseline_resnet18")
-    initialise(resnet)
+    initialize(resnet)
     assert resnet.final_layer.bias.any()  # left at the framework's default, as published
-    initialise(resnet, trunk_follows=True)
+    initialize(resnet, backbone_follows=True)
     assert not resnet.final_layer.bias.any()
 
 
 def test_a_trunk_loads_from_an_imagenet_file(tmp_path: Path) -> None:
-    trunk = ResNetTrunk(18).state_dict()
+    trunk = ResNetBackbone(18).state_dict()
     file = tmp_path / "resnet18.pth"
     torch.save({**trunk, "fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}, file)
     model = create_model("simplebaseline_resnet18")
-    report = load_trunk(model, file)
+    report = load_backbone(model, file)
     assert report.loaded == len(trunk)
     assert not report.missing
     assert set(report.unexpected) == {"fc.weight", "fc.bias"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from pose_core.engine.overfit import overfit
 from pose_core.errors import ConfigError, DataError
 from pose_core.geometry import box_to_center_scale
 from pose_core.layouts.reader import AnnotatedSet, read_dataset
+from pose_core.plugins.networks import build_network
 from pose_core.skeleton import get_skeleton
 from pose_core.synthetic import write_dataset
 from pose_core.topdown import evaluate as module
@@ -182,16 +184,16 @@ def test_shards_merge_to_the_same_number_and_file(
     dataset = module.crop_dataset(config, read_dataset(config.data, config.data.val).records, training=False)
     shards = []
     for rank in range(world):
-        monkeypatch.setattr(module, "current_place", lambda rank=rank: (rank, world))
+        monkeypatch.setattr(module, "rank_and_world_size", lambda rank=rank: (rank, world))
         shards.append(module.predict_dataset(network, dataset, config, CPU))
     monkeypatch.setattr(module, "gather_objects", lambda mine: shards)
-    monkeypatch.setattr(module, "current_place", lambda: (0, world))
+    monkeypatch.setattr(module, "rank_and_world_size", lambda: (0, world))
     split = evaluate_topdown(network, config, CPU, tmp_path / "several")
     assert split.metrics == whole.metrics
     for file in (tmp_path / "one" / "results").glob("*.json"):
         assert (tmp_path / "several" / "results" / file.name).read_bytes() == file.read_bytes()
     # Only the first process writes.
-    monkeypatch.setattr(module, "current_place", lambda: (1, world))
+    monkeypatch.setattr(module, "rank_and_world_size", lambda: (1, world))
     assert evaluate_topdown(network, config, CPU, tmp_path / "second").metrics == whole.metrics
     assert not (tmp_path / "second").exists()
 
@@ -260,20 +262,20 @@ def test_a_person_who_was_not_looked_at_is_a_miss(people: Path, tmp_path: Path) 
 
 
 def test_the_task_learns_its_people_by_heart(people: Path) -> None:
-    result = overfit(TopDownTask, experiment(people, "coco"), images=2, steps=60)
+    result = overfit(partial(TopDownTask, build=build_network), experiment(people, "coco"), images=2, steps=60)
     assert result.last_loss < 0.5 * result.first_loss
 
 
 def test_the_task_gives_the_engine_what_it_asks_for(people: Path, tmp_path: Path) -> None:
-    task = TopDownTask(experiment(people, "coco"))
+    task = TopDownTask(experiment(people, "coco"), build_network)
     networks = task.networks()
     assert list(networks) == ["pose"]
     data = task.training_set()
     assert task.training_set() is data
-    assert len(task.training_groups()) == len(data)
+    assert len(data.groups) == len(data)
     assert data[(0, 0)].images.shape == (64, 64, 3)
     assert task.objective(CPU).state_dict() == {}
     assert task.evaluate(networks, CPU, tmp_path).name == "COCO AP"
     small = task.config.model.model_copy(update={"input_size": (60, 64)})
     with pytest.raises(ConfigError, match="multiples of 32"):
-        TopDownTask(task.config.model_copy(update={"model": small})).networks()
+        TopDownTask(task.config.model_copy(update={"model": small}), build_network).networks()

@@ -13,16 +13,16 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import torch
 
+from pose_core.engine.interfaces import DetectedImage, PosePredictor
 from pose_core.errors import ConfigError, DataError
 from pose_core.inference.results import predict_paths
 from pose_core.inference.video import Backend, backend, frame_rate, read_frames, video_writer
+from pose_core.plugins.predictors import Predictor
 from pose_core.skeleton import SKELETONS
 from pose_core.structures import Poses
 from pose_core.topdown.config import TopDownConfig
 from pose_core.topdown.detectors import FileDetector
-from pose_core.topdown.predictor import Found, Predictor
 
 COCO = SKELETONS["coco17"]
 BACKENDS = [pytest.param("av", marks=pytest.mark.skipif(importlib.util.find_spec("av") is None, reason="needs PyAV"))]
@@ -48,7 +48,7 @@ def film(file: Path, using: Backend, frames: int = 20, fps: float = 20, **size: 
     return file
 
 
-class Square(Predictor):
+class Square(PosePredictor):
     """Finds the white square: one person whose joints all lie in its middle, and nobody without one."""
 
     needs_boxes = False
@@ -56,12 +56,14 @@ class Square(Predictor):
     def __init__(self) -> None:
         self.skeleton = COCO
         self.config = TopDownConfig.model_construct(method="square")
-        self.device = torch.device("cpu")
 
-    def predict_stream(self, images: Iterable[Found[Any]]) -> Iterator[tuple[Any, Poses]]:
+    def predict_stream(self, images: Iterable[DetectedImage[Any]]) -> Iterator[tuple[Any, Poses]]:
         for name, image, _, _ in images:
             points = np.broadcast_to(np.array(middle(image)), (1, 17, 2))
             yield name, Poses(points, np.ones((1, 17)), np.ones(1), COCO)
+
+    def predict_batch(self, batch: object) -> list[tuple[np.ndarray, Poses]]:
+        raise AssertionError("nothing is trained here")
 
 
 @pytest.mark.parametrize("using", BACKENDS)
@@ -133,7 +135,7 @@ def test_a_video_is_predicted_frame_by_frame(tmp_path: Path) -> None:
     file = film(tmp_path / "in" / "clip.mp4", "opencv")
     cv2.imwrite(str(tmp_path / "in" / "photo.jpg"), picture(3))
     out = tmp_path / "out"
-    summary = predict_paths(Square(), [tmp_path / "in"], out, fps=10)
+    summary = predict_paths(Predictor(Square()), [tmp_path / "in"], out, fps=10)
     assert (summary.images, summary.frames, summary.people) == (1, 10, 11)
     assert "11 people in 1 images and 10 frames" in str(summary)
     names = sorted(path.name for path in (out / "clip").iterdir())
@@ -155,7 +157,7 @@ def test_no_draw_writes_json_alone_and_bad_videos_are_counted(tmp_path: Path) ->
     film(tmp_path / "good.mp4", "opencv", frames=4)
     (tmp_path / "bad.mp4").write_bytes(b"nothing")
     files = [tmp_path / "bad.mp4", tmp_path / "good.mp4"]
-    summary = predict_paths(Square(), files, tmp_path / "out", draw=False)
+    summary = predict_paths(Predictor(Square()), files, tmp_path / "out", draw=False)
     assert (summary.frames, len(summary.unreadable)) == (4, 1)
     assert "bad.mp4 cannot be read" in str(summary)
     assert {path.suffix for path in (tmp_path / "out").rglob("*.*")} == {".json"}
@@ -165,9 +167,9 @@ def test_boxes_cannot_name_frames(tmp_path: Path) -> None:
     boxes = tmp_path / "boxes.json"
     boxes.write_text("[]")
     film(tmp_path / "clip.mp4", "opencv", frames=2)
-    predictor = Square()
+    predictor = Predictor(Square())
     with pytest.raises(ConfigError, match="'square' finds people by itself: leave out --boxes"):
         predict_paths(predictor, [tmp_path / "clip.mp4"], tmp_path / "out", detector=FileDetector(boxes, 0.5))
-    predictor.needs_boxes = True
+    predictor.worker.needs_boxes = True
     with pytest.raises(ConfigError, match=r"clip\.mp4 is a video, whose frames --boxes cannot name"):
         predict_paths(predictor, [tmp_path / "clip.mp4"], tmp_path / "out", detector=FileDetector(boxes, 0.5))

@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pose_core.errors import WeightsError
-from pose_core.models.initialize import load_trunk
-from pose_core.models.resnet import ResNetTrunk
-from pose_core.models.weights import load_weights, read_checkpoint, save_weights
-from pose_core.plugins.networks import create_model
+from pose_core.models.initialize import load_backbone
+from pose_core.models.resnet import ResNetBackbone
+from pose_core.models.weights import read_checkpoint, save_weights
+from pose_core.plugins.networks import create_model, load_weights
 
 NAME = "hrnet_w18_small_v1"
 
@@ -103,7 +103,7 @@ def test_a_mismatch_names_the_network_the_file_is_for(state: dict[str, torch.Ten
 
 
 def test_an_imagenet_file_is_sent_to_the_trunk() -> None:
-    file = {**ResNetTrunk(18).state_dict(), "fc.weight": torch.zeros(10, 512), "fc.bias": torch.zeros(10)}
+    file = {**ResNetBackbone(18).state_dict(), "fc.weight": torch.zeros(10, 512), "fc.bias": torch.zeros(10)}
     with pytest.raises(WeightsError, match=r"ImageNet classifier's: give it as model\.pretrained"):
         load_weights(create_model("simplebaseline_resnet18"), file)
 
@@ -154,7 +154,7 @@ def test_code_in_a_checkpoint_never_runs(tmp_path: Path, capsys: pytest.CaptureF
 def test_a_trunk_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     model = create_model("simplebaseline_resnet50")
     with pytest.raises(WeightsError, match="does not exist"):
-        load_trunk(model, tmp_path / "missing.pth")
+        load_backbone(model, tmp_path / "missing.pth")
     for name, why in {
         "simplebaseline_resnet101": r"it fits up to layer3\.6\.",
         "simplebaseline_resnet34": r"layer1\.0\.conv1\.weight is \(64, 64, 3, 3\) in the file",
@@ -162,15 +162,15 @@ def test_a_trunk_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     }.items():
         torch.save(create_model(name).state_dict(), tmp_path / f"{name}.pth")
         with pytest.raises(WeightsError, match=why):
-            load_trunk(model, tmp_path / f"{name}.pth")
+            load_backbone(model, tmp_path / f"{name}.pth")
     torch.save({"features.weight": torch.zeros(3)}, tmp_path / "other.pth")
     with pytest.raises(WeightsError, match="no layer has its name"):
-        load_trunk(model, tmp_path / "other.pth")
+        load_backbone(model, tmp_path / "other.pth")
 
 
 def test_a_shallower_trunk_says_which_blocks_it_leaves(tmp_path: Path) -> None:
-    torch.save(ResNetTrunk(18).state_dict(), tmp_path / "resnet18.pth")
-    report = load_trunk(create_model("simplebaseline_resnet34"), tmp_path / "resnet18.pth")
+    torch.save(ResNetBackbone(18).state_dict(), tmp_path / "resnet18.pth")
+    report = load_backbone(create_model("simplebaseline_resnet34"), tmp_path / "resnet18.pth")
     assert {key.rsplit(".", 2)[0] for key in report.missing} >= {"layer1.2", "layer4.2"}
     assert not any(key.startswith(("deconv_layers", "final_layer")) for key in report.missing)
 
@@ -179,7 +179,7 @@ def test_a_trunk_from_other_joints_leaves_the_last_layer(state: dict[str, torch.
     torch.save(state, tmp_path / "coco.pth")
     model = create_model(NAME, num_joints=4)
     before = model.final_layer.weight.clone()
-    report = load_trunk(model, tmp_path / "coco.pth")
+    report = load_backbone(model, tmp_path / "coco.pth")
     assert report.loaded == len(state) - 2
     assert not report.missing
     assert torch.equal(model.final_layer.weight, before)
@@ -189,6 +189,6 @@ def test_only_the_named_layers_of_a_trunk_load(state: dict[str, torch.Tensor], t
     torch.save(state, tmp_path / "coco.pth")
     model = create_model(NAME)
     before = model.layer1[0].conv1.weight.clone()
-    load_trunk(model, tmp_path / "coco.pth", layers=["conv1", "bn1"])
+    load_backbone(model, tmp_path / "coco.pth", layers=["conv1", "bn1"])
     assert torch.equal(model.conv1.weight, state["conv1.weight"])
     assert torch.equal(model.layer1[0].conv1.weight, before)

@@ -9,15 +9,16 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from pose_core.plugins.convert.bottomup_keys import bottomup_layers, dekr_layers
 
 from pose_core.cli import main
 from pose_core.config import dump_config, parse_config
 from pose_core.errors import ConfigError
-from pose_core.plugins.convert import convert_published, render_notes
-from pose_core.plugins.convert.bottomup_keys import bottomup_layers, dekr_layers
+from pose_core.plugins.convert.source import render_notes
 from pose_core.plugins.experiments import load_config
 from pose_core.plugins.method import get_method
 from pose_core.plugins.networks import list_models
+from pose_core.plugins.published import convert_published
 from pose_dekr.config import DekrConfig
 
 CONFIGS = get_method("dekr").config_files()

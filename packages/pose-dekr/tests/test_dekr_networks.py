@@ -15,7 +15,7 @@ from torch import nn
 from pose_core.errors import ConfigError, WeightsError
 from pose_core.models.flops import count_macs, count_parameters
 from pose_core.models.inference_copy import quicken
-from pose_core.models.initialize import initialise
+from pose_core.models.initialize import initialize
 from pose_core.models.weights import load_weights
 from pose_dekr.blocks import AdaptiveBlock, TransformerBlock, tap_grid
 from pose_dekr.models import DILATIONS, SHARED, bottomup_hrnet, dekr_hrnet
@@ -134,7 +134,7 @@ def test_shared_weights_are_one_parameter_under_three_keys() -> None:
 def test_small_bottom_up_networks_train(higher: bool) -> None:
     torch.manual_seed(0)
     network = bottomup_hrnet(3, higher=higher, **SMALL).train()
-    initialise(network)
+    initialize(network)
     outputs = network(torch.randn(2, 3, 64, 128))
     assert outputs[0].shape == (2, 4, 16, 32)
     assert outputs.offsets.shape == (2, 6, 16, 32)
@@ -147,7 +147,7 @@ def test_small_bottom_up_networks_train(higher: bool) -> None:
 def test_small_dekr_trains_and_starts_without_offsets() -> None:
     torch.manual_seed(0)
     network = dekr_hrnet(3, **SMALL).train()
-    initialise(network)
+    initialize(network)
     block = network.offset_feature_layers[0]
     assert not block.transform_matrix_conv.weight.any()
     assert block.adapt_conv.weight.std() > 0.01  # the deformable weights keep their own start

@@ -8,11 +8,11 @@ import pytest
 import yaml
 
 from pose_core.config import all_keys, dump_config, parse_config
-from pose_core.plugins.convert import convert_published
-from pose_core.plugins.convert.models import HRNET_TABLES
+from pose_core.plugins.convert.networks import HRNET_TABLES
 from pose_core.plugins.experiments import load_config
 from pose_core.plugins.method import get_method
 from pose_core.plugins.networks import list_models
+from pose_core.plugins.published import convert_published
 from pose_core.topdown.config import TopDownConfig
 
 CONFIGS = get_method("lite").config_files()

@@ -13,7 +13,7 @@ from pose_core.errors import ConfigError, WeightsError
 from pose_core.models.flops import count_macs, profile_model
 from pose_core.models.fuse_batch_norm import fold_batch_norm
 from pose_core.models.heads import grouped_up_unit
-from pose_core.models.initialize import initialise
+from pose_core.models.initialize import initialize
 from pose_core.models.weights import load_weights
 from pose_core.plugins.networks import create_model, list_models
 from pose_lite.models import LPN, LPNS, GlobalContext, LightBasic, LightBottleneck, SqueezeExcite
@@ -126,7 +126,7 @@ def test_published_initialisation_starts_attention_near_identity() -> None:
     torch.manual_seed(0)
     model = create_model("lpn_50")
     assert isinstance(model, LPN)
-    initialise(model)
+    initialize(model)
     attention = model.layer1[0].att
     x = torch.randn(1, 64, 8, 8)
     with torch.no_grad():

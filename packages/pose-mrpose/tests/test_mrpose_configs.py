@@ -10,10 +10,10 @@ import yaml
 
 from pose_core.cli import method_main
 from pose_core.config import dump_config, parse_config
-from pose_core.plugins.convert import convert_published
 from pose_core.plugins.experiments import load_config
 from pose_core.plugins.method import get_method
 from pose_core.plugins.networks import list_models
+from pose_core.plugins.published import convert_published
 from pose_core.topdown.config import TopDownConfig
 
 CONFIGS = get_method("mrpose").config_files()

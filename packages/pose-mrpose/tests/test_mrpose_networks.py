@@ -10,7 +10,7 @@ from torch import nn
 
 from pose_core.errors import ConfigError, WeightsError
 from pose_core.models.flops import count_parameters, profile_model
-from pose_core.models.initialize import PUBLISHED_STD, initialise, load_trunk
+from pose_core.models.initialize import PUBLISHED_STD, initialize, load_backbone
 from pose_core.models.weights import load_weights
 from pose_core.plugins.networks import create_model, list_models
 from pose_testing.networks import check_parity
@@ -149,8 +149,8 @@ def test_an_imagenet_file_fills_the_trunk_and_leaves_the_published_head(wrapped:
     file = tmp_path / ("resnet50-caffe.pth.tar" if wrapped else "resnet50-19c8e357.pth")
     torch.save({"state_dict": {f"module.{k}": v for k, v in trunk.items()}} if wrapped else trunk, file)
     network = create_model("mrheat2_resnet50" + ("_caffe" if wrapped else ""), width=8)
-    initialise(network, trunk_follows=True)
-    report = load_trunk(network, file)
+    initialize(network, trunk_follows=True)
+    report = load_backbone(network, file)
     assert not report.missing
     assert torch.equal(network.state_dict()["layer3.0.conv2.weight"], trunk["layer3.0.conv2.weight"])
     head = [m for n, m in network.named_modules() if n.startswith(("deconv", "s_", "final"))]

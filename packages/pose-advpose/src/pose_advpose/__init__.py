@@ -1,39 +1,111 @@
 """Stacked hourglass, associative embedding, and self-adversarial training of both."""
 
-from pose_core.plugins.method import Method
+from __future__ import annotations
 
-METHOD = Method(
-    name="advpose",
-    package="pose_advpose",
-    summary="stacked hourglass and associative embedding, and their training against a critic",
-    models={
-        **{f"hg_stack{stacks}": ("pose_advpose.models:hourglass", {"stacks": stacks}) for stacks in (1, 2, 4, 8)},
-        **{f"hg_ae_stack{stacks}": ("pose_advpose.models:hourglass_ae", {"stacks": stacks}) for stacks in (1, 2, 4)},
-        # The original code's name for the same network.
-        "hg_ae_posenet_stack4": ("pose_advpose.models:hourglass_ae", {"stacks": 4}),
-        "advpose_discriminator": ("pose_advpose.models:critic", {"stacks": 4, "modules": 2, "channels": 256}),
-        "advpose_ae_discriminator": ("pose_advpose.models:critic", {"stacks": 4, "modules": 1, "channels": 128}),
-    },
-    families={
-        "hg_stack": ("pose_advpose.models:hourglass", "stacks"),
-        "hg_ae_stack": ("pose_advpose.models:hourglass_ae", "stacks"),
-        "hg_ae_posenet_stack": ("pose_advpose.models:hourglass_ae", "stacks"),
-    },
-    config="pose_advpose.config:schema",
-    task="pose_advpose.task:make_task",
-    predictor="pose_advpose.task:choose_predictor",
-    stages="pose_advpose.microbenchmarks:stages",
-    commands={
-        "build-lsp-mpii": (
-            "pose_advpose.build_lsp_mpii",
-            "make lsp_mpii.h5 of the official annotations of MPII and LSP",
-        ),
-        "browse-heatmaps": ("pose_advpose.browse_heatmaps", "targets, predictions, and what the critic makes of both"),
-        "plot": ("pose_advpose.plot", "training curves of several runs in one picture"),
-    },
-    switches={
-        "no-adversarial": ("adversarial.use=false", "advpose, advpose-ae: the same network and data without the critic")
-    },
-)
+import re
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
-__all__ = ["METHOD"]
+from pose_core.plugins.method import Command, CommandModule, Method, Microbenchmark, NetworkBuilder, Switch
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from pose_core.config import Experiment
+    from pose_core.engine.interfaces import BuildNetwork, PosePredictor, Task
+    from pose_core.skeleton import Skeleton
+
+
+class AdvPose(Method):
+    """Four tasks: one person's heatmaps or everyone's with tags, each without a critic and against one."""
+
+    name = "advpose"
+    package = "pose_advpose"
+    summary = "stacked hourglass and associative embedding, and their training against a critic"
+    networks = (
+        *(f"hg_stack{stacks}" for stacks in (1, 2, 4, 8)),
+        *(f"hg_ae_stack{stacks}" for stacks in (1, 2, 4)),
+        "hg_ae_posenet_stack4",
+        "advpose_discriminator",
+        "advpose_ae_discriminator",
+    )
+    """The usual numbers of stacks; hourglasses of any other number are found by name, too."""
+    curves: ClassVar = {
+        "acc": "training accuracy (batch PCK)",
+        "loss": "training loss",
+        "kt": "balance k between pose network and critic",
+        "loss_d_real": "critic's error on real heatmaps (loss_d_real)",
+        "loss_d_fake": "critic's error on predictions (loss_d_fake)",
+    }
+    switches: ClassVar = {
+        "no-adversarial": Switch(
+            "adversarial.use=false", "advpose, advpose-ae: the same network and data without the critic"
+        )
+    }
+
+    def network_builder(self, name: str) -> NetworkBuilder | None:
+        # The original code calls the embedding network posenet.
+        hourglass = re.fullmatch(r"(hg|hg_ae|hg_ae_posenet)_stack(\d+)", name)
+        if hourglass is not None:
+            from pose_advpose import models
+
+            build = models.hourglass if hourglass[1] == "hg" else models.hourglass_ae
+            return partial(build, stacks=int(hourglass[2]))
+        if name not in self.networks:
+            return None
+        from pose_advpose.models import critic
+
+        modules, channels = (1, 128) if "_ae_" in name else (2, 256)
+        return partial(critic, stacks=4, modules=modules, channels=channels)
+
+    def schema(self, content: Mapping[str, Any], where: str) -> type[Experiment]:
+        from pose_advpose.config import schema
+
+        return schema(content, where)
+
+    def task(self, config: Experiment, build: BuildNetwork) -> Task:
+        from pose_advpose.task import make_task
+
+        return make_task(config, build)
+
+    def predictor(
+        self, network: nn.Module, config: Experiment, skeleton: Skeleton, device: torch.device
+    ) -> PosePredictor:
+        from pose_advpose.config import EmbeddingConfig
+        from pose_advpose.predictor import EmbeddingPredictor
+
+        if isinstance(config, EmbeddingConfig):
+            return EmbeddingPredictor(network, config, skeleton, device)
+        return super().predictor(network, config, skeleton, device)
+
+    def commands(self) -> Mapping[str, Command]:
+        return {
+            "build-lsp-mpii": Command("make lsp_mpii.h5 of the official annotations of MPII and LSP", _build_lsp_mpii),
+            "browse-heatmaps": Command(
+                "draw targets, predictions, and what the critic makes of both", _browse_heatmaps
+            ),
+        }
+
+    def microbenchmarks(self, device: torch.device) -> Iterable[Microbenchmark]:
+        from pose_advpose.microbenchmarks import microbenchmarks
+
+        return microbenchmarks(device)
+
+
+def _build_lsp_mpii() -> CommandModule:
+    from pose_advpose import build_lsp_mpii
+
+    return build_lsp_mpii
+
+
+def _browse_heatmaps() -> CommandModule:
+    from pose_advpose import browse_heatmaps
+
+    return browse_heatmaps
+
+
+METHOD = AdvPose()
+
+__all__ = ["METHOD", "AdvPose"]

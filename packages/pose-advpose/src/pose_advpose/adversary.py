@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pose_advpose.config import AdversarialConfig
-from pose_core.engine.interfaces import Update
+from pose_core.engine.distributed import mean_over_processes
+from pose_core.engine.interfaces import Objective, Update
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Content(Protocol):
     def __call__(self, network: nn.Module, batch: Any) -> Scene: ...
 
 
-class PlainObjective:
-    """The content alone; stateless."""
+class PlainObjective(Objective[Any]):
+    """The content alone."""
 
     def __init__(self, content: Content) -> None:
         self.content = content
@@ -52,14 +52,8 @@ class PlainObjective:
         update("pose", scene.content)
         return {"loss": scene.content, **scene.figures}
 
-    def state_dict(self) -> dict[str, Any]:
-        return {}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        del state
-
-
-class AdversarialObjective:
+class CriticObjective(Objective[Any]):
     """Pose network against critic. Remembers k alone, which is the same in every process."""
 
     def __init__(self, content: Content, settings: AdversarialConfig, device: torch.device) -> None:
@@ -81,8 +75,8 @@ class AdversarialObjective:
             judged = redrawing_error(judge, scene.small, scene.predicted)
             loss = scene.content + weight * judged
             update("pose", loss)
-        real, fake = everywhere(torch.stack([real.detach(), fake.detach()])).unbind()
-        balance, measure = self.follow(real, fake)
+        real, fake = mean_over_processes(torch.stack([real.detach(), fake.detach()])).unbind()
+        balance, measure = self.update_balance(real, fake)
         return {
             "loss": loss,
             "loss_hg_content": scene.content,
@@ -96,7 +90,7 @@ class AdversarialObjective:
             "measure": measure,
         }
 
-    def follow(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    def update_balance(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
         """Move k by the critic's errors on real heatmaps and predictions; returns the balance and the measure."""
         real, fake = real.to(self.k.dtype), fake.to(self.k.dtype)
         balance = self.settings.gamma * real - fake
@@ -133,12 +127,3 @@ def frozen(network: nn.Module) -> Iterator[nn.Module]:
     finally:
         for parameter in learnt:
             parameter.requires_grad_(True)
-
-
-def everywhere(values: Tensor) -> Tensor:
-    """The mean of ``values`` over all processes."""
-    if not dist.is_initialized():
-        return values
-    values = values.clone()
-    dist.all_reduce(values)
-    return values / dist.get_world_size()

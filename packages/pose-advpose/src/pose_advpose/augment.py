@@ -37,8 +37,8 @@ class CropDataset(TopDownDataset):
             drawn, scale=draw_scale(zoom, self.augment), rotation=draw_rotation(float(turn), angle, self.augment)
         )
 
-    def _crop(self, epoch: int, index: int, width: int) -> Crop:
-        crop = super()._crop(epoch, index, width)
+    def crop(self, epoch: int, index: int, width: int) -> Crop:
+        crop = super().crop(epoch, index, width)
         if crop.mirror_width is None or self.augment is None or self.augment.mirror == "pixel":
             return crop
         # Published: pixels go to w − 1 − x, the centre to w − x.
@@ -57,7 +57,7 @@ class CropDataset(TopDownDataset):
             rng = np.random.default_rng((self.seed, epoch, index, COLOR_STREAM))
             gains = rng.uniform(1 - self.augment.color, 1 + self.augment.color, 3)
             pixels = np.rint(sample.images.numpy() * gains).clip(0, 255).astype(np.uint8)
-            sample = sample._replace(images=torch.from_numpy(pixels))
+            sample = replace(sample, images=torch.from_numpy(pixels))
         return sample
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,9 +22,8 @@ if TYPE_CHECKING:
     import torch
 
     from pose_advpose.task import EmbeddingTask, HourglassTask
-    from pose_core.bottomup.dataset import BottomUpDataset
     from pose_core.config import Experiment
-    from pose_core.topdown.dataset import TopDownDataset
+    from pose_core.engine.interfaces import TrainingSet
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,9 +58,10 @@ def heatmap_pictures(
 
     from pose_advpose.task import CRITIC, make_task
     from pose_core.engine.distributed import choose_device
-    from pose_core.models.weights import companion_state, load_weights
+    from pose_core.models.weights import companion_state
+    from pose_core.plugins.networks import build_network, load_weights
 
-    task = make_task(config.without_variation())
+    task = make_task(config.without_variation(), build_network)
     data = samples(task, split)
     if not 0 < count <= len(data):
         raise ConfigError(f"--count {count}: split {split!r} has {len(data)} samples")
@@ -69,10 +69,9 @@ def heatmap_pictures(
     networks = {name: network.to(device).eval() for name, network in task.networks().items()}
     load_weights(networks["pose"], weights, strict=strict)
     drawn = [data[index] for index in range(count)]
-    collate = getattr(data, "collate", torch.utils.data.default_collate)
-    batch = collate(drawn)
+    batch = data.collate(drawn)
     with torch.inference_mode():
-        scene = task.content(networks["pose"], type(batch)(*(column.to(device) for column in batch)))
+        scene = task.content(networks["pose"], batch.to(device))
         columns = {"target": scene.real, "prediction": scene.predicted}
         redrawn = {}
         if CRITIC in networks:
@@ -102,7 +101,7 @@ def overlay(picture: np.ndarray, maps: torch.Tensor) -> np.ndarray:
     return heatmap_overlay(picture, maps.amax(0).clamp_min(0).cpu().numpy())
 
 
-def samples(task: HourglassTask | EmbeddingTask, split: str) -> TopDownDataset | BottomUpDataset:
+def samples(task: HourglassTask | EmbeddingTask, split: str) -> TrainingSet[Any]:
     """The samples of a split with their joints, as the task trains on them."""
     from pose_advpose.task import HourglassTask
     from pose_core.layouts.reader import read_dataset

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from pose_core.bottomup.config import BottomUpConfig, WarpConfig, WholeTestConfig
-from pose_core.config import Block, Fraction
+from pose_core.config import Block, DataConfig, Experiment, Fraction
 from pose_core.errors import ConfigError
 from pose_core.topdown.config import AugmentConfig, HeatmapConfig, TopDownConfig
 
@@ -166,6 +166,10 @@ class EmbeddingConfig(BottomUpConfig):
     split: SplitConfig = SplitConfig()
     test: EmbeddingTestConfig = EmbeddingTestConfig()
 
+    def on_data(self, data: DataConfig) -> Self:
+        """Return the same experiment evaluated on another data set, of which no images are held out."""
+        return super().on_data(data).model_copy(update={"split": SplitConfig()})
+
     @property
     def output_side(self) -> int:
         """Side of the network's maps."""
@@ -189,7 +193,7 @@ class AdversarialEmbeddingConfig(EmbeddingConfig):
         return self
 
 
-SCHEMAS: dict[str, type[TopDownConfig]] = {
+SCHEMAS: dict[str, type[Experiment]] = {
     "hgpose": HourglassConfig,
     "hgpose-ae": EmbeddingConfig,
     "advpose": AdversarialHourglassConfig,
@@ -198,7 +202,7 @@ SCHEMAS: dict[str, type[TopDownConfig]] = {
 """The four tasks."""
 
 
-def schema(content: Mapping[str, Any], where: str) -> type[TopDownConfig]:
+def schema(content: Mapping[str, Any], where: str) -> type[Experiment]:
     """The schema of the task that a config names."""
     task = content.get("task")
     if task not in SCHEMAS:
@@ -215,7 +219,7 @@ def check_accumulate(adversarial: AdversarialConfig, accumulate: int) -> None:
         )
 
 
-def stacks_of(config: TopDownConfig) -> int:
+def stacks_of(config: Experiment) -> int:
     """How many stacks the pose network has: its options say, or its name."""
     given = config.model.options.get("stacks")
     named = re.search(r"stack_?(\d+)", config.model.name)

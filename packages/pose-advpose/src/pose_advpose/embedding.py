@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pose_core.errors import ConfigError
+from pose_core.models.network import PoseNetwork
 
 
 class Unit(nn.Module):
@@ -49,7 +50,7 @@ class Hourglass(nn.Module):
         return self.up1(x) + functional.interpolate(low, scale_factor=2)
 
 
-class HourglassAE(nn.Module):
+class HourglassAE(PoseNetwork):
     """Images ``(N, 3, H, W)`` → a tuple of maps ``(N, outputs, H/4, W/4)``, first stack first.
 
     With K joints the first K channels are heatmaps and the next K their tags. The published networks have as many

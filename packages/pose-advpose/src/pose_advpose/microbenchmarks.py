@@ -10,25 +10,25 @@ import torch
 from torch import Tensor
 
 from pose_advpose.grouping import GroupingSettings, assignment_order, group
-from pose_core.benchmark.stages import Stage
 from pose_core.ops import tag_loss
+from pose_core.plugins.method import Microbenchmark
 from pose_core.skeleton import SKELETONS
 
 BATCH, PEOPLE, SIDE = 16, 30, 128
 COCO = SKELETONS["coco17"]
 
 
-def stages(device: torch.device) -> Iterator[Stage]:
+def microbenchmarks(device: torch.device) -> Iterator[Microbenchmark]:
     """The loss of a batch with its gradient; people of one crowd, without and with the mirror image's tags."""
     tags, keypoints = tagged(BATCH)
-    yield Stage(
+    yield Microbenchmark(
         f"tag loss and gradient, {PEOPLE} people an image, {SIDE}²", "images", BATCH,
         partial(learn, tags.to(device), keypoints.to(device)),
     )  # fmt: skip
     settings = GroupingSettings(assignment_order(COCO))
     for dimensions, name in ((1, "one tag a joint"), (2, "two tags a joint")):
         heatmaps, marks = (maps.to(device) for maps in crowd(dimensions))
-        yield Stage(
+        yield Microbenchmark(
             f"grouping, {PEOPLE} people, {SIDE}², {name}", "images", 1, partial(group, heatmaps, marks, settings)
         )
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pose_advpose.embedding import HourglassAE
 from pose_core.errors import ConfigError
-from pose_core.models.hourglass import StackedHourglass
+from pose_core.models.hourglass import HourglassStack, StackedHourglass
 
 PUBLISHED_NAMES = {
     "nStacks": "stacks",
@@ -20,7 +20,7 @@ PUBLISHED_NAMES = {
 """What the published code calls a critic's keywords."""
 
 
-class Critic(StackedHourglass):
+class Critic(HourglassStack):
     """Small images and heatmaps, on the channel axis ``(N, 3 + K, h, w)`` → heatmaps ``(N, K, h, w)`` made anew.
 
     It is an autoencoder of real heatmaps: what it cannot draw again, it finds false. There is no logit.
@@ -29,8 +29,8 @@ class Critic(StackedHourglass):
     def __init__(self, num_joints: int, stacks: int, modules: int, channels: int, depth: int, inputs: int) -> None:
         super().__init__(num_joints, stacks, modules, channels, depth, inputs=inputs, full_resolution=True)
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # the last stack alone
-        return super().forward(x)[-1]
+    def forward(self, x: Tensor) -> Tensor:
+        return self.stacks(x)[-1]
 
 
 def hourglass(

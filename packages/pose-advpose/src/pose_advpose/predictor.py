@@ -13,7 +13,6 @@ from torch.nn import functional
 from pose_advpose.config import EmbeddingConfig
 from pose_advpose.grouping import Grouped, GroupingSettings, assignment_order, group
 from pose_core.bottomup.predictor import BottomUpPredictor, People, View, Views
-from pose_core.config import Experiment
 from pose_core.errors import ConfigError
 from pose_core.geometry import PIXEL_STD, Crop, invert_affine
 from pose_core.skeleton import Skeleton
@@ -22,7 +21,7 @@ HOTTEST = 5.0
 """A scale on which the network's heat exceeds this has diverged, and is left out."""
 
 
-def test_views(width: int, height: int, *, input_size: int, scales: tuple[float, ...]) -> list[View]:
+def views_at_scales(width: int, height: int, *, input_size: int, scales: tuple[float, ...]) -> list[View]:
     """An image at every scale: its long side fills a square whose side is a multiple of 64."""
     center, long = np.array([width / 2, height / 2]), max(width, height) / PIXEL_STD
     views = []
@@ -32,9 +31,6 @@ def test_views(width: int, height: int, *, input_size: int, scales: tuple[float,
     return views
 
 
-test_views.__test__ = False  # type: ignore[attr-defined]  # not a test
-
-
 class EmbeddingPredictor(BottomUpPredictor):
     """People by associative embedding: peaks of everyone's heatmaps, told apart by their tags.
 
@@ -42,11 +38,9 @@ class EmbeddingPredictor(BottomUpPredictor):
     to 1 than a half; the mirror image's are dimensions of their own.
     """
 
-    whole: EmbeddingConfig
+    config: EmbeddingConfig
 
-    def __init__(self, network: nn.Module, config: Experiment, skeleton: Skeleton, device: torch.device) -> None:
-        if not isinstance(config, EmbeddingConfig):
-            raise ConfigError(f"config {config.name!r} has no tags to tell people apart by")
+    def __init__(self, network: nn.Module, config: EmbeddingConfig, skeleton: Skeleton, device: torch.device) -> None:
         super().__init__(network, config, skeleton, device)
         test = config.test
         self.scales = tuple(sorted(test.scales, reverse=True))
@@ -63,7 +57,7 @@ class EmbeddingPredictor(BottomUpPredictor):
 
     @property
     def views(self) -> Views:
-        return partial(test_views, input_size=self.config.model.input_size[0], scales=self.scales)
+        return partial(views_at_scales, input_size=self.config.model.input_size[0], scales=self.scales)
 
     def find(self, images: Sequence[Tensor], views: Sequence[View]) -> Mapping[str, People]:
         heat: Tensor | None = None
@@ -90,7 +84,7 @@ class EmbeddingPredictor(BottomUpPredictor):
 
     def _look(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """The heat ``(K, h, w)`` of an image ``(1, 3, H, W)`` and its tags ``(D, K, h, w)``, both ways round."""
-        joints, flip = self.skeleton.num_joints, self.whole.test.flip
+        joints, flip = self.skeleton.num_joints, self.config.test.flip
         maps = self.network(torch.cat([image, image.flip(3)]) if flip else image)[-1].float()
         if maps.shape[1] < 2 * joints:
             raise ConfigError(

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from pose_advpose.adversary import AdversarialObjective, Content, PlainObjective
+from pose_advpose.adversary import Content, CriticObjective, PlainObjective
 from pose_advpose.augment import CropDataset, recolor
 from pose_advpose.config import (
     AdversarialConfig,
@@ -26,10 +27,10 @@ from pose_advpose.splits import held_out_ids, keep_split
 from pose_core.bottomup.task import BottomUpTask
 from pose_core.config import Experiment, TrainConfig
 from pose_core.data.sampler import evaluation_batches, worker_init
-from pose_core.engine.distributed import current_place, gather_objects
-from pose_core.engine.interfaces import Evaluation, Objective
-from pose_core.errors import ConfigError
+from pose_core.engine.distributed import gather_objects, rank_and_world_size
+from pose_core.engine.interfaces import BuildNetwork, Evaluation, Objective
 from pose_core.layouts.reader import AnnotatedSet
+from pose_core.plugins.method import expect
 from pose_core.structures import ImageRecord
 from pose_core.topdown.dataset import TopDownDataset
 from pose_core.topdown.evaluate import evaluated_people
@@ -39,7 +40,7 @@ from pose_core.topdown.task import TopDownTask
 CRITIC = "critic"
 
 
-class Players:
+class AdversarialMixin:
     """The pose network's opponent: its network, its optimiser, and their objective.
 
     Whoever looks at data says what the content is, and what a critic is like by default.
@@ -48,7 +49,7 @@ class Players:
     config: Experiment
     critic_modules: int | None = None
     critic_channels: int | None = None
-    runs_repeatedly = (CRITIC,)
+    repeated_networks = frozenset({CRITIC})
     """Several forwards of a critic come before its backward."""
 
     @property
@@ -82,20 +83,20 @@ class Players:
         }
         return self.config.train.model_copy(update=own)
 
-    def play(self, content: Content, device: torch.device) -> Objective:
+    def play(self, content: Content, device: torch.device) -> Objective[Any]:
         """The content alone, or against the critic."""
         if self.adversarial is None:
             return PlainObjective(content)
-        return AdversarialObjective(content, self.adversarial, device)
+        return CriticObjective(content, self.adversarial, device)
 
 
-class HourglassTask(Players, TopDownTask):
+class HourglassTask(AdversarialMixin, TopDownTask):
     """One person per crop: hgpose, and advpose against a critic."""
 
     config: HourglassConfig
 
-    def __init__(self, config: HourglassConfig) -> None:
-        super().__init__(config)
+    def __init__(self, config: HourglassConfig, build: BuildNetwork) -> None:
+        super().__init__(config, build)
         self.content = HourglassContent(config)
 
     def networks(self) -> dict[str, nn.Module]:
@@ -105,7 +106,7 @@ class HourglassTask(Players, TopDownTask):
             networks[CRITIC] = self.critic(self.skeleton.num_joints)
         return networks
 
-    def objective(self, device: torch.device) -> Objective:
+    def objective(self, device: torch.device) -> Objective[Any]:
         return self.play(self.content, device)
 
     def dataset(self, people: Sequence[ImageRecord] | PersonTable, *, training: bool) -> TopDownDataset:
@@ -140,12 +141,13 @@ class HourglassTask(Players, TopDownTask):
     @torch.inference_mode()
     def batch_accuracy(self, network: nn.Module, device: torch.device) -> float:
         """Mean over the held-out split's batches of test.batch_size, each with equal weight."""
-        rank, world = current_place()
+        rank, world = rank_and_world_size()
         data = self.dataset(evaluated_people(self.config)[1], training=False)
         test = self.config.test
         loader = DataLoader(
             data,
             batch_sampler=evaluation_batches(len(data), test.batch_size, rank, world),
+            collate_fn=data.collate,
             num_workers=test.workers,
             worker_init_fn=worker_init,
             generator=torch.Generator(),  # evaluating must not disturb the training's random state
@@ -154,22 +156,22 @@ class HourglassTask(Players, TopDownTask):
         network.to(device).eval()
         mine = []
         for batch in loader:
-            scene = self.content(network, type(batch)(*(column.to(device) for column in batch)))
+            scene = self.content(network, batch.to(device))
             mine.append(float(scene.figures["acc"]))
         network.train(was_training)
         every = [value for share in gather_objects(mine) for value in share]
         return sum(every) / len(every)
 
 
-class EmbeddingTask(Players, BottomUpTask):
+class EmbeddingTask(AdversarialMixin, BottomUpTask):
     """Everyone in an image: hgpose-ae, and advpose-ae against a critic."""
 
     config: EmbeddingConfig
     critic_modules = 1
     critic_channels = 128
 
-    def __init__(self, config: EmbeddingConfig) -> None:
-        super().__init__(config)
+    def __init__(self, config: EmbeddingConfig, build: BuildNetwork) -> None:
+        super().__init__(config, build)
         augment = config.augment
         if any((augment.hue, augment.saturation, augment.brightness, augment.contrast)):
             self.recolor = partial(recolor, config=augment)
@@ -193,24 +195,15 @@ class EmbeddingTask(Players, BottomUpTask):
         # People without joints have no tags to learn, and none of the places for people whose tags are learned.
         return [replace(record, persons=tuple(p for p in record.persons if p.num_labelled)) for record in kept]
 
-    def objective(self, device: torch.device) -> Objective:
+    def objective(self, device: torch.device) -> Objective[Any]:
         return self.play(self.content, device)
 
     def predictor(self, network: nn.Module, device: torch.device) -> EmbeddingPredictor:
         return EmbeddingPredictor(network, self.config, self.skeleton, device)
 
 
-def make_task(config: Experiment) -> HourglassTask | EmbeddingTask:
-    """The task that a config names."""
+def make_task(config: Experiment, build: BuildNetwork) -> HourglassTask | EmbeddingTask:
+    """Return the task that a config names."""
     if isinstance(config, HourglassConfig):
-        return HourglassTask(config)
-    if isinstance(config, EmbeddingConfig):
-        return EmbeddingTask(config)
-    raise ConfigError(f"config {config.name!r} is for the method {config.method!r}, not for pose-advpose")
-
-
-def choose_predictor(config: Experiment) -> type[object]:
-    """Who predicts with an experiment of a config."""
-    from pose_core.topdown.predictor import Predictor
-
-    return EmbeddingPredictor if isinstance(config, EmbeddingConfig) else Predictor
+        return HourglassTask(config, build)
+    return EmbeddingTask(expect(config, EmbeddingConfig), build)

@@ -1,26 +1,108 @@
 """Adversarial semantic data augmentation: parts of bodies, pasted where they confuse a pose network most."""
 
-from pose_core.plugins.method import Method
+from __future__ import annotations
 
-METHOD = Method(
-    name="asda",
-    package="pose_asda",
-    summary="adversarial semantic data augmentation of HRNet, SimpleBaseline and hourglass (top-down pose)",
-    models={
-        **{f"asda_hourglass_{stacks}": ("pose_asda.models:asda_hourglass", {"stacks": stacks}) for stacks in (2, 8)},
-        **{f"asda_generator_resnet{depth}": ("pose_asda.generator:generator", {"depth": depth}) for depth in (18, 50)},
-    },
-    config="pose_asda.config:AsdaConfig",
-    task="pose_asda.task:AsdaTask",
-    stages="pose_asda.microbenchmarks:stages",
-    commands={
-        "build-parts": ("pose_asda.build_parts", "cut a pool of parts out of segmented people"),
-        "browse-parts": ("pose_asda.browse_parts", "show a pool of parts as a contact sheet"),
-        "occlude": ("pose_asda.occlude", "paste parts on a copy of the evaluation images, to see what they do"),
-        "plot": ("pose_asda.plot", "training curves of several runs in one picture"),
-        "vote": ("pose_asda.vote", "evaluate by a vote over scales and stages"),
-        "visualise": ("pose_asda.visualise", "crops, and parts pasted by chance and by the generator"),
-    },
-)
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
-__all__ = ["METHOD"]
+from pose_core.plugins.method import Command, CommandModule, Method, Microbenchmark, NetworkBuilder, expect
+
+if TYPE_CHECKING:
+    import torch
+
+    from pose_core.config import Experiment
+    from pose_core.engine.interfaces import BuildNetwork, Task
+    from pose_core.plugins.convert.source import Converted, Source
+
+
+class Asda(Method):
+    """A pose network, and a generator that places pasted parts."""
+
+    name = "asda"
+    package = "pose_asda"
+    summary = "adversarial semantic data augmentation of HRNet, SimpleBaseline and hourglass (top-down pose)"
+    networks = ("asda_hourglass_2", "asda_hourglass_8", "asda_generator_resnet18", "asda_generator_resnet50")
+    published_names = ("pose_hrnet", "pose_hrnet2", "pose_resnet", "pose_hourglass")
+    curves: ClassVar = {
+        "loss": "loss of the pose network",
+        "accuracy": "training accuracy of the pose network",
+        "generator_loss": "loss of the generator (the pose network's, negative)",
+    }
+
+    def network_builder(self, name: str) -> NetworkBuilder | None:
+        if name not in self.networks:
+            return None
+        if name.startswith("asda_hourglass"):
+            from pose_asda.models import asda_hourglass
+
+            return partial(asda_hourglass, stacks=int(name[-1]))
+        from pose_asda.generator import generator
+
+        return partial(generator, depth=18 if name.endswith("18") else 50)
+
+    def schema(self, content: Mapping[str, Any], where: str) -> type[Experiment]:
+        from pose_asda.config import AsdaConfig
+
+        return AsdaConfig
+
+    def task(self, config: Experiment, build: BuildNetwork) -> Task:
+        from pose_asda.config import AsdaConfig
+        from pose_asda.task import AsdaTask
+
+        return AsdaTask(expect(config, AsdaConfig), build)
+
+    def commands(self) -> Mapping[str, Command]:
+        return {
+            "build-parts": Command("cut a pool of parts out of segmented people", _build_parts),
+            "browse-parts": Command("show a pool of parts as a contact sheet", _browse_parts),
+            "occlude": Command("paste parts on a copy of the evaluation images, to see what they do", _occlude),
+            "vote": Command("evaluate by a vote over scales and stages", _vote),
+            "visualize": Command("show crops with parts placed at random and by the generator", _visualize),
+            "visualise": Command("the former name of visualize", _visualize),
+        }
+
+    def microbenchmarks(self, device: torch.device) -> Iterable[Microbenchmark]:
+        from pose_asda.microbenchmarks import microbenchmarks
+
+        return microbenchmarks(device)
+
+    def convert(self, source: Source) -> Converted | None:
+        from pose_asda.convert import convert
+
+        return convert(source)
+
+
+def _build_parts() -> CommandModule:
+    from pose_asda import build_parts
+
+    return build_parts
+
+
+def _browse_parts() -> CommandModule:
+    from pose_asda import browse_parts
+
+    return browse_parts
+
+
+def _occlude() -> CommandModule:
+    from pose_asda import occlude
+
+    return occlude
+
+
+def _vote() -> CommandModule:
+    from pose_asda import vote
+
+    return vote
+
+
+def _visualize() -> CommandModule:
+    from pose_asda import visualize
+
+    return visualize
+
+
+METHOD = Asda()
+
+__all__ = ["METHOD", "Asda"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from pose_asda.config import GeneratorConfig
 from pose_asda.dataset import PartBatch
 from pose_asda.generator import placements_to_thetas, random_placements
-from pose_core.engine.interfaces import Update
+from pose_core.engine.interfaces import Objective, Update
 from pose_core.ops import normalise, paste
 from pose_core.ops.normalizing import Pixels
 from pose_core.topdown.codec import HeatmapCodec
@@ -23,11 +22,11 @@ Told whether it is the generator's turn; otherwise placing needs no gradient.
 """
 
 
-class AdversarialObjective:
+class PasteObjective(Objective[PartBatch]):
     """The pose network minimises the loss on pasted crops, the generator maximises the same.
 
     Each update follows a forward of its own, so the second player sees what the first has just learnt; batch
-    statistics of both move in every forward. With random placement there is one player. Stateless.
+    statistics of both move in every forward. With random placement there is one player.
     """
 
     def __init__(
@@ -80,12 +79,6 @@ class AdversarialObjective:
         if "loss" not in values:
             values["loss"], values["accuracy"] = -values["generator_loss"], values["generator_accuracy"]
         return values
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        del state
 
 
 def on_device(

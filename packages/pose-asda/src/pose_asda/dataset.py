@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import default_collate
 
 from pose_asda.parts import DrawnParts, PartSampler
 from pose_core.data.sampler import Key, epoch_index
+from pose_core.engine.interfaces import TrainingSet
 from pose_core.topdown.dataset import CropBatch, TopDownDataset
 
 
-class PartBatch(NamedTuple):
-    """A batch of crops and parts. The first fields are those of `CropBatch`."""
+@dataclass(frozen=True)
+class PartBatch(CropBatch):
+    """A batch of crops, and the parts to paste on them."""
 
-    images: torch.Tensor
-    joints: torch.Tensor
-    to_image: torch.Tensor
-    center: torch.Tensor
-    scale: torch.Tensor
-    image_id: torch.Tensor
-    annotation_id: torch.Tensor
-    box_score: torch.Tensor
-    index: torch.Tensor  # type: ignore[assignment]  # hides tuple.index, for which a batch has no use
-    valid: torch.Tensor
     part_pixels: torch.Tensor
     """``(P, 3)`` uint8, in the crops' channel order: the colours of all parts, row by row, one after the other."""
     part_masks: torch.Tensor
@@ -36,8 +28,27 @@ class PartBatch(NamedTuple):
     part_types: torch.Tensor
     """``(N, S)`` int64; −1 where a slot is empty."""
 
+    @classmethod
+    def stack(cls, samples: Sequence[PartBatch]) -> PartBatch:
+        """Return samples as one batch: their parts, of any number and size, follow one another."""
+        columns = {each.name: [getattr(sample, each.name) for sample in samples] for each in fields(cls)}
+        packed = {name: torch.cat(columns.pop(name)) for name in ("part_pixels", "part_masks")}
+        # In a worker it stacks into shared memory, which saves the crops a copy.
+        return cls(**packed, **{name: default_collate(column) for name, column in columns.items()})
 
-class PartedDataset(Dataset[PartBatch]):
+    def split(self, parts: int) -> Iterator[PartBatch]:
+        """Yield the batch in ``parts`` equal parts, each crop with the pixels of its own parts."""
+        left, top, right, bottom = self.part_boxes.unbind(-1)
+        sizes = ((right - left) * (bottom - top)).sum(1)
+        packed = [sum(chunk.tolist()) for chunk in sizes.chunk(parts)]
+        pixels, masks = torch.split(self.part_pixels, packed), torch.split(self.part_masks, packed)
+        placeholder = torch.zeros(len(self))
+        even = replace(self, part_pixels=placeholder, part_masks=placeholder)
+        for number, part in enumerate(super(PartBatch, even).split(parts)):
+            yield replace(part, part_pixels=pixels[number], part_masks=masks[number])
+
+
+class PartedDataset(TrainingSet[PartBatch]):
     """The samples of ``people``, with parts drawn from (seed, epoch, index) as the samples' variations are.
 
     Crops of half a body get none unless ``with_half_body``; people with fewer labelled joints than ``fewest_joints``
@@ -66,15 +77,10 @@ class PartedDataset(Dataset[PartBatch]):
         # One step for all samples, then the next: little code at a time stays in the processor's caches.
         zooms = [self._zoom(key, crop) for key, crop in zip(keys, crops, strict=True)]
         parts = [self._draw(key, zoom) for key, zoom in zip(keys, zooms, strict=True)]
-        return [PartBatch(*crop, *map(torch.from_numpy, drawn)) for crop, drawn in zip(crops, parts, strict=True)]
-
-    @staticmethod
-    def collate(samples: Sequence[PartBatch]) -> PartBatch:
-        """Samples as one batch: their parts, of any number and size, follow one another."""
-        columns = dict(zip(PartBatch._fields, zip(*samples, strict=True), strict=True))
-        packed = {name: torch.cat(columns.pop(name)) for name in ("part_pixels", "part_masks")}
-        # In a worker it stacks into shared memory, which saves the crops a copy.
-        return PartBatch(**packed, **{name: default_collate([*column]) for name, column in columns.items()})
+        return [
+            PartBatch(*(getattr(crop, each.name) for each in fields(crop)), *map(torch.from_numpy, drawn))
+            for crop, drawn in zip(crops, parts, strict=True)
+        ]
 
     def _zoom(self, key: Key, crop: CropBatch) -> float | None:
         """How many times as much as its person a crop shows; None where it gets no parts."""

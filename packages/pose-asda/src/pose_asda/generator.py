@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from pose_core.models.resnet import ResNetTrunk
+from pose_core.models.resnet import ResNetBackbone
 
 NUM_TYPES = 25
 _PI = 3.1415926
@@ -15,7 +15,7 @@ _PI = 3.1415926
 _REACH = 2.4
 
 
-class Generator(ResNetTrunk):
+class Generator(ResNetBackbone):
     """Crops ``(N, 3, H, W)`` → placements ``(N, 25, 3)`` in −½…½: a turn and a move, for each type of part.
 
     It sees the crop and never the parts; a fresh one moves nothing. Keys are the published ones. ``width`` is the first
@@ -34,14 +34,13 @@ class Generator(ResNetTrunk):
         for parameter in self.fc_locs[2].parameters():
             nn.init.zeros_(parameter)
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # a trunk returns its stages
+    def forward(self, x: Tensor) -> Tensor:
         features = self.stages(x)[3].mean((2, 3), keepdim=True)
         return self.fc_locs(features).reshape(len(x), NUM_TYPES, 3) - 0.5
 
 
 def generator(num_joints: int = 17, *, depth: Literal[18, 50] = 18) -> Generator:
     """A generator by name; joints play no part in it."""
-    del num_joints
     return Generator(depth)
 
 

@@ -9,19 +9,19 @@ import torch
 from torch import Tensor
 
 from pose_asda.generator import NUM_TYPES, placements_to_thetas, random_placements
-from pose_core.benchmark.stages import Stage
 from pose_core.ops import paste
+from pose_core.plugins.method import Microbenchmark
 
 BATCH, SLOTS, SIDE, PART = 32, 4, 256, 64
 """Crops, parts on each, pixels along a crop and along a part."""
 
 
-def stages(device: torch.device) -> Iterator[Stage]:
+def microbenchmarks(device: torch.device) -> Iterator[Microbenchmark]:
     """The composite of a batch, forward, and with the gradient of where parts lie."""
     scene = tuple(tensor.to(device) for tensor in parted(BATCH))
     name = f"{SLOTS} parts of {PART}² on {SIDE}² crops"
-    yield Stage(f"{name}, pasted", "crops", BATCH, partial(composite, *scene))
-    yield Stage(f"{name}, pasted and learnt", "crops", BATCH, partial(learn, *scene))
+    yield Microbenchmark(f"{name}, pasted", "crops", BATCH, partial(composite, *scene))
+    yield Microbenchmark(f"{name}, pasted and learnt", "crops", BATCH, partial(learn, *scene))
 
 
 def composite(images: Tensor, texels: Tensor, boxes: Tensor, placements: Tensor, types: Tensor) -> Tensor:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import torch
 from torch import nn
 
-from pose_asda.adversary import AdversarialObjective
+from pose_asda.adversary import PasteObjective
 from pose_asda.config import AsdaConfig
 from pose_asda.dataset import PartedDataset
 from pose_asda.generator import Generator
 from pose_asda.parts import PartSampler, read_pool
 from pose_core.config import TrainConfig
-from pose_core.engine.distributed import current_place
-from pose_core.engine.interfaces import Objective
-from pose_core.models.initialize import load_trunk
+from pose_core.engine.distributed import rank_and_world_size
+from pose_core.engine.interfaces import Objective, TrainingSet
+from pose_core.models.initialize import load_backbone
 from pose_core.topdown.codec import HeatmapCodec
 from pose_core.topdown.dataset import TopDownDataset
-from pose_core.topdown.device_decode import EncodedCrops
 from pose_core.topdown.task import TopDownTask
 
 _log = logging.getLogger(__name__)
@@ -35,8 +35,8 @@ class AsdaTask(TopDownTask):
         if settings.placement == "adversarial":
             generator = Generator(settings.depth, settings.width)
             if settings.pretrained is not None:
-                report = load_trunk(generator, settings.pretrained)
-                if current_place()[0] == 0:
+                report = load_backbone(generator, settings.pretrained)
+                if rank_and_world_size()[0] == 0:
                     _log.info("%s", report)
             networks["generator"] = generator
         return networks
@@ -54,24 +54,16 @@ class AsdaTask(TopDownTask):
         }
         return self.config.train.model_copy(update=own)
 
-    def people(self) -> TopDownDataset:
-        """The training samples without parts."""
-        people = super().training_set()
-        assert isinstance(people, TopDownDataset)  # the config says that pixels are there
-        return people
-
-    def training_set(self) -> TopDownDataset | EncodedCrops:
+    def training_set(self) -> TrainingSet[Any]:
         if self.config.generator.placement == "none":
             return super().training_set()
-        return with_parts(self.people(), self.config)  # type: ignore[return-value]  # its samples have all a crop's have
+        return with_parts(self.people(), self.config)
 
-    def objective(self, device: torch.device) -> Objective:
+    def objective(self, device: torch.device) -> Objective[Any]:
         if self.config.generator.placement == "none":
             return super().objective(device)
         codec = HeatmapCodec.from_config(self.config)
-        return AdversarialObjective(
-            codec, self.config.generator, self.config.train.channels_last, self.config.data.pixels
-        )
+        return PasteObjective(codec, self.config.generator, self.config.train.channels_last, self.config.data.pixels)
 
 
 def with_parts(people: TopDownDataset, config: AsdaConfig) -> PartedDataset:

@@ -43,9 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from pose_core.engine.distributed import choose_device
     from pose_core.errors import ConfigError
-    from pose_core.models.weights import load_weights
-    from pose_core.plugins.networks import create_model
-    from pose_core.skeleton import get_skeleton
+    from pose_core.plugins.method import expect
+    from pose_core.plugins.networks import bare_network, load_weights
+    from pose_core.topdown.config import TopDownConfig
 
     # Settings that follow --scales are taken for scales.
     more, words = split_overrides(args.scales)
@@ -53,9 +53,8 @@ def run(args: argparse.Namespace) -> int:
     scales = read_scales(words)
     if args.stages < 1:
         raise ConfigError(f"--stages {args.stages}: at least the last stage must vote")
-    config = load(args)
-    joints = get_skeleton(config.data.skeleton).num_joints
-    network = create_model(config.model.name, num_joints=joints, **config.model.options)
+    config = expect(load(args), TopDownConfig)
+    network = bare_network(config)
     report = load_weights(network, args.weights, strict=not args.partial_weights)
     if not report.complete:
         print(report)

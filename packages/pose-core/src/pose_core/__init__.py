@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pose_core import data, evaluation, ops
-    from pose_core.models.weights import load_weights
     from pose_core.plugins.experiments import load_config
-    from pose_core.plugins.networks import create_model, list_models
+    from pose_core.plugins.networks import create_model, list_models, load_weights
+    from pose_core.plugins.predictors import Predictor
     from pose_core.skeleton import SKELETONS, Skeleton, get_skeleton
     from pose_core.structures import ImageRecord, Person, Poses
-    from pose_core.topdown.predictor import Predictor
 
 __all__ = [
     "SKELETONS",
@@ -66,18 +65,14 @@ def _home(name: str) -> ModuleType | None:
         from pose_core.plugins import experiments
 
         return experiments
-    if name in {"create_model", "list_models"}:
+    if name in {"create_model", "list_models", "load_weights"}:
         from pose_core.plugins import networks
 
         return networks
-    if name == "load_weights":
-        from pose_core.models import weights
-
-        return weights
     if name == "Predictor":
-        from pose_core.topdown import predictor
+        from pose_core.plugins import predictors
 
-        return predictor
+        return predictors
     return None
 
 

@@ -1,14 +1,17 @@
-"""Plain data that travels between rooms: an annotated person, an annotated image, and the poses found in one."""
+"""Plain data: an annotated person, an annotated image, the poses found in one, and batches of tensors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from pose_core.skeleton import Skeleton
+
+if TYPE_CHECKING:
+    import torch
 
 Array = np.ndarray
 
@@ -101,8 +104,48 @@ class Poses:
             for row, score in zip(triples, self.pose_scores, strict=True)
         ]
 
-    def draw(self, image: Array, threshold: float = 0.2) -> Array:
-        """A copy of ``image`` (H, W, 3, RGB uint8) with joints and limbs whose score reaches ``threshold``."""
+    def draw(self, image: Array, threshold: float = 0.2, style: str = "side") -> Array:
+        """Return a copy of ``image`` ``(H, W, 3)`` RGB uint8 with the joints that score ``threshold`` or more.
+
+        Limbs are drawn between them. ``style`` chooses the colors: see `pose_core.drawing.skeletons.palette`.
+        """
         from pose_core.drawing.skeletons import draw_poses  # drawing needs OpenCV, plain data does not
 
-        return draw_poses(image, self, threshold)
+        return draw_poses(image, self.keypoints, self.scores, self.skeleton, threshold, style)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples that travel together: each field is a tensor, or a batch, whose first dimension counts them.
+
+    A single sample is of the same class, without that dimension.
+    """
+
+    def __len__(self) -> int:
+        return len(getattr(self, fields(self)[0].name))
+
+    def to(self, device: torch.device, *, non_blocking: bool = True) -> Self:
+        """Return the batch on a device."""
+        return replace(self, **{name: value.to(device, non_blocking=non_blocking) for name, value in self._columns()})
+
+    def pin_memory(self) -> Self:
+        """Return the batch in page-locked memory, from which copies to a GPU run beside other work."""
+        return replace(self, **{name: value.pin_memory() for name, value in self._columns()})
+
+    def split(self, parts: int) -> Iterator[Self]:
+        """Yield the batch in ``parts`` equal parts."""
+        if len(self) % parts:
+            raise ValueError(f"a batch of {len(self)} samples cannot be split into {parts} equal parts")
+        columns = {name: value.chunk(parts) for name, value in self._columns()}
+        for number in range(parts):
+            yield replace(self, **{name: chunks[number] for name, chunks in columns.items()})
+
+    @classmethod
+    def stack(cls, samples: Sequence[Self]) -> Self:
+        """Return samples of equal shapes as one batch; in a loader's worker, in shared memory."""
+        from torch.utils.data import default_collate  # plain data must not load torch
+
+        return cls(**{each.name: default_collate([getattr(s, each.name) for s in samples]) for each in fields(cls)})
+
+    def _columns(self) -> Iterator[tuple[str, Any]]:
+        return ((each.name, getattr(self, each.name)) for each in fields(self))

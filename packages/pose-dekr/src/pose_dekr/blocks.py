@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pose_core.models.deform_conv import DeformConv
+from pose_core.models.network import InitializedLayer, UntracedBlock
 
 
 def tap_grid() -> Tensor:
@@ -25,35 +26,34 @@ def tap_offsets(matrices: Tensor, grid: Tensor, groups: int = 1) -> Tensor:
     return moved.reshape(n, groups * 18, height, width)
 
 
-class Predictor(nn.Conv2d):
+class TransformConv(nn.Conv2d, InitializedLayer):
     """The 3×3 convolution that predicts transforms; it starts at zero, so that every tap reads the centre."""
 
     def __init__(self, inputs: int, outputs: int, groups: int = 1) -> None:
         super().__init__(inputs, outputs, 3, padding=1, groups=groups)
-        self.initialise_published()
+        self.initialize_published()
 
-    def initialise_published(self) -> None:
+    def initialize_published(self) -> None:
         nn.init.zeros_(self.weight)
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
 
-class TransformerBlock(nn.Module):
+class TransformerBlock(UntracedBlock):
     """Bottom-Up's residual block of two deformable convolutions ``(N, C, H, W)`` → the same shape.
 
     Both transforms are predicted from the block's input.
     """
 
     regular_matrix: Tensor
-    keeps_whole = True
 
     def __init__(self, channels: int, dilation: int = 1) -> None:
         super().__init__()
         self.register_buffer("regular_matrix", tap_grid())
-        self.transform_matrix_conv1 = Predictor(channels, 4)
+        self.transform_matrix_conv1 = TransformConv(channels, 4)
         self.stn_conv1 = DeformConv(channels, channels, dilation=dilation)
         self.bn1 = nn.BatchNorm2d(channels)
-        self.transform_matrix_conv2 = Predictor(channels, 4)
+        self.transform_matrix_conv2 = TransformConv(channels, 4)
         self.stn_conv2 = DeformConv(channels, channels, dilation=dilation)
         self.bn2 = nn.BatchNorm2d(channels)
         self.relu = nn.ReLU()
@@ -70,21 +70,20 @@ class TransformerBlock(nn.Module):
         return self.relu(y + x)
 
 
-class AdaptiveBlock(nn.Module):
+class AdaptiveBlock(UntracedBlock):
     """DEKR's residual block of one deformable convolution, whose taps a matrix and a translation move.
 
     ``groups`` blocks of ``channels // groups`` channels each work side by side, none seeing another.
     """
 
     regular_matrix: Tensor
-    keeps_whole = True
 
     def __init__(self, channels: int, groups: int = 1, dilation: int = 1) -> None:
         super().__init__()
         self.groups = groups
         self.register_buffer("regular_matrix", tap_grid())
-        self.transform_matrix_conv = Predictor(channels, 4 * groups, groups)
-        self.translation_conv = Predictor(channels, 2 * groups, groups)
+        self.transform_matrix_conv = TransformConv(channels, 4 * groups, groups)
+        self.translation_conv = TransformConv(channels, 2 * groups, groups)
         self.adapt_conv = DeformConv(channels, channels, groups=groups, dilation=dilation)
         self.bn = nn.BatchNorm2d(channels)
         self.relu = nn.ReLU()

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pose_core.benchmark.stages import Stage
+from pose_core.plugins.method import Microbenchmark
 from pose_dekr.decode import BottomUpSettings, DekrSettings, decode
 from pose_dekr.flip import Fused, offsets_to_poses
 from pose_dekr.targets import DEKR, make_targets
@@ -18,12 +18,12 @@ BATCH, PEOPLE, SIDE = 8, 8, 128
 CROWD, SIZE = 30, (640, 512)
 
 
-def stages(device: torch.device) -> Iterator[Stage]:
+def microbenchmarks(device: torch.device) -> Iterator[Microbenchmark]:
     """Both systems on one crowd; targets of a batch."""
     joints, areas = scattered(BATCH)
     joints, areas, keep = joints.to(device), areas.to(device), torch.ones(BATCH, SIDE, SIDE, device=device)
     name = f"DEKR targets, {PEOPLE} people an image, {SIDE}²"
-    yield Stage(name, "images", BATCH, lambda: make_targets(joints, areas, keep, DEKR))
+    yield Microbenchmark(name, "images", BATCH, lambda: make_targets(joints, areas, keep, DEKR))
     heatmaps, offsets = crowd()
     maps = {1.0: Fused(heatmaps[0].to(device), offsets_to_poses(offsets)[0].to(device))}
     kinds: dict[str, DekrSettings | BottomUpSettings] = {
@@ -31,7 +31,7 @@ def stages(device: torch.device) -> Iterator[Stage]:
         "Bottom-Up with fits": BottomUpSettings(),
     }
     for name, settings in kinds.items():
-        yield Stage(f"{name}, {CROWD} people from maps", "images", 1, partial(decode, maps, SIZE, settings))
+        yield Microbenchmark(f"{name}, {CROWD} people from maps", "images", 1, partial(decode, maps, SIZE, settings))
 
 
 def scattered(images: int) -> tuple[Tensor, Tensor]:

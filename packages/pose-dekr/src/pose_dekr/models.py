@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from pose_core.errors import ConfigError, WeightsError
 from pose_core.models.deform_conv import DeformConv
-from pose_core.models.hrnet import HRNetSpec, HRNetTrunk, StageSpec
+from pose_core.models.hrnet import HRNetBackbone, HRNetSpec, StageSpec
 from pose_core.models.resnet import BasicBlock
 from pose_core.ops.deformable import check_path
 from pose_dekr.blocks import AdaptiveBlock, TransformerBlock
@@ -57,7 +57,7 @@ def conv1x1(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())
 
 
-class BottomUpTrunk(HRNetTrunk):
+class BottomUpBackbone(HRNetBackbone):
     """An HRNet whose branches are brought to the finest one's size and stacked."""
 
     divisor = 64
@@ -74,7 +74,7 @@ class BottomUpTrunk(HRNetTrunk):
         return torch.cat([first, *(F.interpolate(b, size=size, mode="bilinear") for b in others)], 1)
 
 
-class BottomUpHRNet(BottomUpTrunk):
+class BottomUpHRNet(BottomUpBackbone):
     """Heatmaps by three dilations that share their weights; they guide the regression of offsets.
 
     ``forward`` returns `Maps`, or `HigherMaps` of a ``higher`` network.
@@ -109,7 +109,7 @@ class BottomUpHRNet(BottomUpTrunk):
             finals.append(nn.Conv2d(width, num_joints, 1))
         self.final_layers = nn.ModuleList(finals)
 
-    def forward(self, x: Tensor) -> Maps | HigherMaps:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Maps | HigherMaps:
         x = self.features(x)
         z = self.transition_cls(x)
         levels = [self.final_layers[0](branch(z)) for branch in self.multi_level_layers_4x_heatmap]
@@ -137,7 +137,7 @@ class BottomUpHRNet(BottomUpTrunk):
         return dict(state)
 
 
-class DEKR(BottomUpTrunk):
+class DEKR(BottomUpBackbone):
     """Heatmaps, and offsets of each joint from a branch of its own; the branches run side by side as groups."""
 
     def __init__(self, num_joints: int, spec: HRNetSpec) -> None:
@@ -150,7 +150,7 @@ class DEKR(BottomUpTrunk):
         self.offset_feature_layers = nn.Sequential(*(AdaptiveBlock(channels, num_joints) for _ in range(2)))
         self.offset_final_layer = nn.Conv2d(channels, 2 * num_joints, 1, groups=num_joints)
 
-    def forward(self, x: Tensor) -> Maps:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Maps:
         x = self.features(x)
         heatmaps = self.head_heatmap(self.transition_heatmap(x))
         offsets = self.offset_final_layer(self.offset_feature_layers(self.transition_offset(x)))

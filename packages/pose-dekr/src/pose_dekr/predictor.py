@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from pose_core.bottomup.predictor import BottomUpPredictor, People, View, Views
-from pose_core.config import Experiment
 from pose_core.errors import ConfigError
 from pose_core.geometry import invert_affine
 from pose_core.skeleton import Skeleton
@@ -22,23 +21,20 @@ from pose_dekr.geometry import resize_for_test
 from pose_dekr.rescore import load_score_net, rescore
 
 
-def test_views(width: int, height: int, *, input_size: int, scales: tuple[float, ...]) -> list[View]:
+def views_at_scales(width: int, height: int, *, input_size: int, scales: tuple[float, ...]) -> list[View]:
     """An image at every scale, from large to small."""
     sizes = [resize_for_test((width, height), input_size, scale) for scale in scales]
     return [View(size.size, size.matrix) for size in sizes]
 
 
-test_views.__test__ = False  # type: ignore[attr-defined]  # not a test
-
-
 class DekrPredictor(BottomUpPredictor):
     """People by their centres' regression; Bottom-Up and ``match_heatmap`` move joints to heatmap peaks."""
 
-    def __init__(self, network: nn.Module, config: Experiment, skeleton: Skeleton, device: torch.device) -> None:
+    config: DekrConfig
+
+    def __init__(self, network: nn.Module, config: DekrConfig, skeleton: Skeleton, device: torch.device) -> None:
         super().__init__(network, config, skeleton, device)
-        if not isinstance(config, DekrConfig):
-            raise ConfigError(f"config {config.name!r} is for the method {config.method!r}, not for pose-dekr")
-        self.settings = config.decode_settings()  # type: ignore[assignment]  # a crop's settings otherwise
+        self.decoding = config.decode_settings()
         self.is_dekr = config.is_dekr
         self.scales = check_scales(config.test.scales)
         self.flip_order = torch.from_numpy(skeleton.flip_order).to(device)
@@ -50,10 +46,10 @@ class DekrPredictor(BottomUpPredictor):
 
     @property
     def views(self) -> Views:
-        return partial(test_views, input_size=self.config.model.input_size[0], scales=self.scales)
+        return partial(views_at_scales, input_size=self.config.model.input_size[0], scales=self.scales)
 
     def find(self, images: Sequence[Tensor], views: Sequence[View]) -> Mapping[str, People]:
-        flip = self.whole.test.flip
+        flip = self.config.test.flip
         outputs: dict[float, Fused] = {}
         for scale, image in zip(self.scales, images, strict=True):
             (fused,) = forward_flip(self.network, image, self.flip_order, keep_edge=self.is_dekr, flip=flip)
@@ -63,10 +59,9 @@ class DekrPredictor(BottomUpPredictor):
         return {kind: self._people(outputs, base.size, settings, back) for kind, settings in self._kinds()}
 
     def _kinds(self) -> list[tuple[str, DekrSettings | BottomUpSettings]]:
-        settings: DekrSettings | BottomUpSettings = self.settings  # type: ignore[assignment]
-        if isinstance(settings, DekrSettings):
-            return [("", settings)]
-        return [("regression", replace(settings, use_heatmap=False)), ("final", settings)]
+        if isinstance(self.decoding, DekrSettings):
+            return [("", self.decoding)]
+        return [("regression", replace(self.decoding, use_heatmap=False)), ("final", self.decoding)]
 
     def _people(
         self,

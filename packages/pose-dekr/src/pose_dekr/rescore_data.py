@@ -27,14 +27,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     config = load(args)
     from pose_core.engine.distributed import process_group
-    from pose_core.models.weights import load_weights
+    from pose_core.plugins.networks import build_network, load_weights
     from pose_dekr.config import DekrConfig
     from pose_dekr.rescore import save_rescore_data
     from pose_dekr.task import DekrTask, collect_rescore_data
 
     assert isinstance(config, DekrConfig)
     plain = {"model": config.model.model_copy(update={"pretrained": None, "init": "framework"})}
-    task = DekrTask(config.model_copy(update=plain))
+    task = DekrTask(config.model_copy(update=plain), build_network)
     network = task.networks()["pose"]
     report = load_weights(network, args.weights, strict=not args.partial_weights)
     out = Path(args.out or config.rescore.data)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +11,8 @@ from torch import Tensor, nn
 from pose_core.bottomup.dataset import WholeBatch, keep_maps
 from pose_core.bottomup.evaluate import predict_images
 from pose_core.bottomup.task import BottomUpTask
-from pose_core.config import Experiment
-from pose_core.engine.interfaces import Objective, Update
-from pose_core.errors import ConfigError, DataError
+from pose_core.engine.interfaces import BuildNetwork, Objective, Update
+from pose_core.errors import DataError
 from pose_core.evaluation.crowdpose import AREA_OF_BOX
 from pose_core.layouts.reader import read_dataset
 from pose_core.ops.normalizing import normalise
@@ -26,8 +24,8 @@ from pose_dekr.rescore import RescoreData, make_rescore_data
 from pose_dekr.targets import Targets, make_heatmaps, make_targets
 
 
-class RegressionObjective:
-    """Heatmaps by weighted squared error, offsets by a weighted smooth L1; stateless."""
+class RegressionObjective(Objective[WholeBatch]):
+    """Heatmaps by weighted squared error, offsets by a weighted smooth L1."""
 
     def __init__(self, config: DekrConfig) -> None:
         self.sizes = config.output_sizes
@@ -59,22 +57,14 @@ class RegressionObjective:
             heatmaps, masks = make_heatmaps(batch.joints[:, 1], keep[1], self.fine_spec)
         return targets, Targets(heatmaps, masks, targets.offsets, targets.weights)
 
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        del state
-
 
 class DekrTask(BottomUpTask):
     """An experiment of Bottom-Up or of DEKR."""
 
     config: DekrConfig
 
-    def __init__(self, config: Experiment) -> None:
-        super().__init__(config)
-        if not isinstance(config, DekrConfig):
-            raise ConfigError(f"config {config.name!r} is for the method {config.method!r}, not for pose-dekr")
+    def __init__(self, config: DekrConfig, build: BuildNetwork) -> None:
+        super().__init__(config, build)
         drop_small = config.data.layout == "coco"
         if config.is_dekr:
             published = config.offset.area == "published"
@@ -87,8 +77,7 @@ class DekrTask(BottomUpTask):
     def output_sizes(self) -> tuple[int, ...]:
         return self.config.output_sizes
 
-    def objective(self, device: torch.device) -> Objective:
-        del device  # nothing of it lives there
+    def objective(self, device: torch.device) -> Objective[WholeBatch]:
         self.is_training = True
         return RegressionObjective(self.config)
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pose_core.errors import ConfigError
 from pose_core.models.heads import final_conv, grouped_up_unit
+from pose_core.models.network import PoseNetwork
 from pose_core.models.resnet import shortcut
 
 Attention = Literal["GC", "SE", "none"]
@@ -146,11 +147,10 @@ def _attend(attention: nn.Module | None, x: Tensor) -> Tensor:
     return x if attention is None else attention(x)
 
 
-class LPN(nn.Module):
+class LPN(PoseNetwork):
     """Images ``(N, 3, H, W)`` → heatmaps ``(N, K, H/4, W/4)``; H and W are multiples of 16."""
 
     divisor = 16
-    """Height and width of the input must be multiples of this."""
 
     def __init__(self, spec: LPNSpec, num_joints: int, attention: Attention = "GC") -> None:
         super().__init__()

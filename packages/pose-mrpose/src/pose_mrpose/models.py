@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from pose_core.errors import ConfigError
 from pose_core.models.heads import doubling, final_conv, up_unit
-from pose_core.models.resnet import ResNetTrunk, Style
+from pose_core.models.resnet import ResNetBackbone, Style
 
 
-class MRHeatNet(ResNetTrunk):
+class MRHeatNet(ResNetBackbone):
     """Images ``(N, 3, H, W)`` → heatmaps ``(N, K, H/4, W/4)``, a sum over strides 16, 8 and 4.
 
     ``apart`` (MRHeatNet2) brings each lower resolution up by itself; otherwise (MRHeatNet1) they are added on the way.
@@ -42,7 +42,7 @@ class MRHeatNet(ResNetTrunk):
         self.s_deconv2 = doubling(num_joints, num_joints)
         self.final_layer = final_conv(third, num_joints)
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # a network returns heatmaps, its trunk stages
+    def forward(self, x: Tensor) -> Tensor:
         at_16 = self.deconv1(self.stages(x)[3])
         at_8 = self.deconv2(at_16)
         low = self.s_deconv1(self.s_conv1(at_16))
@@ -58,7 +58,7 @@ def _squeeze(inputs: int, num_joints: int) -> nn.Sequential:
     return nn.Sequential(final_conv(inputs, num_joints), nn.BatchNorm2d(num_joints), nn.ReLU(inplace=True))
 
 
-class MRFeaNet(ResNetTrunk):
+class MRFeaNet(ResNetBackbone):
     """Images ``(N, 3, H, W)`` → heatmaps ``(N, K, H/4, W/4)`` from the mean of four stages brought to stride 4.
 
     The mean has the first stage's channels: 256 with bottlenecks, ``width`` with basic blocks. ``halving`` (MRFeaNet2)
@@ -79,7 +79,7 @@ class MRFeaNet(ResNetTrunk):
         self.deconv3 = nn.Sequential(*up_unit(c2, c1))
         self.final_layer = final_conv(c1, num_joints)
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # a network returns heatmaps, its trunk stages
+    def forward(self, x: Tensor) -> Tensor:
         s1, s2, s3, s4 = self.stages(x)
         third = self.deconv22(self.deconv21(s3))
         fourth = self.deconv13(self.deconv12(self.deconv11(s4)))

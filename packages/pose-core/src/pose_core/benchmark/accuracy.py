@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -15,7 +14,7 @@ from pose_core.benchmark.networks import Score, Subject
 from pose_core.bottomup.config import BottomUpConfig
 from pose_core.config import Experiment
 from pose_core.drawing.curves import run_names
-from pose_core.engine.distributed import Place
+from pose_core.engine.distributed import ProcessContext
 from pose_core.errors import ConfigError, DataError, PoseError
 from pose_core.folders import cache_home, find_data_root
 from pose_core.layouts.reader import read_dataset
@@ -105,13 +104,7 @@ def put_on(config: Experiment, run: Path, where: tuple[str, str, str] | None) ->
         )
     root, split = (str(synthetic_people(layout)), SPLITS[layout][1]) if where is None else where[1:]
     data = {"layout": layout, "root": root, "val": split, "skeleton": have[layout]}
-    changes: dict[str, Any] = {"data": config.data.model_copy(update=data)}
-    if not isinstance(config, BottomUpConfig):
-        changes["test"] = config.test.model_copy(update={"boxes": "gt"})
-    if "split" in type(config).model_fields:
-        # Where a method holds some images out of a split, it means its own data's.
-        changes["split"] = type(config).model_fields["split"].get_default()
-    return config.model_copy(update=changes)
+    return config.on_data(config.data.model_copy(update=data))
 
 
 def synthetic_people(layout: str) -> Path:
@@ -146,7 +139,7 @@ def score_run(config: Experiment, weights: Path, device: torch.device, folder: P
     found = read_dataset(config.data, config.data.val)
     if not (found.has_annotations and found.num_persons):
         raise DataError(f"{found.annotation_file} has no annotated people to score with; name another split with --on")
-    evaluation = evaluate_checkpoint(config, weights, Place(0, 1, device), folder)
+    evaluation = evaluate_checkpoint(config, weights, ProcessContext(0, 1, device), folder)
     # A person's box is help that whole images do not get: the two are different measures.
     given = "whole images" if isinstance(config, BottomUpConfig) else "given boxes"
     return Score(

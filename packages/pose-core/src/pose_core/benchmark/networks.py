@@ -96,7 +96,7 @@ def subjects(pattern: str, input_size: tuple[int, int] | None = None) -> list[Su
             used[name] = Subject(name, method.name, (width, height), joints)
     found = []
     for name in filter(sees_images, list_models(pattern)):
-        owner = next((m.name for m in installed_methods().values() if name in m.models), "core")
+        owner = next((m.name for m in installed_methods().values() if name in m.networks), "core")
         subject = used.get(name, Subject(name, owner, (192, 256), 17))
         size = input_size or subject.input_size
         found.append(Subject(name, owner if owner != "core" else subject.method, size, subject.num_joints))

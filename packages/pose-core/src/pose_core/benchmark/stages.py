@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -18,7 +18,7 @@ from pose_core.data.sampler import epoch_batches, worker_init
 from pose_core.evaluation import coco_keypoint_ap
 from pose_core.layouts.reader import read_dataset
 from pose_core.ops import decode_flipped, gaussian_heatmaps, heatmap_loss, normalise, oks_nms
-from pose_core.plugins.method import installed_methods, resolve
+from pose_core.plugins.method import Microbenchmark, installed_methods
 from pose_core.skeleton import get_skeleton
 from pose_core.synthetic import write_dataset
 from pose_core.topdown.config import AugmentConfig
@@ -37,27 +37,17 @@ class StageRow:
     rate: float
 
 
-@dataclass(frozen=True)
-class Stage:
-    """What it is called, what it counts, how many at a time, and the work itself."""
-
-    name: str
-    unit: str
-    count: int
-    run: Callable[[], object]
-
-
 def stage_rows(folder: Path, device: torch.device, *, workers: int, budget: float = 1.0) -> list[StageRow]:
     """Measure every stage, those of the installed methods last; ``folder`` takes the synthetic data set."""
     rows = []
-    own = [resolve(method.stages)(device) for method in installed_methods().values() if method.stages]
+    own = (method.microbenchmarks(device) for method in installed_methods().values())
     for stage in chain(stages(folder, device, workers), *own):
         seconds = seconds_of(stage.run, device, budget)
         rows.append(StageRow(stage.name, stage.unit, 1000 * seconds, stage.count / seconds))
     return rows
 
 
-def stages(folder: Path, device: torch.device, workers: int) -> Iterator[Stage]:
+def stages(folder: Path, device: torch.device, workers: int) -> Iterator[Microbenchmark]:
     """The stages that all methods share."""
     write_dataset(folder, layout="coco", images=64, val_images=16, people=(1, 4), size=(640, 480), seed=0)
     config = DataConfig(root=str(folder))
@@ -65,15 +55,23 @@ def stages(folder: Path, device: torch.device, workers: int) -> Iterator[Stage]:
     skeleton = get_skeleton(config.skeleton)
     dataset = TopDownDataset(found.records, skeleton, input_size=SIZE, augment=AugmentConfig())
     indices = list(range(min(len(dataset), BATCH)))
-    yield Stage("training samples, one process", "samples", len(indices), lambda: dataset.__getitems__(indices))
+    yield Microbenchmark(
+        "training samples, one process", "samples", len(indices), lambda: dataset.__getitems__(indices)
+    )
 
     def load() -> None:
         batches = epoch_batches(len(dataset), epoch=0, seed=0, batch_size=BATCH)
-        for _ in DataLoader(dataset, batch_sampler=batches, num_workers=workers, worker_init_fn=worker_init):
+        for _ in DataLoader(
+            dataset,
+            batch_sampler=batches,
+            collate_fn=dataset.collate,
+            num_workers=workers,
+            worker_init_fn=worker_init,
+        ):
             pass
 
     name = f"loader, {workers} workers (their start included)"
-    yield Stage(name, "samples", len(dataset) // BATCH * BATCH or len(dataset), load)
+    yield Microbenchmark(name, "samples", len(dataset) // BATCH * BATCH or len(dataset), load)
 
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (BATCH, SIZE[1], SIZE[0], 3), dtype=torch.uint8, generator=generator).to(device)
@@ -82,11 +80,13 @@ def stages(folder: Path, device: torch.device, workers: int) -> Iterator[Stage]:
     maps = torch.randn(2, BATCH, 17, SIZE[1] // 4, SIZE[0] // 4, generator=generator).to(device)
     size, ratio = (SIZE[0] // 4, SIZE[1] // 4), (0.25, 0.25)
     order = torch.tensor([int(joint) for joint in skeleton.flip_order], device=device)
-    yield Stage("normalise a batch of bytes", "images", BATCH, lambda: normalise(images))
-    yield Stage("targets", "samples", BATCH, lambda: gaussian_heatmaps(joints, weights, size, 2.0, ratio=ratio))
+    yield Microbenchmark("normalise a batch of bytes", "images", BATCH, lambda: normalise(images))
+    yield Microbenchmark(
+        "targets", "samples", BATCH, lambda: gaussian_heatmaps(joints, weights, size, 2.0, ratio=ratio)
+    )
     name = "loss against joints, forward and backward"
-    yield Stage(name, "samples", BATCH, lambda: _loss(maps[0], joints, weights, ratio))
-    yield Stage(
+    yield Microbenchmark(name, "samples", BATCH, lambda: _loss(maps[0], joints, weights, ratio))
+    yield Microbenchmark(
         "decoding with the mirror image",
         "samples",
         BATCH,
@@ -99,8 +99,10 @@ def stages(folder: Path, device: torch.device, workers: int) -> Iterator[Stage]:
     scores = np.array([d["score"] for d in detections])
     owners = np.array([d["image_id"] for d in detections])
     areas = np.full(len(detections), 1e4)
-    yield Stage("OKS suppression", "poses", len(scores), lambda: oks_nms(points, scores, areas, sigmas, 0.9, owners))
-    yield Stage("COCO evaluation", "images", 500, lambda: coco_keypoint_ap(truth, detections))
+    yield Microbenchmark(
+        "OKS suppression", "poses", len(scores), lambda: oks_nms(points, scores, areas, sigmas, 0.9, owners)
+    )
+    yield Microbenchmark("COCO evaluation", "images", 500, lambda: coco_keypoint_ap(truth, detections))
 
 
 def _loss(maps: torch.Tensor, joints: torch.Tensor, weights: torch.Tensor, ratio: tuple[float, float]) -> None:

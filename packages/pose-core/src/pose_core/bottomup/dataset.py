@@ -10,22 +10,21 @@ import json
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import Dataset, default_collate
 
 from pose_core.bottomup.config import WarpConfig
 from pose_core.bottomup.ignore_masks import chosen_regions, keep_mask
 from pose_core.data.images import Color, open_bgr
 from pose_core.data.sampler import Key, epoch_index, sample_rng
+from pose_core.engine.interfaces import TrainingSet
 from pose_core.errors import DataError
 from pose_core.geometry import PIXEL_STD, Crop, apply_affine
 from pose_core.skeleton import Skeleton
-from pose_core.structures import ImageRecord, Person
+from pose_core.structures import Batch, ImageRecord, Person
 
 Array = np.ndarray
 Describe = Callable[[Person], tuple[Array, float]]
@@ -37,7 +36,8 @@ Recolor = Callable[[Array, np.random.Generator], Array]
 _log = logging.getLogger(__name__)
 
 
-class WholeBatch(NamedTuple):
+@dataclass(frozen=True)
+class WholeBatch(Batch):
     """A batch of whole images. A single sample has the same fields without the leading N.
 
     L counts the output maps, P the most people of one image; empty places are all zero.
@@ -53,7 +53,7 @@ class WholeBatch(NamedTuple):
     """``(N, M)`` bool: may be learned from; the output maps in a row, which :func:`keep_maps` takes apart."""
     image_id: torch.Tensor
     """``(N,)`` int64."""
-    index: torch.Tensor  # type: ignore[assignment]  # hides tuple.index, for which a batch has no use
+    index: torch.Tensor
     """``(N,)`` int64: the sample's place in the data set."""
     valid: torch.Tensor
     """``(N,)`` bool: False where the image could not be used; it is black, nobody is in it, nothing is learned."""
@@ -100,7 +100,7 @@ def place_warp(warp: Warp, width: int, height: int, fit: str, side: int) -> Crop
     return Crop(center, np.array([shown, shown]), (side, side), warp.rotation)
 
 
-class BottomUpDataset(Dataset[WholeBatch]):
+class BottomUpDataset(TrainingSet[WholeBatch]):
     """Images with all their people, as squares of ``input_size`` with output maps of ``output_sizes``.
 
     Images without any annotation are left out, and crowds without joints are nobody. Without ``augment`` an image
@@ -235,6 +235,5 @@ class BottomUpDataset(Dataset[WholeBatch]):
             lack = most - sample.joints.shape[1]
             joints = torch.nn.functional.pad(sample.joints, (0, 0, 0, 0, 0, lack))
             areas = torch.nn.functional.pad(sample.areas, (0, lack))
-            filled.append(sample._replace(joints=joints, areas=areas))
-        batch: WholeBatch = default_collate(filled)
-        return batch
+            filled.append(replace(sample, joints=joints, areas=areas))
+        return WholeBatch.stack(filled)

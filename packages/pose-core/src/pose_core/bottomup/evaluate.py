@@ -18,7 +18,7 @@ from pose_core.bottomup.predictor import BottomUpPredictor, View, Views, look
 from pose_core.data.images import Color, open_image
 from pose_core.data.json_file import read_json
 from pose_core.data.sampler import shard, worker_init
-from pose_core.engine.distributed import current_place, gather_objects
+from pose_core.engine.distributed import gather_objects, rank_and_world_size
 from pose_core.engine.interfaces import Evaluation
 from pose_core.errors import ConfigError, DataError
 from pose_core.evaluation import check_crowd_index, coco_keypoint_ap, crowdpose_ap
@@ -86,7 +86,7 @@ def evaluate_bottomup(
         others = {record.image_id for record in found.records} - {record.image_id for record in kept}
         found = replace(found, records=kept)
     kinds, unread = predict_images(predictor, config, found)
-    rank, _ = current_place()
+    rank, _ = rank_and_world_size()
     results = folder / "results"
     scored = [score(kind, entries, found, config, results, write=rank == 0, without=others) for kind, entries in kinds]
     last = scored[-1]
@@ -108,7 +108,7 @@ def predict_images(
     predictor: BottomUpPredictor, config: BottomUpConfig, found: AnnotatedSet
 ) -> tuple[list[tuple[str, list[dict[str, Any]]]], int]:
     """Result entries of the whole split by kind, and how many images did not open."""
-    rank, world = current_place()
+    rank, world = rank_and_world_size()
     records = found.records
     mine = [records[number] for number in shard(len(records), rank, world)]
     images = ViewedImages(mine, predictor.views, config.data.color, skip=config.data.on_bad_image == "skip")

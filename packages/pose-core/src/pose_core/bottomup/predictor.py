@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -12,16 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from pose_core.bottomup.config import BottomUpConfig
-from pose_core.config import Experiment
-from pose_core.errors import ConfigError
+from pose_core.bottomup.dataset import WholeBatch
+from pose_core.engine.interfaces import DetectedImage, PosePredictor
+from pose_core.engine.precision import autocast, dtype_of
 from pose_core.models.inference_copy import quicken
 from pose_core.ops.normalizing import normalise
 from pose_core.skeleton import Skeleton
 from pose_core.structures import Poses
-from pose_core.topdown.detectors import Detector, whole_image
-from pose_core.topdown.predictor import Found, Predictor, T
 
 Array = np.ndarray
+T = TypeVar("T")
 
 
 class View(NamedTuple):
@@ -48,26 +48,18 @@ def look(image: Array, views: Sequence[View]) -> list[Array]:
     return [cv2.warpAffine(image, view.matrix, view.size, flags=cv2.INTER_LINEAR) for view in views]
 
 
-class BottomUpPredictor(Predictor):
-    """A network that finds everyone by itself. A method says how it views an image and finds people in the views.
-
-    >>> predictor = Predictor.from_config("pose-dekr/coco_dekr_w32_512", weights="best.pt")
-    >>> poses = predictor("photo.jpg")
-    """
+class BottomUpPredictor(PosePredictor):
+    """A network that finds everyone by itself. A method says how it views an image and finds people in the views."""
 
     needs_boxes = False
     decode_name = "bottom-up"
     """What the protocol line says about decoding."""
 
-    def __init__(self, network: nn.Module, config: Experiment, skeleton: Skeleton, device: torch.device) -> None:
-        if not isinstance(config, BottomUpConfig):
-            raise ConfigError(f"method {config.method!r} looks at whole images, and its configuration does not say how")
-        self.whole = config
-        self.config = config
+    def __init__(self, network: nn.Module, config: BottomUpConfig, skeleton: Skeleton, device: torch.device) -> None:
+        self.config: BottomUpConfig = config
         self.skeleton = skeleton
         self.device = device
-        precisions = {"bf16": torch.bfloat16, "fp16": torch.float16}
-        self.precision = precisions.get(config.train.precision)
+        self.precision = dtype_of(config.train.precision)
         self.network = quicken(
             network.to(device), config.model.input_size, self.precision, compiled=config.test.compile
         )
@@ -85,16 +77,18 @@ class BottomUpPredictor(Predictor):
         have no name.
         """
 
-    def __call__(self, image: Array | str, boxes: Array | None = None, *, detector: Detector = whole_image) -> Poses:  # type: ignore[override]
-        """Poses of everyone in an image: RGB ``(H, W, 3)`` uint8, or the path of one."""
-        if boxes is not None or detector is not whole_image:
-            raise ConfigError(f"method {self.config.method!r} finds people by itself: leave out boxes and detectors")
-        return super().__call__(image)
+    def predict_stream(self, images: Iterable[DetectedImage[T]]) -> Iterator[tuple[T, Poses]]:
+        """Yield each image's key and everyone's poses, in order; boxes are not read."""
+        for key, image, _, _ in images:
+            yield key, self.predict_image(image)
 
-    def predict_stream(self, images: Iterable[Found[T]]) -> Iterator[tuple[T, Poses]]:
-        """For each image whatever names it and its pixels → its name and its poses, in order; boxes are not read."""
-        for name, image, _, _ in images:
-            yield name, self.predict_image(image)
+    def predict_batch(self, batch: WholeBatch) -> list[tuple[Array, Poses]]:
+        """Return the images ``(H, W, 3)`` RGB of a batch, each with everyone found in it."""
+        images = batch.images.cpu().numpy()
+        if self.config.data.color == "bgr":
+            images = images[..., ::-1]
+        pictures = [np.ascontiguousarray(image) for image in images]
+        return [(picture, self.predict_image(picture)) for picture in pictures]
 
     def predict_image(self, image: Array) -> Poses:
         """Everyone in an RGB image ``(H, W, 3)`` uint8, the best first."""
@@ -109,7 +103,7 @@ class BottomUpPredictor(Predictor):
         """People in an image's views ``(h, w, 3)`` uint8, in the network's channel order."""
         batches = [torch.as_tensor(picture)[None].to(self.device, non_blocking=True) for picture in pictures]
         last = self.device.type == "cpu"  # convolutions on a CPU are quicker in this order
-        with torch.autocast(self.device.type, self.precision, enabled=self.precision is not None):
+        with autocast(self.device, self.precision):
             pixels = self.config.data.pixels
             return self.find([normalise(batch, pixels=pixels, channels_last=last) for batch in batches], views)
 

@@ -1,9 +1,9 @@
-"""Every method that looks at whole images: what they share, and what each must say."""
+"""Training and evaluating a network that finds everyone in a whole image."""
 
 from __future__ import annotations
 
 import logging
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,33 +15,29 @@ from pose_core.bottomup.config import BottomUpConfig
 from pose_core.bottomup.dataset import BottomUpDataset, Describe, Recolor, labelled_joints
 from pose_core.bottomup.evaluate import evaluate_bottomup
 from pose_core.bottomup.predictor import BottomUpPredictor
-from pose_core.config import Experiment
-from pose_core.engine.distributed import current_place
-from pose_core.engine.interfaces import Evaluation, Objective
-from pose_core.errors import ConfigError
+from pose_core.engine.distributed import rank_and_world_size
+from pose_core.engine.interfaces import BuildNetwork, Evaluation, Task
 from pose_core.layouts.reader import AnnotatedSet, read_dataset
-from pose_core.plugins.build import build_network
 from pose_core.skeleton import get_skeleton
 from pose_core.structures import ImageRecord
 
 _log = logging.getLogger(__name__)
 
 
-class BottomUpTask(ABC):
+class BottomUpTask(Task):
     """Networks, data and evaluation of an experiment on whole images.
 
     A method says how large its output maps are, what a person is to it, its objective, and its predictor.
     """
 
-    def __init__(self, config: Experiment) -> None:
-        if not isinstance(config, BottomUpConfig):
-            raise ConfigError(f"method {config.method!r} looks at whole images, and its configuration does not say how")
+    def __init__(self, config: BottomUpConfig, build: BuildNetwork) -> None:
         self.config: BottomUpConfig = config
+        self.build = build
         self.skeleton = get_skeleton(config.data.skeleton)
         self._training_set: BottomUpDataset | None = None
 
     def networks(self) -> dict[str, nn.Module]:
-        return {"pose": build_network(self.config, self.skeleton)}
+        return {"pose": self.build(self.config)}
 
     @property
     @abstractmethod
@@ -54,21 +50,17 @@ class BottomUpTask(ABC):
     """How colours vary in training."""
 
     @abstractmethod
-    def objective(self, device: torch.device) -> Objective: ...
-
-    @abstractmethod
     def predictor(self, network: nn.Module, device: torch.device) -> BottomUpPredictor:
         """What finds people with a network."""
 
     def chosen(self, found: AnnotatedSet, *, training: bool) -> Sequence[ImageRecord]:
-        """What of a split is trained or evaluated on: all of it."""
-        del training
+        """Return the images of a split that are trained or evaluated on: by default all of them."""
         return found.records
 
     def training_set(self) -> BottomUpDataset:
         if self._training_set is None:
             found = read_dataset(self.config.data, self.config.data.train, everyone=True)
-            if found.problems and current_place()[0] == 0:
+            if found.problems and rank_and_world_size()[0] == 0:
                 _log.warning("%s:\n%s", found.annotation_file, found.problems.summary())
             self._training_set = self.dataset(self.chosen(found, training=True))
         return self._training_set
@@ -88,10 +80,6 @@ class BottomUpTask(ABC):
             describe=self.describe,
             recolor=self.recolor,
         )
-
-    def training_groups(self) -> Sequence[int] | None:
-        """Every image is one sample: none is decoded twice."""
-        return None
 
     def evaluate(self, networks: Mapping[str, nn.Module], device: torch.device, folder: Path) -> Evaluation:
         choose = partial(self.chosen, training=False)

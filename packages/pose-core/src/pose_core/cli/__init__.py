@@ -1,4 +1,4 @@
-"""The command line that every method shares: ``pose`` for everything, ``pose-lite`` and its kin for one method.
+"""The command line that every method shares: ``pose`` for all methods, and a script of its own for each.
 
 Only argparse is imported here; a verb's module is imported when the verb is used, and torch when it works.
 """
@@ -8,58 +8,31 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
-from importlib import import_module
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
 
+from pose_core.cli.verbs import PLOT, VERBS
 from pose_core.errors import PoseError
-
-
-class Verb(NamedTuple):
-    """A verb: the module that holds ``add_arguments(parser)`` and ``run(args) -> int``, and a line of help."""
-
-    module: str
-    summary: str
-    in_methods: bool = False
-
-
-VERBS = {
-    "quickstart": Verb("pose_core.cli.quickstart", "train, evaluate and draw on synthetic people, in a few minutes"),
-    "train": Verb("pose_core.cli.train", "train a network", in_methods=True),
-    "eval": Verb("pose_core.cli.evaluate", "evaluate a checkpoint on a benchmark", in_methods=True),
-    "predict": Verb("pose_core.cli.predict", "find poses in images and videos and draw them", in_methods=True),
-    "export": Verb("pose_core.cli.export", "write a network as an ONNX file", in_methods=True),
-    "overfit": Verb(
-        "pose_core.cli.overfit", "train on eight images: the smoke test for your own data", in_methods=True
-    ),
-    "configs": Verb("pose_core.cli.configs", "list the built-in experiments", in_methods=True),
-    "show-config": Verb("pose_core.cli.show_config", "print an experiment, resolved", in_methods=True),
-    "convert-config": Verb("pose_core.cli.convert_config", "turn a published (upper-case) YAML file into ours"),
-    "models": Verb("pose_core.cli.models", "list networks with their size and cost"),
-    "benchmark": Verb("pose_core.cli.benchmark", "measure networks and the stages around them on this machine"),
-    "data": Verb("pose_core.cli.data", "synth | check | browse | sigmas | merge: make, inspect and look at data"),
-    "doctor": Verb("pose_core.cli.doctor", "print what is installed, which device and which fast paths are in use"),
-}
+from pose_core.plugins.method import Command, get_method
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """``pose``: the umbrella over every installed method."""
-    return run_command("pose", dict(VERBS), "Human pose estimation, one method at a time.", argv)
+    return run_command("pose", VERBS, "Human pose estimation, one method at a time.", argv)
 
 
 def method_main(method: str, argv: Sequence[str] | None = None) -> int:
     """``pose-<method>``: the same verbs for one method, and its own."""
-    from pose_core.plugins.method import get_method
-
-    found = get_method(method)
-    verbs = {name: verb for name, verb in VERBS.items() if verb.in_methods}
-    verbs |= {name: Verb(module, summary) for name, (module, summary) in found.commands.items()}
-    return run_command(found.script, verbs, found.summary, argv, method=method)
+    own = get_method(method)
+    verbs: dict[str, Command] = {name: verb for name, verb in VERBS.items() if verb.in_methods}
+    if own.curves:
+        verbs["plot"] = PLOT
+    verbs |= own.commands()
+    return run_command(own.script, verbs, own.summary, argv, method=method)
 
 
 def run_command(
     script: str,
-    verbs: dict[str, Verb],
+    verbs: Mapping[str, Command],
     summary: str,
     argv: Sequence[str] | None = None,
     method: str | None = None,
@@ -86,7 +59,7 @@ def run_command(
         hint = f"; did you mean {near[0]!r}?" if near else ""
         print(f"error: {script} has no command {name!r}{hint} `{script} --help` lists them", file=sys.stderr)
         return 2
-    module = import_module(verbs[name].module)
+    module = verbs[name].load()
     parser = argparse.ArgumentParser(
         prog=f"{script} {name}",
         description=module.__doc__,
@@ -130,7 +103,7 @@ def guarded(work: Callable[[], int]) -> int:
             raise
         print(
             f"error: {type(error).__name__}: {error}\n"
-            "This is not a mistake we foresaw. Set POSE_DEBUG=1 to see where it happened, and please report it.",
+            "This is a bug. Set POSE_DEBUG=1 for the traceback, and please report it.",
             file=sys.stderr,
         )
         return 1
@@ -142,7 +115,7 @@ def text_of(error: PoseError) -> str:
     return text.rpartition(name)[2].strip() if text.startswith("Caught ") else text
 
 
-def overview(script: str, verbs: dict[str, Verb], summary: str) -> str:
+def overview(script: str, verbs: Mapping[str, Command], summary: str) -> str:
     """The text of ``--help``."""
     width = max(map(len, verbs)) + 2
     lines = [f"usage: {script} COMMAND …", "", summary, "", "commands:"]

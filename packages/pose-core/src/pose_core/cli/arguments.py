@@ -67,9 +67,13 @@ def add_switches(parser: argparse.ArgumentParser) -> None:
         return
     from pose_core.plugins.method import get_method
 
-    for flag, (override, text) in get_method(name).switches.items():
+    for flag, switch in get_method(name).switches.items():
         parser.add_argument(
-            f"--{flag}", dest="switches", action="append_const", const=override, help=f"{text} ({override})"
+            f"--{flag}",
+            dest="switches",
+            action="append_const",
+            const=switch.override,
+            help=f"{switch.summary} ({switch.override})",
         )
 
 
@@ -82,7 +86,8 @@ def split_overrides(words: list[str]) -> tuple[list[str], list[str]]:
 def load(args: argparse.Namespace) -> Experiment:
     """The configuration that the arguments ask for."""
     from pose_core.config import read_yaml
-    from pose_core.plugins.experiments import is_published, load_config, override_published
+    from pose_core.plugins.experiments import load_config
+    from pose_core.plugins.published import convert_published, is_published, override_published
 
     overrides = [*args.overrides, *(getattr(args, "switches", None) or [])]
     if getattr(args, "device", None):
@@ -94,7 +99,7 @@ def load(args: argparse.Namespace) -> Experiment:
         path = Path(name)
         content = read_yaml(path)
         if is_published(content):
-            from pose_core.plugins.convert import convert_published, render_notes
+            from pose_core.plugins.convert.source import render_notes
 
             content, _ = override_published(content, overrides)
             print(render_notes(convert_published(content, path.name)), file=sys.stderr)

@@ -16,22 +16,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from pose_core.config import parse_config, read_yaml
+    from pose_core.config import dump_config, parse_config, read_yaml
     from pose_core.errors import ConfigError
     from pose_core.files import write_text
-    from pose_core.plugins.convert import convert_published, render_notes
-    from pose_core.plugins.experiments import config_schema, is_published
+    from pose_core.plugins.convert.source import render_notes
     from pose_core.plugins.method import get_method
+    from pose_core.plugins.published import convert_published, is_published
 
     path = Path(args.file)
     content = read_yaml(path)
     if not is_published(content):
         raise ConfigError(f"{path} is not in the published form: it has no MODEL, DATASET, TRAIN or TEST section")
     converted = convert_published(content, path.name)
-    schema = config_schema(get_method(str(converted.config["method"])), converted.config, str(path))
+    schema = get_method(str(converted.config["method"])).schema(converted.config, str(path))
     config = parse_config({"name": path.stem.split(".")[0], **converted.config}, schema, f"{path}, converted")
-    from pose_core.config import dump_config
-
     text = dump_config(config)
     if args.out:
         print(render_notes(converted))

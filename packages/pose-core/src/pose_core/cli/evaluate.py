@@ -44,11 +44,12 @@ def run(args: argparse.Namespace) -> int:
         args.overrides += ["test.boxes=detections", f"data.detections={args.boxes}"]
     config = load_fast(args, "inference")
     from pose_core.engine.distributed import process_group
+    from pose_core.engine.run_folder import run_path
     from pose_core.plugins.tasks import evaluate_checkpoint
 
-    folder = Path(args.out) if args.out else Path(config.run.dir) / (config.run.name or config.name)
-    with process_group(config.run.device) as place:
-        evaluation = evaluate_checkpoint(config, args.weights, place, folder, strict=not args.partial_weights)
-        if place.is_main:
+    folder = Path(args.out) if args.out else run_path(config)
+    with process_group(config.run.device) as process:
+        evaluation = evaluate_checkpoint(config, args.weights, process, folder, strict=not args.partial_weights)
+        if process.is_main:
             print(evaluation.report)
     return 0

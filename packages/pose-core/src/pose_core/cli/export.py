@@ -25,14 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     config = load(args)
     from pose_core.inference.export import export_onnx
-    from pose_core.models.weights import load_weights
     from pose_core.ops.normalizing import IMAGENET_MEAN, IMAGENET_STD
-    from pose_core.plugins.networks import check_input_size, create_model
+    from pose_core.plugins.networks import bare_network, load_weights
     from pose_core.skeleton import get_skeleton
 
     skeleton = get_skeleton(config.data.skeleton)
-    network = create_model(config.model.name, num_joints=skeleton.num_joints, **config.model.options)
-    check_input_size(network, config.model.name, config.model.input_size)
+    network = bare_network(config)
     print(load_weights(network, args.weights, strict=not args.partial_weights))
     notes = {
         "network": config.model.name, "experiment": config.name, "input_size": list(config.model.input_size),

@@ -26,8 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     config = load(args)
     from pose_core.engine.overfit import overfit
-    from pose_core.inference.sheets import crop_sheet, whole_sheet
-    from pose_core.plugins.method import get_method, predictor_class
+    from pose_core.inference.sheets import batch_sheet
+    from pose_core.plugins.method import get_method
     from pose_core.plugins.tasks import build_task
     from pose_core.skeleton import get_skeleton
 
@@ -35,9 +35,8 @@ def run(args: argparse.Namespace) -> int:
     result = overfit(build_task, config, images=args.images, steps=args.steps)
     print(result)
     picture = folder / "learnt.jpg"
-    make = predictor_class(get_method(config.method), config)
-    predictor = make(result.networks["pose"], config, get_skeleton(config.data.skeleton), result.device)
-    sheet = crop_sheet if predictor.needs_boxes else whole_sheet
-    sheet(predictor, result.batch, picture)
+    skeleton = get_skeleton(config.data.skeleton)
+    predictor = get_method(config.method).predictor(result.networks["pose"], config, skeleton, result.device)
+    batch_sheet(predictor, result.batch, picture)
     print(f"look at {picture}: the poses it gives back")
     return 0 if result.learnt else 1

@@ -1,18 +1,19 @@
-"""What a method's ``plot`` shares with the others': training curves of several runs in one picture.
+"""Draw the training curves of several runs in one picture.
 
-A method's own module says which curves, by a mapping of keys in metrics.jsonl to titles.
+%(prog)s runs/first runs/second --out plot.png --smooth 10
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
 
 from pose_core.errors import ConfigError
+from pose_core.plugins.method import get_method
 
 
-def add_arguments(parser: argparse.ArgumentParser, titles: Mapping[str, str]) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    titles = get_method(parser.get_default("method")).curves
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders of runs, with their metrics.jsonl")
     parser.add_argument("--out", type=Path, default=Path("plot.png"), metavar="FILE", help="the picture (plot.png)")
     parser.add_argument(
@@ -26,7 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser, titles: Mapping[str, str]) ->
     )
 
 
-def run(args: argparse.Namespace, titles: Mapping[str, str]) -> int:
+def run(args: argparse.Namespace) -> int:
+    titles = get_method(args.method).curves
     from pose_core.drawing.curves import COLORS, compare_runs, known_keys, plot_runs
 
     if len(args.runs) > len(COLORS):

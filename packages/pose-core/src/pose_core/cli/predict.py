@@ -44,8 +44,8 @@ def run(args: argparse.Namespace) -> int:
     if not inputs:
         raise ConfigError("name at least one image, video or folder to predict")
     from pose_core.inference.results import predict_paths
+    from pose_core.plugins.predictors import Predictor
     from pose_core.topdown.detectors import build_detector
-    from pose_core.topdown.predictor import Predictor
 
     detector = build_detector(
         args.detector,

@@ -57,8 +57,8 @@ def run(args: argparse.Namespace) -> int:
     from pose_core.drawing.curves import plot_metrics
     from pose_core.engine.trainer import train
     from pose_core.inference.sheets import prediction_sheet
+    from pose_core.plugins.predictors import Predictor
     from pose_core.plugins.tasks import build_task
-    from pose_core.topdown.predictor import Predictor
 
     print(f"2/4  training {config.model.name} for {config.train.epochs} epochs")
     result = train(build_task(config), resume=False, overwrite=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from pose_core.errors import ConfigError
 from pose_core.skeleton import Color, Skeleton
-from pose_core.structures import Person, Poses
+from pose_core.structures import Person
 
 Array = np.ndarray
 
@@ -60,12 +60,17 @@ def palette(skeleton: Skeleton, style: str = "side") -> Palette:
     return STYLES[style]
 
 
-def draw_poses(image: Array, poses: Poses, threshold: float = 0.2, style: str = "side") -> Array:
-    """A copy of ``image`` ``(H, W, 3)`` RGB with the joints that score ``threshold`` or more, and their limbs."""
+def draw_poses(
+    image: Array, keypoints: Array, scores: Array, skeleton: Skeleton, threshold: float = 0.2, style: str = "side"
+) -> Array:
+    """Return a copy of an RGB ``image`` ``(H, W, 3)`` with poses: joints that score ``threshold`` or more, and limbs.
+
+    ``keypoints`` ``(N, K, 2)`` are in the image's pixels, ``scores`` ``(N, K)``.
+    """
     canvas = np.ascontiguousarray(image.copy())
-    colors = palette(poses.skeleton, style)
-    for points, scores in zip(poses.keypoints, poses.scores, strict=True):
-        draw_skeleton(canvas, points, scores >= threshold, poses.skeleton, colors)
+    colors = palette(skeleton, style)
+    for points, values in zip(keypoints, scores, strict=True):
+        draw_skeleton(canvas, points, values >= threshold, skeleton, colors)
     return canvas
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 from pose_core.errors import ConfigError
 
@@ -18,11 +19,11 @@ TIMEOUT = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where this process stands among the others."""
+class ProcessContext:
+    """This process among the others of a run."""
 
     rank: int
-    world: int
+    world_size: int
     device: torch.device
 
     @property
@@ -31,13 +32,13 @@ class Place:
 
 
 def choose_device(name: str, local_rank: int = 0) -> torch.device:
-    """``auto``, ``cpu``, ``cuda`` or ``cuda:1``; refuses a GPU that is not there."""
+    """Return the device for ``auto``, ``cpu``, ``cuda`` or ``cuda:1``; refuse a GPU that does not exist."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ConfigError(f"run.device={name!r} is no device; use auto, cpu, cuda or cuda:1") from None
+        raise ConfigError(f"run.device={name!r} is not a device; use auto, cpu, cuda or cuda:1") from None
     if device.type != "cuda":
         return device
     count = torch.cuda.device_count()
@@ -47,39 +48,31 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
     return torch.device("cuda", index)
 
 
-def to_device(batch: Any, device: torch.device, data: Any) -> Any:
-    """A loader's batch, a named tuple of tensors, on a device; the data set it comes from may finish it there."""
-    finish = getattr(data, "on_device", None)
-    if finish is not None:
-        return finish(batch, device)
-    return type(batch)(*(column.to(device, non_blocking=True) for column in batch))
-
-
 @contextmanager
-def process_group(device_name: str) -> Iterator[Place]:
-    """Join the group that torchrun set up (NCCL on GPUs, gloo elsewhere), or stand alone without any environment."""
+def process_group(device_name: str) -> Iterator[ProcessContext]:
+    """Join the group that torchrun set up (NCCL on GPUs, gloo elsewhere); without one, be the only process."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1 or dist.is_initialized():
         rank = dist.get_rank() if dist.is_initialized() else 0
-        yield Place(rank, dist.get_world_size() if dist.is_initialized() else 1, choose_device(device_name))
+        yield ProcessContext(rank, dist.get_world_size() if dist.is_initialized() else 1, choose_device(device_name))
         return
     device = choose_device(device_name, int(os.environ.get("LOCAL_RANK", "0")))
     if device.type == "cuda":
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
     try:
-        yield Place(dist.get_rank(), world, device)
+        yield ProcessContext(dist.get_rank(), world, device)
     finally:
         dist.destroy_process_group()
 
 
-def current_place() -> tuple[int, int]:
-    """This process's rank and the number of processes."""
+def rank_and_world_size() -> tuple[int, int]:
+    """Return this process's rank and the number of processes."""
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
 def gather_objects(mine: Any) -> list[Any]:
-    """What every process holds, in order of rank, given to all."""
+    """Return what every process holds, in order of rank, in each of them."""
     if not dist.is_initialized():
         return [mine]
     gathered: list[Any] = [None] * dist.get_world_size()
@@ -87,13 +80,22 @@ def gather_objects(mine: Any) -> list[Any]:
     return gathered
 
 
-def agree(value: bool, device: torch.device) -> bool:
-    """Whether any process says yes."""
+def any_process(value: bool, device: torch.device) -> bool:
+    """Return whether ``value`` is true in any process."""
     if not dist.is_initialized():
         return value
     flag = torch.tensor([value], dtype=torch.int32, device=device)
     dist.all_reduce(flag, dist.ReduceOp.MAX)
     return bool(flag.item())
+
+
+def mean_over_processes(values: Tensor) -> Tensor:
+    """Return the mean of ``values`` over all processes."""
+    if not dist.is_initialized():
+        return values
+    values = values.clone()
+    dist.all_reduce(values)
+    return values / dist.get_world_size()
 
 
 def barrier() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
@@ -13,11 +12,12 @@ from tqdm import tqdm
 
 from pose_core.config import Experiment
 from pose_core.engine.checkpoint import seed_everything
-from pose_core.engine.distributed import choose_device, to_device
-from pose_core.engine.interfaces import Task, train_settings
+from pose_core.engine.distributed import choose_device
+from pose_core.engine.interfaces import Task
 from pose_core.engine.optim import Updater, build_optimizer
 from pose_core.engine.schedule import lr_factor
 from pose_core.errors import DataError, PoseError
+from pose_core.structures import Batch
 
 LEARNT = 0.1
 """Learnt by heart: the loss has fallen to a tenth of what it was."""
@@ -31,7 +31,7 @@ class Overfitted:
     last_loss: float
     steps: int
     networks: dict[str, nn.Module]
-    batch: Any
+    batch: Batch
     device: torch.device
 
     @property
@@ -57,16 +57,16 @@ def overfit(
     seed_everything(config.run.seed, 0)
     networks = {name: network.to(device) for name, network in task.networks().items()}
     data = task.training_set()
-    count = min(images, len(data))  # type: ignore[arg-type]  # ours have a length
+    count = min(images, len(data))
     if not count:
         raise DataError("the training set has no people to learn; `pose data check` says why")
     keys = [[(0, index) for index in range(count)]]
-    loader = DataLoader(data, batch_sampler=keys, collate_fn=getattr(data, "collate", None))
-    batch = to_device(next(iter(loader)), device, data)
+    loader = DataLoader(data, batch_sampler=keys, collate_fn=data.collate)
+    batch = data.to_device(next(iter(loader)), device)
     objective = task.objective(device)
     # Every network at its own rate, as the run would start it, and constantly.
     kept = {"accumulate": 1, "schedule": "constant", "warmup": settings.warmup}
-    own = {name: train_settings(task, name).model_copy(update=kept) for name in networks}
+    own = {name: task.train_settings(name).model_copy(update=kept) for name in networks}
     optimizers = {name: build_optimizer(network, own[name], device) for name, network in networks.items()}
     updater = Updater(networks, optimizers, settings)
     losses = []

@@ -11,12 +11,11 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from pose_core.config import TrainConfig, dump_config
+from pose_core.config import dump_config
 from pose_core.data.sampler import batches_per_epoch, epoch_batches, worker_init
 from pose_core.engine.checkpoint import (
     random_state,
@@ -33,15 +32,15 @@ from pose_core.engine.checkpoint import (
     save_checkpoint,
     seed_everything,
 )
-from pose_core.engine.distributed import Place, agree, barrier, gather_objects, process_group, to_device
+from pose_core.engine.distributed import ProcessContext, any_process, barrier, gather_objects, process_group
 from pose_core.engine.ema import Average
-from pose_core.engine.interfaces import Evaluation, Task, train_settings
+from pose_core.engine.interfaces import Evaluation, Task
 from pose_core.engine.optim import Updater, build_optimizer
+from pose_core.engine.precision import autocast, dtype_of
 from pose_core.engine.run_folder import RunLog, prepare, run_path
 from pose_core.engine.schedule import lr_factor
 from pose_core.errors import ConfigError, PoseError
-
-PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+from pose_core.structures import Batch
 
 
 @dataclass(frozen=True)
@@ -57,14 +56,14 @@ class Result:
 def train(task: Task, *, resume: bool = False, overwrite: bool = False, folder: Path | None = None) -> Result:
     """Train a task into its run folder; with ``resume``, from the last checkpoint there."""
     config = task.config
-    with process_group(config.run.device) as place:
+    with process_group(config.run.device) as process:
         path = folder or run_path(config)
-        found = prepare(path, config, resume=resume, overwrite=overwrite) if place.is_main else None
+        found = prepare(path, config, resume=resume, overwrite=overwrite) if process.is_main else None
         found = gather_objects(found)[0]
-        run = Run(task, place, path)
+        run = Run(task, process, path)
         if found:
             run.restore()
-        with RunLog(path, is_main=place.is_main, step=run.step) as log, interruptible() as interrupt:
+        with RunLog(path, is_main=process.is_main, step=run.step) as log, interruptible() as interrupt:
             if resume and not found:
                 log.say(f"nothing to resume in {path}: starting from the beginning")
             return run.go(log, interrupt)
@@ -82,7 +81,6 @@ def interruptible() -> Iterator[Interrupt]:
     interrupt = Interrupt()
 
     def ask(number: int, frame: FrameType | None) -> None:
-        del number, frame
         if interrupt.asked:
             raise KeyboardInterrupt
         interrupt.asked = True
@@ -103,54 +101,55 @@ def interruptible() -> Iterator[Interrupt]:
 class Run:
     """One training: its networks, where it stands, and how it goes on."""
 
-    def __init__(self, task: Task, place: Place, folder: Path) -> None:
-        self.task, self.place, self.folder = task, place, folder
+    def __init__(self, task: Task, process: ProcessContext, folder: Path) -> None:
+        self.task, self.process, self.folder = task, process, folder
         self.config, settings = task.config, task.config.train
         seed_everything(self.config.run.seed, 0)  # every process starts from the same weights
-        self.networks = {name: network.to(place.device) for name, network in task.networks().items()}
+        self.networks = {name: network.to(process.device) for name, network in task.networks().items()}
         if settings.channels_last:
             self.networks = {
                 name: network.to(memory_format=torch.channels_last) for name, network in self.networks.items()
             }
-        if settings.sync_bn and place.world > 1:
+        if settings.sync_bn and process.world_size > 1:
             convert = nn.SyncBatchNorm.convert_sync_batchnorm
             self.networks = {n: convert(net) for n, net in self.networks.items()}  # type: ignore[no-untyped-call]
         self.average = Average(self.networks["pose"], settings.ema) if settings.ema else None
-        self.objective = task.objective(place.device)
+        self.objective = task.objective(process.device)
         self.wrapped = {name: self._wrap(name, network) for name, network in self.networks.items()}
-        self.settings = {name: train_settings(task, name) for name in self.networks}
+        self.settings = {name: task.train_settings(name) for name in self.networks}
         optimizers = {
-            name: build_optimizer(net, self.settings[name], place.device) for name, net in self.networks.items()
+            name: build_optimizer(net, self.settings[name], process.device) for name, net in self.networks.items()
         }
         self.updater = Updater(self.wrapped, optimizers, settings)
         self.data = task.training_set()
-        self.groups = task.training_groups() if settings.share_decode else None
-        self.length: int = len(self.data)  # type: ignore[arg-type]  # ours have a length
+        self.groups = self.data.groups if settings.share_decode else None
+        self.length = len(self.data)
         if not self.length:
             raise ConfigError("the training set has no people; `pose data check` says why")
-        if settings.batch_size % (place.world * settings.accumulate):
+        if settings.batch_size % (process.world_size * settings.accumulate):
             raise ConfigError(
-                f"train.batch_size={settings.batch_size} cannot be divided among {place.world} processes"
+                f"train.batch_size={settings.batch_size} cannot be divided among {process.world_size} processes"
                 f" and train.accumulate={settings.accumulate}"
             )
         self.drop_last = settings.accumulate > 1  # a short batch would not split evenly
         self.steps_per_epoch = batches_per_epoch(
-            self.length, settings.batch_size, place.world, drop_last=self.drop_last
+            self.length, settings.batch_size, process.world_size, drop_last=self.drop_last
         )
         self.total_steps = settings.epochs * self.steps_per_epoch
         if settings.iterations is not None:
             self.total_steps = min(self.total_steps, settings.iterations)
+        self.precision = dtype_of(settings.precision)
         self.step = 0
         self.best = float("-inf")
-        seed_everything(self.config.run.seed, place.rank)
+        seed_everything(self.config.run.seed, process.rank)
 
     def _wrap(self, name: str, network: nn.Module) -> nn.Module:
         settings = self.config.train
         wrapped: nn.Module = network
-        if self.place.world > 1:
-            devices = [self.place.device] if self.place.device.type == "cuda" else None
+        if self.process.world_size > 1:
+            devices = [self.process.device] if self.process.device.type == "cuda" else None
             # A network that runs several times before its backward must not have its buffers overwritten in between.
-            once = name not in getattr(self.task, "runs_repeatedly", ())
+            once = name not in self.task.repeated_networks
             wrapped = DistributedDataParallel(wrapped, device_ids=devices, broadcast_buffers=once)
         return torch.compile(wrapped) if settings.compile else wrapped  # type: ignore[return-value]
 
@@ -159,13 +158,13 @@ class Run:
         settings, evaluation = self.config.train, None
         log.say(
             f"{self.length} samples, {self.steps_per_epoch} steps per epoch, {self.total_steps} steps, "
-            f"{self.place.world} process(es) on {self.place.device}, run folder {self.folder}"
+            f"{self.process.world_size} process(es) on {self.process.device}, run folder {self.folder}"
         )
         if self.step >= self.total_steps:
             log.say(f"this run is finished at step {self.step}; train.epochs makes it longer")
         if self.step == 0 and self.total_steps:
             self.save({})  # a run that breaks down in its first steps leaves where it began
-        clock = Clock(self.config.train, self.total_steps)
+        clock = Clock(self.total_steps)
         with tqdm(total=self.total_steps, initial=self.step, unit="step", disable=None if log.is_main else True) as bar:
             while self.step < self.total_steps:
                 epoch = self.step // self.steps_per_epoch
@@ -173,11 +172,11 @@ class Run:
                     values = self._train_step(batch)
                     self.step += 1
                     bar.update()
-                    clock.count(len(batch[0]) * self.place.world)
+                    clock.count(len(batch) * self.process.world_size)
                     is_end = self.step % self.steps_per_epoch == 0 or self.step == self.total_steps
                     if self.step % settings.log_every == 0 or is_end:
                         self._report(log, clock, epoch, values)
-                    stopping = agree(interrupt.asked, self.place.device)
+                    stopping = any_process(interrupt.asked, self.process.device)
                     if stopping or (
                         settings.checkpoint_every and self.step % settings.checkpoint_every == 0 and not is_end
                     ):
@@ -200,15 +199,15 @@ class Run:
         every = self.config.train.validate_every
         return self.step >= self.total_steps or bool(every and (epoch + 1) % every == 0)
 
-    def _batches(self, epoch: int) -> Iterator[Any]:
-        settings, place = self.config.train, self.place
+    def _batches(self, epoch: int) -> Iterator[Batch]:
+        settings, process = self.config.train, self.process
         keys = epoch_batches(
             self.length,
             epoch,
             self.config.run.seed,
             settings.batch_size,
-            place.rank,
-            place.world,
+            process.rank,
+            process.world_size,
             groups=self.groups,
             start_batch=self.step % self.steps_per_epoch,
             drop_last=self.drop_last,
@@ -216,18 +215,18 @@ class Run:
         loader = DataLoader(
             self.data,
             batch_sampler=keys,  # keys are (epoch, index), not indices alone
-            collate_fn=getattr(self.data, "collate", None),  # samples of different lengths say how they are joined
+            collate_fn=self.data.collate,
             num_workers=settings.workers,
             worker_init_fn=worker_init,
-            pin_memory=place.device.type == "cuda",
+            pin_memory=process.device.type == "cuda",
             prefetch_factor=4 if settings.workers else None,
             # A loader draws a seed when it starts; from the global generator, a resumed epoch would differ.
             generator=torch.Generator().manual_seed(self.config.run.seed),
         )
         for batch in loader:
-            yield to_device(batch, place.device, self.data)
+            yield self.data.to_device(batch, process.device)
 
-    def _train_step(self, batch: Any) -> dict[str, Tensor]:
+    def _train_step(self, batch: Batch) -> dict[str, Tensor]:
         settings = self.config.train
         self.updater.set_lr(
             {
@@ -238,22 +237,18 @@ class Run:
         for network in self.networks.values():
             network.train()
         values: dict[str, Tensor] = {}
-        for number, part in enumerate(split_batch(batch, settings.accumulate)):
-            with self.updater.micro_batch(number), self._autocast():
+        for number, part in enumerate(batch.split(settings.accumulate)):
+            with self.updater.micro_batch(number), autocast(self.process.device, self.precision):
                 for name, value in self.objective.step(self.wrapped, part, self.updater).items():
                     values[name] = values.get(name, 0) + value.detach() / settings.accumulate
         if self.average is not None:
             self.average.update(self.networks["pose"])
         return values
 
-    def _autocast(self) -> Any:
-        precision = PRECISIONS.get(self.config.train.precision)
-        return torch.autocast(self.place.device.type, precision) if precision else nullcontext()
-
     def _report(self, log: RunLog, clock: Clock, epoch: int, values: Mapping[str, Tensor]) -> None:
         numbers = {name: float(value) for name, value in values.items()}
         bad = [name for name, value in numbers.items() if value != value or abs(value) == float("inf")]
-        if agree(bool(bad), self.place.device):
+        if any_process(bool(bad), self.process.device):
             raise PoseError(
                 f"{', '.join(bad) or 'the loss of another process'} is not finite at step {self.step}: {numbers}. "
                 f"The last good checkpoint is {self.folder / 'last.pt'}; try a lower train.lr, train.clip_norm, or "
@@ -268,14 +263,14 @@ class Run:
     def _evaluate(self, log: RunLog, epoch: int) -> Evaluation:
         networks = {**self.networks, "pose": self.evaluated}
         modes = {name: network.training for name, network in networks.items()}
-        evaluation = self.task.evaluate(networks, self.place.device, self.folder)
+        evaluation = self.task.evaluate(networks, self.process.device, self.folder)
         for name, network in networks.items():
             network.train(modes[name])
         log.record("val", self.step, epoch, evaluation.metrics, prefix=f"{self.config.data.layout}/")
         log.say(evaluation.report)
         if evaluation.value > self.best:
             self.best = evaluation.value
-            if self.place.is_main:
+            if self.process.is_main:
                 save_checkpoint(
                     self.folder / "best.pt",
                     {
@@ -296,12 +291,12 @@ class Run:
     def save(self, values: Mapping[str, Tensor]) -> None:
         """Write last.pt, unless the latest loss or a weight is broken: the last good checkpoint stays."""
         weights = (parameter.detach() for network in self.networks.values() for parameter in network.parameters())
-        if agree(
-            any(not bool(torch.isfinite(value).all()) for value in chain(values.values(), weights)), self.place.device
+        if any_process(
+            any(not bool(torch.isfinite(value).all()) for value in chain(values.values(), weights)), self.process.device
         ):
             return
-        states = gather_objects(random_state(self.place.device))
-        if self.place.is_main:
+        states = gather_objects(random_state(self.process.device))
+        if self.process.is_main:
             save_checkpoint(
                 self.folder / "last.pt",
                 {
@@ -322,10 +317,10 @@ class Run:
     def restore(self) -> None:
         """Continue from last.pt."""
         content = read_run_checkpoint(self.folder / "last.pt", self.config)
-        if len(content["random"]) != self.place.world:
+        if len(content["random"]) != self.process.world_size:
             raise ConfigError(
                 f"{self.folder / 'last.pt'} was written by {len(content['random'])} process(es), this is "
-                f"{self.place.world}: an exact continuation needs as many"
+                f"{self.process.world_size}: an exact continuation needs as many"
             )
         for name, network in self.networks.items():
             network.load_state_dict(content["networks"][name])
@@ -334,34 +329,21 @@ class Run:
             self.average.updates = content["average_updates"]
         self.updater.load_state_dict(content["updater"])
         self.objective.load_state_dict(content["objective"])
-        restore_random_state(content["random"][self.place.rank], self.place.device)
+        restore_random_state(content["random"][self.process.rank], self.process.device)
         self.step, self.best = content["step"], content["best"]
-
-
-def split_batch(batch: Any, parts: int) -> Iterator[Any]:
-    """A batch (a named tuple of tensors) in equal parts."""
-    if parts == 1:
-        yield batch
-        return
-    if len(batch[0]) % parts:
-        raise ConfigError(f"a batch of {len(batch[0])} samples cannot be split by train.accumulate={parts}")
-    columns = [column.chunk(parts) for column in batch]
-    for number in range(parts):
-        yield type(batch)(*(column[number] for column in columns))
 
 
 class Clock:
     """How fast a run goes: samples per second, the loader's share, the time left."""
 
-    def __init__(self, config: TrainConfig, total_steps: int) -> None:
-        del config
+    def __init__(self, total_steps: int) -> None:
         self.total_steps = total_steps
         self._reset()
 
     def _reset(self) -> None:
         self.start, self.waited, self.samples, self.steps = time.perf_counter(), 0.0, 0, 0
 
-    def timed(self, batches: Iterator[Any]) -> Iterator[Any]:
+    def timed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """Pass batches on, and note how long each was waited for."""
         while True:
             before = time.perf_counter()

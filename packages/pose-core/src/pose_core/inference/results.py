@@ -14,14 +14,15 @@ from tqdm import tqdm
 
 from pose_core.data.images import open_image
 from pose_core.drawing.sheets import write_image
-from pose_core.drawing.skeletons import draw_poses, palette
+from pose_core.drawing.skeletons import palette
+from pose_core.engine.interfaces import DetectedImage
 from pose_core.errors import ConfigError, DataError
 from pose_core.files import write_json
 from pose_core.inference.video import SUFFIXES as VIDEOS
 from pose_core.inference.video import Backend, Frame, backend, frame_rate, read_frames, video_writer
+from pose_core.plugins.predictors import Predictor
 from pose_core.structures import Poses
 from pose_core.topdown.detectors import Detector, FileDetector, whole_image
-from pose_core.topdown.predictor import Found, Predictor
 
 Array = np.ndarray
 
@@ -127,7 +128,7 @@ def predict_paths(
         summary.people += len(poses)
         write_json(f"{target}.json", {"image": str(path), **as_json(poses)}, indent=1)
         if draw:
-            write_image(Path(f"{target}.jpg"), draw_poses(image, poses, threshold, style))
+            write_image(Path(f"{target}.jpg"), poses.draw(image, threshold, style))
     videos = [(path, target) for (path, _), target in places if path.suffix.lower() in VIDEOS]
     if videos and isinstance(detector, FileDetector):
         raise ConfigError(f"{videos[0][0]} is a video, whose frames --boxes cannot name: use --detector instead")
@@ -156,9 +157,9 @@ def _predict_video(
     rate = fps or frame_rate(path, using)
     bar = tqdm(read_frames(path, using, fps), path.name, unit="frame", disable=None, file=sys.stderr)
 
-    def frames() -> Iterator[Found[Frame]]:
+    def frames() -> Iterator[DetectedImage[Frame]]:
         for frame in bar:
-            yield frame, frame.image, *detector(frame.image)
+            yield DetectedImage(frame, frame.image, *detector(frame.image))
 
     with ExitStack() as stack:
         write = None if style is None else stack.enter_context(video_writer(Path(f"{target}.mp4"), rate, using))
@@ -169,14 +170,14 @@ def _predict_video(
             about = {"video": str(path), "frame": frame.number, "time": round(frame.time, 6)}
             write_json(f"{name}.json", {**about, **as_json(poses)}, indent=1)
             if write is not None:
-                drawn = draw_poses(frame.image, poses, threshold, style or "side")
+                drawn = poses.draw(frame.image, threshold, style or "side")
                 write_image(Path(f"{name}.jpg"), drawn)
                 write(drawn)
 
 
 def _open_and_detect(
     images: Sequence[tuple[Path, Path]], targets: Sequence[Path], detector: Detector, summary: Summary
-) -> Iterator[Found[tuple[Path, Path, Array]]]:
+) -> Iterator[DetectedImage[tuple[Path, Path, Array]]]:
     """The readable images with their people: what to remember of each, pixels, boxes, scores."""
     bar = tqdm(images, "predicting", unit="image", disable=None, file=sys.stderr)
     for (path, _), target in zip(bar, targets, strict=True):
@@ -185,7 +186,7 @@ def _open_and_detect(
         except DataError as error:
             summary.unreadable.append(str(error))
             continue
-        yield (path, target, image), image, *detector(image, path)
+        yield DetectedImage((path, target, image), image, *detector(image, path))
 
 
 def as_json(poses: Poses) -> dict[str, Any]:

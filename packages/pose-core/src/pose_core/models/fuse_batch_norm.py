@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.fx import Tracer
 
+from pose_core.models.network import UntracedBlock
+
 Convolution = nn.Conv2d | nn.ConvTranspose2d
 
 
@@ -30,10 +32,10 @@ def fold_batch_norm(model: nn.Module) -> nn.Module:
 
 
 class _Tracer(Tracer):
-    """Does not look into modules that say ``keeps_whole``: what they compute depends on their input's shape."""
+    """Does not look into blocks whose computation depends on their input's shape."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return bool(getattr(m, "keeps_whole", False)) or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, UntracedBlock) or super().is_leaf_module(m, module_qualified_name)
 
 
 def _pairs(model: nn.Module) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pose_core.errors import ConfigError
+from pose_core.models.network import PoseNetwork
 
 
 class Residual(nn.Module):
@@ -72,10 +73,11 @@ class NormConv(nn.Module):
         return functional.relu(self.bn(self.conv(x)))
 
 
-class StackedHourglass(nn.Module):
-    """Images ``(N, inputs, H, W)`` → a tuple of heatmaps ``(N, K, H/4, W/4)``, first stack first.
+class HourglassStack(PoseNetwork):
+    """A stem and the stacks after it; a network's ``forward`` says which of their heatmaps it returns.
 
-    With ``full_resolution`` the stem keeps the side, and so do the heatmaps.
+    Images ``(N, inputs, H, W)`` become heatmaps ``(N, K, H/4, W/4)``. With ``full_resolution`` the stem keeps the side,
+    and so do the heatmaps.
     """
 
     def __init__(
@@ -115,7 +117,8 @@ class StackedHourglass(nn.Module):
         for layers in (self.features_back[stacks - 1 :], self.heatmaps_back[stacks - 1 :]):
             layers.requires_grad_(False)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+    def stacks(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return the heatmaps of every stack, first stack first."""
         x = self.res1(self.stem(x))
         if not self.full_resolution:
             x = functional.max_pool2d(x, 2)
@@ -137,6 +140,13 @@ class StackedHourglass(nn.Module):
         if any(key.startswith("hg.0.hg.") for key in state):
             return {_rename(_nest(key), _NORM_LAST): value for key, value in state.items()}
         return dict(state)
+
+
+class StackedHourglass(HourglassStack):
+    """Images ``(N, inputs, H, W)`` → a tuple of heatmaps ``(N, K, H/4, W/4)``, first stack first."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return self.stacks(x)
 
 
 _NORM_FIRST = (

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from pose_core.models.heads import final_conv
+from pose_core.models.network import PoseNetwork
 from pose_core.models.resnet import BasicBlock, Bottleneck
 
 
@@ -69,8 +70,9 @@ class FusionModule(nn.Module):
         xs = [branch(x) for branch, x in zip(self.branches, xs, strict=True)]
         fused = []
         for exchange in self.fuse_layers:
-            total = exchange[0](xs[0])  # type: ignore[index]  # a ModuleList of ModuleLists
-            for layer, x in zip(list(exchange)[1:], xs[1:], strict=True):  # type: ignore[call-overload]
+            first, *others = exchange.children()
+            total = first(xs[0])
+            for layer, x in zip(others, xs[1:], strict=True):
                 total = total + layer(x)
             fused.append(self.relu(total))
         return fused
@@ -108,14 +110,13 @@ def _transition(before: tuple[int, ...], after: tuple[int, ...]) -> nn.ModuleLis
     return nn.ModuleList([*kept, *added])
 
 
-class HRNetTrunk(nn.Module):
+class HRNetBackbone(PoseNetwork):
     """Images ``(N, 3, H, W)`` → the last stage's branches, at strides 4, 8, 16, 32 (only the first by default).
 
     ``all_branches`` keeps the last module's fusion to every resolution, as bottom-up methods need it.
     """
 
     divisor = 32
-    """Height and width of the input must be multiples of this."""
 
     def __init__(self, spec: HRNetSpec, *, all_branches: bool = False) -> None:
         super().__init__()
@@ -152,11 +153,8 @@ class HRNetTrunk(nn.Module):
             )
         return xs
 
-    def forward(self, x: Tensor) -> list[Tensor] | Tensor:
-        return self.branches(x)
 
-
-class HRNet(HRNetTrunk):
+class HRNet(HRNetBackbone):
     """Images ``(N, 3, H, W)`` → heatmaps ``(N, K, H/4, W/4)``; H and W are multiples of 32."""
 
     def __init__(self, spec: HRNetSpec, num_joints: int) -> None:

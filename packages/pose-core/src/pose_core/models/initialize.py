@@ -1,4 +1,4 @@
-"""Weights before training: the published scheme, and trunks from ImageNet files."""
+"""Weights before training: the published scheme, and backbones from ImageNet files."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from pathlib import Path
 from torch import nn
 
 from pose_core.errors import WeightsError
-from pose_core.models.hrnet import HRNetTrunk
-from pose_core.models.weights import LoadReport, doubt_style, load_weights, network_state, read_checkpoint
+from pose_core.models.hrnet import HRNetBackbone
+from pose_core.models.network import InitializedLayer
+from pose_core.models.weights import LoadReport, load_weights, network_state, read_checkpoint, style_warning
 
 PUBLISHED_STD = 0.001
 
 
-def initialise(model: nn.Module, *, trunk_follows: bool = False) -> None:
-    """The published scheme: convolution weights N(0, 0.001²), batch norm 1 and 0.
+def initialize(model: nn.Module, *, backbone_follows: bool = False) -> None:
+    """Initialize by the published scheme: convolution weights N(0, 0.001²), batch norm 1 and 0.
 
     HRNet sets convolution biases to zero. ResNet and LPN leave them at the framework's default, unless a pretrained
-    trunk is loaded next: then the head's are zero too.
+    backbone is loaded next: then the head's are zero too.
     """
-    zero_bias = trunk_follows or isinstance(model, HRNetTrunk)
+    zero_bias = backbone_follows or isinstance(model, HRNetBackbone)
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.normal_(module.weight, std=PUBLISHED_STD)
@@ -31,13 +32,12 @@ def initialise(model: nn.Module, *, trunk_follows: bool = False) -> None:
             nn.init.zeros_(module.bias)
     for module in model.modules():
         # Layers that start otherwise, as predictors of offsets do at zero.
-        reset = getattr(module, "initialise_published", None)
-        if reset is not None:
-            reset()
+        if isinstance(module, InitializedLayer):
+            module.initialize_published()
 
 
-def load_trunk(model: nn.Module, path: str | Path, layers: Sequence[str] | None = None) -> LoadReport:
-    """Load an ImageNet file into a network's trunk: what has its name and shape, of the ``layers`` named.
+def load_backbone(model: nn.Module, path: str | Path, layers: Sequence[str] | None = None) -> LoadReport:
+    """Load an ImageNet file into a network's backbone: the entries of its names and shapes, of the ``layers`` named.
 
     A file of which nothing fits, of other widths, or with more blocks than the network is refused. A last layer for
     other joints stays as it is. The report's ``missing`` are entries of layers that the file fills only in part.
@@ -54,14 +54,14 @@ def load_trunk(model: nn.Module, path: str | Path, layers: Sequence[str] | None 
     surplus = [key for key in state if _layer(key) in shared and _block(key) not in blocks]
     misshaped = [key for key in state if key in own and state[key].shape != own[key].shape]
     if surplus or misshaped or not shared:
-        why = f"it fits up to {surplus[0]}, which the network has not" if surplus else "no layer has its name"
+        why = f"it fits up to {surplus[0]}, which the network does not have" if surplus else "no layer has its name"
         if misshaped:
             key = misshaped[0]
             why = f"{key} is {tuple(state[key].shape)} in the file and {tuple(own[key].shape)} in the network"
-        raise WeightsError(f"{path} does not fit this network's trunk: {why}; see model.name and model.pretrained")
+        raise WeightsError(f"{path} does not fit this network's backbone: {why}; see model.name and model.pretrained")
     report = load_weights(model, state, strict=False)
     partial = tuple(key for key in report.missing if _layer(key) in shared)
-    return LoadReport(str(path), report.loaded, partial, report.unexpected, doubt=doubt_style(model, str(path)))
+    return LoadReport(str(path), report.loaded, partial, report.unexpected, warning=style_warning(model, str(path)))
 
 
 def _layer(key: str) -> str:

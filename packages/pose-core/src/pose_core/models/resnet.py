@@ -1,4 +1,4 @@
-"""ResNet trunks: 18 to 152 layers, the stage's stride on the 3×3 convolution (PyTorch) or on the first 1×1 (caffe)."""
+"""ResNet backbones of 18 to 152 layers, with a stage's stride on the 3×3 convolution (PyTorch) or the 1×1 (caffe)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from pose_core.errors import ConfigError
+from pose_core.models.network import PoseNetwork
 
 Style = Literal["pytorch", "caffe"]
 
@@ -31,7 +32,6 @@ class BasicBlock(nn.Module):
 
     def __init__(self, inputs: int, planes: int, stride: int = 1, style: Style = "pytorch") -> None:
         super().__init__()
-        del style
         self.conv1 = conv3x3(inputs, planes, stride)
         self.bn1 = nn.BatchNorm2d(planes)
         self.conv2 = conv3x3(planes, planes)
@@ -76,14 +76,13 @@ def shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
     return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
 
 
-class ResNetTrunk(nn.Module):
+class ResNetBackbone(PoseNetwork):
     """The convolutional part of a ResNet, in torchvision's names; ``width`` is the first stage's planes.
 
-    ``forward`` takes ``(N, 3, H, W)`` and returns the four stages' outputs at strides 4, 8, 16 and 32.
+    A network adds its head, and the ``forward`` that starts from `stages`.
     """
 
     divisor = 32
-    """Height and width of the input must be multiples of this."""
 
     def __init__(self, depth: int, style: Style = "pytorch", width: int = 64) -> None:
         super().__init__()
@@ -105,7 +104,7 @@ class ResNetTrunk(nn.Module):
             self.add_module(f"layer{stage + 1}", nn.Sequential(*layers))
 
     def stages(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The outputs of the four stages."""
+        """Return the outputs of the four stages, at strides 4, 8, 16 and 32, for images ``(N, 3, H, W)``."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         outputs = []
         for stage in (1, 2, 3, 4):
@@ -113,9 +112,6 @@ class ResNetTrunk(nn.Module):
             outputs.append(x)
         first, second, third, fourth = outputs
         return first, second, third, fourth
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return self.stages(x)
 
 
 def block_counts(depth: int, style: Style) -> tuple[bool, tuple[int, int, int, int]]:

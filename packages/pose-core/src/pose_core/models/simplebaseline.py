@@ -5,10 +5,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from pose_core.models.heads import final_conv, up_unit
-from pose_core.models.resnet import ResNetTrunk, Style
+from pose_core.models.resnet import ResNetBackbone, Style
 
 
-class SimpleBaseline(ResNetTrunk):
+class SimpleBaseline(ResNetBackbone):
     """Images ``(N, 3, H, W)`` → heatmaps ``(N, K, H/4, W/4)``; H and W are multiples of 32."""
 
     def __init__(
@@ -28,7 +28,7 @@ class SimpleBaseline(ResNetTrunk):
         self.deconv_layers = nn.Sequential(*layers)
         self.final_layer = final_conv(inputs, num_joints)
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # a network returns heatmaps, its trunk stages
+    def forward(self, x: Tensor) -> Tensor:
         return self.final_layer(self.deconv_layers(self.stages(x)[-1]))
 
 

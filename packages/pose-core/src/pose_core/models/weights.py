@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,12 @@ from torch import Tensor, nn
 
 from pose_core.errors import WeightsError
 from pose_core.files import whole_file
+from pose_core.models.network import PoseNetwork, to_own_names
 
 WRAPPERS = ("weights", "best_state_dict", "state_dict", "model", "network", "netHg")
 """Keys under which checkpoints keep the network; ours is the first. The last stands beside a critic's."""
+Identify = Callable[[Mapping[str, Tensor]], list[str]]
+"""Finds the names of the networks that a state dict fits."""
 
 
 class _NumberType:
@@ -58,7 +61,7 @@ class LoadReport:
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
     mismatched: tuple[str, ...] = ()
-    doubt: str = ""
+    warning: str = ""
     """Why the weights may be wrong although every one fits."""
 
     @property
@@ -71,7 +74,7 @@ class LoadReport:
             names = getattr(self, title)
             if names:
                 text += f"\n  {title} {len(names)}: {_few(names)}"
-        return text + (f"\n  {self.doubt}" if self.doubt else "")
+        return text + (f"\n  {self.warning}" if self.warning else "")
 
 
 def _few(names: tuple[str, ...], count: int = 4) -> str:
@@ -142,57 +145,60 @@ def _is_state(content: Mapping[Any, Any]) -> bool:
     return bool(content) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items())
 
 
-def load_weights(model: nn.Module, weights: str | Path | Mapping[str, Any], *, strict: bool = True) -> LoadReport:
+def load_weights(
+    model: nn.Module,
+    weights: str | Path | Mapping[str, Any],
+    *,
+    strict: bool = True,
+    identify: Identify | None = None,
+) -> LoadReport:
     """Load weights into ``model``, from a file or a state dict, in our layout or the published one.
 
-    A mismatch is refused, saying for which network the file is; ``strict=False`` loads what fits and reports the rest.
+    A mismatch is refused, naming the networks that ``identify`` finds the weights to fit; ``strict=False`` loads what
+    fits and reports the rest.
     """
     if isinstance(weights, Mapping):
         source, content = "the given state dict", weights
     else:
         source, content = str(weights), read_checkpoint(weights)
-    translate = getattr(model, "from_published", None)
-    state = network_state(content, source)
-    if translate is not None:
-        state = translate(state)
+    state = to_own_names(model, network_state(content, source))
     own = model.state_dict()
     # Checkpoints of PyTorch before 1.0 have no batch counters; nothing reads them.
     missing = tuple(key for key in own if key not in state and not key.endswith("num_batches_tracked"))
     unexpected = tuple(key for key in state if key not in own)
     mismatched = tuple(key for key in own if key in state and state[key].shape != own[key].shape)
     fitting = {key: state[key] for key in own if key in state and key not in mismatched}
-    report = LoadReport(source, len(fitting), missing, unexpected, mismatched, doubt_style(model, source))
+    report = LoadReport(source, len(fitting), missing, unexpected, mismatched, style_warning(model, source))
     if strict and not report.complete:
-        raise WeightsError(f"{report}\n{_explain(state, own)}")
+        raise WeightsError(f"{report}\n{_explain(state, own, identify)}")
     model.load_state_dict(fitting, strict=False)
     return report
 
 
-def doubt_style(model: nn.Module, source: str) -> str:
-    """A warning where a file's name speaks of another trunk style than the network's: nothing inside tells them apart.
+def style_warning(model: nn.Module, source: str) -> str:
+    """Return a warning where a file's name says another ResNet style than the network's; "" where it does not.
 
-    The caffe style has the stage's stride on the first 1×1 convolution, with the same names and shapes.
+    Nothing inside tells them apart: the caffe style has the stage's stride on the first 1×1 convolution, with the same
+    names and shapes.
     """
-    style = getattr(model, "style", "caffe")
-    if style == "caffe" or "caffe" not in Path(source).name.lower():
+    style = model.style if isinstance(model, PoseNetwork) else None
+    if style in {None, "caffe"} or "caffe" not in Path(source).name.lower():
         return ""
     return f"its name says caffe and the network is of the {style} style: does model.name lack its _caffe?"
 
 
-def _explain(state: dict[str, Tensor], own: Mapping[str, Tensor]) -> str:
-    """For which network a file is that does not fit."""
-    from pose_core.plugins.networks import identify
-
+def _explain(state: dict[str, Tensor], own: Mapping[str, Tensor], identify: Identify | None) -> str:
+    """Say for which network a file is that does not fit."""
     head = "final_layer.weight"
     if head in state and head in own and len(state[head]) != len(own[head]):
         joints = f"the file has {len(state[head])} joints, the network {len(own[head])}; "
     else:
         joints = ""
-    names = identify(state)
+    names = identify(state) if identify is not None else []
     if names:
         return f"{joints}the file fits {' or '.join(names)}"
     if {"fc.weight", "classifier.weight"} & state.keys():
-        return "the file is an ImageNet classifier's: give it as model.pretrained, which loads the trunk"
+        return "the file is an ImageNet classifier's: give it as model.pretrained, which loads the backbone"
     return f"{joints}the file fits no network that is installed; load what fits with --partial-weights or strict=False"
 
 

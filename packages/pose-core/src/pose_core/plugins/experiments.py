@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 from pose_core.config import Experiment, apply_overrides, parse_config, read_yaml
 from pose_core.errors import ConfigError
-from pose_core.plugins.method import Method, find_builtin_config, get_method, resolve
+from pose_core.plugins.method import get_method, installed_methods
+from pose_core.plugins.published import convert_published, is_published, override_published
 
 
 def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
@@ -23,8 +24,6 @@ def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Expe
         content = read_yaml(path)
         where = f"config file {path}"
         if is_published(content):
-            from pose_core.plugins.convert import convert_published
-
             content, overrides = override_published(content, overrides)
             content = convert_published(content, path.name).config
             where = f"config file {path} (converted from the published form)"
@@ -39,22 +38,20 @@ def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Expe
     method = content.get("method")
     if not isinstance(method, str):
         raise ConfigError(f"{where}: 'method' is missing; it names the package, for example method: lite")
-    return parse_config(content, config_schema(get_method(method), content, where), where)
+    return parse_config(content, get_method(method).schema(content, where), where)
 
 
-def config_schema(method: Method, content: Mapping[str, Any], where: str) -> type[Experiment]:
-    """The schema of a method's configs; a method of several kinds of tasks chooses by what a file says."""
-    found = resolve(method.config)
-    schema: type[Experiment] = found if isinstance(found, type) else found(content, where)
-    return schema
-
-
-def override_published(content: Mapping[str, Any], overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """Set the published (upper-case) keys among ``overrides``; returns the file's new content and the other ones."""
-    published = [item for item in overrides if item.partition("=")[0].isupper()]
-    return apply_overrides(content, published), [item for item in overrides if item not in published]
-
-
-def is_published(content: Mapping[str, Any]) -> bool:
-    """Whether a YAML is in the published repositories' upper-case form."""
-    return any(isinstance(content.get(key), dict) for key in ("MODEL", "DATASET", "TEST", "TRAIN"))
+def find_builtin_config(name: str) -> Path:
+    """The file of a built-in experiment, ``coco_lpn50_256x192`` or ``pose-lite/coco_lpn50_256x192``."""
+    package, _, stem = name.rpartition("/")
+    methods = [get_method(package)] if package else list(installed_methods().values())
+    found = [(m, m.config_files()[stem]) for m in methods if stem in m.config_files()]
+    if len(found) == 1:
+        return found[0][1]
+    if found:
+        names = ", ".join(f"{m.script}/{stem}" for m, _ in found)
+        raise ConfigError(f"several packages have a config {stem!r}: say which, {names}")
+    known = [f"{m.script}/{key}" if package else key for m in methods for key in m.config_files()]
+    near = get_close_matches(name, known, n=3, cutoff=0.4)
+    hint = f"; did you mean {' or '.join(near)}?" if near else "."
+    raise ConfigError(f"no config named {name!r}, and no such file{hint} `pose configs` lists the built-in ones")

@@ -1,113 +1,162 @@
 """What a method package contributes, and how the installed ones are found.
 
-A package declares one entry point in the group ``pose.methods`` that names a :class:`Method`. Everything heavy in it is
-a ``"module:attribute"`` string, so that finding the methods imports no torch.
+A package declares one entry point in the group ``pose.methods`` that names its ``METHOD``, an instance of a subclass
+of `Method`. Finding the methods and listing their names loads no torch: every hook imports what it needs when called.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from difflib import get_close_matches
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from pose_core.errors import ConfigError
 
 if TYPE_CHECKING:
+    import argparse
+
+    import torch
+    from torch import nn
+
     from pose_core.config import Experiment
-    from pose_core.topdown.predictor import Predictor
+    from pose_core.engine.interfaces import BuildNetwork, PosePredictor, Task
+    from pose_core.plugins.convert.source import Converted, Source
+    from pose_core.skeleton import Skeleton
+
+C = TypeVar("C", bound="Experiment")
+NetworkBuilder = Callable[..., "nn.Module"]
+"""Makes a network with random weights, called with ``num_joints=…`` and the options of ``model.options``."""
+
+
+class CommandModule(Protocol):
+    """A module that implements one command; its docstring is the command's help."""
+
+    __doc__: str | None
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+
+    def run(self, args: argparse.Namespace) -> int: ...
 
 
 @dataclass(frozen=True)
-class Method:
-    """One method package.
+class Command:
+    """A command, a line of help about it, and a function that imports its module."""
 
-    ``config`` is the schema of its experiments; or a function that chooses one by a file's content and by where that
-    stands, called with both.
-    ``models`` maps a network's name to its builder, called with ``num_joints=…`` and keywords; or to the builder and
-    the keywords that the name stands for. ``task`` is a class
-    called with the config: it says what the networks, data, objective and evaluation are (``pose_core.plugins.tasks``).
-    ``predictor`` is a `Predictor` for `pose_core.Predictor.from_config` and ``predict`` to make; or a function that
-    chooses one by the config.
-    ``commands`` maps a verb that only this method has to its module and a line of help; the module has
-    ``add_arguments(parser)`` and ``run(args) -> int``, as the shared verbs' modules have.
-    """
+    summary: str
+    load: Callable[[], CommandModule]
+
+
+@dataclass(frozen=True)
+class Switch:
+    """A flag of ``train``: the override ``key=value`` that it stands for, and a line of help."""
+
+    override: str
+    summary: str
+
+
+@dataclass(frozen=True)
+class Microbenchmark:
+    """One stage that `pose benchmark --stages` measures: ``run`` handles ``count`` of ``unit``."""
 
     name: str
-    package: str
-    summary: str
-    models: Mapping[str, str | tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
-    families: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """Networks of any size: for the name before the number, the builder and the keyword that the number is. The
-    usual numbers stand in ``models``, too, and are listed."""
-    config: str = "pose_core.topdown.config:TopDownConfig"
-    task: str = "pose_core.topdown.task:TopDownTask"
-    predictor: str = "pose_core.topdown.predictor:Predictor"
-    commands: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    switches: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """Flags of its ``train``: for ``--flag`` the override that it stands for, ``key=value``, and a line of help."""
-    quickstart: str | None = None
-    """The experiment on synthetic people that `pose quickstart` runs, where this method has one for it."""
-    stages: str | None = None
-    """What `pose benchmark --stages` measures of this method beside its networks: a function of a device that yields
-    `pose_core.benchmark.stages.Stage`."""
+    unit: str
+    count: int
+    run: Callable[[], object]
 
-    @property
-    def script(self) -> str:
-        """Name of the command, ``pose-lite``."""
-        return self.package.replace("_", "-")
+
+class Method:
+    """What a package contributes; a package subclasses it and overrides what it has of its own."""
+
+    name: ClassVar[str]
+    """As configs and entry points have it: the package's name without its prefix."""
+    package: ClassVar[str]
+    """The importable package."""
+    summary: ClassVar[str]
+    networks: ClassVar[tuple[str, ...]] = ()
+    """Names of its networks, as `pose models` lists them."""
+    switches: ClassVar[Mapping[str, Switch]] = {}
+    """Flags of its ``train``, by name without the dashes."""
+    curves: ClassVar[Mapping[str, str]] = {}
+    """What its ``plot`` draws: keys of metrics.jsonl, each with a title; without any there is no ``plot``."""
+    published_names: ClassVar[tuple[str, ...]] = ()
+    """What MODEL.NAME says in the published files that it converts."""
+    quickstart: ClassVar[str | None] = None
+    """The experiment on synthetic people that `pose quickstart` runs, where it has one for it."""
 
     def config_files(self) -> dict[str, Path]:
         """Built-in experiments by name."""
         folder = Path(str(files(self.package))) / "configs"
         return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
+    @property
+    def script(self) -> str:
+        """The name of its command, the package's with a dash."""
+        return self.package.replace("_", "-")
 
-def resolve(reference: str) -> Any:
-    """The object that ``"module:attribute"`` names."""
-    module, _, attribute = reference.partition(":")
-    return getattr(import_module(module), attribute)
+    def network_builder(self, name: str) -> NetworkBuilder | None:
+        """Return the builder of one of its networks; None for a name that is not its own."""
+        return None
+
+    def schema(self, content: Mapping[str, Any], where: str) -> type[Experiment]:
+        """Return the schema of its experiments; ``content`` is what a file says, ``where`` what to call it."""
+        from pose_core.topdown.config import TopDownConfig
+
+        return TopDownConfig
+
+    def task(self, config: Experiment, build: BuildNetwork) -> Task:
+        """Return what trains and evaluates an experiment; ``build`` makes its pose network."""
+        from pose_core.topdown.config import TopDownConfig
+        from pose_core.topdown.task import TopDownTask
+
+        return TopDownTask(expect(config, TopDownConfig), build)
+
+    def predictor(
+        self, network: nn.Module, config: Experiment, skeleton: Skeleton, device: torch.device
+    ) -> PosePredictor:
+        """Return what predicts with a trained network of an experiment."""
+        from pose_core.topdown.config import TopDownConfig
+        from pose_core.topdown.predictor import TopDownPredictor
+
+        return TopDownPredictor(network, expect(config, TopDownConfig), skeleton, device)
+
+    def commands(self) -> Mapping[str, Command]:
+        """Return the commands that only this method has."""
+        return {}
+
+    def microbenchmarks(self, device: torch.device) -> Iterable[Microbenchmark]:
+        """Yield what `pose benchmark --stages` measures of it beside its networks."""
+        return ()
+
+    def convert(self, source: Source) -> Converted | None:
+        """Return a published configuration as one of its own; None for a file that is another method's."""
+        return None
 
 
-def predictor_class(method: Method, config: Experiment) -> type[Predictor]:
-    """What predicts with an experiment of a method."""
-    found = resolve(method.predictor)
-    kind: type[Predictor] = found if isinstance(found, type) else found(config)
-    return kind
+def expect(config: Experiment, schema: type[C]) -> C:
+    """Return ``config``, which must be of a schema: a method's hooks get experiments of its own schemas alone."""
+    if not isinstance(config, schema):
+        raise ConfigError(
+            f"experiment {config.name!r} of method {config.method!r} is a {type(config).__name__}; "
+            f"expected a {schema.__name__}"
+        )
+    return config
 
 
 @cache
 def installed_methods() -> dict[str, Method]:
-    """Installed methods by name."""
+    """Return the installed methods by name."""
     return {point.name: point.load() for point in sorted(entry_points(group="pose.methods"), key=lambda p: p.name)}
 
 
 def get_method(name: str) -> Method:
-    """An installed method, by ``lite`` or ``pose-lite``."""
+    """Return an installed method, by its name or its command's."""
     methods = installed_methods()
     short = name.removeprefix("pose-")
     if short in methods:
         return methods[short]
     have = ", ".join(methods) or "none"
     raise ConfigError(f"method {name!r} is not installed (installed: {have}); try: pip install pose-{short}")
-
-
-def find_builtin_config(name: str) -> Path:
-    """The file of a built-in experiment, ``coco_lpn50_256x192`` or ``pose-lite/coco_lpn50_256x192``."""
-    package, _, stem = name.rpartition("/")
-    methods = [get_method(package)] if package else list(installed_methods().values())
-    found = [(m, m.config_files()[stem]) for m in methods if stem in m.config_files()]
-    if len(found) == 1:
-        return found[0][1]
-    if found:
-        names = ", ".join(f"{m.script}/{stem}" for m, _ in found)
-        raise ConfigError(f"several packages have a config {stem!r}: say which, {names}")
-    known = [f"{m.script}/{key}" if package else key for m in methods for key in m.config_files()]
-    near = get_close_matches(name, known, n=3, cutoff=0.4)
-    hint = f"; did you mean {' or '.join(near)}?" if near else "."
-    raise ConfigError(f"no config named {name!r}, and no such file{hint} `pose configs` lists the built-in ones")

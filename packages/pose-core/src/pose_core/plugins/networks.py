@@ -2,81 +2,119 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from functools import cache, partial
+from functools import partial
 from inspect import signature
-from typing import Any
-
-import torch
-from torch import Tensor, nn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from pose_core.errors import ConfigError
-from pose_core.models.hrnet import HRNETS, hrnet
-from pose_core.models.simplebaseline import simplebaseline
-from pose_core.plugins.method import installed_methods, resolve
+from pose_core.plugins.method import NetworkBuilder, installed_methods
 
-Builder = Callable[..., nn.Module]
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
+    from pose_core.config import Experiment
+    from pose_core.models.weights import LoadReport
 
-@cache
-def _own() -> dict[str, Builder]:
-    builders: dict[str, Builder] = {name: partial(hrnet, name=name) for name in HRNETS}
-    # The soft-argmax row of the published table is the same network, decoded differently.
-    builders["hrnet_w18_small_v2_softargmax"] = partial(hrnet, name="hrnet_w18_small_v2")
-    for depth in (18, 34, 50, 101, 152):
-        builders[f"simplebaseline_resnet{depth}"] = partial(simplebaseline, depth=depth)
-    for depth in (50, 101, 152):
-        builders[f"simplebaseline_resnet{depth}_caffe"] = partial(simplebaseline, depth=depth, style="caffe")
-    return builders
+_log = logging.getLogger(__name__)
 
-
-@cache
-def _contributed() -> dict[str, tuple[str, Mapping[str, Any]]]:
-    found = {}
-    for method in installed_methods().values():
-        for name, where in method.models.items():
-            found[name] = (where, {}) if isinstance(where, str) else where
-    return found
-
-
-def _contributed_builder(name: str) -> Builder | None:
-    """The builder of a contributed name, or of a family's name with any number."""
-    if name in _contributed():
-        where, implied = _contributed()[name]
-        return partial(resolve(where), **implied)
-    stem = name.rstrip("0123456789")
-    for method in installed_methods().values():
-        if stem != name and stem in method.families:
-            where, keyword = method.families[stem]
-            return partial(resolve(where), **{keyword: int(name[len(stem) :])})
-    return None
+HRNET_NAMES = ("hrnet_w18_small_v1", "hrnet_w18_small_v1_4x64", "hrnet_w18_small_v2", "hrnet_w32", "hrnet_w48")
+SIMPLEBASELINE_DEPTHS = {"pytorch": (18, 34, 50, 101, 152), "caffe": (50, 101, 152)}
+OWN_NAMES = (
+    *HRNET_NAMES,
+    "hrnet_w18_small_v2_softargmax",
+    *(
+        f"simplebaseline_resnet{depth}{'' if style == 'pytorch' else f'_{style}'}"
+        for style, depths in SIMPLEBASELINE_DEPTHS.items()
+        for depth in depths
+    ),
+)
+"""Networks of the core; listing them loads no torch."""
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """Names that match a shell pattern, sorted."""
-    return sorted(name for name in {**_own(), **_contributed()} if fnmatchcase(name, pattern))
+    """Return the names that match a shell pattern, sorted."""
+    names = {*OWN_NAMES, *(name for method in installed_methods().values() for name in method.networks)}
+    return sorted(name for name in names if fnmatchcase(name, pattern))
 
 
-def create_model(name: str, num_joints: int = 17, **keywords: Any) -> nn.Module:
-    """A network with random weights, float32; ``keywords`` go to its builder."""
-    builder = _own().get(name) or _contributed_builder(name)
+def create_model(name: str, num_joints: int = 17, *, weights: str | Path | None = None, **options: object) -> nn.Module:
+    """Return a network, float32; with the ``weights`` of a file, or random ones. ``options`` go to its builder."""
+    builder = _own_builder(name) or _contributed_builder(name)
     if builder is None:
         near = get_close_matches(name, list_models(), n=3, cutoff=0.4)
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
-        raise ConfigError(f"no network named {name!r}{hint} `pose models` lists them")
+        raise ConfigError(f"no network is named {name!r}{hint} `pose models` lists them")
     try:
-        signature(builder).bind(num_joints=num_joints, **keywords)
+        signature(builder).bind(num_joints=num_joints, **options)
     except TypeError as error:
-        raise ConfigError(f"network {name!r} does not take these options ({keywords}): {error}") from None
-    return builder(num_joints=num_joints, **keywords)
+        raise ConfigError(f"network {name!r} does not take these options ({options}): {error}") from None
+    network = builder(num_joints=num_joints, **options)
+    if weights is not None:
+        load_weights(network, weights)
+    return network
+
+
+def _own_builder(name: str) -> NetworkBuilder | None:
+    if name not in OWN_NAMES:
+        return None
+    if name.startswith("hrnet"):
+        from pose_core.models.hrnet import hrnet
+
+        # The soft-argmax row of the published table is the same network, decoded differently.
+        return partial(hrnet, name=name.removesuffix("_softargmax"))
+    from pose_core.models.simplebaseline import simplebaseline
+
+    style: Literal["caffe", "pytorch"] = "caffe" if name.endswith("_caffe") else "pytorch"
+    depth = int(name.removeprefix("simplebaseline_resnet").removesuffix("_caffe"))
+    return partial(simplebaseline, depth=depth, style=style)
+
+
+def _contributed_builder(name: str) -> NetworkBuilder | None:
+    for method in installed_methods().values():
+        builder = method.network_builder(name)
+        if builder is not None:
+            return builder
+    return None
+
+
+def build_network(config: Experiment) -> nn.Module:
+    """Return an experiment's network, initialized as it says, with the backbone of ``model.pretrained``."""
+    from pose_core.engine.distributed import rank_and_world_size
+    from pose_core.models.initialize import initialize, load_backbone
+
+    network = bare_network(config)
+    model = config.model
+    if model.init == "published":
+        initialize(network, backbone_follows=model.pretrained is not None)
+    if model.pretrained is not None:
+        report = load_backbone(network, model.pretrained)
+        if rank_and_world_size()[0] == 0:
+            _log.log(logging.WARNING if report.missing or report.warning else logging.INFO, "%s", report)
+    return network
+
+
+def bare_network(config: Experiment) -> nn.Module:
+    """Return an experiment's network with the framework's random weights, to load a checkpoint into."""
+    from pose_core.skeleton import get_skeleton
+
+    model = config.model
+    joints = get_skeleton(config.data.skeleton).num_joints
+    network = create_model(model.name, joints, **model.options)
+    check_input_size(network, model.name, model.input_size)
+    return network
 
 
 def check_input_size(model: nn.Module, name: str, input_size: tuple[int, int]) -> None:
     """Refuse an input (w, h) that the network's stages cannot halve evenly."""
-    divisor = int(getattr(model, "divisor", 1))
+    from pose_core.models.network import PoseNetwork
+
+    divisor = model.divisor if isinstance(model, PoseNetwork) else 1
     width, height = input_size
     if width % divisor or height % divisor:
         near = [max(round(side / divisor), 1) * divisor for side in input_size]
@@ -85,26 +123,39 @@ def check_input_size(model: nn.Module, name: str, input_size: tuple[int, int]) -
         )
 
 
-def identify(state: Mapping[str, Tensor]) -> list[str]:
-    """Names of the networks whose parameters and buffers are exactly these, whatever the number of joints.
+def load_weights(model: nn.Module, weights: str | Path | Mapping[str, Any], *, strict: bool = True) -> LoadReport:
+    """Load weights into ``model``, from a file or a state dict, in our layout or the published one.
 
-    Batch counters do not count: files older than PyTorch 1.0 have none. The published names of a network count as its
-    own.
+    A mismatch is refused, naming the networks that the weights fit; ``strict=False`` loads what fits and reports the
+    rest.
     """
-    found = []
+    from pose_core.models import weights as files
+
+    return files.load_weights(model, weights, strict=strict, identify=identify)
+
+
+def identify(state: Mapping[str, Tensor]) -> list[str]:
+    """Return the names of the networks whose parameters and buffers are exactly these, whatever the number of joints.
+
+    Batch counters do not count: files older than PyTorch 1.0 have none. A network's published names count as its own.
+    """
+    import torch
+
+    from pose_core.models.network import to_own_names
+
+    names = []
     joints = next((len(value) for key, value in state.items() if _HEAD.search(key)), 17)
-    if "head_heatmap.1.weight" in state:  # bottom-up heads that have the person's centre as one more channel
+    if "head_heatmap.1.weight" in state:  # bottom-up heads that have the person's center as one more channel
         joints = len(state["head_heatmap.1.weight"]) - 1
     with torch.device("meta"):
         for name in list_models():
             try:
                 model = create_model(name, num_joints=joints)
-            except (ConfigError, ValueError):  # a network that needs keywords of its own
+            except (ConfigError, ValueError):  # a network that needs options of its own
                 continue
-            translate = getattr(model, "from_published", dict)
-            if _shapes(translate(dict(state))) == _shapes(model.state_dict()):
-                found.append(name)
-    return found
+            if _shapes(to_own_names(model, state)) == _shapes(model.state_dict()):
+                names.append(name)
+    return names
 
 
 _HEAD = re.compile(r"(^|\.)(final_layer|final_layers\.0|heatmaps\.0|score\.0|chantojoints\.0)\.weight$")

@@ -1,37 +1,35 @@
-"""What a kind of method gives the engine; each method package names its own or one of these."""
+"""The task of an experiment, and the evaluation of a checkpoint by it."""
+
+from __future__ import annotations
 
 from pathlib import Path
 
 from pose_core.config import Experiment
-from pose_core.engine.distributed import Place
+from pose_core.engine.distributed import ProcessContext
 from pose_core.engine.interfaces import Evaluation, Task
-from pose_core.models.weights import load_weights
-from pose_core.plugins.method import get_method, resolve
+from pose_core.plugins.method import get_method
+from pose_core.plugins.networks import build_network, load_weights
 
 
 def build_task(config: Experiment) -> Task:
-    """The task of a config's method."""
-    task: Task = resolve(get_method(config.method).task)(config)
-    return task
+    """Return the task of an experiment's method."""
+    return get_method(config.method).task(config, build_network)
 
 
 def evaluate_checkpoint(
-    config: Experiment, weights: str | Path | None, place: Place, folder: Path, *, strict: bool = True
+    config: Experiment, weights: str | Path | None, process: ProcessContext, folder: Path, *, strict: bool = True
 ) -> Evaluation:
     """Score a checkpoint by its experiment's protocol; without ``weights``, an untrained network.
 
-    Writes predictions below ``folder/results``. What training would start from is not looked for.
+    Predictions are written below ``folder/results``. The files that training would start from are not needed.
     """
-    plain = config.model.model_copy(update={"pretrained": None, "init": "framework"})
-    task = build_task(config.model_copy(update={"model": plain}))
+    model = config.model.model_copy(update={"pretrained": None, "init": "framework"})
+    task = build_task(config.model_copy(update={"model": model}))
     networks = task.networks()
     if weights is not None:
         report = load_weights(networks["pose"], weights, strict=strict)
-        if place.is_main:
+        if process.is_main:
             print(report)
     for network in networks.values():
-        network.to(place.device)
-    return task.evaluate(networks, place.device, folder)
-
-
-__all__ = ["build_task", "evaluate_checkpoint"]
+        network.to(process.device)
+    return task.evaluate(networks, process.device, folder)

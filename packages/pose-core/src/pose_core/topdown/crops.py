@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pose_core.engine.precision import autocast, dtype_of
 from pose_core.geometry import Array, apply_affines
 from pose_core.ops.normalizing import Pixels, normalise
 from pose_core.skeleton import Skeleton
@@ -31,14 +30,13 @@ class CropSettings:
 
     @classmethod
     def from_config(cls, config: TopDownConfig, skeleton: Skeleton) -> CropSettings:
-        precisions = {"bf16": torch.bfloat16, "fp16": torch.float16}
         return cls(
             HeatmapCodec.from_config(config),
             tuple(int(joint) for joint in skeleton.flip_order),
             config.test.flip,
             config.test.shift_heatmap and config.heatmap.convention == "published",
             config.heatmap.bias,
-            precisions.get(config.train.precision),
+            dtype_of(config.train.precision),
             config.data.pixels,
         )
 
@@ -52,7 +50,7 @@ def predict_crops(network: nn.Module, images: Tensor, to_image: Array, settings:
     """
     # On a CPU convolutions are up to a third faster in this order, whatever order the weights have.
     x = normalise(images, pixels=settings.pixels, channels_last=images.device.type == "cpu")
-    with _autocast(images.device, settings.precision):
+    with autocast(images.device, settings.precision):
         if settings.flip:
             plain, mirrored = last(network(torch.cat([x, x.flip(3)]))).chunk(2)
         else:
@@ -66,7 +64,3 @@ def predict_crops(network: nn.Module, images: Tensor, to_image: Array, settings:
     # Float32 would lose a hundredth of a pixel on large images.
     found[..., :2] = apply_affines(to_image.astype(np.float64, copy=False), found[..., :2]) - settings.bias
     return found
-
-
-def _autocast(device: torch.device, precision: torch.dtype | None) -> Any:
-    return torch.autocast(device.type, precision) if precision else nullcontext()

@@ -10,19 +10,20 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 
 from pose_core.data.images import Color, decode_bgr, jpeg_size, read_bytes
 from pose_core.data.sampler import Key, epoch_index, sample_rng
+from pose_core.engine.interfaces import TrainingSet
 from pose_core.errors import DataError
 from pose_core.geometry import Convention, Crop, apply_affine
 from pose_core.skeleton import Skeleton
-from pose_core.structures import ImageRecord
+from pose_core.structures import Batch, ImageRecord
 from pose_core.topdown.augment import Augmentation, draw_augmentation, place_crop, place_half_body
 from pose_core.topdown.config import AugmentConfig
 from pose_core.topdown.person_table import PersonTable, tabulate
@@ -30,7 +31,8 @@ from pose_core.topdown.person_table import PersonTable, tabulate
 _log = logging.getLogger(__name__)
 
 
-class CropBatch(NamedTuple):
+@dataclass(frozen=True)
+class CropBatch(Batch):
     """A batch of crops. A single sample has the same fields without the leading N."""
 
     images: torch.Tensor
@@ -49,7 +51,7 @@ class CropBatch(NamedTuple):
     """``(N,)`` int64."""
     box_score: torch.Tensor
     """``(N,)`` float32: 1 for annotated people, the detector's score for detected ones."""
-    index: torch.Tensor  # type: ignore[assignment]  # hides tuple.index, for which a batch has no use
+    index: torch.Tensor
     """``(N,)`` int64: the sample's place in the data set."""
     valid: torch.Tensor
     """``(N,)`` bool: False where the image could not be used; the crop is black and no joint has weight."""
@@ -66,7 +68,7 @@ class Opened(NamedTuple):
     """Its pixels for each decoded one, across and down."""
 
 
-class TopDownDataset(Dataset[CropBatch]):
+class TopDownDataset(TrainingSet[CropBatch]):
     """People, given as records or as a table for the input's aspect, each as a crop of ``input_size`` (w, h).
 
     Without ``augment`` the crops are those of evaluation, enlarged by ``test_scale``. People that carry a centre and a
@@ -97,26 +99,26 @@ class TopDownDataset(Dataset[CropBatch]):
         self.reduced_decode = reduced_decode
         if not isinstance(people, PersonTable):
             people = tabulate(people, skeleton.num_joints, input_size[0] / input_size[1])
-        self._sources, self._image_ids, self._image, self._joints = people[:4]
-        self._center, self._scale, self._annotation_id, self._score = people[4:]
+        self.table = people
+        self._scale = people.scale
         flat = np.flatnonzero((self._scale[:, 0] == 0) | (convention != "published") & (self._scale[:, 1] == 0))
         if len(flat):
-            person = int(self._annotation_id[flat[0]])
+            person = int(people.annotation_id[flat[0]])
             raise DataError(f"annotation {person}: its scale is 0, so there is nothing to crop; correct or remove it")
         if augment is None:
             self._scale = self._scale * np.float32(test_scale)
 
     def __len__(self) -> int:
-        return len(self._image)
+        return len(self.table.image)
 
     @property
     def groups(self) -> np.ndarray:
         """``(len,)`` number of each person's image, for batches that share a decode."""
-        return self._image
+        return self.table.image
 
     def source(self, index: int) -> str:
         """Where the image of a sample lies."""
-        return os.fsdecode(bytes(self._sources[self._image[index]]))
+        return os.fsdecode(bytes(self.table.sources[self.table.image[index]]))
 
     def draw(self, epoch: int, index: int) -> Augmentation:
         """What chance says of a sample in an epoch; only where samples vary."""
@@ -130,7 +132,7 @@ class TopDownDataset(Dataset[CropBatch]):
         epoch, index = epoch_index(key)
         drawn = self.draw(epoch, index)
         aspect = self.input_size[0] / self.input_size[1]
-        half = place_half_body(drawn, self.augment, self._joints[index], self.skeleton, aspect)
+        half = place_half_body(drawn, self.augment, self.table.joints[index], self.skeleton, aspect)
         return drawn, half is not None
 
     def __getitem__(self, key: Key) -> CropBatch:
@@ -143,7 +145,7 @@ class TopDownDataset(Dataset[CropBatch]):
         samples: list[CropBatch | None] = [None] * len(pairs)
         by_image: dict[int, list[int]] = {}
         for slot, (_, index) in enumerate(pairs):
-            by_image.setdefault(int(self._image[index]), []).append(slot)
+            by_image.setdefault(int(self.table.image[index]), []).append(slot)
         for slots in by_image.values():
             image = self._open([pairs[slot] for slot in slots])
             for slot in slots:
@@ -159,7 +161,7 @@ class TopDownDataset(Dataset[CropBatch]):
             if size is None:
                 pixels = decode_bgr(content, source)
                 return Opened(pixels, pixels.shape[1])
-            shown = min(self._crop(*pair, size[0]).pixels_shown for pair in pairs)
+            shown = min(self.crop(*pair, size[0]).pixels_shown for pair in pairs)
             reduced = max(part for part in (1, 2, 4, 8) if part <= max(shown, 1))
             return Opened(decode_bgr(content, source, reduced), size[0], reduced)
         except DataError as error:
@@ -169,7 +171,7 @@ class TopDownDataset(Dataset[CropBatch]):
             return None
 
     def _sample(self, epoch: int, index: int, image: Opened | None) -> CropBatch:
-        crop = self._crop(epoch, index, 0 if image is None else image.width)
+        crop = self.crop(epoch, index, 0 if image is None else image.width)
         if image is None:
             pixels = np.zeros((self.input_size[1], self.input_size[0], 3), np.uint8)
         else:
@@ -177,11 +179,11 @@ class TopDownDataset(Dataset[CropBatch]):
             pixels = cv2.warpAffine(image.pixels, matrix, self.input_size, flags=cv2.INTER_LINEAR)
             if self.color == "rgb":
                 cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
-        return self._describe(index, crop, torch.from_numpy(pixels), valid=image is not None)
+        return self.describe(index, crop, torch.from_numpy(pixels), valid=image is not None)
 
-    def _describe(self, index: int, crop: Crop, pixels: torch.Tensor, *, valid: bool) -> CropBatch:
+    def describe(self, index: int, crop: Crop, pixels: torch.Tensor, *, valid: bool) -> CropBatch:
         """A sample of a crop whose pixels are known, or stand elsewhere."""
-        joints, center = self._joints[index], crop.center
+        joints, center = self.table.joints[index], crop.center
         if crop.mirror_width is not None:
             joints = joints[self.skeleton.flip_order]
             center = np.array([crop.mirror_width - 1 - center[0], center[1]], np.float32)
@@ -195,21 +197,23 @@ class TopDownDataset(Dataset[CropBatch]):
             to_image=torch.from_numpy(crop.inverse),
             center=torch.from_numpy(center),
             scale=torch.from_numpy(crop.scale),
-            image_id=torch.tensor(self._image_ids[self._image[index]]),
-            annotation_id=torch.tensor(self._annotation_id[index]),
-            box_score=torch.tensor(self._score[index]),
+            image_id=torch.tensor(self.table.image_ids[self.table.image[index]]),
+            annotation_id=torch.tensor(self.table.annotation_id[index]),
+            box_score=torch.tensor(self.table.score[index]),
             index=torch.tensor(index),
             valid=torch.tensor(valid),
         )
 
-    def _crop(self, epoch: int, index: int, width: int) -> Crop:
+    def crop(self, epoch: int, index: int, width: int) -> Crop:
         """The map from the image, ``width`` pixels wide, to the input."""
-        center, scale = self._center[index].copy(), self._scale[index].copy()
+        center, scale = self.table.center[index].copy(), self._scale[index].copy()
         drawn = Augmentation()
         if self.augment is not None:
             drawn = self.draw(epoch, index)
             aspect = self.input_size[0] / self.input_size[1]
-            center, scale = place_crop(drawn, self.augment, self._joints[index], center, scale, self.skeleton, aspect)
+            center, scale = place_crop(
+                drawn, self.augment, self.table.joints[index], center, scale, self.skeleton, aspect
+            )
         if drawn.flip:
             center = np.array([width - 1 - center[0], center[1]], np.float32)
         mirror = width if drawn.flip else None

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, default_collate
 
 from pose_core.data.images import decode_bgr, is_truncated, jpeg_size, read_bytes
 from pose_core.data.sampler import Key, epoch_index
+from pose_core.engine.interfaces import TrainingSet
 from pose_core.errors import ConfigError, DataError
 from pose_core.ops import warp_crops
+from pose_core.structures import Batch
 from pose_core.topdown.dataset import CropBatch, TopDownDataset
 
 _log = logging.getLogger(__name__)
@@ -31,7 +32,8 @@ def _warn_once(text: str) -> None:
     _log.warning("%s", text)
 
 
-class EncodedBatch(NamedTuple):
+@dataclass(frozen=True)
+class EncodedBatch(Batch):
     """A batch of crops on its way to the device."""
 
     content: Tensor
@@ -46,8 +48,8 @@ class EncodedBatch(NamedTuple):
     """Without pixels."""
 
 
-class EncodedCrops(Dataset[EncodedBatch]):
-    """The samples of ``people``, to be decoded by :meth:`on_device`; an image is sent once for all its people.
+class EncodedCrops(TrainingSet[EncodedBatch]):
+    """The samples of ``people``, to be decoded by :meth:`to_device`; an image is sent once for all its people.
 
     The crops are those of ``people`` to a few grey levels: decoders round differently, and the device's warp is exact
     where OpenCV's takes 32nds of a pixel.
@@ -70,9 +72,9 @@ class EncodedCrops(Dataset[EncodedBatch]):
         return self.people.groups
 
     def __getitem__(self, key: Key) -> EncodedBatch:
-        return self.__getitems__([key])
+        return self.__getitems__([key])[0]
 
-    def __getitems__(self, keys: Iterable[Key]) -> EncodedBatch:
+    def __getitems__(self, keys: Iterable[Key]) -> list[EncodedBatch]:
         people = self.people
         pairs = [epoch_index(key) for key in keys]
         content: list[np.ndarray] = []
@@ -88,25 +90,27 @@ class EncodedCrops(Dataset[EncodedBatch]):
                     content.append(found)
                     sizes.append(size)
             number, width = numbers[image]
-            crop = people._crop(epoch, index, width)
-            crops.append(people._describe(index, crop, torch.empty(0, dtype=torch.uint8), valid=number >= 0))
+            crop = people.crop(epoch, index, width)
+            crops.append(people.describe(index, crop, torch.empty(0, dtype=torch.uint8), valid=number >= 0))
             image_of.append(number)
-        return EncodedBatch(
+        batch = EncodedBatch(
             torch.from_numpy(np.concatenate([np.zeros(0, np.uint8), *content])),
             torch.tensor(np.cumsum([len(part) for part in content], dtype=np.int64)),
             torch.tensor(sizes, dtype=torch.int64).view(-1, 2),
             torch.tensor(image_of),
-            CropBatch(*default_collate(crops)),
+            CropBatch.stack(crops),
         )
+        return [batch]
 
     @staticmethod
-    def collate(batch: EncodedBatch) -> EncodedBatch:
-        """`__getitems__` has joined the samples."""
+    def collate(samples: Sequence[EncodedBatch]) -> EncodedBatch:
+        """Return the one batch that `__getitems__` has joined already."""
+        (batch,) = samples
         return batch
 
-    def on_device(self, batch: EncodedBatch, device: torch.device) -> CropBatch:
+    def to_device(self, batch: EncodedBatch, device: torch.device) -> CropBatch:
         """The batch with its pixels, on ``device``."""
-        crops = CropBatch(*(column.to(device, non_blocking=True) for column in batch.crops))
+        crops = batch.crops.to(device)
         width, height = self.people.input_size
         pixels = torch.zeros(len(batch.image_of), height, width, 3, dtype=torch.uint8, device=device)
         images, broken = self._decode(batch, device)
@@ -118,9 +122,9 @@ class EncodedCrops(Dataset[EncodedBatch]):
             cut = warp_crops(images, shown.to(device)[kept], crops.to_image[kept], (width, height))
             pixels[kept] = cut if self.people.color == "rgb" else cut.flip(3)
         if not broken:
-            return crops._replace(images=pixels)
+            return replace(crops, images=pixels)
         valid = (shown >= 0).to(device)
-        return crops._replace(images=pixels, valid=valid, joints=crops.joints * valid[:, None, None])
+        return replace(crops, images=pixels, valid=valid, joints=crops.joints * valid[:, None, None])
 
     def _read(self, index: int) -> tuple[np.ndarray, tuple[int, int], int]:
         """An image's content as it travels, its size if that is pixels, and its width; 0 if it could not be used."""

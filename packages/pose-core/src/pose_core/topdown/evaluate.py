@@ -15,7 +15,7 @@ from tqdm import tqdm
 from pose_core.data.json_file import read_json
 from pose_core.data.mat_file import read_matlab
 from pose_core.data.sampler import evaluation_batches, worker_init
-from pose_core.engine.distributed import current_place, gather_objects
+from pose_core.engine.distributed import gather_objects, rank_and_world_size
 from pose_core.engine.interfaces import Evaluation
 from pose_core.errors import DataError
 from pose_core.evaluation import check_crowd_index, coco_keypoint_ap, crowdpose_ap, lsp_pck, mpii_pckh
@@ -82,7 +82,7 @@ def evaluate_topdown(network: nn.Module, config: TopDownConfig, device: torch.de
     check_annotations(found, config)
     dataset = crop_dataset(config, records, training=False)
     results = merge(gather_objects(predict_dataset(network, dataset, config, device)))
-    rank, _ = current_place()
+    rank, _ = rank_and_world_size()
     scored = score(results, found, config, folder / "results", write=rank == 0)
     protocol = protocol_line(
         boxes=boxes,
@@ -122,12 +122,13 @@ def predict_dataset(
     network: nn.Module, dataset: TopDownDataset, config: TopDownConfig, device: torch.device
 ) -> CropResults:
     """Predictions for this process's share of the crops; crops of bad images are left out."""
-    rank, world = current_place()
+    rank, world = rank_and_world_size()
     settings = CropSettings.from_config(config, dataset.skeleton)
     network = quicken(network.to(device), config.model.input_size, settings.precision, compiled=config.test.compile)
     loader = DataLoader(
         dataset,
         batch_sampler=evaluation_batches(len(dataset), config.test.batch_size, rank, world),
+        collate_fn=dataset.collate,
         num_workers=config.test.workers,
         worker_init_fn=worker_init,
         pin_memory=device.type == "cuda",

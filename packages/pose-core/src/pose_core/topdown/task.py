@@ -1,4 +1,4 @@
-"""Every method that looks at one person per crop and answers with heatmaps."""
+"""Training and evaluating a network that answers a crop of one person with heatmaps."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pose_core.engine.distributed import current_place
-from pose_core.engine.interfaces import Evaluation, Objective, Update
+from pose_core.engine.distributed import rank_and_world_size
+from pose_core.engine.interfaces import BuildNetwork, Evaluation, Objective, Task, TrainingSet, Update
 from pose_core.ops.normalizing import Pixels, normalise
-from pose_core.plugins.build import build_network
 from pose_core.skeleton import get_skeleton
 from pose_core.structures import ImageRecord
 from pose_core.topdown.codec import HeatmapCodec
@@ -26,8 +25,8 @@ from pose_core.topdown.person_table import PersonTable, read_table
 _log = logging.getLogger(__name__)
 
 
-class HeatmapObjective:
-    """Squared error of heatmaps; stateless."""
+class HeatmapObjective(Objective[CropBatch]):
+    """Squared error of heatmaps."""
 
     def __init__(self, codec: HeatmapCodec, channels_last: bool = False, pixels: Pixels = "imagenet") -> None:
         self.codec = codec
@@ -40,43 +39,37 @@ class HeatmapObjective:
         update("pose", loss)
         return {"loss": loss, "accuracy": accuracy}
 
-    def state_dict(self) -> dict[str, Any]:
-        return {}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        del state
-
-
-class TopDownTask:
+class TopDownTask(Task):
     """Networks, data, objective and evaluation of a top-down experiment.
 
     A method with its own objective or networks subclasses this and replaces those methods alone.
     """
 
-    def __init__(self, config: TopDownConfig) -> None:
-        self.config = config
+    def __init__(self, config: TopDownConfig, build: BuildNetwork) -> None:
+        self.config: TopDownConfig = config
+        self.build = build
         self.skeleton = get_skeleton(config.data.skeleton)
-        self._training_set: TopDownDataset | EncodedCrops | None = None
+        self._people: TopDownDataset | None = None
 
     def networks(self) -> dict[str, nn.Module]:
-        return {"pose": build_network(self.config, self.skeleton)}
+        return {"pose": self.build(self.config)}
 
-    def training_set(self) -> TopDownDataset | EncodedCrops:
-        if self._training_set is None:
+    def people(self) -> TopDownDataset:
+        """Return the people of the training split as crops, decoded by the loader."""
+        if self._people is None:
             width, height = self.config.model.input_size
             table, problems = read_table(self.config.data, self.config.data.train, width / height)
-            if problems and current_place()[0] == 0:
+            if problems and rank_and_world_size()[0] == 0:
                 _log.warning("%s", problems)
-            people = self.dataset(table, training=True)
-            self._training_set = EncodedCrops(people) if self.config.train.device_decode else people
-        return self._training_set
+            self._people = self.dataset(table, training=True)
+        return self._people
 
-    def training_groups(self) -> Sequence[int]:
-        groups: list[int] = self.training_set().groups.tolist()
-        return groups
+    def training_set(self) -> TrainingSet[Any]:
+        people = self.people()
+        return EncodedCrops(people) if self.config.train.device_decode else people
 
-    def objective(self, device: torch.device) -> Objective:
-        del device  # nothing of it lives there
+    def objective(self, device: torch.device) -> Objective[Any]:
         codec = HeatmapCodec.from_config(self.config)
         return HeatmapObjective(codec, self.config.train.channels_last, self.config.data.pixels)
 
@@ -84,5 +77,5 @@ class TopDownTask:
         return evaluate_topdown(networks["pose"], self.config, device, folder)
 
     def dataset(self, people: Sequence[ImageRecord] | PersonTable, *, training: bool) -> TopDownDataset:
-        """Crops of ``people``, varied for training or plain."""
+        """Return crops of ``people``, varied for training or plain."""
         return crop_dataset(self.config, people, training=training)

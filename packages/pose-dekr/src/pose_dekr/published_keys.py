@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pose_core.plugins.convert.published_keys import MEANINGLESS
+from pose_core.plugins.convert.keys import MEANINGLESS
 
 _UNREAD = "read by nothing in the published code"
 WITHOUT_MEANING = MEANINGLESS | {

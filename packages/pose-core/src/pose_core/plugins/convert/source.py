@@ -1,14 +1,50 @@
-"""Reading values out of a published file: its spelling of tuples, its types, and where each key went."""
+"""A published file as its converter reads it, and our configuration as it comes out, with a note on every key."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from textwrap import fill
+from typing import Any, Generic, TypeVar
 
 from pose_core.errors import ConfigError
 
 T = TypeVar("T")
+
+
+@dataclass
+class Converted:
+    """Our configuration, and what was done with the published keys."""
+
+    config: dict[str, Any]
+    mapped: list[str] = field(default_factory=list)
+    meaningless: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def render_notes(converted: Converted) -> str:
+    """The notes for people to read."""
+    lines = ["converted from the published form", "mapped:"]
+    mapped = _group((target, key) for key, target in (line.split(" → ") for line in converted.mapped))
+    lines += [_paragraph(f"{target} ← {keys}") for target, keys in mapped.items()]
+    lines += ["without a meaning here:"]
+    reasons = _group((reason, key) for key, reason in (line.split(": ", 1) for line in converted.meaningless))
+    lines += [_paragraph(f"{keys}: {reason}") for reason, keys in reasons.items()]
+    lines += ["notes:", *map(_paragraph, converted.notes)]
+    return "\n".join(lines)
+
+
+def _group(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The keys that share a target or a reason, on one line."""
+    groups: dict[str, str] = {}
+    for shared, key in pairs:
+        groups[shared] = f"{groups[shared]}, {key}" if shared in groups else key
+    return groups
+
+
+def _paragraph(text: str) -> str:
+    return fill(text, 110, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
 
 
 class Source:
@@ -24,35 +60,33 @@ class Source:
         """The family's oldest branch keeps sizes under MODEL.EXTRA and has other defaults."""
         return "MODEL.EXTRA.HEATMAP_SIZE" in self.values
 
-    def take(self, key: str, target: str, default: T, kind: Callable[[Any], T]) -> T:
-        """The value of a key, or the published default; ``MODEL.`` keys are looked for in EXTRA too."""
+    def take(self, key: str, target: str, default: T, kind: Kind[T]) -> T:
+        """Return the value of a key, or the published default; ``MODEL.`` keys are looked up in EXTRA too."""
         for candidate in (key, key.replace("MODEL.", "MODEL.EXTRA.")):
             if candidate in self.values:
                 self.went[candidate] = target
                 value = literal(self.values[candidate])
                 try:
-                    return kind(value)
+                    return kind.read(value)
                 except (TypeError, ValueError):
-                    raise ConfigError(
-                        f"{self.file_name}: {candidate} is {value!r}; expected {_EXPECTED[kind.__name__]}"
-                    ) from None
+                    raise ConfigError(f"{self.file_name}: {candidate} is {value!r}; expected {kind.expected}") from None
         return default
 
     def flag(self, key: str, target: str, default: bool) -> bool:
-        return self.take(key, target, default, flag)
+        return self.take(key, target, default, FLAG)
 
     def number(self, key: str, target: str, default: float) -> float:
-        return self.take(key, target, default, float)
+        return self.take(key, target, default, NUMBER)
 
     def whole(self, key: str, target: str, default: int) -> int:
-        return self.take(key, target, default, whole)
+        return self.take(key, target, default, WHOLE)
 
     def text(self, key: str, target: str, default: str) -> str:
-        return self.take(key, target, default, text)
+        return self.take(key, target, default, TEXT)
 
     def pair(self, key: str, target: str, default: tuple[int, int]) -> tuple[int, int]:
-        """Width and height."""
-        return self.take(key, target, default, pair)
+        """Return a width and a height."""
+        return self.take(key, target, default, PAIR)
 
 
 def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -120,16 +154,19 @@ def gpu_count(value: Any) -> int:
     return len([whole(item) for item in str(value).split(",")])
 
 
-_EXPECTED = {
-    "flag": "true or false",
-    "float": "a number",
-    "whole": "a whole number",
-    "text": "a name or a path",
-    "wholes": "a list of whole numbers",
-    "numbers": "a list of numbers",
-    "pair": "[width, height] in pixels",
-    "gpu_count": "the GPUs' numbers, for example (0,1,2,3)",
-    "stages": "numbers by size of map, for example [[2.0, 2.0, 2.0], [2.0]]",
-    "first_flag": "true or false by size of map",
-    "scales": "scales, for example [0.5, 1, 2]",
-}
+@dataclass(frozen=True)
+class Kind(Generic[T]):
+    """How a value is read, and what to expect where it cannot be; ``read`` raises TypeError or ValueError."""
+
+    read: Callable[[Any], T]
+    expected: str
+
+
+FLAG = Kind(flag, "true or false")
+NUMBER = Kind(float, "a number")
+WHOLE = Kind(whole, "a whole number")
+TEXT = Kind(text, "a name or a path")
+WHOLES = Kind(wholes, "a list of whole numbers")
+NUMBERS = Kind(numbers, "a list of numbers")
+PAIR = Kind(pair, "[width, height] in pixels")
+GPU_COUNT = Kind(gpu_count, "the GPUs' numbers, for example (0,1,2,3)")

@@ -11,7 +11,7 @@ _CUDNN = "cuDNN is PyTorch's to tune"
 _NEVER = "read by nothing in the published code"
 _LAUNCH = "torchrun launches processes"
 _RESUME = "resuming is asked for: --resume"
-_WEIGHTS = "weights are named: model.pretrained for the trunk, --weights for the whole"
+_WEIGHTS = "weights are named: model.pretrained for the backbone, --weights for the whole"
 
 MEANINGLESS: dict[str, str] = {
     "AUTO_RESUME": _RESUME,
@@ -41,8 +41,6 @@ MEANINGLESS: dict[str, str] = {
     "TEST.BBOX_THRE": _NEVER,
     "TEST.NMS_THRE": _NEVER,
     "TEST.MODEL_FILE": "weights are named on the command line: --weights",
-    **{f"ASA.{name}": "about a predecessor that searched for places" for name in (
-        "INTERVAL", "LR", "NUM_MODELS", "THETA_GRAD", "USE_SA", "LOAD_THETA", "THETA_PATH", "BETA1", "BETA2")},
     **{f"DEBUG.{name}": _DEBUG for name in (
         "DEBUG", "SAVE_BATCH_IMAGES_GT", "SAVE_BATCH_IMAGES_PRED", "SAVE_HEATMAPS_GT", "SAVE_HEATMAPS_PRED")},
 }  # fmt: skip
@@ -72,13 +70,16 @@ _MAPPED = (
     "TRAIN.BEGIN_EPOCH", "TRAIN.END_EPOCH", "TRAIN.OPTIMIZER", "TRAIN.LR", "TRAIN.LR_STEP", "TRAIN.LR_FACTOR",
     "TRAIN.WD", "TRAIN.MOMENTUM", "TRAIN.NESTEROV", "TRAIN.BATCH_SIZE_PER_GPU", "TRAIN.BATCH_SIZE",
     "TEST.BATCH_SIZE_PER_GPU", "TEST.BATCH_SIZE", "TEST.FLIP_TEST", "TEST.POST_PROCESS", "TEST.SHIFT_HEATMAP",
-    "TEST.SOFT_ARGMAX", "TEST.BIAS", "ASA.NUM_AUG", "ASA.SCALE_RANGE", "ASA.PART_ANN_FILE", "ASA.PART_ROOT_DIR",
-    "ASA.ERODE_KERNEL", "ASA.GAUSSIAN_KERNEL", "ASA.BOTH_HF_SA", "STN.LR", "STN.STN_FIRST", "STN.NG", "STN.ND",
+    "TEST.SOFT_ARGMAX", "TEST.BIAS",
     *BOXES_ONLY,
 )  # fmt: skip
 
 
 @cache
 def known_keys() -> list[str]:
-    """Every key that the published top-down files may hold, MODEL.EXTRA apart."""
+    """Return every key that the published top-down files may hold, MODEL.EXTRA apart."""
     return sorted({*MEANINGLESS, *FIXED, *_MAPPED})
+
+
+OTHER_SYSTEMS = ("ASA.", "STN.", "RESCORE.", "DATASET.OFFSET_RADIUS", "DATASET.MAX_NUM_PEOPLE")
+"""Beginnings of keys that only files of systems with more than a top-down network have."""

@@ -1,6 +1,6 @@
 """See what the generator does: original, random paste, adversarial paste and target joints, side by side.
 
-  pose-asda visualise --cfg synthetic_adversarial --weights runs/synthetic_adversarial/last.pt --count 8 --out paste.png
+  pose-asda visualize --cfg synthetic_adversarial --weights runs/synthetic_adversarial/last.pt --count 8 --out paste.png
 
 The weights are a run's last.pt, or a published checkpoint (checkpoint.pth, stn_41.pth); several files make several
 columns. Without any, the last column is that of a fresh generator, which moves nothing.
@@ -55,17 +55,17 @@ def paste_pictures(
     """RGB tiles, a row for each of the first ``count`` training samples (unvaried), and their captions."""
     import torch
 
-    from pose_asda.adversary import AdversarialObjective, on_device
+    from pose_asda.adversary import PasteObjective, on_device
     from pose_asda.dataset import PartedDataset
     from pose_asda.task import AsdaTask, with_parts
-    from pose_core.drawing.skeletons import draw_poses
+    from pose_core.plugins.networks import build_network
     from pose_core.skeleton import get_skeleton
     from pose_core.structures import Poses
     from pose_core.topdown.codec import HeatmapCodec
 
     config = config.without_variation()
     config = config.model_copy(update={"generator": config.generator.model_copy(update={"placement": "adversarial"})})
-    task = AsdaTask(config)
+    task = AsdaTask(config, build_network)
     data = with_parts(task.people(), config)
     if not 0 < count <= len(data):
         raise ConfigError(f"--count {count}: the training set has {len(data)} samples")
@@ -74,8 +74,8 @@ def paste_pictures(
     torch.manual_seed(seed)
     columns = {"original": images}
     codec = HeatmapCodec.from_config(config)
-    by_chance = AdversarialObjective(codec, config.generator.model_copy(update={"placement": "random"}))
-    learnt = AdversarialObjective(codec, config.generator)
+    by_chance = PasteObjective(codec, config.generator.model_copy(update={"placement": "random"}))
+    learnt = PasteObjective(codec, config.generator)
     with torch.no_grad():
         columns["random"] = by_chance.place_and_paste({}, images, texels, boxes, batch.part_types)
         files: list[Path | None] = [*weights] or [None]
@@ -91,7 +91,7 @@ def paste_pictures(
             tiles.append(to_pixels(pictures[row], config.data.color))
             captions.append(name)
         poses = Poses(joints[row : row + 1, :, :2], joints[row : row + 1, :, 2], np.ones(1), skeleton)
-        tiles.append(draw_poses(tiles[-1], poses))
+        tiles.append(poses.draw(tiles[-1]))
         captions.append("target joints")
     return tiles, captions
 

@@ -7,11 +7,13 @@ from difflib import get_close_matches
 from typing import Any
 
 from pose_core.errors import ConfigError
-from pose_core.plugins.convert.bottomup_keys import MAPPED, WITHOUT_MEANING, bottomup_layers, dekr_layers
-from pose_core.plugins.convert.published_values import Source, flag, gpu_count, literal, numbers, text, wholes
+from pose_core.plugins.convert.source import GPU_COUNT, WHOLES, Converted, Kind, Source, flag, literal, numbers, text
+from pose_dekr.published_keys import MAPPED, WITHOUT_MEANING, bottomup_layers, dekr_layers
 
 DATASETS = {"coco_kpt": ("coco", "coco17", 17), "crowd_pose_kpt": ("crowdpose", "crowdpose14", 14)}
 """Published name → our layout, skeleton, number of joints."""
+NAMES = {"pose_hrnet": "bottomup_hrnet", "pose_higher_hrnet": "bottomup_higher_hrnet", "hrnet_dekr": "dekr_hrnet"}
+"""MODEL.NAME → the beginning of our name."""
 SPLITS = {"coco": ("train2017", "val2017"), "crowdpose": ("trainval", "test")}
 GPUS = {("dekr", 32): 4, ("bottomup", 32): 4}
 """How many GPUs the published runs had, which their files do not say; 8 where none is given."""
@@ -25,8 +27,10 @@ def is_bottom_up(values: dict[str, Any]) -> bool:
     )
 
 
-def convert_bottomup(source: Source) -> tuple[dict[str, Any], list[str]]:
-    """Our configuration, and notes; ``source`` knows which key went where."""
+def convert(source: Source) -> Converted | None:
+    """Convert a file of Bottom-Up HRNet or DEKR."""
+    if not is_bottom_up(source.values):
+        return None
     notes: list[str] = []
     system, width, name, layers = _network(source, notes)
     _refuse(source, layers)
@@ -44,7 +48,14 @@ def convert_bottomup(source: Source) -> tuple[dict[str, Any], list[str]]:
         "test": _test(source, system),
         "rescore": _rescore(source),
     }
-    return config, notes
+    result = Converted(config, notes=notes)
+    for key in source.values:
+        target = source.went.get(key)
+        if target:
+            result.mapped.append(f"{key} → {target}")
+        else:
+            result.meaningless.append(f"{key}: {WITHOUT_MEANING.get(key, 'about the other system')}")
+    return result
 
 
 def _network(source: Source, notes: list[str]) -> tuple[str, int, str, dict[str, Any]]:
@@ -54,10 +65,9 @@ def _network(source: Source, notes: list[str]) -> tuple[str, int, str, dict[str,
     if published is None:
         notes.append("the file names no network, and what it says serves any: taken as bottomup_hrnet_w32")
         return "bottomup", 32, "bottomup_hrnet_w32", {}
-    names = {"pose_hrnet": "bottomup_hrnet", "pose_higher_hrnet": "bottomup_higher_hrnet", "hrnet_dekr": "dekr_hrnet"}
-    if not isinstance(published, str) or published not in names:
-        near = get_close_matches(str(published), names, n=1)
-        hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(names)}"
+    if not isinstance(published, str) or published not in NAMES:
+        near = get_close_matches(str(published), NAMES, n=1)
+        hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(NAMES)}"
         raise ConfigError(f"{source.file_name}: MODEL.NAME {published!r} is not known{hint}")
     system = "dekr" if published == "hrnet_dekr" else "bottomup"
     key = "MODEL.SPEC.STAGES.NUM_CHANNELS" if system == "dekr" else "MODEL.EXTRA.STAGE2.NUM_CHANNELS"
@@ -70,7 +80,7 @@ def _network(source: Source, notes: list[str]) -> tuple[str, int, str, dict[str,
     assert isinstance(width, int)
     higher = published == "pose_higher_hrnet"
     layers = dekr_layers(width) if system == "dekr" else bottomup_layers(width, higher=higher)
-    return system, width, f"{names[published]}_w{width}", layers
+    return system, width, f"{NAMES[published]}_w{width}", layers
 
 
 def _refuse(source: Source, layers: dict[str, Any]) -> None:
@@ -131,16 +141,16 @@ def _model(source: Source, name: str, size: int) -> dict[str, Any]:
 
 
 def _heatmap(source: Source, layout: str, name: str, size: int, notes: list[str]) -> dict[str, Any]:
-    maps = source.take("DATASET.OUTPUT_SIZE", "heatmap.stride", [size // 4], stages)
+    maps = source.take("DATASET.OUTPUT_SIZE", "heatmap.stride", [size // 4], STAGES)
     expected = [size // 4, size // 2] if "higher" in name else [size // 4]
     if [row[0] for row in rows(maps)] != expected:
         raise ConfigError(f"{source.file_name}: DATASET.OUTPUT_SIZE is {maps}; {name} has {expected} for {size} pixels")
-    sigmas = {value for row in rows(source.take("DATASET.SIGMA", "heatmap.sigma", [2.0], stages)) for value in row}
+    sigmas = {value for row in rows(source.take("DATASET.SIGMA", "heatmap.sigma", [2.0], STAGES)) for value in row}
     if len(sigmas) > 1:
         raise ConfigError(
             f"{source.file_name}: DATASET.SIGMA has several values, {sorted(sigmas)}; here one serves all"
         )
-    weights = rows(source.take("DATASET.BG_WEIGHT", "heatmap.background", [0.1], stages))
+    weights = rows(source.take("DATASET.BG_WEIGHT", "heatmap.background", [0.1], STAGES))
     if any(len(set(row)) > 1 for row in weights):
         raise ConfigError(f"{source.file_name}: DATASET.BG_WEIGHT must be one number for each size of map")
     center = source.number("DATASET.CENTER_SIGMA", "heatmap.center_sigma", 4.0)
@@ -160,14 +170,14 @@ def _heatmap(source: Source, layout: str, name: str, size: int, notes: list[str]
 
 def _offset(source: Source, system: str) -> dict[str, Any]:
     default = 0.03 if system == "dekr" else 0.01
-    factors = rows(source.take("LOSS.OFFSETS_LOSS_FACTOR", "offset.factor", [default], stages))
+    factors = rows(source.take("LOSS.OFFSETS_LOSS_FACTOR", "offset.factor", [default], STAGES))
     heat = {
-        value for row in rows(source.take("LOSS.HEATMAPS_LOSS_FACTOR", "offset.factor", [1.0], stages)) for value in row
+        value for row in rows(source.take("LOSS.HEATMAPS_LOSS_FACTOR", "offset.factor", [1.0], STAGES)) for value in row
     }
     if heat != {1.0}:
         raise ConfigError(f"{source.file_name}: LOSS.HEATMAPS_LOSS_FACTOR can only be 1 here; scale offset.factor")
     for key in ("LOSS.WITH_HEATMAPS_LOSS", "LOSS.WITH_OFFSETS_LOSS"):
-        if not source.take(key, "offset.factor", True, first_flag):
+        if not source.take(key, "offset.factor", True, FIRST_FLAG):
             raise ConfigError(f"{source.file_name}: {key} can only be true here, as in every published file")
     radius = source.whole("DATASET.OFFSET_RADIUS", "offset.radius", 4)
     return {"radius": radius, "factor": float(factors[0][0])}
@@ -181,7 +191,7 @@ def _train(source: Source, system: str, width: int, layout: str, notes: list[str
         notes.append(f"WD {decay:g} was never applied with Adam by the published code: weight_decay is 0")
     each = source.whole("TRAIN.IMAGES_PER_GPU", "train.batch_size", 10)
     gpus = GPUS.get((system, width), 8)
-    source.take("GPUS", "train.batch_size", 1, gpu_count)
+    source.take("GPUS", "train.batch_size", 1, GPU_COUNT)
     notes.append(f"batch: {each} per GPU, and the published runs had {gpus}: train.batch_size={each * gpus}")
     begin = source.whole("TRAIN.BEGIN_EPOCH", "train.epochs", 0)
     return {
@@ -193,7 +203,7 @@ def _train(source: Source, system: str, width: int, layout: str, notes: list[str
         "momentum": source.number("TRAIN.MOMENTUM", "train.momentum", 0.9),
         "nesterov": source.flag("TRAIN.NESTEROV", "train.nesterov", False),
         "schedule": "multistep",
-        "milestones": source.take("TRAIN.LR_STEP", "train.milestones", [90, 120] if coco else [200, 260], wholes),
+        "milestones": source.take("TRAIN.LR_STEP", "train.milestones", [90, 120] if coco else [200, 260], WHOLES),
         "factor": source.number("TRAIN.LR_FACTOR", "train.factor", 0.1),
         "workers": source.whole("WORKERS", "train.workers", 4),
         "log_every": source.whole("PRINT_FREQ", "train.log_every", 100),
@@ -217,7 +227,7 @@ def _test(source: Source, system: str) -> dict[str, Any]:
             "decrease": source.number("TEST.SCALE_DECREASE", "test.decrease", 0.001),
         }
     return {
-        "scales": source.take("TEST.SCALE_FACTOR", "test.scales", [1.0], scales),
+        "scales": source.take("TEST.SCALE_FACTOR", "test.scales", [1.0], SCALES),
         "flip": source.flag("TEST.FLIP_TEST", "test.flip", True),
         "max_people": source.whole("DATASET.MAX_NUM_PEOPLE", "test.max_people", 30),
         **own,
@@ -249,7 +259,7 @@ def _rescore(source: Source) -> dict[str, Any]:
     return found
 
 
-def stages(value: Any) -> list[Any]:
+def stages(value: Any) -> Sequence[Any]:
     """A number, a list by size of map, or a list of lists."""
     items = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
     found = rows(items)
@@ -274,3 +284,8 @@ def scales(value: Any) -> list[float]:
     if isinstance(value, str):
         value = [float(item) for item in text(value).split(",")]
     return numbers(value if isinstance(value, Sequence) else [value])
+
+
+STAGES = Kind(stages, "numbers by size of map, for example [[2.0, 2.0, 2.0], [2.0]]")
+FIRST_FLAG = Kind(first_flag, "true or false by size of map")
+SCALES = Kind(scales, "scales, for example [0.5, 1, 2]")

@@ -1,0 +1,120 @@
+"""The verbs of the command line: a line of help for each, and the function that imports its module.
+
+Listing them imports nothing; a verb's module is imported when the verb is used.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pose_core.plugins.method import Command, CommandModule
+
+
+@dataclass(frozen=True)
+class Verb(Command):
+    """A command that `pose` has, and every method's script where ``in_methods``."""
+
+    in_methods: bool = False
+
+
+def _quickstart() -> CommandModule:
+    from pose_core.cli import quickstart
+
+    return quickstart
+
+
+def _train() -> CommandModule:
+    from pose_core.cli import train
+
+    return train
+
+
+def _evaluate() -> CommandModule:
+    from pose_core.cli import evaluate
+
+    return evaluate
+
+
+def _predict() -> CommandModule:
+    from pose_core.cli import predict
+
+    return predict
+
+
+def _export() -> CommandModule:
+    from pose_core.cli import export
+
+    return export
+
+
+def _overfit() -> CommandModule:
+    from pose_core.cli import overfit
+
+    return overfit
+
+
+def _configs() -> CommandModule:
+    from pose_core.cli import configs
+
+    return configs
+
+
+def _show_config() -> CommandModule:
+    from pose_core.cli import show_config
+
+    return show_config
+
+
+def _convert_config() -> CommandModule:
+    from pose_core.cli import convert_config
+
+    return convert_config
+
+
+def _models() -> CommandModule:
+    from pose_core.cli import models
+
+    return models
+
+
+def _benchmark() -> CommandModule:
+    from pose_core.cli import benchmark
+
+    return benchmark
+
+
+def _data() -> CommandModule:
+    from pose_core.cli import data
+
+    return data
+
+
+def _doctor() -> CommandModule:
+    from pose_core.cli import doctor
+
+    return doctor
+
+
+def _plot() -> CommandModule:
+    from pose_core.cli import plot
+
+    return plot
+
+
+VERBS = {
+    "quickstart": Verb("train, evaluate and draw on synthetic people, in a few minutes", _quickstart),
+    "train": Verb("train a network", _train, in_methods=True),
+    "eval": Verb("evaluate a checkpoint on a benchmark", _evaluate, in_methods=True),
+    "predict": Verb("find poses in images and videos and draw them", _predict, in_methods=True),
+    "export": Verb("write a network as an ONNX file", _export, in_methods=True),
+    "overfit": Verb("train on eight images: the smoke test for your own data", _overfit, in_methods=True),
+    "configs": Verb("list the built-in experiments", _configs, in_methods=True),
+    "show-config": Verb("print an experiment as one complete file", _show_config, in_methods=True),
+    "convert-config": Verb("turn a published (upper-case) YAML file into ours", _convert_config),
+    "models": Verb("list networks with their size and cost", _models),
+    "benchmark": Verb("measure networks and the stages around them on this machine", _benchmark),
+    "data": Verb("synth | check | browse | sigmas | merge: make and inspect data sets", _data),
+    "doctor": Verb("print what is installed, which device and which fast paths are in use", _doctor),
+}
+PLOT = Verb("draw the training curves of several runs in one picture", _plot)
+"""Of methods that say which curves."""

@@ -1,0 +1,127 @@
+"""Which of the core's networks a published file describes.
+
+The section MODEL.EXTRA is a table of layers. A network here has a name instead, so the table must be that of a network
+we have, key by key; anything else is an error that says what differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+from pose_core.errors import ConfigError
+from pose_core.plugins.convert.source import Source, literal
+
+EXTRA = "MODEL.EXTRA."
+
+ELSEWHERE = ("PRETRAINED_LAYERS", "HEATMAP_SIZE", "SIGMA", "TARGET_TYPE")
+"""Keys of MODEL.EXTRA that describe no layer."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of ours, and what had to be assumed to name it."""
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def layer_table(source: Source) -> dict[str, Any]:
+    """Return what MODEL.EXTRA says about layers."""
+    table = {key.removeprefix(EXTRA): value for key, value in source.values.items() if key.startswith(EXTRA)}
+    return {key: literal(value) for key, value in table.items() if key not in ELSEWHERE}
+
+
+def _hrnet_table(width: int, modules: tuple[int, int, int], blocks: int) -> dict[str, Any]:
+    table: dict[str, Any] = {"FINAL_CONV_KERNEL": 1}
+    for stage, count in zip((2, 3, 4), modules, strict=True):
+        table |= {
+            f"STAGE{stage}.NUM_MODULES": count,
+            f"STAGE{stage}.NUM_BRANCHES": stage,
+            f"STAGE{stage}.BLOCK": "BASIC",
+            f"STAGE{stage}.NUM_BLOCKS": [blocks] * stage,
+            f"STAGE{stage}.NUM_CHANNELS": [width * 2**branch for branch in range(stage)],
+            f"STAGE{stage}.FUSE_METHOD": "SUM",
+        }
+    return table
+
+
+HRNET_TABLES = {
+    "hrnet_w18_small_v1": _hrnet_table(16, (1, 1, 1), 2),
+    "hrnet_w18_small_v2": _hrnet_table(18, (1, 3, 2), 2),
+    "hrnet_w32": _hrnet_table(32, (1, 4, 3), 4),
+    "hrnet_w48": _hrnet_table(48, (1, 4, 3), 4),
+}
+
+
+def find_hrnet(source: Source) -> Network:
+    """Return the HRNet of a file with ``MODEL.NAME: pose_hrnet``."""
+    table, file_name = layer_table(source), source.file_name
+    for key in HRNET_TABLES["hrnet_w32"]:
+        if key.startswith("STAGE") and key not in table:
+            raise ConfigError(f"{file_name}: pose_hrnet needs {EXTRA}{key}, which tells one HRNet from another")
+    name = max(HRNET_TABLES, key=lambda each: _agreement(table, HRNET_TABLES[each]))
+    require_layers(table, HRNET_TABLES[name], name, file_name, f"the HRNets here are {', '.join(HRNET_TABLES)}")
+    if name != "hrnet_w18_small_v1":
+        return Network(name)
+    note = (
+        "hrnet_w18_small_v1: layer1 has 4 x 32 planes, which gives the published table's figures; the published code "
+        "builds 4 x 64 for this file: model.name=hrnet_w18_small_v1_4x64"
+    )
+    return Network(name, notes=(note,))
+
+
+def _agreement(table: Mapping[str, Any], known: Mapping[str, Any]) -> int:
+    return sum(table.get(key) == value for key, value in known.items())
+
+
+def deconvolutions(steps: int) -> dict[str, Any]:
+    """Return the published upsampling head of so many steps."""
+    return {
+        "FINAL_CONV_KERNEL": 1,
+        "DECONV_WITH_BIAS": False,
+        "NUM_DECONV_LAYERS": steps,
+        "NUM_DECONV_FILTERS": [256] * steps,
+        "NUM_DECONV_KERNELS": [4] * steps,
+    }
+
+
+def find_resnet(source: Source, design: str = "simplebaseline") -> Network:
+    """Return the network of a ``design`` on the ResNet of a file: SimpleBaseline for ``MODEL.NAME: pose_resnet``."""
+    table, file_name = layer_table(source), source.file_name
+    style = str(source.values.get("MODEL.STYLE", "pytorch"))
+    if style not in {"pytorch", "caffe"}:
+        raise ConfigError(f"{file_name}: MODEL.STYLE is {style!r}; known are pytorch and caffe")
+    depth = find_depth(table, (50, 101, 152) if style == "caffe" else (18, 34, 50, 101, 152), file_name)
+    name = f"{design}_resnet{depth}" + ("_caffe" if style == "caffe" else "")
+    require_layers(table, {**deconvolutions(3), "NUM_LAYERS": depth}, name, file_name)
+    return Network(name)
+
+
+def find_depth(table: Mapping[str, Any], known: tuple[int, ...], file_name: str) -> int:
+    """Return the depth that a table states, which must be one of ``known``."""
+    depth = table.get("NUM_LAYERS", 50)
+    if depth not in known:
+        raise ConfigError(f"{file_name}: {EXTRA}NUM_LAYERS is {depth!r}; known are {', '.join(map(str, known))}")
+    return int(depth)
+
+
+def require_layers(
+    table: Mapping[str, Any], known: Mapping[str, Any], name: str, file_name: str, others: str = ""
+) -> None:
+    """Refuse a table that states another value than the network ``name`` has."""
+    for key, value in table.items():
+        if key not in known:
+            near = get_close_matches(key, known, n=1)
+            raise ConfigError(
+                f"{file_name}: unknown key {EXTRA}{key}" + (f"; did you mean {EXTRA}{near[0]}?" if near else "")
+            )
+        stated = list(value) if isinstance(value, tuple) else value
+        if stated != known[key]:
+            raise ConfigError(
+                f"{file_name}: {EXTRA}{key} is {stated!r}; {name} has {known[key]!r}"
+                + (f" ({others})" if others else "")
+            )

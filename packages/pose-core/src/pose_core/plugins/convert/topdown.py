@@ -1,0 +1,247 @@
+"""A published top-down file to the blocks of our configuration; methods with such files share it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from pose_core.errors import ConfigError
+from pose_core.plugins.convert.keys import BOXES_ONLY, FIXED, MEANINGLESS, UNUSED, known_keys
+from pose_core.plugins.convert.networks import ELSEWHERE, EXTRA, Network
+from pose_core.plugins.convert.source import GPU_COUNT, WHOLES, Converted, Source, literal
+
+LAYOUTS = {
+    "coco": ("coco", "coco17", 17), "mpii": ("mpii", "mpii16", 16), "crowdpose": ("crowdpose", "crowdpose14", 14),
+    "lspetmpii": ("lsp_mpii", "lsp_mpii16", 16),
+}  # fmt: skip
+"""Published name of a data set → our layout, skeleton, number of joints."""
+
+
+def convert_topdown(
+    source: Source,
+    method: str,
+    network: Network,
+    *,
+    own_keys: Iterable[str] = (),
+    meaningless: Mapping[str, str] | None = None,
+) -> Converted:
+    """Return the blocks that every top-down experiment has.
+
+    A method that reads keys of its own reads them before, so that the notes say where they went: ``own_keys`` are all
+    that its files may hold beside the shared ones, ``meaningless`` those of them that have no meaning here, and why.
+    """
+    reasons = MEANINGLESS | dict(meaningless or {})
+    _refuse_unknown(source, {*known_keys(), *own_keys, *reasons})
+    result = Converted({}, notes=list(network.notes))
+    result.config = {
+        "method": method,
+        "name": source.file_name.removesuffix(".yaml").removesuffix(".yml"),
+        "data": _data(source),
+        "augment": _augment(source),
+        "model": _model(source, network, takes_pretrained="MODEL.PRETRAINED" not in reasons),
+        "heatmap": _heatmap(source),
+        "train": _train(source, result),
+        "test": _test(source),
+    }
+    _account(source, result, reasons)
+    return result
+
+
+def _refuse_unknown(source: Source, known: set[str]) -> None:
+    """Refuse a key that no published file has, and a value that we do not offer."""
+    in_extra = {f"{EXTRA}{key.removeprefix('MODEL.')}": key for key in FIXED if key.startswith("MODEL.")}
+    for key, value in source.values.items():
+        if key not in known and not key.startswith((*UNUSED, EXTRA)):
+            near = get_close_matches(key, sorted(known), n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ConfigError(f"{source.file_name}: unknown key {key}{hint}")
+        fixed = FIXED.get(in_extra.get(key, key), value)
+        if value != fixed:
+            raise ConfigError(
+                f"{source.file_name}: {key} is {value!r}; here it can only be {fixed!r}, as in every published file"
+            )
+
+
+def _data(source: Source) -> dict[str, Any]:
+    dataset = source.text("DATASET.DATASET", "data.layout, data.skeleton", "mpii")
+    if dataset not in LAYOUTS:
+        raise ConfigError(f"{source.file_name}: DATASET.DATASET {dataset!r} is none of {', '.join(LAYOUTS)}")
+    layout, skeleton, expected = LAYOUTS[dataset]
+    joints = source.whole("MODEL.NUM_JOINTS", "data.skeleton", 16 if source.is_old else 17)
+    if joints != expected:
+        raise ConfigError(
+            f"{source.file_name}: MODEL.NUM_JOINTS is {joints}, but {dataset} has the {expected} joints of {skeleton}"
+        )
+    root = source.text("DATASET.ROOT", "data.root", "").rstrip("/") or f"data/{layout}"
+    data: dict[str, Any] = {
+        "layout": layout,
+        "root": root,
+        "train": source.text("DATASET.TRAIN_SET", "data.train", "train"),
+        "val": source.text("DATASET.TEST_SET", "data.val", "valid"),
+        "skeleton": skeleton,
+        "color": "rgb" if source.flag("DATASET.COLOR_RGB", "data.color", False) else "bgr",
+    }
+    if layout == "lsp_mpii":
+        # Whatever set the published code is asked for but train is one of LSP's; its people are the merged file's val.
+        data["val"] = "val"
+    if _has_boxes(source):
+        data["min_box_score"] = source.number("TEST.IMAGE_THRE", "data.min_box_score", 0.0 if source.is_old else 0.1)
+        # Ours are relative to the root.
+        detections = source.text("TEST.COCO_BBOX_FILE", "data.detections", "").removeprefix(f"{root}/")
+        if detections:
+            data["detections"] = detections
+    return data
+
+
+def _has_boxes(source: Source) -> bool:
+    """Only COCO and CrowdPose are evaluated on boxes; MPII and LSP have centres and scales of their own."""
+    return source.values.get("DATASET.DATASET", "mpii") in {"coco", "crowdpose"}
+
+
+def _augment(source: Source) -> dict[str, Any]:
+    half_body = source.number("DATASET.PROB_HALF_BODY", "augment.half_body", 0.0)
+    return {
+        "flip": 0.5 if source.flag("DATASET.FLIP", "augment.flip", True) else 0.0,
+        "scale": source.number("DATASET.SCALE_FACTOR", "augment.scale", 0.25),
+        "rotation": source.number("DATASET.ROT_FACTOR", "augment.rotation", 30),
+        "rotation_probability": 0.6,
+        # −1 means never.
+        "half_body": max(half_body, 0.0),
+        "half_body_joints": source.whole("DATASET.NUM_JOINTS_HALF_BODY", "augment.half_body_joints", 8),
+    }
+
+
+def _model(source: Source, network: Network, *, takes_pretrained: bool) -> dict[str, Any]:
+    model: dict[str, Any] = {
+        "name": network.name,
+        "input_size": list(source.pair("MODEL.IMAGE_SIZE", "model.input_size", (256, 256))),
+        "init": "published" if source.flag("MODEL.INIT_WEIGHTS", "model.init", True) else "framework",
+    }
+    if not takes_pretrained:
+        model["init"] = "framework"
+    elif pretrained := source.text("MODEL.PRETRAINED", "model.pretrained", ""):
+        model["pretrained"] = pretrained
+    if network.options:
+        model["options"] = network.options
+    return model
+
+
+def _heatmap(source: Source) -> dict[str, Any]:
+    width, height = source.pair("MODEL.IMAGE_SIZE", "model.input_size", (256, 256))
+    small = source.pair("MODEL.HEATMAP_SIZE", "heatmap.stride", (64, 64))
+    stride = max(width // small[0], 1)
+    if (small[0] * stride, small[1] * stride) != (width, height):
+        raise ConfigError(
+            f"{source.file_name}: HEATMAP_SIZE {list(small)} is not IMAGE_SIZE [{width}, {height}] divided by a stride"
+        )
+    soft = source.flag("TEST.SOFT_ARGMAX", "heatmap.decode", False)
+    return {
+        "stride": stride,
+        "sigma": source.number("MODEL.SIGMA", "heatmap.sigma", 2.0),
+        "target": "quantised",
+        "convention": "published",
+        "decode": "soft_argmax" if soft else "argmax",
+        "quarter": source.flag("TEST.POST_PROCESS", "heatmap.quarter", source.is_old),
+        "bias": source.number("TEST.BIAS", "heatmap.bias", 0.0),
+    }
+
+
+def _train(source: Source, result: Converted) -> dict[str, Any]:
+    steps = source.take("TRAIN.LR_STEP", "train.milestones", [90, 110], WHOLES)
+    optimizer = source.text("TRAIN.OPTIMIZER", "train.optimizer", "adam").lower()
+    decay = source.number("TRAIN.WD", "train.weight_decay", 1e-4)
+    if optimizer == "adam" and decay:
+        result.notes.append(f"WD {decay:g} was never applied with Adam by the published code: weight_decay is 0")
+    return {
+        "epochs": _epochs(source, steps, result),
+        "batch_size": _batch_size(source, result),
+        "optimizer": optimizer,
+        "lr": source.number("TRAIN.LR", "train.lr", 1e-3),
+        "weight_decay": 0.0 if optimizer == "adam" else decay,
+        "momentum": source.number("TRAIN.MOMENTUM", "train.momentum", 0.9),
+        "nesterov": source.flag("TRAIN.NESTEROV", "train.nesterov", False),
+        "schedule": "multistep",
+        "milestones": steps,
+        "factor": source.number("TRAIN.LR_FACTOR", "train.factor", 0.1),
+        "workers": source.whole("WORKERS", "train.workers", 4),
+        "log_every": source.whole("PRINT_FREQ", "train.log_every", 20),
+        "sync_bn": source.flag("MODEL.SYNC_BN", "train.sync_bn", False),
+    }
+
+
+def _epochs(source: Source, steps: list[int], result: Converted) -> int:
+    begin = source.whole("TRAIN.BEGIN_EPOCH", "train.epochs", 0)
+    end = source.whole("TRAIN.END_EPOCH", "train.epochs", 140)
+    if end - begin <= 1000:
+        return end - begin
+    result.notes.append(f"END_EPOCH {end} means until stopped; taken as 40 epochs past the last LR_STEP")
+    return max(steps, default=140) + 40
+
+
+def _batch_size(source: Source, result: Converted) -> int:
+    """One figure for all processes together; the published files give it per GPU."""
+    each, gpus = _per_gpu(source, "TRAIN", "train.batch_size")
+    if gpus > 1:
+        result.notes.append(
+            f"batch: {each} per GPU on {gpus} GPUs is {each * gpus} as written, taken as train.batch_size; the "
+            f"published distributed trainer gave {each * gpus} to each of its processes, {each * gpus * gpus} in all "
+            f"on {gpus} GPUs. The learning rate was scaled for neither"
+        )
+    return each * gpus
+
+
+def _per_gpu(source: Source, section: str, target: str) -> tuple[int, int]:
+    """Samples on one GPU, and how many GPUs the file names."""
+    # The lite family's default; the others name their GPUs in every file.
+    gpus = source.take("GPUS", "train.batch_size, test.batch_size", 1, GPU_COUNT)
+    each = source.whole(f"{section}.BATCH_SIZE", target, 32)
+    return source.whole(f"{section}.BATCH_SIZE_PER_GPU", target, each), gpus
+
+
+def _test(source: Source) -> dict[str, Any]:
+    each, gpus = _per_gpu(source, "TEST", "test.batch_size")
+    test: dict[str, Any] = {
+        "batch_size": each * gpus,
+        "boxes": "gt",
+        "flip": source.flag("TEST.FLIP_TEST", "test.flip", False),
+        "shift_heatmap": source.flag("TEST.SHIFT_HEATMAP", "test.shift_heatmap", source.is_old),
+    }
+    if not _has_boxes(source):
+        # What the published code takes where a file is silent: every joint counts.
+        return {**test, "joint_threshold": 0.0}
+    truth = source.flag("TEST.USE_GT_BBOX", "test.boxes", False)
+    return {
+        **test,
+        "boxes": "gt" if truth else "detections",
+        "joint_threshold": source.number("TEST.IN_VIS_THRE", "test.joint_threshold", 0.0),
+        "oks_threshold": source.number("TEST.OKS_THRE", "test.oks_threshold", 0.5),
+        "soft_nms": source.flag("TEST.SOFT_NMS", "test.soft_nms", False),
+    }
+
+
+def _account(source: Source, result: Converted, reasons: Mapping[str, str]) -> None:
+    """Note for every key of the file where it went, or why it means nothing."""
+    for key in source.values:
+        target = source.went.get(key) or _network_target(key)
+        if target:
+            result.mapped.append(f"{key} → {target}")
+        else:
+            result.meaningless.append(f"{key}: {_why_meaningless(key, literal(source.values[key]), reasons)}")
+
+
+def _network_target(key: str) -> str | None:
+    """Return the target of keys that were read to find the network's name."""
+    if key == "MODEL.STYLE" or (key.startswith(EXTRA) and key.removeprefix(EXTRA) not in ELSEWHERE):
+        return "model.name"
+    return "model.pretrained (all layers of the backbone)" if key == f"{EXTRA}PRETRAINED_LAYERS" else None
+
+
+def _why_meaningless(key: str, value: Any, reasons: Mapping[str, str]) -> str:
+    if key in reasons:
+        return reasons[key]
+    if key.startswith(UNUSED):
+        return "about a network that this file does not have"
+    if key in BOXES_ONLY:
+        return "about detected boxes and OKS, which this data set is not evaluated with"
+    return f"always {value!r} here"

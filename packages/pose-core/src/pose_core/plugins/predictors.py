@@ -1,0 +1,115 @@
+"""From an image to its poses, in three lines of Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from pose_core.config import Experiment
+from pose_core.data.images import open_image
+from pose_core.engine.distributed import choose_device
+from pose_core.engine.interfaces import DetectedImage, PosePredictor
+from pose_core.errors import ConfigError, DataError
+from pose_core.plugins.experiments import load_config
+from pose_core.plugins.method import Method, installed_methods
+from pose_core.plugins.networks import bare_network, load_weights
+from pose_core.skeleton import Skeleton, get_skeleton
+from pose_core.structures import Poses
+from pose_core.topdown.detectors import Detector, whole_image
+
+Array = np.ndarray
+T = TypeVar("T")
+
+
+class Predictor:
+    """Finds poses with the network of an experiment, as the experiment crops, flips and decodes.
+
+    >>> predictor = Predictor.from_config("pose-lite/coco_lpn50_256x192", weights="best.pt")
+    >>> poses = predictor("photo.jpg")
+    """
+
+    def __init__(self, worker: PosePredictor) -> None:
+        self.worker = worker
+
+    @classmethod
+    def from_config(
+        cls,
+        config: Experiment | str | Path,
+        weights: str | Path | None = None,
+        device: str = "cpu",
+        *,
+        strict: bool = True,
+    ) -> Predictor:
+        """Build the network of an experiment and load its weights; without ``weights`` they are random."""
+        if not isinstance(config, Experiment):
+            config = load_config(config)
+        network = bare_network(config)
+        if weights is not None:
+            load_weights(network, weights, strict=strict)
+        skeleton = get_skeleton(config.data.skeleton)
+        # An experiment made in code may name no installed method: the core's own hooks serve it.
+        method = installed_methods().get(config.method, Method())
+        return cls(method.predictor(network, config, skeleton, choose_device(device)))
+
+    @property
+    def config(self) -> Experiment:
+        return self.worker.config
+
+    @property
+    def skeleton(self) -> Skeleton:
+        return self.worker.skeleton
+
+    @property
+    def needs_boxes(self) -> bool:
+        """Whether people's boxes must be given or detected; otherwise it finds people itself."""
+        return self.worker.needs_boxes
+
+    def __call__(
+        self, image: Array | str | Path, boxes: Array | None = None, *, detector: Detector | None = None
+    ) -> Poses:
+        """Return the poses in an image: RGB ``(H, W, 3)`` uint8, or the path of one.
+
+        ``boxes`` ``(N, 4)`` are the people's, as x, y, w, h (with a fifth column, their scores). Without them
+        ``detector`` finds people; by default the whole image is one person. A method that finds people itself takes
+        neither.
+        """
+        if not self.needs_boxes and (boxes is not None or detector is not None):
+            raise ConfigError(f"method {self.config.method!r} finds people by itself: leave out boxes and detectors")
+        pixels, source = _open(image)
+        if boxes is None:
+            found, scores = (detector or whole_image)(pixels, source)
+        else:
+            table = np.asarray(boxes, dtype=np.float64)
+            if table.ndim != 2 or table.shape[1] not in (4, 5):
+                raise DataError(f"boxes must be (N, 4) x, y, w, h, or (N, 5) with scores, not {table.shape}")
+            found = table[:, :4]
+            scores = table[:, 4] if table.shape[1] == 5 else np.ones(len(table))
+        return next(self.predict_stream([DetectedImage(None, pixels, found, scores)]))[1]
+
+    def predict_many(
+        self, images: Iterable[Array | str | Path], *, detector: Detector = whole_image
+    ) -> Iterator[Poses]:
+        """Yield the poses of many images, in order; faster than one by one, since images share batches."""
+
+        def detected() -> Iterator[DetectedImage[None]]:
+            for image in images:
+                pixels, source = _open(image)
+                yield DetectedImage(None, pixels, *detector(pixels, source))
+
+        return (poses for _, poses in self.predict_stream(detected()))
+
+    def predict_stream(self, images: Iterable[DetectedImage[T]]) -> Iterator[tuple[T, Poses]]:
+        """Yield each image's key and its poses, in order; images share batches."""
+        return self.worker.predict_stream(images)
+
+
+def _open(image: Array | str | Path) -> tuple[Array, Path | None]:
+    """Return pixels, and where they came from if that is known."""
+    if isinstance(image, str | Path):
+        return open_image(str(image), "rgb"), Path(image)
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise DataError(f"an image must be (H, W, 3) uint8 RGB, not {image.shape} {image.dtype}")
+    return image, None

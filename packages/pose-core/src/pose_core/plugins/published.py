@@ -1,0 +1,39 @@
+"""Published configuration files: recognized by upper-case sections, converted by the method they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from pose_core.config import apply_overrides
+from pose_core.errors import ConfigError
+from pose_core.plugins.convert.source import Converted, Source
+from pose_core.plugins.method import installed_methods
+
+
+def is_published(content: Mapping[str, Any]) -> bool:
+    """Return whether a YAML file is in the published repositories' upper-case form."""
+    return any(isinstance(content.get(key), dict) for key in ("MODEL", "DATASET", "TEST", "TRAIN"))
+
+
+def convert_published(content: Mapping[str, Any], file_name: str) -> Converted:
+    """Convert a published file; ``file_name`` decides where the content alone is ambiguous."""
+    methods = installed_methods()
+    for method in methods.values():
+        converted = method.convert(Source(content, file_name))
+        if converted is not None:
+            return converted
+    name = Source(content, file_name).values.get("MODEL.NAME")
+    known = sorted({each for method in methods.values() for each in method.published_names})
+    near = get_close_matches(str(name), known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(known) or 'none'}"
+    raise ConfigError(
+        f"{file_name}: MODEL.NAME {name!r} is not known to the installed methods ({', '.join(methods) or 'none'}){hint}"
+    )
+
+
+def override_published(content: Mapping[str, Any], overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Set the published (upper-case) keys among ``overrides``; return the new content and the other overrides."""
+    published = [item for item in overrides if item.partition("=")[0].isupper()]
+    return apply_overrides(content, published), [item for item in overrides if item not in published]

@@ -1,0 +1,22 @@
+"""Published files of the multi-resolution networks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pose_core.plugins.convert.networks import find_resnet
+from pose_core.plugins.convert.source import Converted, Source
+from pose_core.plugins.convert.topdown import convert_topdown
+
+DESIGNS = {f"{design}_pose_resnet": design for design in ("mrheat1", "mrheat2", "mrfea1", "mrfea2")}
+"""MODEL.NAME → our name of the network above the ResNet."""
+FLIPS = "the published scripts test with a flip, whatever TEST.FLIP_TEST says"
+
+
+def convert(source: Source) -> Converted | None:
+    """Convert a file of a multi-resolution network."""
+    design = DESIGNS.get(str(source.values.get("MODEL.NAME")))
+    if design is None:
+        return None
+    network = find_resnet(source, design)
+    return convert_topdown(source, "mrpose", replace(network, notes=(*network.notes, FLIPS)))
