@@ -8,7 +8,8 @@ from typing import Any
 
 from pose_core.config import Experiment, apply_overrides, parse_config, read_yaml
 from pose_core.errors import ConfigError
-from pose_core.plugins.method import Method, find_builtin_config, get_method, resolve
+from pose_core.plugins.method import Method, find_experiment, get_method, resolve
+from pose_core.plugins.pages import refuse_page
 
 
 def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
@@ -21,6 +22,7 @@ def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Expe
     # A folder may well be called like an experiment: runs are.
     if path.suffix in {".yaml", ".yml"} or path.is_file():
         content = read_yaml(path)
+        refuse_page(content, path)
         where = f"config file {path}"
         if is_published(content):
             from pose_core.plugins.convert import convert_published
@@ -29,8 +31,7 @@ def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Expe
             content = convert_published(content, path.name).config
             where = f"config file {path} (converted from the published form)"
     else:
-        path = find_builtin_config(str(name_or_path))
-        content = read_yaml(path)
+        content = find_experiment(str(name_or_path)).content()
         where = f"config {name_or_path}"
     content = apply_overrides(content, overrides)
     content.setdefault("name", path.name.split(".")[0])

@@ -12,11 +12,10 @@ from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
-from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pose_core.errors import ConfigError
+from pose_core.plugins.pages import Entry, builtin_experiments
 
 if TYPE_CHECKING:
     from pose_core.config import Experiment
@@ -62,10 +61,9 @@ class Method:
         """Name of the command, ``pose-lite``."""
         return self.package.replace("_", "-")
 
-    def config_files(self) -> dict[str, Path]:
-        """Built-in experiments by name."""
-        folder = Path(str(files(self.package))) / "configs"
-        return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    def experiments(self) -> dict[str, Entry]:
+        """Return the built-in experiments by name, in the order of the pages they stand on."""
+        return builtin_experiments(self.package)
 
 
 def resolve(reference: str) -> Any:
@@ -97,17 +95,17 @@ def get_method(name: str) -> Method:
     raise ConfigError(f"method {name!r} is not installed (installed: {have}); try: pip install pose-{short}")
 
 
-def find_builtin_config(name: str) -> Path:
-    """The file of a built-in experiment, ``coco_lpn50_256x192`` or ``pose-lite/coco_lpn50_256x192``."""
+def find_experiment(name: str) -> Entry:
+    """Return a built-in experiment, ``coco_lpn50_256x192`` or ``pose-lite/coco_lpn50_256x192``."""
     package, _, stem = name.rpartition("/")
     methods = [get_method(package)] if package else list(installed_methods().values())
-    found = [(m, m.config_files()[stem]) for m in methods if stem in m.config_files()]
+    found = [(m, m.experiments()[stem]) for m in methods if stem in m.experiments()]
     if len(found) == 1:
         return found[0][1]
     if found:
         names = ", ".join(f"{m.script}/{stem}" for m, _ in found)
         raise ConfigError(f"several packages have a config {stem!r}: say which, {names}")
-    known = [f"{m.script}/{key}" if package else key for m in methods for key in m.config_files()]
+    known = [f"{m.script}/{key}" if package else key for m in methods for key in m.experiments()]
     near = get_close_matches(name, known, n=3, cutoff=0.4)
     hint = f"; did you mean {' or '.join(near)}?" if near else "."
     raise ConfigError(f"no config named {name!r}, and no such file{hint} `pose configs` lists the built-in ones")
