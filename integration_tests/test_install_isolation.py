@@ -21,7 +21,7 @@ def run(*words: str, cwd: Path | None = None) -> str:
     return done.stdout
 
 
-BUILT = tuple(sorted(path.parents[2].name for path in (ROOT / "packages").glob("pose-*/src/*/configs")))
+BUILT = tuple(sorted(path.parents[2].name for path in (ROOT / "packages").glob("pose-*/src/*/experiments")))
 """The method packages that have experiments."""
 
 
@@ -36,13 +36,14 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("package", BUILT)
-def test_wheels_hold_configs_types_and_bounds(package: str, wheels: Path) -> None:
+def test_wheels_hold_experiments_types_and_bounds(package: str, wheels: Path) -> None:
     module = package.replace("-", "_")
     with zipfile.ZipFile(next(wheels.glob(f"{module}-*.whl"))) as archive:
         names = archive.namelist()
         metadata = archive.read(next(name for name in names if name.endswith("METADATA"))).decode()
     assert f"{module}/py.typed" in names
-    assert any(name.startswith(f"{module}/configs/") and name.endswith(".yaml") for name in names)
+    pages = (ROOT / "packages" / package / "src" / module / "experiments").glob("*.yaml")
+    assert {f"{module}/experiments/{page.name}" for page in pages} <= set(names)
     assert not any("tests/" in name for name in names)
     assert "Requires-Dist: pose-core<0.2,>=0.1" in metadata
 

@@ -21,8 +21,10 @@ from pose_core.plugins.experiments import load_config
 from pose_core.plugins.method import get_method
 from pose_core.plugins.networks import check_input_size, list_models
 from pose_core.topdown.config import TopDownConfig
+from pose_testing.experiments import check_show_config, differences, page_faults, read_record
 
-CONFIGS = get_method("advpose").config_files()
+CONFIGS = get_method("advpose").experiments()
+RECORD = read_record(Path(__file__).parent)
 CPU = torch.device("cpu")
 
 
@@ -87,6 +89,20 @@ def at(config: TopDownConfig, key: str) -> Any:
     return found
 
 
+@pytest.mark.parametrize("name", RECORD)
+def test_an_experiment_resolves_as_recorded(name: str) -> None:
+    assert differences(load_config(f"pose-advpose/{name}"), RECORD[name]) == {}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_show_config_prints_a_complete_file(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    check_show_config("advpose", name, tmp_path, capsys)
+
+
+def test_pages_are_kept_as_the_others_are() -> None:
+    assert page_faults("advpose") == []
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_an_experiment_is_the_published_one(name: str) -> None:
     options, pose, critic = PUBLISHED[name]
@@ -120,7 +136,6 @@ def test_each_player_has_the_published_optimiser(name: str) -> None:
 def test_every_experiment_builds_networks_that_exist(name: str) -> None:
     config = named(name)
     assert isinstance(config, SCHEMAS[at(config, "task")])
-    assert config.name == name
     assert config.note
     assert config.model.name in list_models("hg_*")
     networks = on_meta(config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +14,10 @@ from pose_core.plugins.experiments import load_config
 from pose_core.plugins.method import get_method
 from pose_core.plugins.networks import list_models
 from pose_core.plugins.published import convert_published
+from pose_testing.experiments import check_show_config, differences, page_faults, read_record
 
-CONFIGS = get_method("asda").config_files()
+CONFIGS = get_method("asda").experiments()
+RECORD = read_record(Path(__file__).parent)
 JPEG, BMP = "./lip/parts_filter_done", "./lip/parts_bmp_filter_done"
 
 
@@ -71,6 +74,20 @@ def published_file(name: str) -> dict[str, Any]:
 PUBLISHED = [name for name in CONFIGS if "hourglass" in name or name.startswith("coco")]
 
 
+@pytest.mark.parametrize("name", RECORD)
+def test_an_experiment_resolves_as_recorded(name: str) -> None:
+    assert differences(load_config(f"pose-asda/{name}"), RECORD[name]) == {}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_show_config_prints_a_complete_file(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    check_show_config("asda", name, tmp_path, capsys)
+
+
+def test_pages_are_kept_as_the_others_are() -> None:
+    assert page_faults("asda") == []
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_an_experiment_equals_its_published_file(name: str) -> None:
     content = convert_published(published_file(name), f"{name}.yaml").config
@@ -84,7 +101,6 @@ def test_every_experiment_is_valid_and_names_a_network() -> None:
     for name in CONFIGS:
         config = load_config(f"pose-asda/{name}")
         assert isinstance(config, AsdaConfig)
-        assert config.name == name
         assert config.note
         assert config.model.name in list_models()
         for part in (1, 2, 3, 4, 6, 8):

@@ -14,7 +14,7 @@ from pose_core.bottomup.config import BottomUpConfig
 from pose_core.config import ModelConfig, all_keys, apply_overrides, dump_config, nearest_key, parse_config
 from pose_core.errors import ConfigError
 from pose_core.folders import find_data_root
-from pose_core.plugins.experiments import find_builtin_config, load_config
+from pose_core.plugins.experiments import find_experiment, load_config
 from pose_core.plugins.method import Method, get_method, installed_methods
 from pose_core.plugins.networks import build_network
 from pose_core.topdown.config import TopDownConfig
@@ -121,11 +121,11 @@ def packages_with_configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     """Two installed methods; both have an experiment called shared."""
     methods = {}
     for short, names in {"one": ("shared", "own_256x192"), "two": ("shared",)}.items():
-        configs = tmp_path / f"pose_{short}_stub" / "configs"
-        configs.mkdir(parents=True)
-        (configs.parent / "__init__.py").touch()
-        for name in names:
-            (configs / f"{name}.yaml").write_text(yaml.safe_dump({**BASE, "method": short}))
+        pages = tmp_path / f"pose_{short}_stub" / "experiments"
+        pages.mkdir(parents=True)
+        (pages.parent / "__init__.py").touch()
+        page = {"protocol": {**BASE, "method": short}, "experiments": {name: {} for name in names}}
+        (pages / "coco.yaml").write_text(yaml.safe_dump(page))
         methods[short] = type(short, (Method,), {"name": short, "package": f"pose_{short}_stub", "summary": ""})()
     monkeypatch.syspath_prepend(tmp_path)
     with installed(methods):
@@ -134,15 +134,15 @@ def packages_with_configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
 
 @pytest.mark.usefixtures("packages_with_configs")
 def test_built_in_configs_are_found_by_name() -> None:
-    assert find_builtin_config("own_256x192").name == "own_256x192.yaml"
+    assert find_experiment("own_256x192").name == "own_256x192"
     assert load_config("own_256x192").name == "own_256x192"
     assert load_config("pose-two/shared").method == "two"
     with pytest.raises(ConfigError, match=r"several packages.*pose-one-stub/shared, pose-two-stub/shared"):
-        find_builtin_config("shared")
+        find_experiment("shared")
     with pytest.raises(ConfigError, match=r"did you mean own_256x192\?"):
-        find_builtin_config("own256x192")
+        find_experiment("own256x192")
     with pytest.raises(ConfigError, match=r"no such file\. `pose configs`"):
-        find_builtin_config("zzz")
+        find_experiment("zzz")
 
 
 def test_keys_are_listed_and_found() -> None:

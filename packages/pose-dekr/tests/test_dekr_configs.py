@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from pose_core.plugins.convert.bottomup_keys import bottomup_layers, dekr_layers
 
 from pose_core.cli import main
-from pose_core.config import dump_config, parse_config
+from pose_core.config import parse_config
 from pose_core.errors import ConfigError
 from pose_core.plugins.convert.source import render_notes
 from pose_core.plugins.experiments import load_config
@@ -20,8 +20,10 @@ from pose_core.plugins.method import get_method
 from pose_core.plugins.networks import list_models
 from pose_core.plugins.published import convert_published
 from pose_dekr.config import DekrConfig
+from pose_testing.experiments import check_show_config, differences, page_faults, read_record
 
-CONFIGS = get_method("dekr").config_files()
+CONFIGS = get_method("dekr").experiments()
+RECORD = read_record(Path(__file__).parent)
 NETWORKS = {
     "dekr_w32_512": ("hrnet_dekr", 32, 512, {"coco": 10, "crowdpose": 10}),
     "dekr_w48_640": ("hrnet_dekr", 48, 640, {"coco": 5, "crowdpose": 5}),
@@ -95,13 +97,26 @@ def published_file(name: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("name", RECORD)
+def test_an_experiment_resolves_as_recorded(name: str) -> None:
+    assert differences(load_config(f"pose-dekr/{name}"), RECORD[name]) == {}
+
+
 @pytest.mark.parametrize("name", CONFIGS)
-def test_every_config_is_valid_and_round_trips(name: str) -> None:
+def test_show_config_prints_a_complete_file(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    check_show_config("dekr", name, tmp_path, capsys)
+
+
+def test_pages_are_kept_as_the_others_are() -> None:
+    assert page_faults("dekr") == []
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_experiment_names_a_network_and_has_a_note(name: str) -> None:
     config = load_config(f"pose-dekr/{name}")
-    assert (config.name, config.method) == (name, "dekr")
+    assert config.method == "dekr"
     assert config.model.name in list_models()
     assert config.note
-    assert parse_config(yaml.safe_load(dump_config(config)), DekrConfig, name) == config
 
 
 def test_every_published_experiment_is_there() -> None:

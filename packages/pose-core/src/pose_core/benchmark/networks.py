@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from pose_core.benchmark.timing import free_megabytes, peak_megabytes, seconds_of, threads
-from pose_core.config import read_yaml
 from pose_core.errors import ConfigError
 from pose_core.models.flops import count_macs, count_parameters
 from pose_core.models.inference_copy import quicken
+from pose_core.plugins.experiments import load_config
 from pose_core.plugins.method import installed_methods
 from pose_core.plugins.networks import check_input_size, create_model, list_models
 from pose_core.skeleton import get_skeleton
@@ -86,14 +86,14 @@ def subjects(pattern: str, input_size: tuple[int, int] | None = None) -> list[Su
     """Networks by name, each with the input and joints of the first built-in experiment that uses it."""
     used: dict[str, Subject] = {}
     for method in installed_methods().values():
-        for file in method.config_files().values():
-            content = read_yaml(file)
-            name = content["model"]["name"]
-            if file.stem.startswith("synthetic") or name in used:
+        for experiment, entry in method.experiments().items():
+            name = entry.content()["model"]["name"]
+            if experiment.startswith("synthetic") or name in used:
                 continue
-            width, height = content["model"]["input_size"]
-            joints = get_skeleton(content["data"]["skeleton"]).num_joints
-            used[name] = Subject(name, method.name, (width, height), joints)
+            config = load_config(f"{method.script}/{experiment}")
+            used[name] = Subject(
+                name, method.name, config.model.input_size, get_skeleton(config.data.skeleton).num_joints
+            )
     found = []
     for name in filter(sees_images, list_models(pattern)):
         owner = next((m.name for m in installed_methods().values() if name in m.networks), "core")

@@ -108,7 +108,7 @@ def load(args: argparse.Namespace) -> Experiment:
 
         # A method's own command looks in its own package first.
         method = get_method(args.method)
-        if name in method.config_files():
+        if name in method.experiments():
             name = f"{method.script}/{name}"
     config = load_config(name, overrides)
     if args.method and config.method != args.method:

@@ -15,20 +15,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from pose_core.config import read_yaml
     from pose_core.plugins.method import get_method, installed_methods
 
     methods = [get_method(args.method)] if args.method else list(installed_methods().values())
     shown = 0
     for method in methods:
-        for name, path in method.config_files().items():
+        for name, entry in method.experiments().items():
             if args.pattern not in name:
                 continue
             shown += 1
             print(name if args.method else f"{method.script}/{name}")
             if args.long:
-                note = str(read_yaml(path).get("note", "")).strip()
-                print("".join(f"    {line}\n" for line in note.splitlines()), end="")
+                print("".join(f"    {line}\n" for line in entry.note.splitlines()), end="")
     if not shown:
         print("no built-in experiment matches" if methods else "no method is installed; try: pip install pose-lite")
     return 0

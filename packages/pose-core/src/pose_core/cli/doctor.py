@@ -51,9 +51,7 @@ def run(args: argparse.Namespace) -> int:
 
     print("\nmethods")
     for method in installed_methods().values():
-        print(
-            f"  {method.script:<14}{_version(method.script)}  {method.summary} ({len(method.config_files())} configs)"
-        )
+        print(f"  {method.script:<14}{_version(method.script)}  {method.summary} ({len(method.experiments())} configs)")
     if not installed_methods():
         print("  none; try: pip install pose-lite")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from pose_core.config import Experiment, apply_overrides, parse_config, read_yaml
 from pose_core.errors import ConfigError
 from pose_core.plugins.method import get_method, installed_methods
+from pose_core.plugins.pages import Entry, refuse_page
 from pose_core.plugins.published import convert_published, is_published, override_published
 
 
@@ -22,14 +23,14 @@ def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Expe
     # A folder may well be called like an experiment: runs are.
     if path.suffix in {".yaml", ".yml"} or path.is_file():
         content = read_yaml(path)
+        refuse_page(content, path)
         where = f"config file {path}"
         if is_published(content):
             content, overrides = override_published(content, overrides)
             content = convert_published(content, path.name).config
             where = f"config file {path} (converted from the published form)"
     else:
-        path = find_builtin_config(str(name_or_path))
-        content = read_yaml(path)
+        content = find_experiment(str(name_or_path)).content()
         where = f"config {name_or_path}"
     content = apply_overrides(content, overrides)
     content.setdefault("name", path.name.split(".")[0])
@@ -41,17 +42,17 @@ def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Expe
     return parse_config(content, get_method(method).schema(content, where), where)
 
 
-def find_builtin_config(name: str) -> Path:
-    """The file of a built-in experiment, ``coco_lpn50_256x192`` or ``pose-lite/coco_lpn50_256x192``."""
+def find_experiment(name: str) -> Entry:
+    """Return a built-in experiment, ``coco_lpn50_256x192`` or ``pose-lite/coco_lpn50_256x192``."""
     package, _, stem = name.rpartition("/")
     methods = [get_method(package)] if package else list(installed_methods().values())
-    found = [(m, m.config_files()[stem]) for m in methods if stem in m.config_files()]
+    found = [(m, m.experiments()[stem]) for m in methods if stem in m.experiments()]
     if len(found) == 1:
         return found[0][1]
     if found:
         names = ", ".join(f"{m.script}/{stem}" for m, _ in found)
         raise ConfigError(f"several packages have a config {stem!r}: say which, {names}")
-    known = [f"{m.script}/{key}" if package else key for m in methods for key in m.config_files()]
+    known = [f"{m.script}/{key}" if package else key for m in methods for key in m.experiments()]
     near = get_close_matches(name, known, n=3, cutoff=0.4)
     hint = f"; did you mean {' or '.join(near)}?" if near else "."
     raise ConfigError(f"no config named {name!r}, and no such file{hint} `pose configs` lists the built-in ones")

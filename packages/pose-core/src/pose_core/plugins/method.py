@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
-from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from pose_core.errors import ConfigError
+from pose_core.plugins.pages import Entry, builtin_experiments
 
 if TYPE_CHECKING:
     import argparse
@@ -87,10 +86,9 @@ class Method:
     quickstart: ClassVar[str | None] = None
     """The experiment on synthetic people that `pose quickstart` runs, where it has one for it."""
 
-    def config_files(self) -> dict[str, Path]:
-        """Built-in experiments by name."""
-        folder = Path(str(files(self.package))) / "configs"
-        return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    def experiments(self) -> dict[str, Entry]:
+        """Return the built-in experiments by name, in the order of the pages they stand on."""
+        return builtin_experiments(self.package)
 
     @property
     def script(self) -> str:

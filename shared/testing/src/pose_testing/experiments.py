@@ -1,0 +1,105 @@
+"""A package's built-in experiments: what they resolve to against a record, and how their pages are kept.
+
+A record, ``tests/experiments.json.gz`` of a package, holds every experiment as it resolved when each had a file of its
+own. It is never recorded again: what changes its name since is listed here.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pose_core.cli import method_main
+from pose_core.config import Experiment
+from pose_core.plugins.experiments import load_config
+from pose_core.plugins.method import get_method
+
+RENAMED_KEYS: dict[str, str] = {}
+"""Dotted keys that have another name than when they were recorded: the recorded one, and today's."""
+RESPELLED_WORDS: dict[str, str] = {}
+"""Words that are spelled otherwise than when they were recorded, in every text value, notes included."""
+
+
+def read_record(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the recorded experiments of a package's folder of tests, by name."""
+    with gzip.open(folder / "experiments.json.gz") as file:
+        content: dict[str, dict[str, Any]] = json.load(file)
+    return content
+
+
+def differences(config: Experiment, recorded: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return the dotted keys whose value is another than was recorded, with both values.
+
+    A key that is newer than the record must have its default.
+    """
+    now = flatten(config.model_dump(mode="json"))
+    stated = flatten(config.model_dump(mode="json", exclude_defaults=True))
+    then = {RENAMED_KEYS.get(key, key): _respell(value) for key, value in flatten(recorded).items()}
+    changed = {key: (value, now.get(key, "missing")) for key, value in then.items() if now.get(key, "missing") != value}
+    return changed | {key: ("missing", value) for key, value in stated.items() if key not in then}
+
+
+def check_show_config(method: str, name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Check that ``show-config`` prints every key of an experiment, as a file that is the same experiment."""
+    config = load_config(f"pose-{method}/{name}")
+    assert config.name == name
+    assert method_main(method, ["show-config", "--cfg", name]) == 0
+    printed = capsys.readouterr().out
+    assert yaml.safe_load(printed) == config.model_dump(mode="json")
+    file = folder / "copy.yaml"
+    file.write_text(printed, encoding="utf-8")
+    assert load_config(file) == config
+    assert method_main(method, ["show-config", "--cfg", str(file)]) == 0
+    assert capsys.readouterr().out == printed
+
+
+def page_faults(method: str) -> list[str]:
+    """Return what is not as it should be on a method's pages, a line for each fault.
+
+    A page opens with a comment that holds the command for one of its experiments, has no anchors, and states neither
+    a default nor the protocol's value again.
+    """
+    faults = []
+    entries = get_method(method).experiments()
+    for page in {entry.page for entry in entries.values()}:
+        text = page.read_text(encoding="utf-8")
+        header = text[: text.index("protocol:")]
+        commands = re.findall(rf"#   pose-{method} train --cfg (\S+)", header)
+        if not commands or any(entries[name].page != page for name in commands):
+            faults.append(f"{page.name}: the header has no command that trains an experiment of the page")
+        if any(isinstance(token, yaml.AnchorToken | yaml.AliasToken) for token in yaml.scan(text)):
+            faults.append(f"{page.name}: anchors are not for pages")
+    for name, entry in entries.items():
+        config = load_config(f"pose-{method}/{name}")
+        changed = flatten(config.model_dump(mode="json", exclude_defaults=True))
+        protocol, row = flatten(entry.protocol), flatten(entry.row)
+        where = f"{entry.page.name}, {name}"
+        faults += [f"{where}: {key} is the protocol's already" for key, _ in row.items() & protocol.items()]
+        # A row may return to a default. ``task`` chooses the schema, so that it has none before.
+        once = row.keys() ^ protocol.keys()
+        faults += [f"{where}: {key} has its default" for key in once - changed.keys() - {"task"}]
+    return faults
+
+
+def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings as one of dotted keys; lists as tuples."""
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = tuple(value) if isinstance(value, list) else value
+    return flat
+
+
+def _respell(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return re.sub(r"\w+", lambda word: RESPELLED_WORDS.get(word[0], word[0]), value)
