@@ -1,4 +1,4 @@
-"""What a method's ``plot`` shares with the others': training curves of several runs in one picture.
+"""The ``plot`` command that methods share: training curves of several runs in one picture.
 
 A method's own module says which curves, by a mapping of keys in metrics.jsonl to titles.
 """
@@ -14,7 +14,9 @@ from pose_core.errors import ConfigError
 
 def add_arguments(parser: argparse.ArgumentParser, titles: Mapping[str, str]) -> None:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders of runs, with their metrics.jsonl")
-    parser.add_argument("--out", type=Path, default=Path("plot.png"), metavar="FILE", help="the picture (plot.png)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("plot.png"), metavar="FILE", help="the picture: .png, .svg or .pdf (plot.png)"
+    )
     parser.add_argument(
         "--keys",
         nargs="+",
@@ -27,10 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser, titles: Mapping[str, str]) ->
 
 
 def run(args: argparse.Namespace, titles: Mapping[str, str]) -> int:
-    from pose_core.drawing.curves import COLORS, compare_runs, known_keys, plot_runs
+    from pose_core.drawing.curves import STYLES, plot_runs
+    from pose_core.drawing.figures import check_suffix, require_matplotlib
+    from pose_core.engine.metrics import compare_runs, known_keys
 
-    if len(args.runs) > len(COLORS):
-        raise ConfigError(f"{len(args.runs)} runs: colors tell {len(COLORS)} apart; give fewer")
+    require_matplotlib()
+    check_suffix(args.out)
+    if len(args.runs) > len(STYLES):
+        raise ConfigError(f"{len(args.runs)} runs: colors and dashes tell {len(STYLES)} apart; give fewer")
     if args.smooth < 1:
         raise ConfigError(f"--smooth {args.smooth} must be at least 1")
     panels = compare_runs(args.runs, args.keys or list(titles), smooth=args.smooth)

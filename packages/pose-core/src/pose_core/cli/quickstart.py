@@ -1,7 +1,7 @@
 """Train, evaluate and draw on this machine, in a few minutes, with nothing to download.
 
 Draws a data set of synthetic people, trains a light network on it, evaluates COCO AP on images it never saw, and
-leaves pictures to look at: predictions.jpg, training.png, and the run's folder.
+leaves pictures to look at: predictions.jpg, training.png, and the run's folder. Needs: pip install 'pose-core[plot]'
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from pose_core.drawing.figures import require_matplotlib
     from pose_core.errors import ConfigError
     from pose_core.plugins.experiments import load_config
     from pose_core.plugins.method import installed_methods
@@ -31,6 +32,7 @@ def run(args: argparse.Namespace) -> int:
     method = next((m for m in installed_methods().values() if m.quickstart), None)
     if method is None:
         raise ConfigError("the quickstart needs a method package; try: pip install pose-lite")
+    require_matplotlib()
     folder = Path(args.out)
     print(f"1/4  drawing {args.images} training and {args.val_images} held-out images of synthetic people")
     write_dataset(
@@ -54,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     ]
     config = load_config(f"{method.script}/{method.quickstart}", overrides)
 
-    from pose_core.drawing.curves import plot_metrics
+    from pose_core.engine.metrics import plot_metrics
     from pose_core.engine.trainer import train
     from pose_core.inference.sheets import prediction_sheet
     from pose_core.plugins.tasks import build_task
