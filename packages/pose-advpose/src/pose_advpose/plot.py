@@ -4,6 +4,7 @@
   pose-advpose plot runs/plain runs/against --keys acc val/Mean --smooth 20
 
 Where a run has a critic, further panels show the balance k, and the critic's errors on real heatmaps and predictions.
+Needs: pip install 'pose-core[plot]'
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ TITLES = {
     "loss_d_real": "critic's error on real heatmaps (loss_d_real)",
     "loss_d_fake": "critic's error on predictions (loss_d_fake)",
 }
+"""Keys of metrics.jsonl that are plotted, with the titles of their panels."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -220,7 +220,8 @@ def plot_figure(rows: Sequence[NetworkRow]) -> Figure:
     scored = sum(map(len, panels.values())) > 1
     if not scored:
         panels = {"multiply-adds (G)": [(row, row.gmacs) for row in rows]}
-    heights = [4.8 if len(panels) == 1 else 3.2] * len(panels)
+    # Inches; where points are many, room for their names.
+    heights = [float(np.clip(0.12 * len(points), 4.8 if len(panels) == 1 else 3.2, 8)) for points in panels.values()]
     figure, shown = new_figure(heights, list(panels), "images per second")
     dots: dict[str, PathCollection] = {}
     methods = sorted({row.method for points in panels.values() for row, _ in points})
@@ -241,6 +242,6 @@ def plot_figure(rows: Sequence[NetworkRow]) -> Figure:
         at = np.array([(row.throughput, value) for row, value in best_first])
         labels = label_points(figure, axes, at, [shorten(row.name, LABEL) for row, _ in best_first])
         if len(labels) < len(points):
-            note = f"{len(labels)} of {len(points)} names have room; the table has all"
+            note = f"{len(labels)} of {len(points)} names shown; the table has all"
             axes.set_title(note, loc="right", fontsize=SMALL, color=INK)
     return figure

@@ -28,11 +28,11 @@ def run(args: argparse.Namespace) -> int:
     from pose_core.plugins.method import installed_methods
     from pose_core.synthetic import write_dataset
 
+    require_matplotlib()
     started = time.monotonic()
     method = next((m for m in installed_methods().values() if m.quickstart), None)
     if method is None:
         raise ConfigError("the quickstart needs a method package; try: pip install pose-lite")
-    require_matplotlib()
     folder = Path(args.out)
     print(f"1/4  drawing {args.images} training and {args.val_images} held-out images of synthetic people")
     write_dataset(

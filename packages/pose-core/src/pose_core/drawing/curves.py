@@ -10,6 +10,8 @@ import numpy as np
 
 from pose_core.drawing.figures import (
     COLORS,
+    INK,
+    SIZE,
     add_legend,
     legend_height,
     new_figure,
@@ -94,7 +96,9 @@ def draw_curves(axes: Axes, curves: Sequence[Series], *, is_loss: bool) -> list[
     values = values[np.isfinite(values)]
     if not len(values):
         axes.set_yticks([])
-        axes.text(0.5, 0.5, "no finite values", transform=axes.transAxes, ha="center", va="center")
+        axes.text(
+            0.5, 0.5, "no finite values", transform=axes.transAxes, ha="center", va="center", color=INK, fontsize=SIZE
+        )
     elif is_loss and values.min() > 0:
         axes.set_yscale("log")
         set_log_ticks(axes.yaxis)

@@ -41,6 +41,8 @@ WRAP = 90
 """Characters of a name in a line of a legend above the panels."""
 GAP, DIAGONAL = 6.0, 4.0
 """Points between the center of a marker and its label, along and across."""
+NEARER = 1.4
+"""How many times farther than its own point every other point is from a label."""
 PLACES = (
     (GAP, 0.0, "left", "center"), (-GAP, 0.0, "right", "center"), (0.0, GAP, "center", "bottom"),
     (0.0, -GAP, "center", "top"), (DIAGONAL, DIAGONAL, "left", "bottom"), (DIAGONAL, -DIAGONAL, "left", "top"),
@@ -52,7 +54,7 @@ PLACES = (
 def require_matplotlib() -> None:
     """Raise where matplotlib is missing: call it before work whose end is a plot."""
     try:
-        import matplotlib.figure  # noqa: F401
+        import matplotlib  # noqa: F401
     except ImportError:
         raise ConfigError("drawing plots needs matplotlib: pip install 'pose-core[plot]'") from None
 
@@ -102,7 +104,12 @@ def add_legend(place: Figure | Axes, handles: Sequence[Artist], names: Sequence[
     from matplotlib.axes import Axes
 
     numbers = [str(number) for number in range(len(names))]
-    style: dict[str, Any] = {"fontsize": SIZE - 0.5, "frameon": False, "labelcolor": INK, "handlelength": 2.4}
+    style: dict[str, Any] = {
+        "fontsize": SIZE - 0.5,
+        "frameon": False,
+        "labelcolor": INK,
+        "handlelength": 2.4 if above else 1.6,
+    }
     if isinstance(place, Axes):
         legend = place.legend(handles, numbers, loc="upper left", bbox_to_anchor=(1.0, 1.0), **style)
     else:
@@ -122,9 +129,9 @@ def legend_height(names: Sequence[str]) -> float:
 def label_points(figure: Figure, axes: Axes, points: Array, names: Sequence[str]) -> list[Annotation]:
     """Write names beside their points where there is room, and return these labels.
 
-    ``points`` are ``(N, 2)`` in the units of the axes. A label lies inside the axes, on no other label, and nearer to
-    its own point than to any other. Where there is no such place its name is left out; names that come first choose
-    first.
+    ``points`` are ``(N, 2)`` in the units of the axes. A label lies inside the axes, on no other label, and clearly
+    nearer to its own point than to any other. Where there is no such place its name is left out; names that come first
+    choose first.
     """
     figure.draw_without_rendering()  # the layout decides how many pixels there are
     centers = axes.transData.transform(points)
@@ -139,9 +146,10 @@ def label_points(figure: Figure, axes: Axes, points: Array, names: Sequence[str]
             box = label.get_window_extent()
             nearest = np.clip(centers, box.min, box.max)
             distances = np.hypot(*(centers - nearest).T)
+            others = np.delete(distances, number).min(initial=np.inf)
             inside = axes.bbox.containsx(box.x0) and axes.bbox.containsx(box.x1)
             inside = inside and axes.bbox.containsy(box.y0) and axes.bbox.containsy(box.y1)
-            if inside and distances[number] <= distances.min() and not any(map(box.overlaps, taken)):
+            if inside and others >= NEARER * distances[number] and not any(map(box.overlaps, taken)):
                 taken.append(box.padded(1))
                 labels.append(label)
                 break
