@@ -38,7 +38,7 @@ def test_logarithmic_axes_have_round_numbers(low: float, high: float, expected: 
 
 @pytest.mark.parametrize("above", [True, False])
 def test_legends_lie_outside_the_data_and_name_every_curve_as_it_is(above: bool) -> None:
-    names = ["_hidden", "$x", "a$b$c", "long_" * (60 if above else 3)]
+    names = ["_hidden", "$x", r"a$\frac$c", "long_" * (60 if above else 3)]
     figure, (axes,) = new_figure([3], ["title"], "x")
     legend = add_legend(figure, [Line2D([], []) for _ in names], names, above=above)
     figure.draw_without_rendering()
