@@ -16,7 +16,7 @@ from torch import nn
 
 from pose_core.benchmark import accuracy, networks, stages
 from pose_core.benchmark.networks import NetworkRow, Subject, measure_network, middle_row, subjects, tensors
-from pose_core.benchmark.report import draw_plot, header, to_markdown
+from pose_core.benchmark.report import header, plot_figure, to_markdown
 from pose_core.benchmark.timing import free_megabytes, peak_megabytes, seconds_of
 from pose_core.bottomup.config import BottomUpConfig
 from pose_core.cli import main
@@ -116,17 +116,42 @@ def test_shares_of_the_limit_count_training_three_times() -> None:
     assert "| 10% |" in to_markdown(header(CPU, fast=False, networks=[alone], limit=2e12), [alone], [])
 
 
-def test_every_measure_has_a_panel_of_its_own(tmp_path: Path) -> None:
-    def heights(*measures: str | None) -> int:
+def test_every_measure_has_a_panel_of_its_own() -> None:
+    def titles(*measures: str | None) -> list[str]:
         rows = [replace(ROW, accuracy=None if m is None else 0.5, measure=m or "") for m in measures]
-        draw_plot(rows, tmp_path / "plot.png")
-        return int(cv2.imread(str(tmp_path / "plot.png")).shape[0])
+        figure = plot_figure(rows)
+        figure.draw_without_rendering()
+        heights = [axes.bbox.height for axes in figure.axes]
+        assert heights == pytest.approx([heights[0]] * len(heights), abs=2)
+        assert figure.axes[-1].get_xlabel() == "images per second"
+        assert len({axes.get_xlim() for axes in figure.axes}) == 1
+        return [axes.get_title(loc="left") for axes in figure.axes]
 
-    one, two, three = heights("AP", "AP"), heights("AP", "PCKh"), heights("AP", "PCKh", "AP", "PCK")
-    assert one < two < three
-    assert two % 2 == three % 3 == 0
-    assert two // 2 == three // 3
-    assert heights(None, "AP") == heights(None, None) == one  # multiply-adds: one accuracy is no comparison
+    assert titles("AP", "AP") == ["AP"]
+    assert titles("AP", "PCKh", "AP", "PCK") == ["AP", "PCKh", "PCK"]
+    assert titles(None, "AP") == titles(None, None) == ["multiply-adds (G)"]  # one accuracy is no comparison
+
+
+def test_the_plot_shows_every_network_and_names_those_with_room() -> None:
+    kinds = ("dekr", "lite", "lite", "asda")
+    rows = [
+        replace(ROW, name=f"network_{number}", method=kinds[number % 4], gmacs=2.0**number, throughput=100 - number / 9)
+        for number in range(90)
+    ]
+    figure = plot_figure(rows[:4])
+    (axes,) = figure.axes
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["asda", "dekr", "lite"]
+    assert [len(dots.get_offsets()) for dots in axes.collections] == [1, 1, 2]
+    assert {text.get_text() for text in axes.texts} == {row.name for row in rows[:4]}
+    assert axes.get_title(loc="right") == ""
+
+    (axes,) = plot_figure([replace(row, accuracy=0.5 + row.gmacs / 2**100, measure="AP") for row in rows]).axes
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "linear")
+    assert sum(len(dots.get_offsets()) for dots in axes.collections) == 90
+    assert 0 < len(axes.texts) < 90
+    assert axes.get_title(loc="right") == f"{len(axes.texts)} of 90 names shown; the table has all"
 
 
 class MadeUp(Method):
@@ -164,6 +189,19 @@ def test_the_command_writes_and_compares(tmp_path: Path, capsys: pytest.CaptureF
     files = [str(tmp_path / "a" / "benchmark.json"), str(tmp_path / "b.json")]
     assert main(["benchmark", "--compare", *files]) == 0
     assert "| simplebaseline_resnet18 64x64 | 2.00 | 2.00 | 1.00 |" in capsys.readouterr().out
+
+
+def test_without_matplotlib_the_tables_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    words = ["benchmark", "simplebaseline_resnet18", *SMALL, "--rounds", "1", "--no-training", "--out", str(tmp_path)]
+    assert main(words) == 0
+    said = capsys.readouterr()
+    message = "no benchmark.png: drawing plots needs matplotlib: pip install 'pose-core[plot]'"
+    assert said.err.splitlines()[0] == message  # before anything is measured
+    assert "| simplebaseline_resnet18 |" in said.out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["benchmark.json", "benchmark.md"]
 
 
 def test_mistakes_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

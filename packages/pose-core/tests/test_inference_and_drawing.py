@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torchvision.models.detection import fasterrcnn_resnet50_fpn
 
 from pose_core.config import ModelConfig
-from pose_core.drawing.curves import draw_panel, log_ticks, nice_ticks, plot_metrics
 from pose_core.drawing.heatmaps import heatmap_overlay, heatmap_sheet
 from pose_core.drawing.sheets import contact_sheet, fit, write_image
 from pose_core.drawing.skeletons import draw_person, draw_skeleton, palette
@@ -299,34 +298,6 @@ def test_heatmaps_over_an_image() -> None:
     assert (overlay[34, 26] != 128).any()
     assert (overlay[2, 2] == 128).all()
     assert heatmap_sheet(image, np.stack([heatmap] * 5), ["a"] * 5, columns=3).shape[2] == 3
-
-
-def test_curves_are_drawn_from_a_run_s_metrics(tmp_path: Path) -> None:
-    rows = [{"split": "train", "step": s, "epoch": 0, "loss": 1 / (s + 1)} for s in range(0, 100, 10)]
-    rows += [{"split": "val", "step": s, "epoch": 0, "AP": s / 100} for s in (50, 100)]
-    file = tmp_path / "metrics.jsonl"
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"cut')
-    plot_metrics(file, tmp_path / "curve.png")
-    picture = cv2.imread(str(tmp_path / "curve.png"))
-    assert picture.shape == (560, 720, 3)
-    assert (picture != 255).any()
-    file.write_text("")
-    with pytest.raises(DataError, match="neither"):
-        plot_metrics(file, tmp_path / "curve.png")
-    with pytest.raises(DataError, match="does not exist"):
-        plot_metrics(tmp_path / "none.jsonl", tmp_path / "curve.png")
-    flat = draw_panel("flat", [("x", np.array([0.0, 1.0]), np.array([2.0, 2.0]))])
-    assert (flat != 255).any()
-
-
-def test_ticks_are_round_numbers() -> None:
-    assert nice_ticks(0, 1) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1.0])
-    assert nice_ticks(0, 675, 6) == pytest.approx([0, 200, 400, 600])
-    assert "-" not in "".join(f"{tick:g}" for tick in nice_ticks(-0.004, 0.8))
-    assert log_ticks(0.003, 0.06) == pytest.approx([0.005, 0.01, 0.02, 0.05])
-    assert log_ticks(1e-6, 1) == pytest.approx([1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1])
-    assert log_ticks(0.0023, 0.0055) == pytest.approx([0.003, 0.004, 0.005])
-    assert len(log_ticks(0.03, 0.031)) >= 3
 
 
 def test_browsing_and_prediction_sheets(tmp_path: Path) -> None:

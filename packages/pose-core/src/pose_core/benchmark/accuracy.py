@@ -13,8 +13,8 @@ from tqdm import tqdm
 from pose_core.benchmark.networks import Score, Subject
 from pose_core.bottomup.config import BottomUpConfig
 from pose_core.config import Experiment
-from pose_core.drawing.curves import run_names
 from pose_core.engine.distributed import ProcessContext
+from pose_core.engine.metrics import run_names
 from pose_core.errors import ConfigError, DataError, PoseError
 from pose_core.folders import cache_home, find_data_root
 from pose_core.layouts.reader import read_dataset

@@ -8,22 +8,33 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 import torch
 
 from pose_core.benchmark.networks import NetworkRow
 from pose_core.benchmark.stages import StageRow
-from pose_core.drawing.curves import COLORS, FONT, GRID, INK, log_ticks, nice_ticks
-from pose_core.drawing.sheets import write_image
+from pose_core.drawing.figures import (
+    COLORS,
+    INK,
+    SMALL,
+    add_legend,
+    label_points,
+    new_figure,
+    set_log_ticks,
+    shorten,
+    write_figure,
+)
 from pose_core.errors import ConfigError, DataError
 from pose_core.evaluation.report import markdown_table
 from pose_core.plugins.method import installed_methods
 
-Array = np.ndarray
+if TYPE_CHECKING:
+    from matplotlib.collections import PathCollection
+    from matplotlib.figure import Figure
 
 NETWORK_HEAD = (
     "network", "method", "input", "joints", "parameters", "GMACs", "ms, 1 image", "images/s", "at batch", "MB",
@@ -32,6 +43,10 @@ NETWORK_HEAD = (
 STAGE_HEAD = ("stage", "ms", "rate")
 COMPARED = {"latency_ms": -1, "throughput": 1, "memory_mb": -1, "training": 1, "accuracy": 1}
 """Figures of a network that are compared; −1 where less is better."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
+"""A method's marker in the plot, beside its color."""
+LABEL = 36
+"""Characters of a network's name in the plot."""
 
 
 def header(
@@ -189,76 +204,44 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def draw_plot(rows: Sequence[NetworkRow], target: Path) -> None:
-    """Images per second against accuracy where it is known for two networks or more, against GMACs otherwise.
+    """Write the picture of :func:`plot_figure`."""
+    write_figure(plot_figure(rows), target)
+
+
+def plot_figure(rows: Sequence[NetworkRow]) -> Figure:
+    """Return images per second against accuracy where two networks or more have one, against GMACs otherwise.
 
     Different measures are not to be compared: each has a panel of its own, above one axis of speed.
     """
-    methods = sorted({row.method for row in rows})
-    span = _span([row.throughput for row in rows], logarithmic=True)
-    scored: dict[str, list[tuple[NetworkRow, float]]] = {}
+    panels: dict[str, list[tuple[NetworkRow, float]]] = {}
     for row in rows:
         if row.accuracy is not None:
-            scored.setdefault(row.measure or "accuracy", []).append((row, row.accuracy))
-    if sum(map(len, scored.values())) > 1:
-        height = 560 if len(scored) == 1 else 340
-        panels = [_panel(f"{name}, and speed", shown, methods, span, height) for name, shown in scored.items()]
-    else:
-        shown = [(row, row.gmacs) for row in rows]
-        panels = [_panel("multiply-adds (G) and speed", shown, methods, span, 560, logarithmic=True)]
-    write_image(target, np.concatenate(panels))
-
-
-def _panel(
-    title: str,
-    shown: Sequence[tuple[NetworkRow, float]],
-    methods: Sequence[str],
-    span: tuple[float, float],
-    height: int,
-    *,
-    logarithmic: bool = False,
-) -> Array:
-    """Rows by images per second, from 10 ** ``span[0]`` to 10 ** ``span[1]``, and a value; coloured by method."""
-    width, (x_low, x_high) = 900, span
-    left, top, right, bottom = 70, 44, width - 150, height - 56
-    panel = np.full((height, width, 3), 255, np.uint8)
-    y_low, y_high = _span([value for _, value in shown], logarithmic=logarithmic)
-
-    def place(rate: float, value: float) -> tuple[int, int]:
-        y = np.log10(value) if logarithmic else value
-        across = (np.log10(rate) - x_low) / (x_high - x_low)
-        return round(left + across * (right - left)), round(bottom - (y - y_low) / (y_high - y_low) * (bottom - top))
-
-    for tick in log_ticks(10**x_low, 10**x_high):
-        x, _ = place(tick, shown[0][1])
-        cv2.line(panel, (x, top), (x, bottom), GRID, 1)
-        cv2.putText(panel, f"{tick:g}", (x - 10, bottom + 18), FONT, 0.42, INK, 1, cv2.LINE_AA)
-    for tick in log_ticks(10**y_low, 10**y_high) if logarithmic else nice_ticks(y_low, y_high):
-        _, y = place(shown[0][0].throughput, tick)
-        cv2.line(panel, (left, y), (right, y), GRID, 1)
-        cv2.putText(panel, f"{tick:g}", (12, y + 4), FONT, 0.42, INK, 1, cv2.LINE_AA)
-    cv2.putText(panel, title, (left, 24), FONT, 0.55, INK, 1, cv2.LINE_AA)
-    cv2.putText(panel, "images per second", ((left + right) // 2 - 60, height - 14), FONT, 0.45, INK, 1, cv2.LINE_AA)
-    taken: list[tuple[int, int]] = []
-    for row, value in sorted(shown, key=lambda pair: pair[1]):
-        color = COLORS[methods.index(row.method) % len(COLORS)]
-        x, y = place(row.throughput, value)
-        cv2.circle(panel, (x, y), 5, color, -1, cv2.LINE_AA)
-        # Names that would lie on each other move up a little; in a crowd the table must do.
-        free = (y + 4 - 12 * step for step in range(4))
-        line = next((at for at in free if all(abs(at - b) >= 12 or abs(x - a) >= 150 for a, b in taken)), None)
-        if line is None:
-            continue
-        taken.append((x, line))
-        cv2.putText(panel, row.name, (x + 9, line), FONT, 0.38, color, 1, cv2.LINE_AA)
-    for number, method in enumerate(sorted({row.method for row, _ in shown})):
-        color = COLORS[methods.index(method) % len(COLORS)]
-        cv2.putText(panel, method, (right + 12, top + 18 * number), FONT, 0.45, color, 1, cv2.LINE_AA)
-    return panel
-
-
-def _span(values: Sequence[float], *, logarithmic: bool) -> tuple[float, float]:
-    """The ends of an axis, with a margin."""
-    found = np.log10(values) if logarithmic else np.asarray(values)
-    low, high = float(found.min()), float(found.max())
-    margin = (high - low) * 0.08 or 0.1
-    return low - margin, high + margin
+            panels.setdefault(row.measure or "accuracy", []).append((row, row.accuracy))
+    scored = sum(map(len, panels.values())) > 1
+    if not scored:
+        panels = {"multiply-adds (G)": [(row, row.gmacs) for row in rows]}
+    # Inches; where points are many, room for their names.
+    heights = [float(np.clip(0.12 * len(points), 4.8 if len(panels) == 1 else 3.2, 8)) for points in panels.values()]
+    figure, shown = new_figure(heights, list(panels), "images per second")
+    dots: dict[str, PathCollection] = {}
+    methods = sorted({row.method for points in panels.values() for row, _ in points})
+    for axes, points in zip(shown, panels.values(), strict=True):
+        for method, color, marker in zip(methods, cycle(COLORS), cycle(MARKERS), strict=False):
+            own = [(row.throughput, value) for row, value in points if row.method == method]
+            if own:
+                x, y = zip(*own, strict=True)
+                dots[method] = axes.scatter(x, y, s=28, color=color, marker=marker, linewidths=0, zorder=2)
+        axes.set_xscale("log")
+        if not scored:
+            axes.set_yscale("log")
+            set_log_ticks(axes.yaxis)
+    set_log_ticks(shown[-1].xaxis)
+    add_legend(figure, [dots[method] for method in methods], methods)
+    for axes, points in zip(shown, panels.values(), strict=True):
+        best_first = sorted(points, key=lambda point: point[1], reverse=True)
+        at = np.array([(row.throughput, value) for row, value in best_first])
+        labels = label_points(figure, axes, at, [shorten(row.name, LABEL) for row, _ in best_first])
+        if len(labels) < len(points):
+            note = f"{len(labels)} of {len(points)} names shown; the table has all"
+            axes.set_title(note, loc="right", fontsize=SMALL, color=INK)
+    return figure

@@ -20,7 +20,8 @@ different measures, and the plot draws each by itself. The synthetic data set sh
 (coco17, crowdpose14, mpii16); it tells networks apart that were trained on synthetic people, and says nothing about
 photographs.
 
-Writes benchmark.json, benchmark.md, benchmark.png and, of runs, the predictions.
+Writes benchmark.json, benchmark.md, benchmark.png and, of runs, the predictions. Without matplotlib
+(pip install 'pose-core[plot]') there is no benchmark.png.
 """
 
 from __future__ import annotations
@@ -89,9 +90,18 @@ def run(args: argparse.Namespace) -> int:
     from pose_core.benchmark.networks import NetworkRow, matrix_limit, measure_network, middle_row, subjects
     from pose_core.benchmark.report import draw_plot, header, to_json, to_markdown
     from pose_core.benchmark.stages import stage_rows
+    from pose_core.drawing.figures import require_matplotlib
     from pose_core.engine.distributed import choose_device
     from pose_core.files import write_json, write_text
 
+    with_plot = not args.no_networks
+    if with_plot:
+        try:
+            require_matplotlib()
+        except ConfigError as error:
+            # Measuring needs no plot; said now, while stopping costs nothing.
+            print(f"no benchmark.png: {error}", file=sys.stderr)
+            with_plot = False
     device = choose_device(args.device)
     torch.manual_seed(0)
     out = Path(args.out)
@@ -122,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
     write_json(out / "benchmark.json", to_json(head, rows, stages), indent=1)
     write_text(out / "benchmark.md", text)
     written = [out / "benchmark.json", out / "benchmark.md"]
-    if rows:
+    if rows and with_plot:
         draw_plot(rows, out / "benchmark.png")
         written.append(out / "benchmark.png")
     print("written: " + ", ".join(map(str, written)))

@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, distributions, version
 NEEDED = ("torch", "torchvision", "numpy", "opencv-python-headless", "pycocotools", "scipy", "pydantic", "tensorboard")
 OPTIONAL = {
     "h5py": "read lsp_mpii.h5: pip install 'pose-core[h5]'",
+    "matplotlib": "draw plots: pip install 'pose-core[plot]'",
     "onnx": "write ONNX files: pip install 'pose-core[export]'",
     "onnxruntime": "check ONNX files: pip install 'pose-core[export]'",
     "triton": "kernels on a GPU; comes with PyTorch's builds for GPUs",

@@ -15,7 +15,9 @@ from pose_core.plugins.method import get_method
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     titles = get_method(parser.get_default("method")).curves
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders of runs, with their metrics.jsonl")
-    parser.add_argument("--out", type=Path, default=Path("plot.png"), metavar="FILE", help="the picture (plot.png)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("plot.png"), metavar="FILE", help="the picture: .png, .svg or .pdf (plot.png)"
+    )
     parser.add_argument(
         "--keys",
         nargs="+",
@@ -29,10 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     titles = get_method(args.method).curves
-    from pose_core.drawing.curves import COLORS, compare_runs, known_keys, plot_runs
+    from pose_core.drawing.curves import STYLES, plot_runs
+    from pose_core.drawing.figures import check_suffix, require_matplotlib
+    from pose_core.engine.metrics import compare_runs, known_keys
 
-    if len(args.runs) > len(COLORS):
-        raise ConfigError(f"{len(args.runs)} runs: colors tell {len(COLORS)} apart; give fewer")
+    require_matplotlib()
+    check_suffix(args.out)
+    if len(args.runs) > len(STYLES):
+        raise ConfigError(f"{len(args.runs)} runs: colors and dashes tell {len(STYLES)} apart; give fewer")
     if args.smooth < 1:
         raise ConfigError(f"--smooth {args.smooth} must be at least 1")
     panels = compare_runs(args.runs, args.keys or list(titles), smooth=args.smooth)

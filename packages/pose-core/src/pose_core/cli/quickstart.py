@@ -1,7 +1,7 @@
 """Train, evaluate and draw on this machine, in a few minutes, with nothing to download.
 
 Draws a data set of synthetic people, trains a light network on it, evaluates COCO AP on images it never saw, and
-leaves pictures to look at: predictions.jpg, training.png, and the run's folder.
+leaves pictures to look at: predictions.jpg, training.png, and the run's folder. Needs: pip install 'pose-core[plot]'
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from pose_core.drawing.figures import require_matplotlib
     from pose_core.errors import ConfigError
     from pose_core.plugins.experiments import load_config
     from pose_core.plugins.method import installed_methods
     from pose_core.synthetic import write_dataset
 
+    require_matplotlib()
     started = time.monotonic()
     method = next((m for m in installed_methods().values() if m.quickstart), None)
     if method is None:
@@ -54,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     ]
     config = load_config(f"{method.script}/{method.quickstart}", overrides)
 
-    from pose_core.drawing.curves import plot_metrics
+    from pose_core.engine.metrics import plot_metrics
     from pose_core.engine.trainer import train
     from pose_core.inference.sheets import prediction_sheet
     from pose_core.plugins.predictors import Predictor
