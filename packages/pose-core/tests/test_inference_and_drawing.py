@@ -16,11 +16,11 @@ from pose_core.config import ModelConfig
 from pose_core.drawing.curves import draw_panel, log_ticks, nice_ticks, plot_metrics
 from pose_core.drawing.heatmaps import heatmap_overlay, heatmap_sheet
 from pose_core.drawing.sheets import contact_sheet, fit, write_image
-from pose_core.drawing.skeletons import draw_person, draw_poses, draw_skeleton, palette
+from pose_core.drawing.skeletons import draw_poses, draw_skeleton, palette
 from pose_core.errors import ConfigError, DataError, WeightsError
 from pose_core.inference.results import plan_targets, predict_paths
 from pose_core.inference.sheets import prediction_sheet
-from pose_core.layouts.browse import browse
+from pose_core.layouts.browse import browse, draw_person
 from pose_core.skeleton import SKELETONS, get_skeleton
 from pose_core.structures import Person, Poses
 from pose_core.synthetic import write_dataset

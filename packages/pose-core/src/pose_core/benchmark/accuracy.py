@@ -19,20 +19,13 @@ from pose_core.engine.distributed import Place
 from pose_core.errors import ConfigError, DataError, PoseError
 from pose_core.folders import cache_home, find_data_root
 from pose_core.layouts.reader import read_dataset
+from pose_core.layouts.table import LAYOUTS
 from pose_core.plugins.experiments import load_config
 from pose_core.plugins.tasks import evaluate_checkpoint
 from pose_core.skeleton import get_skeleton
 from pose_core.synthetic import write_dataset
 from pose_core.synthetic.layouts import SPLITS
 
-HELD_OUT = {
-    "coco": ("coco17", "val2017"),
-    "crowdpose": ("crowdpose14", "test"),
-    "mpii": ("mpii16", "valid"),
-    "lsp": ("lsp14", "test"),
-    "lsp_mpii": ("lsp_mpii16", "val"),
-}
-"""The joint set of a layout, and the split that published results are of."""
 SYNTHETIC = "synthetic"
 DRAWN = ("coco", "crowdpose", "mpii")
 """Layouts of the synthetic data set: the same pictures in each. LSP's would be others, of one person each."""
@@ -60,14 +53,14 @@ def subjects_of_runs(folders: Sequence[str | Path], on: str, device: torch.devic
 
 
 def parse_place(on: str) -> tuple[str, str, str]:
-    """``LAYOUT:ROOT[:SPLIT]`` as the three; the split is the layout's own by default."""
+    """Split ``LAYOUT:ROOT[:SPLIT]``; the split is the one that the layout's published results are of by default."""
     layout, _, root = on.partition(":")
-    if layout not in HELD_OUT or not root:
+    if layout not in LAYOUTS or not root:
         raise ConfigError(
             f"--on {on!r} names no data set: give {SYNTHETIC}, or LAYOUT:ROOT[:SPLIT] with LAYOUT one of "
-            f"{', '.join(HELD_OUT)}, for example coco:/data/coco:val2017"
+            f"{', '.join(LAYOUTS)}, for example coco:/data/coco:val2017"
         )
-    split = HELD_OUT[layout][1]
+    split = LAYOUTS[layout].val
     if ":" in root and not find_data_root(root).exists():  # a folder's name may hold a colon, too
         root, _, split = root.rpartition(":")
     if not find_data_root(root).is_dir():
@@ -93,7 +86,7 @@ def put_on(config: Experiment, run: Path, where: tuple[str, str, str] | None) ->
     """
     joints = get_skeleton(config.data.skeleton).joints
     layouts = DRAWN if where is None else (where[0],)
-    have = {layout: HELD_OUT[layout][0] for layout in layouts}
+    have = {layout: LAYOUTS[layout].skeleton for layout in layouts}
     if where is not None and config.data.layout in have:
         have[config.data.layout] = config.data.skeleton
     layout = next((name for name, skeleton in have.items() if get_skeleton(skeleton).joints == joints), None)
@@ -152,6 +145,6 @@ def score_run(config: Experiment, weights: Path, device: torch.device, folder: P
     return Score(
         evaluation.value,
         f"{evaluation.name}, {given}",
-        f"{data}, {found.layout} layout: {len(found.records)} images, {found.num_persons} people",
+        f"{data}, {found.layout.name} layout: {len(found.records)} images, {found.num_persons} people",
         next((line for line in evaluation.report.splitlines() if line.startswith("boxes=")), ""),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from pose_core.config import Experiment, TrainConfig
+from pose_core.evaluation.report import Evaluation as Evaluation
 
 
 class Update(Protocol):
@@ -34,16 +34,6 @@ class Objective(Protocol):
     def state_dict(self) -> dict[str, Any]: ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """``value`` is the headline number that the best checkpoint is chosen by, ``name`` what it is called."""
-
-    name: str
-    value: float
-    metrics: Mapping[str, float]
-    report: str
 
 
 class Task(Protocol):
