@@ -219,7 +219,7 @@ def test_a_json_file_goes_before_the_hourglass_s(tmp_path: Path) -> None:
         ({"scale": np.array([b"a", b"b", b"c"])}, r"'scale' must be numbers, but is of the type"),
         ({"scale": np.full(3, np.nan)}, r"annotation 0: .*a coordinate is not a finite number"),
         ({"imgname": np.zeros(3)}, r"'imgname' has the shape \(3,\) and the type float64; expected strings"),
-        ({"imgname": np.full((3, 2), 255)}, r"'imgname' is no UTF-8 text"),
+        ({"imgname": np.full((3, 2), 255)}, r"'imgname' is not UTF-8 text"),
     ],
 )
 def test_bad_files_of_the_hourglass(columns: dict[str, Any], message: str, tmp_path: Path) -> None:

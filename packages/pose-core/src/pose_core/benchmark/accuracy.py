@@ -1,4 +1,4 @@
-"""How well finished runs do, all on one data set that has a name, so that the rows of a table can be compared."""
+"""Accuracy of finished runs, all on one named data set, so that the rows of a table can be compared."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SEED = 90_210
 
 
 def subjects_of_runs(folders: Sequence[str | Path], on: str, device: torch.device, results: Path) -> list[Subject]:
-    """The networks of finished runs with the score of each one's best weights on the data set ``on``.
+    """Return the networks of finished runs with the score of each one's best weights on the data set ``on``.
 
     ``on`` is ``synthetic`` or ``LAYOUT:ROOT[:SPLIT]``. Predictions are written below ``results``.
     """
@@ -69,7 +69,7 @@ def parse_place(on: str) -> tuple[str, str, str]:
 
 
 def read_run(folder: Path) -> Experiment:
-    """The configuration of a run that has weights to score."""
+    """Read the configuration of a run that has weights to score."""
     for file in (folder / "config.yaml", folder / "best.pt"):
         if not file.is_file():
             raise ConfigError(
@@ -80,7 +80,7 @@ def read_run(folder: Path) -> Experiment:
 
 
 def put_on(config: Experiment, run: Path, where: tuple[str, str, str] | None) -> Experiment:
-    """A run's configuration on the named data set (None: synthetic people) instead of its own; all else stays.
+    """Return a run's configuration on the named data set (None: synthetic people) instead of its own; all else stays.
 
     A run that was trained in the same layout keeps its joint set, which may be a user's own.
     """
@@ -108,7 +108,7 @@ def put_on(config: Experiment, run: Path, where: tuple[str, str, str] | None) ->
 
 
 def synthetic_people(layout: str) -> Path:
-    """The folder of the synthetic data set; drawn once, whole or not at all, below POSE_HOME."""
+    """Return the folder of the synthetic data set; drawn once, whole or not at all, below POSE_HOME."""
     (low, high), (width, height) = PEOPLE, SIZE
     name = f"synthetic_{layout}_{IMAGES}x{width}x{height}_people{low}-{high}_seed{SEED}_pose-core{version('pose-core')}"
     folder = cache_home() / "benchmark" / name
@@ -130,7 +130,7 @@ def synthetic_people(layout: str) -> Path:
 
 
 def score_run(config: Experiment, weights: Path, device: torch.device, folder: Path, on: str) -> Score:
-    """What ``pose eval`` says of a checkpoint, and what it was said of."""
+    """Return the score that ``pose eval`` gives a checkpoint, and the data that it was scored on."""
     root = find_data_root(config.data.root).resolve()
     # Files of two machines are compared by this: no path.
     data = (
