@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -136,3 +138,9 @@ def test_the_benchmark_takes_it(root: Path) -> None:
     where = parse_place(f"toy:{root}")
     assert where == ("toy", str(root), "hold")
     assert put_on(crops(root), root, where).data == data_of(root)
+
+
+def test_the_table_loads_no_network_library() -> None:
+    heavy = ("torch", "cv2", "pydantic", "scipy")
+    code = f"import sys; from pose_core.layouts.table import LAYOUTS; sys.exit(any(m in sys.modules for m in {heavy}))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

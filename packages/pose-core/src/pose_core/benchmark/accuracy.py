@@ -24,10 +24,10 @@ from pose_core.plugins.experiments import load_config
 from pose_core.plugins.tasks import evaluate_checkpoint
 from pose_core.skeleton import get_skeleton
 from pose_core.synthetic import write_dataset
-from pose_core.synthetic.layouts import SPLITS
+from pose_core.synthetic.layouts import DRAWINGS
 
 SYNTHETIC = "synthetic"
-DRAWN = ("coco", "crowdpose", "mpii")
+DRAWN = [name for name, drawing in DRAWINGS.items() if not drawing.alone]
 """Layouts of the synthetic data set: the same pictures in each. LSP's would be others, of one person each."""
 IMAGES, PEOPLE, SIZE = 100, (1, 3), (640, 480)
 SEED = 90_210
@@ -96,7 +96,7 @@ def put_on(config: Experiment, run: Path, where: tuple[str, str, str] | None) ->
             f"({', '.join(have.values())}); leave {run} out of --runs, or name a data set with its joints: "
             f"--on {config.data.layout}:ROOT"
         )
-    root, split = (str(synthetic_people(layout)), SPLITS[layout][1]) if where is None else where[1:]
+    root, split = (str(synthetic_people(layout)), DRAWINGS[layout].splits[1]) if where is None else where[1:]
     data = {"layout": layout, "root": root, "val": split, "skeleton": have[layout]}
     changes: dict[str, Any] = {"data": config.data.model_copy(update=data)}
     if not isinstance(config, BottomUpConfig):
@@ -120,7 +120,15 @@ def synthetic_people(layout: str) -> Path:
             drawn = Path(started) / layout
             # COCO alone has crowds; without them the pictures are the same in every layout.
             write_dataset(
-                drawn, layout, IMAGES, PEOPLE, SEED, size=SIZE, split=SPLITS[layout][1], crowds=False, progress=True
+                drawn,
+                layout,
+                IMAGES,
+                PEOPLE,
+                SEED,
+                size=SIZE,
+                split=DRAWINGS[layout].splits[1],
+                crowds=False,
+                progress=True,
             )
             drawn.rename(folder)
     except OSError as error:
