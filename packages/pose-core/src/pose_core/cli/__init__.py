@@ -37,9 +37,7 @@ VERBS = {
     "convert-config": Verb("pose_core.cli.convert_config", "turn a published (upper-case) YAML file into ours"),
     "models": Verb("pose_core.cli.models", "list networks with their size and cost"),
     "benchmark": Verb("pose_core.cli.benchmark", "measure networks and the stages around them on this machine"),
-    "data": Verb(
-        "pose_core.cli.data", "synth | check | browse | sigmas | merge | build-lsp-mpii: make and inspect data"
-    ),
+    "data": Verb("pose_core.cli.data", "synth | check | browse | sigmas | merge: make, inspect and look at data"),
     "doctor": Verb("pose_core.cli.doctor", "print what is installed, which device and which fast paths are in use"),
 }
 

@@ -1,4 +1,4 @@
-"""Contact sheets of predictions."""
+"""What a network sees: contact sheets of predictions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Array = np.ndarray
 def prediction_sheet(
     predictor: Predictor, config: Experiment, target: Path, *, count: int = 18, threshold: float = 0.2
 ) -> None:
-    """Draw poses on the first images of the validation split that have people, from their annotated boxes."""
+    """Poses on the first images of the validation split that have people, from their annotated boxes."""
     records = [record for record in read_dataset(config.data, config.data.val).records if record.persons][:count]
     if not records:
         raise DataError(f"the split {config.data.val} has no annotated people to draw predictions on")
@@ -39,7 +39,7 @@ def prediction_sheet(
 
 
 def crop_sheet(predictor: Predictor, batch: CropBatch, target: Path, *, threshold: float = 0.0) -> None:
-    """Draw poses on the crops of a batch, as the network sees them."""
+    """Poses on the crops of a batch, as the network sees them."""
     crops = batch.images.cpu().numpy()
     if predictor.config.data.color == "bgr":
         crops = crops[..., ::-1]
@@ -58,7 +58,7 @@ def crop_sheet(predictor: Predictor, batch: CropBatch, target: Path, *, threshol
 
 
 def whole_sheet(predictor: Predictor, batch: WholeBatch, target: Path, *, threshold: float = 0.0) -> None:
-    """Draw poses on the whole images of a batch."""
+    """Poses on the whole images of a batch."""
     images = batch.images.cpu().numpy()
     if predictor.config.data.color == "bgr":
         images = images[..., ::-1]
@@ -68,7 +68,7 @@ def whole_sheet(predictor: Predictor, batch: WholeBatch, target: Path, *, thresh
 
 
 def _box(person: Person) -> tuple[float, ...]:
-    """Return a person's box; where the layout has a center and a scale instead, the box that was padded to them."""
+    """A person's box; where the layout has a centre and a scale instead, the box that is padded to them."""
     if person.box is not None or person.center is None or person.scale is None:
         return person.box or (0.0, 0.0, 0.0, 0.0)
     width, height = (PIXEL_STD * value / 1.25 for value in person.scale)
