@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 
-from pose_advpose.build_lsp_mpii import build
 from pose_core.cli import method_main
 from pose_core.models.weights import save_weights
 from pose_core.plugins.networks import create_model
@@ -178,7 +177,8 @@ def test_the_merged_file_trains_and_without_a_field_is_refused(
     h5py: Any = pytest.importorskip("h5py", reason="the merged file needs the extra pose-core[h5]")
     (tmp_path / "mpii").symlink_to(sets / "mpii")
     write_dataset(tmp_path / "lsp", layout="lsp", images=2, size=(96, 96), seed=2)
-    build(tmp_path / "mpii", tmp_path / "lsp", tmp_path)
+    folders = ["--mpii", str(tmp_path / "mpii"), "--lsp", str(tmp_path / "lsp"), "--out", str(tmp_path)]
+    assert method_main("advpose", ["build-lsp-mpii", *folders]) == 0
     merged = [f"data.root={tmp_path}", "data.layout=lsp_mpii", "data.skeleton=lsp_mpii16", "data.val=val"]
     assert method_main("advpose", words("train", "advpose", tmp_path / "runs", *merged, *SHORT)) == 0
     assert "evaluator=LSP PCK@0.2" in capsys.readouterr().out

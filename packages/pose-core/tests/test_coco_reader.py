@@ -133,14 +133,20 @@ def test_a_joint_set_from_a_file(tmp_path: Path) -> None:
 STOPS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "wrong joint count": (lambda c: c["annotations"][2].update(keypoints=[1, 2, 2] * 16), r"annotation 20: 48 .* 17"),
     "no keypoints": (lambda c: c["annotations"][2].pop("keypoints"), r"annotation 20: no list 'keypoints'"),
-    "not a number": (lambda c: c["annotations"][2].update(keypoints=["x"] * 51), r"annotation 20: .*no finite number"),
-    "NaN": (lambda c: c["annotations"][2].update(keypoints=[float("nan")] * 51), r"annotation 20: .*no finite number"),
+    "not a number": (
+        lambda c: c["annotations"][2].update(keypoints=["x"] * 51),
+        r"annotation 20: .*not a finite number",
+    ),
+    "NaN": (
+        lambda c: c["annotations"][2].update(keypoints=[float("nan")] * 51),
+        r"annotation 20: .*not a finite number",
+    ),
     "no box": (lambda c: c["annotations"][2].pop("bbox"), r"annotation 20: .*'bbox' of four numbers"),
     "short box": (lambda c: c["annotations"][2].update(bbox=[1, 2, 3]), r"annotation 20: .*'bbox' of four numbers"),
     "no area": (lambda c: c["annotations"][2].pop("area"), r"annotation 20: .*'area'"),
     "unknown image": (lambda c: c["annotations"][2].update(image_id=987654), r"annotation 20: image_id 987654"),
     "repeated annotation": (lambda c: c["annotations"][2].update(id=10), r"annotation 10: .*two annotations"),
-    "repeated image": (lambda c: c["images"][1].update(id=1), r"image id 1 stands on two images"),
+    "repeated image": (lambda c: c["images"][1].update(id=1), r"two images have the id 1"),
     "no image id": (lambda c: c["images"][1].pop("id"), r"entry 1 of 'images' has no integer 'id'"),
     "no size": (lambda c: c["images"][1].pop("width"), r"image 2 has no positive integer 'width'"),
     "no annotation id": (lambda c: c["annotations"][2].pop("id"), r"entry 2 of 'annotations' has no integer 'id'"),

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from pose_core.data.diagnostics import EXAMPLES, Problems
-from pose_core.errors import DataError
+from pose_core.errors import ConfigError
 from pose_core.layouts.check import check_dataset
+from pose_core.layouts.table import get_layout
 from pose_testing.annotations import coco_content, write_coco, write_image
 
 
@@ -86,5 +87,7 @@ def test_a_summary_shows_the_first_of_each_kind() -> None:
 
 
 def test_unknown_layout(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="layout 'voc' is not known"):
+    with pytest.raises(ConfigError, match=r"layout 'voc' is not known\. Known: coco, crowdpose, mpii, lsp, lsp_mpii"):
         check_dataset("voc", tmp_path, ["train"])
+    with pytest.raises(ConfigError, match="did you mean 'crowdpose'"):
+        get_layout("crowd_pose")

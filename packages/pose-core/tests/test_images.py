@@ -13,14 +13,13 @@ import pytest
 
 from pose_core.data.images import (
     decode_bgr,
-    find_images,
     image_exists,
-    image_source,
     is_truncated,
     jpeg_size,
     missing_images,
     open_image,
 )
+from pose_core.data.sources import find_images, image_source
 from pose_core.errors import DataError
 from pose_core.structures import ImageRecord
 from pose_testing.annotations import write_image

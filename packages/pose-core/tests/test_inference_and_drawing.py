@@ -15,11 +15,11 @@ from torchvision.models.detection import fasterrcnn_resnet50_fpn
 from pose_core.config import ModelConfig
 from pose_core.drawing.heatmaps import heatmap_overlay, heatmap_sheet
 from pose_core.drawing.sheets import contact_sheet, fit, write_image
-from pose_core.drawing.skeletons import draw_person, draw_skeleton, palette
+from pose_core.drawing.skeletons import draw_skeleton, palette
 from pose_core.errors import ConfigError, DataError, WeightsError
 from pose_core.inference.results import plan_targets, predict_paths
 from pose_core.inference.sheets import prediction_sheet
-from pose_core.layouts.browse import browse
+from pose_core.layouts.browse import browse, draw_person
 from pose_core.plugins.predictors import Predictor
 from pose_core.skeleton import SKELETONS
 from pose_core.structures import Person, Poses

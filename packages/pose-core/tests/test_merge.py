@@ -50,7 +50,7 @@ def test_ids_in_two_files_get_new_numbers(root: Path, capsys: pytest.CaptureFixt
     change(file, annotations=content["annotations"])
     assert main(["data", "merge", "--root", str(root)]) == 0
     text = capsys.readouterr().out
-    assert "annotation ids stood in two files and got new ones" in text
+    assert "annotation ids were in two files and got new ones" in text
     both = json.loads((root / "json/crowdpose_trainval.json").read_text())
     ids = [a["id"] for a in both["annotations"]]
     assert len(set(ids)) == len(ids)
@@ -73,7 +73,7 @@ def test_what_cannot_be_merged_is_said(root: Path, capsys: pytest.CaptureFixture
     assert "has no 'crowdIndex' (2 of 2 lack it)" in text
     assert "crowdpose_val.json" in text
     change(val, images=json.loads(train.read_text())["images"])
-    assert "stands in" in refused()
+    assert f"is in {train} and in {val}" in refused()
     change(val, images=good["images"], categories=[{"id": 1, "name": "cat"}])
     assert "other categories" in refused()
     change(val, categories=None)

@@ -71,7 +71,7 @@ def test_the_test_split_has_no_joints(tmp_path: Path) -> None:
         ({"joints_vis": [1] * 3}, r"valid\.json: annotation 1: 16 joints and 3 'joints_vis'"),
         ({"joints": [[1, 2, 3]] * 16}, r"valid\.json: annotation 1: 'joints' must be pairs"),
         ({"center": [1]}, r"valid\.json: annotation 1: a person needs"),
-        ({"scale": float("nan")}, r"valid\.json: annotation 1: .*no finite number"),
+        ({"scale": float("nan")}, r"valid\.json: annotation 1: .*not a finite number"),
     ],
 )
 def test_what_stops_names_file_and_row(tmp_path: Path, change: dict[str, Any], message: str) -> None:
@@ -217,9 +217,9 @@ def test_a_json_file_goes_before_the_hourglass_s(tmp_path: Path) -> None:
         ({"center": np.zeros((2, 2))}, r"'center' has the shape \(2, 2\), expected \(3, 2\): 3 people"),
         ({"scale": np.zeros((3, 2))}, r"'scale' has the shape \(3, 2\), expected \(3,\)"),
         ({"scale": np.array([b"a", b"b", b"c"])}, r"'scale' must be numbers, but is of the type"),
-        ({"scale": np.full(3, np.nan)}, r"annotation 0: .*a coordinate is no finite number"),
+        ({"scale": np.full(3, np.nan)}, r"annotation 0: .*a coordinate is not a finite number"),
         ({"imgname": np.zeros(3)}, r"'imgname' has the shape \(3,\) and the type float64; expected strings"),
-        ({"imgname": np.full((3, 2), 255)}, r"'imgname' is no UTF-8 text"),
+        ({"imgname": np.full((3, 2), 255)}, r"'imgname' is not UTF-8 text"),
     ],
 )
 def test_bad_files_of_the_hourglass(columns: dict[str, Any], message: str, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from pycocotools.cocoeval import COCOeval
 from pose_core.data.diagnostics import Problems
 from pose_core.errors import ConfigError
 from pose_core.layouts.mpii import read_mpii
-from pose_core.layouts.reader import read_records
+from pose_core.layouts.table import get_layout
 from pose_core.skeleton import SKELETONS
 from pose_core.structures import ImageRecord
 from pose_core.synthetic import LAYOUTS, PARTS, render_scene, write_dataset
@@ -44,7 +44,7 @@ def load(path: Path) -> Any:
 def read(layout: str, root: Path, split: str, skeleton: str) -> tuple[ImageRecord, ...]:
     """The split's records; no problem may be found."""
     problems = Problems()
-    records = read_records(layout, root, split, SKELETONS[skeleton], problems)
+    records = get_layout(layout).read(root, split, SKELETONS[skeleton], problems)
     assert not problems.stopping
     return records
 
@@ -293,9 +293,11 @@ def test_mpii_json_release_and_truth_say_the_same(tmp_path: Path) -> None:
     assert (heads > 5).all()
 
     (tmp_path / "annot/trainval.json").rename(tmp_path / "trainval.json")
-    released = [person for record in read_mpii(tmp_path, "trainval", skeleton) for person in record.persons]
+    released = [person for record in read_mpii(tmp_path, "trainval", skeleton, Problems()) for person in record.persons]
     (tmp_path / "trainval.json").rename(tmp_path / "annot/trainval.json")
-    from_json = [person for record in read_mpii(tmp_path, "trainval", skeleton) for person in record.persons]
+    from_json = [
+        person for record in read_mpii(tmp_path, "trainval", skeleton, Problems()) for person in record.persons
+    ]
     assert len(released) == len(from_json) > count
     for one, other in zip(released, from_json, strict=True):
         assert ((one.joints[:, 2] > 0) == (other.joints[:, 2] > 0)).all()

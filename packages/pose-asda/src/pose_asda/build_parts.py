@@ -22,8 +22,9 @@ import cv2
 import numpy as np
 
 from pose_asda.parts import ANNOTATIONS
-from pose_core.data.images import find_images, image_source, open_bgr
+from pose_core.data.images import open_bgr
 from pose_core.data.json_file import read_json
+from pose_core.data.sources import find_images, image_source
 from pose_core.errors import ConfigError, DataError
 from pose_core.files import whole_file, write_json
 from pose_core.synthetic import PARTS, write_dataset

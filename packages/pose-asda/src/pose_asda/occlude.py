@@ -58,7 +58,6 @@ def occlude(config: AsdaConfig, folder: Path, parts: int, seed: int = 0) -> tupl
     from pose_core.folders import find_data_root
     from pose_core.layouts.reader import read_dataset
     from pose_core.skeleton import get_skeleton
-    from pose_core.topdown.evaluate import pckh_truth
     from pose_core.topdown.person_table import tabulate
 
     sampler = sampler_of(config)
@@ -81,11 +80,11 @@ def occlude(config: AsdaConfig, folder: Path, parts: int, seed: int = 0) -> tupl
             content = cv2.imencode(target.suffix, image, QUALITY if target.suffix in {".jpg", ".jpeg"} else [])[1]
         with whole_file(target) as file:
             file.write(content.tobytes() if len(rows) else read_bytes(record.source))
-    for file_ in (found.annotation_file, *([pckh_truth(found, config)] if found.layout == "mpii" else [])):
-        if file_.exists():
-            copy = folder / file_.relative_to(root)
+    for truth in found.layout.ground_truth_files(found):
+        if truth.exists():
+            copy = folder / truth.relative_to(root)
             copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file_, copy)
+            shutil.copyfile(truth, copy)
     return len(found.records), pasted
 
 

@@ -105,10 +105,10 @@ def evaluate_by_vote(
     """Score the vote over ``scales`` (of the configured test scale) and the last ``stages`` of the network."""
     from pose_core.engine.interfaces import Evaluation
     from pose_core.evaluation.report import protocol_line
-    from pose_core.topdown.evaluate import check_annotations, crop_dataset, evaluated_people, left_out, score
+    from pose_core.topdown.evaluate import crop_dataset, evaluated_people, left_out, score
 
     found, records, boxes = evaluated_people(config)
-    check_annotations(found, config)
+    found.layout.check_ground_truth(found)
     first = crop_dataset(_at_scale(config, scales[0]), records, training=False)
     made_from = fingerprint(network, config, first, found.annotation_file, scales, stages)
     stored = read_cache(cache, made_from) if cache is not None else None
@@ -158,7 +158,7 @@ def fingerprint(
     stages: int,
 ) -> str:
     """A digest of everything that predictions depend on."""
-    from pose_core.data.images import split_source
+    from pose_core.data.sources import split_source
     from pose_core.topdown.detections import find_detections
 
     digest = hashlib.sha256()

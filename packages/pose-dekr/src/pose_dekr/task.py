@@ -13,7 +13,6 @@ from pose_core.bottomup.evaluate import predict_images
 from pose_core.bottomup.task import BottomUpTask
 from pose_core.engine.interfaces import BuildNetwork, Objective, Update
 from pose_core.errors import DataError
-from pose_core.evaluation.crowdpose import AREA_OF_BOX
 from pose_core.layouts.reader import read_dataset
 from pose_core.ops.normalizing import normalise
 from pose_dekr.config import DekrConfig
@@ -100,5 +99,5 @@ def collect_rescore_data(task: DekrTask, network: nn.Module, split: str, device:
     predictor = DekrPredictor(network, config, task.skeleton, device)
     kinds, _ = predict_images(predictor, config, found)
     joints = task.skeleton.num_joints
-    share = AREA_OF_BOX if found.layout == "crowdpose" else None
+    share = found.layout.area_of_box
     return make_rescore_data(found.annotation_file, kinds[-1][1], joints, area_of_box=share)

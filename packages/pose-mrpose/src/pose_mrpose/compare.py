@@ -106,11 +106,11 @@ def cost_table(configs: list[Experiment]) -> str:
 
 def result_table(configs: list[Experiment], evaluations: list[Evaluation]) -> str:
     """The networks, what they cost and how they score, and below it each row's protocol."""
-    from pose_core.evaluation.report import COCO_TITLES, CROWDPOSE_TITLES, markdown_table
+    from pose_core.evaluation.report import markdown_table
+    from pose_core.layouts.table import get_layout
 
-    layout = configs[0].data.layout
     plain = {key: key for key in evaluations[0].metrics}
-    titles = {"coco": COCO_TITLES, "crowdpose": CROWDPOSE_TITLES}.get(layout, plain) if plain else {}
+    titles = (get_layout(configs[0].data.layout).titles or plain) if plain else {}
     rows = []
     for config, evaluation in zip(configs, evaluations, strict=True):
         scores = [f"{evaluation.metrics[key]:.3f}" for key in titles]

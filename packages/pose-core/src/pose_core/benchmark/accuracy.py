@@ -1,4 +1,4 @@
-"""How well finished runs do, all on one data set that has a name, so that the rows of a table can be compared."""
+"""Accuracy of finished runs, all on one named data set, so that the rows of a table can be compared."""
 
 from __future__ import annotations
 
@@ -18,22 +18,15 @@ from pose_core.engine.metrics import run_names
 from pose_core.errors import ConfigError, DataError, PoseError
 from pose_core.folders import cache_home, find_data_root
 from pose_core.layouts.reader import read_dataset
+from pose_core.layouts.table import LAYOUTS
 from pose_core.plugins.experiments import load_config
 from pose_core.plugins.tasks import evaluate_checkpoint
 from pose_core.skeleton import get_skeleton
 from pose_core.synthetic import write_dataset
-from pose_core.synthetic.layouts import SPLITS
+from pose_core.synthetic.layouts import DRAWINGS
 
-HELD_OUT = {
-    "coco": ("coco17", "val2017"),
-    "crowdpose": ("crowdpose14", "test"),
-    "mpii": ("mpii16", "valid"),
-    "lsp": ("lsp14", "test"),
-    "lsp_mpii": ("lsp_mpii16", "val"),
-}
-"""The joint set of a layout, and the split that published results are of."""
 SYNTHETIC = "synthetic"
-DRAWN = ("coco", "crowdpose", "mpii")
+DRAWN = [name for name, drawing in DRAWINGS.items() if not drawing.alone]
 """Layouts of the synthetic data set: the same pictures in each. LSP's would be others, of one person each."""
 IMAGES, PEOPLE, SIZE = 100, (1, 3), (640, 480)
 SEED = 90_210
@@ -41,7 +34,7 @@ SEED = 90_210
 
 
 def subjects_of_runs(folders: Sequence[str | Path], on: str, device: torch.device, results: Path) -> list[Subject]:
-    """The networks of finished runs with the score of each one's best weights on the data set ``on``.
+    """Return the networks of finished runs with the score of each one's best weights on the data set ``on``.
 
     ``on`` is ``synthetic`` or ``LAYOUT:ROOT[:SPLIT]``. Predictions are written below ``results``.
     """
@@ -59,14 +52,14 @@ def subjects_of_runs(folders: Sequence[str | Path], on: str, device: torch.devic
 
 
 def parse_place(on: str) -> tuple[str, str, str]:
-    """``LAYOUT:ROOT[:SPLIT]`` as the three; the split is the layout's own by default."""
+    """Split ``LAYOUT:ROOT[:SPLIT]``; the split is the one that the layout's published results are of by default."""
     layout, _, root = on.partition(":")
-    if layout not in HELD_OUT or not root:
+    if layout not in LAYOUTS or not root:
         raise ConfigError(
             f"--on {on!r} names no data set: give {SYNTHETIC}, or LAYOUT:ROOT[:SPLIT] with LAYOUT one of "
-            f"{', '.join(HELD_OUT)}, for example coco:/data/coco:val2017"
+            f"{', '.join(LAYOUTS)}, for example coco:/data/coco:val2017"
         )
-    split = HELD_OUT[layout][1]
+    split = LAYOUTS[layout].val
     if ":" in root and not find_data_root(root).exists():  # a folder's name may hold a colon, too
         root, _, split = root.rpartition(":")
     if not find_data_root(root).is_dir():
@@ -75,7 +68,7 @@ def parse_place(on: str) -> tuple[str, str, str]:
 
 
 def read_run(folder: Path) -> Experiment:
-    """The configuration of a run that has weights to score."""
+    """Read the configuration of a run that has weights to score."""
     for file in (folder / "config.yaml", folder / "best.pt"):
         if not file.is_file():
             raise ConfigError(
@@ -86,13 +79,13 @@ def read_run(folder: Path) -> Experiment:
 
 
 def put_on(config: Experiment, run: Path, where: tuple[str, str, str] | None) -> Experiment:
-    """A run's configuration on the named data set (None: synthetic people) instead of its own; all else stays.
+    """Return a run's configuration on the named data set (None: synthetic people) instead of its own; all else stays.
 
     A run that was trained in the same layout keeps its joint set, which may be a user's own.
     """
     joints = get_skeleton(config.data.skeleton).joints
     layouts = DRAWN if where is None else (where[0],)
-    have = {layout: HELD_OUT[layout][0] for layout in layouts}
+    have = {layout: LAYOUTS[layout].skeleton for layout in layouts}
     if where is not None and config.data.layout in have:
         have[config.data.layout] = config.data.skeleton
     layout = next((name for name, skeleton in have.items() if get_skeleton(skeleton).joints == joints), None)
@@ -102,13 +95,13 @@ def put_on(config: Experiment, run: Path, where: tuple[str, str, str] | None) ->
             f"({', '.join(have.values())}); leave {run} out of --runs, or name a data set with its joints: "
             f"--on {config.data.layout}:ROOT"
         )
-    root, split = (str(synthetic_people(layout)), SPLITS[layout][1]) if where is None else where[1:]
+    root, split = (str(synthetic_people(layout)), DRAWINGS[layout].splits[1]) if where is None else where[1:]
     data = {"layout": layout, "root": root, "val": split, "skeleton": have[layout]}
     return config.on_data(config.data.model_copy(update=data))
 
 
 def synthetic_people(layout: str) -> Path:
-    """The folder of the synthetic data set; drawn once, whole or not at all, below POSE_HOME."""
+    """Return the folder of the synthetic data set; drawn once, whole or not at all, below POSE_HOME."""
     (low, high), (width, height) = PEOPLE, SIZE
     name = f"synthetic_{layout}_{IMAGES}x{width}x{height}_people{low}-{high}_seed{SEED}_pose-core{version('pose-core')}"
     folder = cache_home() / "benchmark" / name
@@ -120,7 +113,15 @@ def synthetic_people(layout: str) -> Path:
             drawn = Path(started) / layout
             # COCO alone has crowds; without them the pictures are the same in every layout.
             write_dataset(
-                drawn, layout, IMAGES, PEOPLE, SEED, size=SIZE, split=SPLITS[layout][1], crowds=False, progress=True
+                drawn,
+                layout,
+                IMAGES,
+                PEOPLE,
+                SEED,
+                size=SIZE,
+                split=DRAWINGS[layout].splits[1],
+                crowds=False,
+                progress=True,
             )
             drawn.rename(folder)
     except OSError as error:
@@ -130,7 +131,7 @@ def synthetic_people(layout: str) -> Path:
 
 
 def score_run(config: Experiment, weights: Path, device: torch.device, folder: Path, on: str) -> Score:
-    """What ``pose eval`` says of a checkpoint, and what it was said of."""
+    """Return the score that ``pose eval`` gives a checkpoint, and the data that it was scored on."""
     root = find_data_root(config.data.root).resolve()
     # Files of two machines are compared by this: no path.
     data = (
@@ -145,6 +146,6 @@ def score_run(config: Experiment, weights: Path, device: torch.device, folder: P
     return Score(
         evaluation.value,
         f"{evaluation.name}, {given}",
-        f"{data}, {found.layout} layout: {len(found.records)} images, {found.num_persons} people",
+        f"{data}, {found.layout.name} layout: {len(found.records)} images, {found.num_persons} people",
         next((line for line in evaluation.report.splitlines() if line.startswith("boxes=")), ""),
     )

@@ -1,9 +1,9 @@
-"""Evaluate a network that looks at whole images: find everyone, image by image, and score by the layout's protocol."""
+"""Evaluate a network that takes whole images: find everyone, image by image, and score by the layout's protocol."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,14 @@ from tqdm import tqdm
 from pose_core.bottomup.config import BottomUpConfig
 from pose_core.bottomup.predictor import BottomUpPredictor, View, Views, look
 from pose_core.data.images import Color, open_image
-from pose_core.data.json_file import read_json
 from pose_core.data.sampler import shard, worker_init
 from pose_core.engine.distributed import gather_objects, rank_and_world_size
-from pose_core.engine.interfaces import Evaluation
 from pose_core.errors import ConfigError, DataError
-from pose_core.evaluation import check_crowd_index, coco_keypoint_ap, crowdpose_ap
-from pose_core.evaluation.report import format_coco, format_crowdpose, protocol_line
+from pose_core.evaluation.report import Evaluation, not_scored, protocol_line
 from pose_core.files import write_json
-from pose_core.layouts.reader import AnnotatedSet, read_dataset
-from pose_core.skeleton import get_skeleton
+from pose_core.layouts.layout import AnnotatedSet, ScoreEntries
+from pose_core.layouts.reader import read_dataset
+from pose_core.layouts.table import LAYOUTS
 from pose_core.structures import ImageRecord, Poses
 
 _log = logging.getLogger(__name__)
@@ -76,10 +74,11 @@ def evaluate_bottomup(
     images; all of them score the whole, so each returns the same.
     """
     found = read_dataset(config.data, config.data.val, everyone=True)
-    if found.layout not in {"coco", "crowdpose"}:
-        raise ConfigError(f"data.layout={found.layout} has no protocol for whole images; use coco or crowdpose")
-    if found.layout == "crowdpose" and found.has_annotations:
-        check_crowd_index(found.annotation_file)
+    score_entries = found.layout.score_entries
+    if score_entries is None:
+        known = " or ".join(name for name, layout in LAYOUTS.items() if layout.score_entries is not None)
+        raise ConfigError(f"data.layout={found.layout.name} has no protocol for whole images; use {known}")
+    found.layout.check_ground_truth(found)
     others: set[int] = set()
     if choose is not None:
         kept = tuple(choose(found))
@@ -88,7 +87,10 @@ def evaluate_bottomup(
     kinds, unread = predict_images(predictor, config, found)
     rank, _ = rank_and_world_size()
     results = folder / "results"
-    scored = [score(kind, entries, found, config, results, write=rank == 0, without=others) for kind, entries in kinds]
+    scored = [
+        score(score_entries, kind, entries, found, config, results, write=rank == 0, without=others)
+        for kind, entries in kinds
+    ]
     last = scored[-1]
     protocol = protocol_line(
         boxes="none",
@@ -107,7 +109,7 @@ def evaluate_bottomup(
 def predict_images(
     predictor: BottomUpPredictor, config: BottomUpConfig, found: AnnotatedSet
 ) -> tuple[list[tuple[str, list[dict[str, Any]]]], int]:
-    """Result entries of the whole split by kind, and how many images did not open."""
+    """Return the result entries of the whole split by kind, and how many images did not open."""
     rank, world = rank_and_world_size()
     records = found.records
     mine = [records[number] for number in shard(len(records), rank, world)]
@@ -138,7 +140,7 @@ def predict_images(
 
 
 def result_entries(poses: Poses, image_id: int) -> list[dict[str, Any]]:
-    """COCO result entries with the box around each pose's joints, as published."""
+    """Return COCO result entries with the box around each pose's joints, as published."""
     entries = poses.to_coco(image_id)
     for entry, points in zip(entries, poses.keypoints.astype(np.float64), strict=True):
         low, extent = points.min(0), np.ptp(points, axis=0)
@@ -147,6 +149,7 @@ def result_entries(poses: Poses, image_id: int) -> list[dict[str, Any]]:
 
 
 def score(
+    score_entries: ScoreEntries,
     kind: str,
     entries: list[dict[str, Any]],
     found: AnnotatedSet,
@@ -156,28 +159,14 @@ def score(
     write: bool,
     without: Set[int] = frozenset(),
 ) -> Evaluation:
-    """The layout's figures of one kind of result, ``without`` some images; and its file, where ``write``."""
+    """Return the layout's figures of one kind of result, ``without`` some images; and write its file, if ``write``."""
     tag = f"_{kind}" if kind else ""
     file = folder / f"keypoints_{found.split}{tag}_results.json"
     if write:
         write_json(file, entries)
-    name = f"{config.model.name}{f' ({kind})' if kind else ''}"
     if not found.has_annotations:
-        text = f"{found.split} keeps its annotations: nothing to score here. Zip {file} and upload it to the server"
-        return Evaluation("none (no annotations)", 0.0, {}, text)
-    truth = without_images(read_json(found.annotation_file), without)
-    metrics: Mapping[str, float]
-    if found.layout == "crowdpose":
-        metrics = crowdpose_ap(truth, entries)
-        return Evaluation("CrowdPose AP", metrics["AP"], metrics, format_crowdpose(metrics, name))
-    sigmas = get_skeleton(config.data.skeleton).sigmas
-    metrics = coco_keypoint_ap(truth, entries, sigmas=list(sigmas))
-    return Evaluation("COCO AP", metrics["AP"], metrics, format_coco(metrics, name))
-
-
-def without_images(truth: dict[str, Any], ids: Set[int]) -> dict[str, Any]:
-    """An annotation file without what it says about some of its images."""
-    if not ids:
-        return truth
-    images = [image for image in truth["images"] if image["id"] not in ids]
-    return {**truth, "images": images, "annotations": [a for a in truth["annotations"] if a["image_id"] not in ids]}
+        return not_scored(
+            f"{found.split} keeps its annotations: nothing to score here. Zip {file} and upload it to the server"
+        )
+    name = f"{config.model.name}{f' ({kind})' if kind else ''}"
+    return score_entries(entries, found, name, without=without)

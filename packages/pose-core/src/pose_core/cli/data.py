@@ -5,39 +5,54 @@ pose data check  --layout coco --root data/coco --splits train2017 val2017
 pose data browse --layout mpii --root data/mpii --split valid --out sheet.jpg
 pose data sigmas --annotations first.json second.json third.json
 pose data merge  --root data/crowdpose
+pose data build-lsp-mpii --mpii data/mpii --lsp data/lsp --out data
 """
 
 from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from pose_core.cli import build_lsp_mpii
 from pose_core.errors import ConfigError
 
-LAYOUTS = ("coco", "crowdpose", "mpii", "lsp", "lsp_mpii")
-DEFAULT_SPLITS = {
-    "coco": ["train2017", "val2017"],
-    "crowdpose": ["train", "val", "test"],
-    "mpii": ["train", "valid"],
-    "lsp": ["train", "test"],
-    "lsp_mpii": ["train", "val"],
-}
-DEFAULT_SKELETONS = {
-    "coco": "coco17",
-    "crowdpose": "crowdpose14",
-    "mpii": "mpii16",
-    "lsp": "lsp14",
-    "lsp_mpii": "lsp_mpii16",
-}
+
+class Later:
+    """Choices of an option, listed when a value is checked or printed: --help of the other verbs need not wait."""
+
+    def __init__(self, names: Callable[[], Iterable[str]]) -> None:
+        self.names = names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+
+def _layouts() -> list[str]:
+    from pose_core.layouts.table import LAYOUTS
+
+    return list(LAYOUTS)
+
+
+def _drawn_layouts() -> list[str]:
+    from pose_core.synthetic import LAYOUTS as DRAWN
+
+    return [name for name in _layouts() if name in DRAWN]
+
+
+def _merged_layouts() -> list[str]:
+    from pose_core.layouts.table import LAYOUTS
+
+    return [name for name, layout in LAYOUTS.items() if layout.merge is not None]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    verbs = parser.add_subparsers(dest="what", required=True, metavar="synth|check|browse|sigmas|merge")
+    verbs = parser.add_subparsers(dest="what", required=True, metavar="synth|check|browse|sigmas|merge|build-lsp-mpii")
 
     synth = verbs.add_parser("synth", help="draw synthetic people and write them as a real data set")
     synth.add_argument("--out", required=True, metavar="DIR", help="folder to write")
-    synth.add_argument("--layout", choices=LAYOUTS[:4], default="coco")
+    _add_layout(synth, _drawn_layouts, "coco")
     synth.add_argument("--images", type=int, default=64, metavar="N", help="training images (64)")
     synth.add_argument("--val-images", type=int, metavar="N", help="held-out images (a quarter of --images)")
     synth.add_argument("--people", default="1-4", metavar="A-B", help="people per image (1-4)")
@@ -75,25 +90,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sigmas.set_defaults(handle=_sigmas)
 
     merge = verbs.add_parser("merge", help="make one split of several: CrowdPose's trainval of train and val")
-    merge.add_argument("--layout", choices=["crowdpose", "coco"], default="crowdpose")
+    _add_layout(merge, _merged_layouts, "crowdpose")
     merge.add_argument("--root", default="data/crowdpose", metavar="DIR", help="the data set's folder (data/crowdpose)")
     merge.add_argument("--splits", nargs="+", default=["train", "val"], metavar="SPLIT", help="in order (train val)")
     merge.add_argument("--name", default="trainval", metavar="SPLIT", help="name of the new split (trainval)")
     merge.set_defaults(handle=_merge)
+
+    build = verbs.add_parser("build-lsp-mpii", help="make lsp_mpii.h5 of the official annotations of MPII and LSP")
+    build_lsp_mpii.add_arguments(build)
+    build.set_defaults(handle=build_lsp_mpii.run)
 
 
 def run(args: argparse.Namespace) -> int:
     return int(args.handle(args))
 
 
+def _add_layout(parser: argparse.ArgumentParser, names: Callable[[], Iterable[str]], default: str) -> None:
+    parser.add_argument(
+        "--layout",
+        choices=Later(names),
+        default=default,
+        metavar="LAYOUT",
+        help="published layout of the folder: %(choices)s (%(default)s)",
+    )
+
+
 def _add_where(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--layout", choices=LAYOUTS, default="coco")
+    _add_layout(parser, _layouts, "coco")
     parser.add_argument("--root", required=True, metavar="DIR", help="the data set's folder")
     parser.add_argument("--skeleton", metavar="NAME|FILE", help="joint set; the layout's own by default")
 
 
 def parse_range(text: str, option: str) -> tuple[int, int]:
-    """``"1-4"`` or ``"2"`` as a closed range."""
+    """Read ``"1-4"`` or ``"2"`` as a closed range."""
     match = re.fullmatch(r"(\d+)(?:-(\d+))?", text)
     if not match:
         raise ConfigError(f"{option} {text!r} must be a number or a range, for example 1-4")
@@ -131,13 +160,7 @@ def _synth(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> int:
     from pose_core.layouts.check import check_dataset
 
-    report = check_dataset(
-        args.layout,
-        args.root,
-        args.splits or DEFAULT_SPLITS[args.layout],
-        decode=args.decode,
-        skeleton=args.skeleton or DEFAULT_SKELETONS[args.layout],
-    )
+    report = check_dataset(args.layout, args.root, args.splits, decode=args.decode, skeleton=args.skeleton)
     print(report)
     return 0 if report.ok else 3
 
@@ -145,9 +168,11 @@ def _check(args: argparse.Namespace) -> int:
 def _browse(args: argparse.Namespace) -> int:
     from pose_core.config import DataConfig
     from pose_core.layouts.browse import browse
+    from pose_core.layouts.table import get_layout
 
-    data = DataConfig(layout=args.layout, root=args.root, skeleton=args.skeleton or DEFAULT_SKELETONS[args.layout])
-    written = browse(data, args.split or DEFAULT_SPLITS[args.layout][0], Path(args.out), args.count, args.seed)
+    layout = get_layout(args.layout)
+    data = DataConfig(layout=layout.name, root=args.root, skeleton=args.skeleton or layout.skeleton)
+    written = browse(data, args.split or layout.train, Path(args.out), args.count, args.seed)
     print(f"written: {written}")
     return 0
 
@@ -171,11 +196,10 @@ def _merge(args: argparse.Namespace) -> int:
     if len(args.splits) < 2:
         raise ConfigError("--splits needs at least two splits to merge, for example train val")
     from pose_core.folders import find_data_root
-    from pose_core.layouts.merge import merge_annotations
-    from pose_core.layouts.reader import annotation_file
+    from pose_core.layouts.table import get_layout
 
-    root = find_data_root(args.root)
-    files = [annotation_file(args.layout, root, split) for split in args.splits]
-    out = annotation_file(args.layout, root, args.name)
-    print(merge_annotations(files, out, crowd_index=args.layout == "crowdpose"))
+    layout, root = get_layout(args.layout), find_data_root(args.root)
+    assert layout.merge is not None  # --layout offers those that can be merged
+    files = [layout.annotation_file(root, split) for split in args.splits]
+    print(layout.merge(files, layout.annotation_file(root, args.name)))
     return 0

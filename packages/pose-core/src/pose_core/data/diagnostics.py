@@ -1,6 +1,6 @@
-"""What is wrong with a data set: counted by kind, with the first few of each kept for the summary.
+"""Problems of a data set: counted by kind, with the first few of each kept for the summary.
 
-A problem either *stops* the reading with a DataError, or is *skipped* (or mended) and counted. ``pose data check``
+A problem either *stops* the reading with a DataError, or is *skipped* (or fixed) and counted. ``pose data check``
 wants every problem at once, so there a stopping problem is counted too and the reading goes on.
 """
 
@@ -43,7 +43,7 @@ EFFECT: dict[Kind, str] = {
     "image size differs": "the decoded size is used",
     "detections of other images": "detection skipped",
 }
-"""What is done about each kind."""
+"""The effect of each kind."""
 
 EXAMPLES = 3
 
@@ -70,7 +70,7 @@ class Problems:
     examples: dict[Kind, list[Problem]] = field(default_factory=dict)
 
     def skip(self, kind: Kind, file: object, text: str, annotation_id: int | None = None) -> None:
-        """Count a problem that was skipped or mended."""
+        """Count a problem that was skipped or fixed."""
         self.counts[kind] += 1
         kept = self.examples.setdefault(kind, [])
         if len(kept) < EXAMPLES:
@@ -87,7 +87,7 @@ class Problems:
         return self.counts.total()
 
     def summary(self) -> str:
-        """A line per kind with its count and what is done about it, and the first examples below."""
+        """Return a line per kind with its count and effect, and the first examples below."""
         lines = []
         for kind, count in sorted(self.counts.items()):
             effect = EFFECT[kind]

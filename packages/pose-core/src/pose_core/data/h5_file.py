@@ -1,4 +1,4 @@
-"""People in HDF5 files: a column for each thing known of them, as the hourglass's kin keep MPII and LSP."""
+"""People in HDF5 files: a row for each person, as the hourglass's code keeps MPII and LSP."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Array = np.ndarray
 
 
 class PeopleColumns(NamedTuple):
-    """The people of a file, a row each."""
+    """The people of a file, one row each."""
 
     names: list[str]
-    """Their images."""
+    """The name of each person's image."""
     parts: Array
     """``(N, K, 2)`` float64; a joint counts as labelled where its x is positive."""
     centers: Array
@@ -31,7 +31,7 @@ class PeopleColumns(NamedTuple):
 
 
 def import_h5py(purpose: str) -> ModuleType:
-    """h5py, an extra of this package."""
+    """Import h5py, an extra of this package."""
     try:
         import h5py
     except ImportError:
@@ -41,9 +41,10 @@ def import_h5py(purpose: str) -> ModuleType:
 
 
 def read_people(file: Path, what: str, skeleton: Skeleton, extra: Sequence[str] = ()) -> PeopleColumns:
-    """The fields imgname, part, center and scale of ``file``, and ``extra`` ones; ``what`` is what the file should be.
+    """Read the fields imgname, part, center and scale of ``file``, and ``extra`` ones.
 
-    Names are byte strings ``(N,)``, or numbers ``(N, L)`` that code characters up to the first zero.
+    Errors say that the file is not ``what`` it should be. Names are byte strings ``(N,)``, or numbers ``(N, L)`` that
+    code characters up to the first zero.
     """
     h5py = import_h5py(f"reading {file.name}")
     if not file.exists():
@@ -56,7 +57,7 @@ def read_people(file: Path, what: str, skeleton: Skeleton, extra: Sequence[str] 
                 fields = ", ".join(content) or "nothing"
                 raise DataError(f"{file} is not {what}: it has no field {lacking[0]!r} (it has {fields})")
             columns = {key: np.asarray(content[key][()]) for key in keys}
-    except (OSError, TypeError) as error:  # no HDF5 file; a group where a field should be
+    except (OSError, TypeError) as error:  # not an HDF5 file; a group where a field should be
         raise DataError(f"{file} is not {what}: {error}; fetch or build it again") from None
     people = len(columns["imgname"]) if columns["imgname"].ndim else 0
     joints = skeleton.num_joints
@@ -69,7 +70,7 @@ def read_people(file: Path, what: str, skeleton: Skeleton, extra: Sequence[str] 
     shapes: dict[str, tuple[int, ...]] = {"part": (people, joints, 2), "center": (people, 2)}
     for key in keys[1:]:
         shape = shapes.get(key, (people,))
-        # One number a person may stand in a row or in a column.
+        # One number per person may be stored as a row or as a column.
         if columns[key].shape != shape and (len(shape) > 1 or columns[key].shape != (people, 1)):
             raise DataError(f"{file}: {key!r} has the shape {columns[key].shape}, expected {shape}: {people} people")
         columns[key] = _numbers(columns[key], key, file).reshape(shape)
@@ -83,7 +84,7 @@ def read_people(file: Path, what: str, skeleton: Skeleton, extra: Sequence[str] 
 
 
 def encode_names(names: Iterable[str]) -> Array:
-    """Names as characters' codes ``(N, L)`` uint8, filled up with zeros."""
+    """Return names as characters' codes ``(N, L)`` uint8, padded with zeros."""
     coded = [name.encode() for name in names]
     width = max(map(len, coded), default=0) + 1  # a zero ends the longest, too
     return np.frombuffer(b"".join(name.ljust(width, b"\0") for name in coded), np.uint8).reshape(len(coded), width)
@@ -109,4 +110,4 @@ def _names(column: Array, file: Path) -> list[str]:
             )
         return [(name if isinstance(name, str) else bytes(name).partition(b"\0")[0].decode()) for name in raw]
     except (UnicodeDecodeError, TypeError) as error:
-        raise DataError(f"{file}: 'imgname' is no UTF-8 text: {error}") from None
+        raise DataError(f"{file}: 'imgname' is not UTF-8 text: {error}") from None

@@ -1,9 +1,4 @@
-"""Image bytes from folders and zip archives.
-
-A *source* names an image: a path, or ``archive.zip@member``. Inside an archive the member may be stored plainly
-(``0001.jpg``) or below a folder (``train2017/0001.jpg``, ``images/0001.jpg``); the published form
-``train2017.zip@/0001.jpg`` finds either.
-"""
+"""Image bytes from folders and zip archives, and pixels from bytes."""
 
 from __future__ import annotations
 
@@ -11,17 +6,16 @@ import os
 import zipfile
 from collections.abc import Iterable
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import Literal
 
 import cv2
 import numpy as np
 
+from pose_core.data.sources import ARCHIVE, split_source
 from pose_core.errors import DataError
 from pose_core.structures import ImageRecord
 
 Color = Literal["rgb", "bgr"]
-ARCHIVE = ".zip@"
 
 # The person annotations of every data set refer to the stored pixels, whatever EXIF says about turning them.
 _DECODE = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
@@ -74,27 +68,6 @@ def open_archive(path: str) -> Archive:
     process id.
     """
     return _open_archive(path, os.getpid())
-
-
-def find_images(folder: Path) -> Path:
-    """Where images lie: ``folder`` itself, or ``folder.zip`` beside it; the folder wins."""
-    archive = folder.parent / f"{folder.name}.zip"
-    if folder.is_dir():
-        return folder
-    if archive.is_file():
-        return archive
-    raise DataError(f"images not found: expected the folder {folder} or the archive {archive}")
-
-
-def image_source(place: Path, name: str) -> str:
-    """The source of image ``name`` in a folder or an archive."""
-    return f"{place}@{name}" if place.suffix == ".zip" else str(place / name)
-
-
-def split_source(source: str) -> tuple[str, str | None]:
-    """``(path, None)`` or ``(archive, member)``."""
-    head, found, member = source.partition(ARCHIVE)
-    return (f"{head}.zip", member) if found else (source, None)
 
 
 def image_exists(source: str) -> bool:

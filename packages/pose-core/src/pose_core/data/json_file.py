@@ -13,7 +13,7 @@ from pose_core.errors import DataError
 
 
 def read_json(file: Path, what: str = "annotation file") -> Any:
-    """The content of a JSON file; a DataError where it is missing or malformed."""
+    """Return the content of a JSON file; a DataError where it is missing or malformed."""
     try:
         with collector_paused():
             return json.loads(file.read_bytes())
@@ -31,7 +31,7 @@ def read_json(file: Path, what: str = "annotation file") -> Any:
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Reading makes millions of objects and no cycle among them, yet looking for one takes a third of the time."""
+    """Pause the garbage collector: searching a file's millions of objects for cycles takes a third of the time."""
     was_on = gc.isenabled()
     gc.disable()
     try:

@@ -9,7 +9,7 @@ from pose_core.errors import DataError
 
 
 def read_matlab(file: Path, variable: str, what: str, *, structs: bool = False) -> Any:
-    """One variable of a ``.mat`` file; structs become objects with attributes."""
+    """Return one variable of a ``.mat`` file; structs become objects with attributes."""
     from scipy.io import loadmat  # slow to import
 
     if not file.exists():

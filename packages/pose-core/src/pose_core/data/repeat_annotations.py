@@ -1,4 +1,4 @@
-"""People annotated several times, the raw material of OKS sigmas."""
+"""People annotated several times, from which OKS sigmas are estimated."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def read_repeated(files: Sequence[Path]) -> tuple[np.ndarray, np.ndarray, list[s
     annotated = [{a["id"]: a for a in content["annotations"]} for content in contents]
     shared = sorted(set.intersection(*(set(people) for people in annotated)))
     if not shared:
-        raise DataError(f"no annotation id stands in all of {', '.join(map(str, files))}: nothing can be compared")
+        raise DataError(f"no annotation id is in all of {', '.join(map(str, files))}: nothing can be compared")
     names = [str(name) for name in contents[0]["categories"][0]["keypoints"]]
     joints = np.empty((len(shared), len(files), len(names), 3))
     for column, (file, people) in enumerate(zip(files, annotated, strict=True)):

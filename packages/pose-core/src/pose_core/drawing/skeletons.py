@@ -10,7 +10,6 @@ import numpy as np
 
 from pose_core.errors import ConfigError
 from pose_core.skeleton import Color, Skeleton
-from pose_core.structures import Person
 
 Array = np.ndarray
 
@@ -72,15 +71,6 @@ def draw_poses(
     for points, values in zip(keypoints, scores, strict=True):
         draw_skeleton(canvas, points, values >= threshold, skeleton, colors)
     return canvas
-
-
-def draw_person(image: Array, person: Person, skeleton: Skeleton, *, box: bool = True) -> None:
-    """Draw an annotated person into ``image``: hidden joints with a white heart, the box thin."""
-    labels = person.joints[:, 2]
-    if box and person.box is not None:
-        x, y, w, h = (round(value) for value in person.box)
-        cv2.rectangle(image, (x, y), (x + w, y + h), HIDDEN, 1, cv2.LINE_AA)
-    draw_skeleton(image, person.joints[:, :2], labels > 0, skeleton, palette(skeleton), hidden=labels == 1)
 
 
 def draw_skeleton(

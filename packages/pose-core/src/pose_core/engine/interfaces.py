@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -18,6 +17,7 @@ from torch.utils.data import Dataset
 
 from pose_core.config import Experiment, TrainConfig
 from pose_core.data.sampler import Key
+from pose_core.evaluation.report import Evaluation as Evaluation
 from pose_core.skeleton import Skeleton
 from pose_core.structures import Batch, Poses
 
@@ -76,16 +76,6 @@ class Objective(ABC, Generic[B]):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:  # nothing to restore by default
         """Restore what `state_dict` returned."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """``value`` is the headline number that the best checkpoint is chosen by, ``name`` what it is called."""
-
-    name: str
-    value: float
-    metrics: Mapping[str, float]
-    report: str
 
 
 class Task(ABC):

@@ -3,6 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """``value`` is the headline number that the best checkpoint is chosen by, ``name`` what it is called."""
+
+    name: str
+    value: float
+    metrics: Mapping[str, float]
+    report: str
+
+
+def not_scored(report: str) -> Evaluation:
+    """Return the result on a split whose annotations an evaluation server keeps; ``report`` says where to upload."""
+    return Evaluation("none (no annotations)", 0.0, {}, report)
+
 
 COCO_LINES = (
     ("AP", "Precision", "AP", "0.50:0.95", "all"),

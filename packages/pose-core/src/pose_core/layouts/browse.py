@@ -14,12 +14,12 @@ import numpy as np
 from pose_core.config import DataConfig
 from pose_core.data.images import open_image
 from pose_core.drawing.sheets import contact_sheet, write_image
-from pose_core.drawing.skeletons import draw_person
+from pose_core.drawing.skeletons import HIDDEN, draw_skeleton, palette
 from pose_core.errors import ConfigError, DataError
 from pose_core.files import write_text
 from pose_core.layouts.reader import read_dataset
 from pose_core.skeleton import Skeleton
-from pose_core.structures import ImageRecord
+from pose_core.structures import ImageRecord, Person
 
 
 def browse(data: DataConfig, split: str, target: Path, count: int, seed: int = 0) -> Path:
@@ -41,7 +41,7 @@ def browse(data: DataConfig, split: str, target: Path, count: int, seed: int = 0
 
 
 def draw_record(record: ImageRecord, skeleton: Skeleton, longest: int = 800) -> np.ndarray:
-    """An image (RGB) with its annotated people, no side longer than ``longest``.
+    """Return an image ``(H, W, 3)`` RGB with its annotated people, no side longer than ``longest``.
 
     It is shrunk before it is drawn on: lines drawn on a large photograph vanish in a thumbnail.
     """
@@ -56,6 +56,15 @@ def draw_record(record: ImageRecord, skeleton: Skeleton, longest: int = 800) -> 
     return image
 
 
+def draw_person(image: np.ndarray, person: Person, skeleton: Skeleton, *, box: bool = True) -> None:
+    """Draw an annotated person into ``image``: hidden joints with a white center, the box thin."""
+    labels = person.joints[:, 2]
+    if box and person.box is not None:
+        x, y, w, h = (round(value) for value in person.box)
+        cv2.rectangle(image, (x, y), (x + w, y + h), HIDDEN, 1, cv2.LINE_AA)
+    draw_skeleton(image, person.joints[:, :2], labels > 0, skeleton, palette(skeleton), hidden=labels == 1)
+
+
 def _caption(record: ImageRecord) -> str:
     name = re.split(r"[/\\@]", record.source)[-1]
     count = len(record.persons)
@@ -63,7 +72,7 @@ def _caption(record: ImageRecord) -> str:
 
 
 def _page(title: str, pictures: list[np.ndarray], captions: list[str]) -> str:
-    """One self-contained page."""
+    """Return one self-contained page."""
     figures = []
     for picture, caption in zip(pictures, captions, strict=True):
         data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()

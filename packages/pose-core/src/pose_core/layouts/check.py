@@ -13,7 +13,8 @@ from pose_core.data.diagnostics import Problems
 from pose_core.data.images import missing_images, open_bgr
 from pose_core.errors import DataError
 from pose_core.folders import find_data_root
-from pose_core.layouts.reader import EXPECTED, annotation_file, read_records
+from pose_core.layouts.layout import Layout
+from pose_core.layouts.table import get_layout
 from pose_core.skeleton import Skeleton, get_skeleton
 from pose_core.structures import ImageRecord
 
@@ -21,18 +22,10 @@ Decode = Literal["none", "sample", "all"]
 SAMPLE = 100
 """Images of a split that ``decode="sample"`` opens, evenly spread."""
 
-LAYOUT_SKELETONS = {
-    "coco": "coco17",
-    "crowdpose": "crowdpose14",
-    "mpii": "mpii16",
-    "lsp": "lsp14",
-    "lsp_mpii": "lsp_mpii16",
-}
-
 
 @dataclass
 class SplitReport:
-    """What one split holds."""
+    """The counts and problems of one split."""
 
     split: str
     annotation_file: Path
@@ -52,9 +45,9 @@ class SplitReport:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What a data set holds; ``print(report)`` shows it."""
+    """The counts and problems of a data set; ``print(report)`` shows them."""
 
-    layout: str
+    layout: Layout
     root: Path
     skeleton: Skeleton
     splits: tuple[SplitReport, ...]
@@ -65,33 +58,38 @@ class CheckReport:
         return all(split.ok for split in self.splits)
 
     def __str__(self) -> str:
-        lines = [f"layout {self.layout} below {self.root}, skeleton {self.skeleton.name}; expected:"]
-        lines += [f"    {line}" for line in EXPECTED[self.layout].splitlines()]
+        lines = [f"layout {self.layout.name} below {self.root}, skeleton {self.skeleton.name}; expected:"]
+        lines += [f"    {line}" for line in self.layout.expected.splitlines()]
         for split in self.splits:
             lines += ["", *_describe(split, self.skeleton)]
-        lines += ["", "ok" if self.ok else "not ok: the problems marked 'stops' must be mended first"]
+        lines += ["", "ok" if self.ok else "not ok: the problems marked 'stops' must be fixed first"]
         return "\n".join(lines)
 
 
 def check_dataset(
-    layout: str, root: str | Path, splits: Sequence[str], decode: Decode = "sample", skeleton: str | None = None
+    layout: str,
+    root: str | Path,
+    splits: Sequence[str] | None = None,
+    decode: Decode = "sample",
+    skeleton: str | None = None,
 ) -> CheckReport:
-    """Read ``splits`` to the end, whatever is wrong with them, and open no, some or all of their images."""
-    if layout not in EXPECTED:
-        raise DataError(f"layout {layout!r} is not known; known: {', '.join(EXPECTED)}")
-    folder = find_data_root(str(root))
-    joints = get_skeleton(skeleton or LAYOUT_SKELETONS[layout])
-    reports = tuple(_check_split(layout, folder, split, decode, joints) for split in splits)
-    return CheckReport(layout, folder, joints, reports)
+    """Read ``splits`` to the end, whatever is wrong with them, and open no, some or all of their images.
+
+    The splits and the joint set are the layout's usual ones by default.
+    """
+    found, folder = get_layout(layout), find_data_root(str(root))
+    joints = get_skeleton(skeleton or found.skeleton)
+    reports = tuple(_check_split(found, folder, split, decode, joints) for split in splits or found.splits)
+    return CheckReport(found, folder, joints, reports)
 
 
-def _check_split(layout: str, root: Path, split: str, decode: Decode, skeleton: Skeleton) -> SplitReport:
-    report = SplitReport(split, annotation_file(layout, root, split))
+def _check_split(layout: Layout, root: Path, split: str, decode: Decode, skeleton: Skeleton) -> SplitReport:
+    report = SplitReport(split, layout.annotation_file(root, split))
     if not report.annotation_file.exists():
         report.problems.stop("missing file", report.annotation_file, "does not exist")
         return report
     try:
-        records = read_records(layout, root, split, skeleton, report.problems)
+        records = layout.read(root, split, skeleton, report.problems)
         gone = missing_images(records)
     except DataError as error:
         report.problems.stop("malformed file", split, str(error))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pose_core.data.diagnostics import Problems
-from pose_core.data.images import find_images, image_source
 from pose_core.data.json_file import read_json
+from pose_core.data.sources import find_images, image_source
 from pose_core.errors import DataError
+from pose_core.evaluation.coco import coco_keypoint_ap
+from pose_core.evaluation.report import COCO_TITLES, Evaluation, format_coco
+from pose_core.layouts.layout import AnnotatedSet, Layout
+from pose_core.layouts.merge import merge_annotations
 from pose_core.skeleton import Skeleton
 from pose_core.structures import ImageRecord, Person
 
@@ -22,21 +27,20 @@ Box = tuple[float, float, float, float]
 
 
 def annotation_file(root: Path, split: str) -> Path:
-    """Test splits come without annotations, as ``image_info``."""
+    """Return the annotation file of a split; test splits come without annotations, as ``image_info``."""
     kind = "image_info" if "test" in split else "person_keypoints"
     return root / "annotations" / f"{kind}_{split}.json"
 
 
 def read_coco(
-    root: Path, split: str, skeleton: Skeleton, *, problems: Problems | None = None, everyone: bool = False
+    root: Path, split: str, skeleton: Skeleton, problems: Problems, *, everyone: bool = False
 ) -> tuple[ImageRecord, ...]:
-    """Images of a split, in the file's order, those without people included.
+    """Read the images of a split, in the file's order, those without people included.
 
     Kept, as published for top-down methods: people that are no crowd, have a positive area, a box that touches the
     image (clipped to it), and at least one number in their keypoints. ``everyone`` keeps crowds and people without
     labelled joints too, for methods that look at whole images.
     """
-    problems = Problems() if problems is None else problems
     file = annotation_file(root, split)
     content = read_json(file)
     place = find_images(root / "images" / ("test2017" if "test" in split else split))
@@ -54,9 +58,13 @@ def records_from_coco(
     problems: Problems,
     *,
     everyone: bool = False,
-    has_area: bool = True,
+    area_of_box: float | None = None,
 ) -> tuple[ImageRecord, ...]:
-    """Records from a COCO-style dictionary. ``pattern`` names an image by its id where it has no ``file_name``."""
+    """Return the records of a COCO-style dictionary.
+
+    ``pattern`` names an image by its id where it has no ``file_name``. A person's area is the annotated one or, where
+    given, ``area_of_box`` times that of its box.
+    """
     if not isinstance(content, dict) or not isinstance(content.get("images"), list):
         raise DataError(f"{file} is not a COCO annotation file: it needs a list 'images'")
     categories = _person_categories(content, file, skeleton)
@@ -70,7 +78,7 @@ def records_from_coco(
             continue
         identity = annotation["id"]
         if identity in seen:
-            problems.stop("repeated id", file, "this id stands on two annotations; give each its own", identity)
+            problems.stop("repeated id", file, "two annotations have this id; give each its own", identity)
             continue
         seen.add(identity)
         if annotation.get("category_id", 1) not in categories:
@@ -89,7 +97,7 @@ def records_from_coco(
             continue
         if _is_ignored(annotation, joints):
             ignore.setdefault(image["id"], []).append(annotation.get("segmentation"))
-        person = _person(annotation, joints, image, file, problems, everyone=everyone, has_area=has_area)
+        person = _person(annotation, joints, image, file, problems, everyone=everyone, area_of_box=area_of_box)
         if person is not None:
             people[image["id"]].append(person)
     return tuple(
@@ -107,7 +115,7 @@ def records_from_coco(
 
 
 def clip_box(box: Box, width: int, height: int) -> Box | None:
-    """The published clipping: a box ends on its last pixel, so its sides lose one; None where nothing is left."""
+    """Clip a box as published: it ends on its last pixel, so its sides lose one; None where nothing is left."""
     x, y, w, h = box
     left, top = max(0.0, x), max(0.0, y)
     right = min(width - 1.0, left + max(0.0, w - 1))
@@ -118,7 +126,7 @@ def clip_box(box: Box, width: int, height: int) -> Box | None:
 
 
 def _person_categories(content: dict[str, Any], file: Path, skeleton: Skeleton) -> set[int]:
-    """Ids of the categories whose keypoints are the skeleton's joints."""
+    """Return the ids of the categories whose keypoints are the skeleton's joints."""
     listed = content.get("categories")
     if not listed:
         return {1}
@@ -147,7 +155,7 @@ def _images_by_id(images: list[Any], file: Path, problems: Problems) -> dict[int
         if not isinstance(image, dict) or not isinstance(image.get("id"), int):
             problems.stop("bad annotation", file, f"entry {position} of 'images' has no integer 'id'")
         elif image["id"] in found:
-            problems.stop("repeated id", file, f"image id {image['id']} stands on two images")
+            problems.stop("repeated id", file, f"two images have the id {image['id']}")
         elif not all(isinstance(image.get(side), int) and image[side] > 0 for side in ("width", "height")):
             problems.stop("bad annotation", file, f"image {image['id']} has no positive integer 'width' and 'height'")
         else:
@@ -156,7 +164,7 @@ def _images_by_id(images: list[Any], file: Path, problems: Problems) -> dict[int
 
 
 def _joints(annotation: dict[str, Any], file: Path, skeleton: Skeleton, problems: Problems) -> np.ndarray | None:
-    """``(K, 3)`` float32, or None where a counted problem forbids."""
+    """Return joints ``(K, 3)`` float32, or None after a problem that was counted."""
     identity, numbers = annotation["id"], annotation.get("keypoints")
     if not isinstance(numbers, list) or len(numbers) != 3 * skeleton.num_joints:
         have = f"{len(numbers)} keypoint numbers" if isinstance(numbers, list) else "no list 'keypoints'"
@@ -173,7 +181,7 @@ def _joints(annotation: dict[str, Any], file: Path, skeleton: Skeleton, problems
     except (TypeError, ValueError):
         joints = np.full((1, 3), np.nan, np.float32)
     if not np.isfinite(joints).all():
-        problems.stop("bad annotation", file, "'keypoints' holds something that is no finite number", identity)
+        problems.stop("bad annotation", file, "'keypoints' holds a value that is not a finite number", identity)
         return None
     return joints
 
@@ -191,25 +199,25 @@ def _person(
     problems: Problems,
     *,
     everyone: bool,
-    has_area: bool,
+    area_of_box: float | None,
 ) -> Person | None:
-    """The person of an annotation, or None where the published rules drop it."""
+    """Return the person of an annotation, or None where the published rules drop it."""
     identity, crowd = annotation["id"], bool(annotation.get("iscrowd", 0))
-    # Crowds and people without a single labelled joint are ordinary in these files: no problem to report.
+    # Crowds and people without a single labelled joint are ordinary in these files: not worth a report.
     if not everyone and (crowd or joints.max() == 0):
         return None
     try:
         x, y, w, h = (float(value) for value in annotation["bbox"])
-        area = float(annotation["area"]) if has_area else 0.53 * w * h  # CrowdPose's evaluator takes 0.53·w·h
+        area = float(annotation["area"]) if area_of_box is None else area_of_box * w * h
     except (KeyError, TypeError, ValueError):
-        needs = "'bbox' of four numbers" + (" and an 'area'" if has_area else "")
+        needs = "'bbox' of four numbers" + (" and an 'area'" if area_of_box is None else "")
         problems.stop("bad annotation", file, f"a person needs a {needs}", identity)
         return None
     if not np.isfinite([x, y, w, h, area]).all():
-        problems.stop("bad annotation", file, "'bbox' or 'area' is no finite number", identity)
+        problems.stop("bad annotation", file, "'bbox' or 'area' is not a finite number", identity)
         return None
     width, height = image["width"], image["height"]
-    if has_area and area <= 0:
+    if area_of_box is None and area <= 0:
         problems.skip("zero-area person", file, f"area is {area:g}", identity)
         return None
     box = clip_box((x, y, w, h), width, height)
@@ -219,9 +227,46 @@ def _person(
         )
         return None
     if box[2] <= 0 and box[3] <= 0:
-        # The published code keeps it and crops with a scale of zero, which is no picture of anything.
+        # The published code keeps it and crops with a scale of zero, which shows nothing.
         problems.skip("zero-area person", file, f"box {[x, y, w, h]} has no extent within the image", identity)
         return None
     if min(x, y) < -1 or x + w > width + 1 or y + h > height + 1:
         problems.skip("box clipped", file, f"box {[x, y, w, h]} leaves the {width}x{height} image", identity)
     return Person(joints=joints, annotation_id=identity, box=box, area=area, is_crowd=crowd, stated_box=(x, y, w, h))
+
+
+def score_entries(
+    entries: list[dict[str, Any]], found: AnnotatedSet, name: str, *, without: Set[int] = frozenset()
+) -> Evaluation:
+    """Score by COCO's keypoint AP."""
+    truth = without_images(read_json(found.annotation_file), without)
+    metrics = coco_keypoint_ap(truth, entries, sigmas=list(found.skeleton.sigmas))
+    return Evaluation("COCO AP", metrics["AP"], metrics, format_coco(metrics, name))
+
+
+def without_images(truth: dict[str, Any], ids: Set[int]) -> dict[str, Any]:
+    """Return an annotation file's content without some of its images and their people."""
+    if not ids:
+        return truth
+    images = [image for image in truth["images"] if image["id"] not in ids]
+    return {**truth, "images": images, "annotations": [a for a in truth["annotations"] if a["image_id"] not in ids]}
+
+
+def has_annotations(split: str, file: Path) -> bool:
+    return not file.name.startswith("image_info")
+
+
+COCO = Layout(
+    name="coco",
+    skeleton="coco17",
+    train="train2017",
+    val="val2017",
+    splits=("train2017", "val2017"),
+    expected=EXPECTED,
+    annotation_file=annotation_file,
+    read=read_coco,
+    score_entries=score_entries,
+    has_annotations=has_annotations,
+    titles=COCO_TITLES,
+    merge=merge_annotations,
+)

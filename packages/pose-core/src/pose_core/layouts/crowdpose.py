@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from pose_core.data.diagnostics import Problems
-from pose_core.data.images import find_images
 from pose_core.data.json_file import read_json
-from pose_core.layouts.coco import records_from_coco
+from pose_core.data.sources import find_images
+from pose_core.evaluation.crowdpose import AREA_OF_BOX, check_crowd_index, crowdpose_ap
+from pose_core.evaluation.report import CROWDPOSE_TITLES, Evaluation, format_crowdpose
+from pose_core.layouts.coco import records_from_coco, without_images
+from pose_core.layouts.layout import AnnotatedSet, Layout
+from pose_core.layouts.merge import merge_annotations
 from pose_core.skeleton import Skeleton
 from pose_core.structures import ImageRecord
 
@@ -21,19 +28,41 @@ def annotation_file(root: Path, split: str) -> Path:
 
 
 def read_crowdpose(
-    root: Path, split: str, skeleton: Skeleton, *, problems: Problems | None = None, everyone: bool = False
+    root: Path, split: str, skeleton: Skeleton, problems: Problems, *, everyone: bool = False
 ) -> tuple[ImageRecord, ...]:
-    """Images of a split with their crowd index; people by COCO's rules, but no area is asked for."""
-    problems = Problems() if problems is None else problems
+    """Read the images of a split with their crowd index; people by COCO's rules, but their areas follow from boxes."""
     file = annotation_file(root, split)
     content = read_json(file)
+    place = find_images(root / "images")
     return records_from_coco(
-        content,
-        file,
-        find_images(root / "images"),
-        skeleton,
-        "{}.jpg",
-        problems,
-        everyone=everyone,
-        has_area=False,
+        content, file, place, skeleton, "{}.jpg", problems, everyone=everyone, area_of_box=AREA_OF_BOX
     )
+
+
+def score_entries(
+    entries: list[dict[str, Any]], found: AnnotatedSet, name: str, *, without: Set[int] = frozenset()
+) -> Evaluation:
+    """Score by CrowdPose's AP."""
+    metrics = crowdpose_ap(without_images(read_json(found.annotation_file), without), entries)
+    return Evaluation("CrowdPose AP", metrics["AP"], metrics, format_crowdpose(metrics, name))
+
+
+def check_ground_truth(found: AnnotatedSet) -> None:
+    check_crowd_index(found.annotation_file)
+
+
+CROWDPOSE = Layout(
+    name="crowdpose",
+    skeleton="crowdpose14",
+    train="train",
+    val="test",
+    splits=("train", "val", "test"),
+    expected=EXPECTED,
+    annotation_file=annotation_file,
+    read=read_crowdpose,
+    score_entries=score_entries,
+    check_ground_truth=check_ground_truth,
+    area_of_box=AREA_OF_BOX,
+    titles=CROWDPOSE_TITLES,
+    merge=partial(merge_annotations, crowd_index=True),
+)

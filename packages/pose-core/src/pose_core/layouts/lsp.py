@@ -1,4 +1,4 @@
-"""Leeds Sports Pose, its extension, and the file that merges it with MPII.
+"""Leeds Sports Pose and its extension.
 
 LSP's ``joints.mat`` holds 3 x 14 x N numbers, x, y and *occluded*: every joint is labelled. LSP-extended holds
 14 x 3 x N, x, y and *visible*: an invisible joint is not labelled. Both are 1-based, as MATLAB counts.
@@ -6,17 +6,18 @@ LSP's ``joints.mat`` holds 3 x 14 x N numbers, x, y and *occluded*: every joint 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from pose_core.data.diagnostics import Problems
-from pose_core.data.h5_file import read_people
-from pose_core.data.images import find_images, image_source
 from pose_core.data.mat_file import read_matlab
+from pose_core.data.sources import find_images, image_source
 from pose_core.errors import DataError
-from pose_core.layouts.mpii import CENTER_DROP, correct_center_scale
+from pose_core.evaluation.lsp import lsp_pck
+from pose_core.evaluation.report import Evaluation, format_pck, not_scored
+from pose_core.layouts.layout import AnnotatedSet, Layout
+from pose_core.layouts.points import points_by_person, write_points
 from pose_core.skeleton import Skeleton
 from pose_core.structures import ImageRecord, Person
 
@@ -24,27 +25,15 @@ EXPECTED = """\
 joints.mat            (3 x 14 x N for LSP: the first half is train, the second test; 14 x 3 x N for LSP-extended: train)
 images/ or images.zip (im0001.jpg …; im00001.jpg … in LSP-extended)"""
 
-EXPECTED_MERGED = """\
-lsp_mpii.h5                  (imgname, part, center, scale, istrain)
-mpii/images/…, lsp/images/…  (as the paths in imgname say)"""
-
-MERGED_SPLITS = {"train": 1, "val": 2, "test": 0}
-"""The file's own numbers: MPII and LSP training people, LSP's test people, MPII's test people."""
-
 
 def annotation_file(root: Path, split: str) -> Path:
     return root / "joints.mat"
 
 
-def merged_annotation_file(root: Path, split: str) -> Path:
-    return root / "lsp_mpii.h5"
-
-
 def read_lsp(
-    root: Path, split: str, skeleton: Skeleton, *, problems: Problems | None = None
+    root: Path, split: str, skeleton: Skeleton, problems: Problems, *, everyone: bool = False
 ) -> tuple[ImageRecord, ...]:
-    """One person per image, its box the extent of its labelled joints. Ids are LSP's own numbers, from 1."""
-    problems = Problems() if problems is None else problems
+    """Read one person per image, its box the extent of its labelled joints. Ids are LSP's own numbers, from 1."""
     file = annotation_file(root, split)
     joints, extended = _read_joints(file, skeleton)
     count = len(joints)
@@ -64,53 +53,8 @@ def read_lsp(
     return tuple(records)
 
 
-def read_lsp_mpii(
-    root: Path, split: str, skeleton: Skeleton, *, problems: Problems | None = None
-) -> tuple[ImageRecord, ...]:
-    """People of the merged file; ids are rows. Its coordinates are used as they are, without a 1-based offset.
-
-    A joint counts as labelled where its x is positive. The scale is padded by 1.25; the centre drops by 15 pixels per
-    scale for MPII's people only.
-    """
-    problems = Problems() if problems is None else problems
-    file = merged_annotation_file(root, split)
-    if split not in MERGED_SPLITS:
-        raise DataError(f"{file} has no split {split!r}: it holds {', '.join(MERGED_SPLITS)}")
-    columns = read_people(file, "a merged LSP and MPII file", skeleton, extra=("istrain",))
-    rows = np.flatnonzero(columns.extra["istrain"] == MERGED_SPLITS[split])
-    people: dict[str, list[Person]] = {}
-    for row in rows.tolist():
-        name, part = columns.names[row], columns.parts[row]
-        center, scale = columns.centers[row], float(columns.scales[row])
-        seen = part[:, 0] > 0
-        if not np.isfinite(part).all() or not np.isfinite([*center, scale]).all():
-            problems.stop("bad annotation", file, f"{name}: a coordinate is no finite number", row)
-            continue
-        if split == "train" and (scale <= 0 or not seen.any()):
-            problems.skip("zero-area person", file, f"{name}: scale {scale:g}, {seen.sum()} labelled joints", row)
-            continue
-        drop = CENTER_DROP if name.split("/")[0] == "mpii" else 0.0
-        middle, size = correct_center_scale((float(center[0]), float(center[1])), scale, drop=drop, base=0.0)
-        joints = np.concatenate([part, np.where(seen, 2, 0)[:, None]], 1).astype(np.float32)
-        people.setdefault(name, []).append(Person(joints, row, center=middle, scale=size))
-    return tuple(
-        ImageRecord(image_id=number, source=source, persons=tuple(persons))
-        for number, (source, persons) in enumerate(_with_sources(root, people))
-    )
-
-
-def _with_sources(root: Path, people: dict[str, list[Person]]) -> Iterator[tuple[str, list[Person]]]:
-    """Sources below the root; an image folder may be an archive."""
-    places: dict[str, Path] = {}
-    for name, persons in people.items():
-        folder, _, file = name.rpartition("/")
-        if folder not in places:
-            places[folder] = find_images(root / folder)
-        yield image_source(places[folder], file), persons
-
-
 def _read_joints(file: Path, skeleton: Skeleton) -> tuple[np.ndarray, bool]:
-    """``(N, K, 3)`` 0-based with COCO's visibility, and whether the file is LSP-extended."""
+    """Return joints ``(N, K, 3)``, 0-based with COCO's visibility, and whether the file is LSP-extended."""
     count = skeleton.num_joints
     joints = np.asarray(read_matlab(file, "joints", "LSP's joints.mat"), np.float32)
     extended = joints.ndim == 3 and joints.shape[:2] == (count, 3)
@@ -122,16 +66,16 @@ def _read_joints(file: Path, skeleton: Skeleton) -> tuple[np.ndarray, bool]:
         raise DataError(f"{file}: 'joints' has the shape {joints.shape}, expected (3, {count}, N) or ({count}, 3, N)")
     flag = joints[..., 2] > 0
     visibility = np.where(flag, 2, 0) if extended else np.where(flag, 1, 2)
-    visibility[~joints[..., :2].any(-1)] = 0  # (0, 0) is no pixel in a file that counts from 1
+    visibility[~joints[..., :2].any(-1)] = 0  # a file that counts from 1 has no pixel (0, 0)
     return np.concatenate([joints[..., :2] - 1, visibility[..., None]], -1).astype(np.float32), extended
 
 
 def _person_from_joints(
     joints: np.ndarray, identity: int, file: Path, problems: Problems, *, training: bool
 ) -> Person | None:
-    """A person boxed by its labelled joints; test people are never dropped, so that predictions keep their rows."""
+    """Box a person by its labelled joints; test people are never dropped, so that predictions keep their rows."""
     if not np.isfinite(joints[:, :2]).all():
-        problems.stop("bad annotation", file, "a coordinate is no finite number", identity)
+        problems.stop("bad annotation", file, "a coordinate is not a finite number", identity)
         return None
     points = joints[joints[:, 2] > 0, :2]
     extent = points.max(0) - points.min(0) if len(points) else np.zeros(2)
@@ -144,3 +88,32 @@ def _person_from_joints(
     left, top = (float(value) for value in points.min(0))
     width, height = (float(value) for value in extent)
     return Person(joints=joints, annotation_id=identity, box=(left, top, width, height), area=width * height)
+
+
+def score_points(
+    points: np.ndarray, ids: np.ndarray, found: AnnotatedSet, name: str, file: Path, *, write: bool
+) -> Evaluation:
+    """Score by LSP's PCK, in rows of the people who were read."""
+    people = {person.annotation_id: person.joints for record in found.records for person in record.persons}
+    order = sorted(people)
+    rows = points_by_person(points, ids, order)
+    if write:
+        write_points(file, rows)
+    if not found.has_annotations:
+        return not_scored(f"{found.split} keeps its annotations: nothing to score here. Predictions: {file}")
+    metrics = lsp_pck(rows, np.stack([people[identity] for identity in order]))
+    return Evaluation("LSP PCK@0.2", metrics["Mean"], metrics, format_pck(metrics, name))
+
+
+LSP = Layout(
+    name="lsp",
+    skeleton="lsp14",
+    train="train",
+    val="test",
+    splits=("train", "test"),
+    expected=EXPECTED,
+    annotation_file=annotation_file,
+    read=read_lsp,
+    score_points=score_points,
+    scores_missing_images=False,
+)

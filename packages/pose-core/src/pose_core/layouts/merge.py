@@ -16,7 +16,7 @@ LISTS = ("images", "annotations", "categories")
 
 @dataclass(frozen=True)
 class Merged:
-    """What was written; ``renumbered`` annotations had an id that an earlier file uses."""
+    """The counts of a merged file; ``renumbered`` annotations had an id that an earlier file uses."""
 
     file: Path
     images: int
@@ -26,14 +26,14 @@ class Merged:
     def __str__(self) -> str:
         text = f"written: {self.file}, {self.images} images, {self.annotations} people"
         if self.renumbered:
-            text += f"; {self.renumbered} annotation ids stood in two files and got new ones"
+            text += f"; {self.renumbered} annotation ids were in two files and got new ones"
         return text
 
 
 def merge_annotations(files: Sequence[Path], out: Path, *, crowd_index: bool = False) -> Merged:
     """Write the images and annotations of ``files`` one after the other, and the categories of the first.
 
-    An image may stand in one file only. With ``crowd_index`` every image must have one, as CrowdPose's evaluation
+    An image may be in one file only. With ``crowd_index`` every image must have one, as CrowdPose's evaluation
     needs.
     """
     if out.resolve() in {file.resolve() for file in files}:
@@ -51,7 +51,7 @@ def merge_annotations(files: Sequence[Path], out: Path, *, crowd_index: bool = F
                 raise DataError(f"{file} has other categories or joints than {files[0]}: they cannot be merged")
             for image in content["images"]:
                 if image["id"] in origin:
-                    raise DataError(f"image {image['id']} stands in {origin[image['id']]} and in {file}")
+                    raise DataError(f"image {image['id']} is in {origin[image['id']]} and in {file}")
                 origin[image["id"]] = file
                 images.append(image)
             for annotation in content["annotations"]:
@@ -78,7 +78,7 @@ def _read(file: Path, *, crowd_index: bool) -> dict[str, Any]:
         if lacking:
             raise DataError(
                 f"{file}: image {lacking[0]} has no 'crowdIndex' ({len(lacking)} of {len(content['images'])} lack it); "
-                "this is no CrowdPose annotation file, fetch crowdpose_*.json again"
+                "this is not a CrowdPose annotation file; fetch crowdpose_*.json again"
             )
     return content
 

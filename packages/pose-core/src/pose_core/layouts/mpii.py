@@ -1,6 +1,6 @@
 """MPII: the family's JSON files (``annot/<split>.json``), the hourglass's HDF5 files, or the official MATLAB release.
 
-All are 1-based and annotate a centre and a scale instead of a box. The published correction moves the centre down by
+All are 1-based and annotate a center and a scale instead of a box. The published correction moves the center down by
 15 pixels per scale, so that the crop is less likely to cut the feet, and pads the scale by 1.25.
 """
 
@@ -14,10 +14,14 @@ import numpy as np
 
 from pose_core.data.diagnostics import Problems
 from pose_core.data.h5_file import read_people
-from pose_core.data.images import find_images, image_source
 from pose_core.data.json_file import read_json
 from pose_core.data.mat_file import read_matlab
+from pose_core.data.sources import find_images, image_source
 from pose_core.errors import DataError
+from pose_core.evaluation.mpii import check_same_people, mpii_pckh
+from pose_core.evaluation.report import Evaluation, format_pck, not_scored
+from pose_core.layouts.layout import AnnotatedSet, Layout
+from pose_core.layouts.points import points_by_person, write_points
 from pose_core.skeleton import Skeleton
 from pose_core.structures import ImageRecord, Person
 
@@ -33,21 +37,20 @@ CENTER_DROP = 15.0
 
 
 def annotation_file(root: Path, split: str) -> Path:
-    """The JSON file of a split; where that is not there, its HDF5 file, and then the official release."""
+    """Return the JSON file of a split; where there is none, its HDF5 file, and then the official release."""
     file = root / "annot" / f"{split}.json"
     others = (folder / name for name in (f"{split}.h5", RELEASE) for folder in (root, root / "annot"))
     return file if file.exists() else next((other for other in others if other.exists()), file)
 
 
 def read_mpii(
-    root: Path, split: str, skeleton: Skeleton, *, problems: Problems | None = None
+    root: Path, split: str, skeleton: Skeleton, problems: Problems, *, everyone: bool = False
 ) -> tuple[ImageRecord, ...]:
-    """Images of a split. A person's ``annotation_id`` is its row in the file, 0-based.
+    """Read the images of a split. A person's ``annotation_id`` is its row in the file, 0-based.
 
     ``train`` and ``trainval`` drop people without a labelled joint. Other splits drop nobody, ever: the rows of
-    ``gt_valid.mat`` stand in the same order, and a prediction finds its row by ``annotation_id``.
+    ``gt_valid.mat`` are in the same order, and a prediction finds its row by ``annotation_id``.
     """
-    problems = Problems() if problems is None else problems
     file = annotation_file(root, split)
     if file.suffix == ".mat":
         rows = persons_from_release(file, split, skeleton)
@@ -60,7 +63,7 @@ def read_mpii(
 
 
 def group_by_image(rows: Iterable[tuple[str, Person]], place: Path) -> tuple[ImageRecord, ...]:
-    """One record per image name, in order of first appearance; its number there is the image id."""
+    """Return one record per image name, in order of first appearance; its number there is the image id."""
     people: dict[str, list[Person]] = {}
     for name, person in rows:
         people.setdefault(name, []).append(person)
@@ -73,7 +76,7 @@ def group_by_image(rows: Iterable[tuple[str, Person]], place: Path) -> tuple[Ima
 def correct_center_scale(
     center: tuple[float, float], scale: float, *, drop: float = CENTER_DROP, base: float = 1.0
 ) -> tuple[tuple[float, float], tuple[float, float]]:
-    """The published correction, then from ``base``-based to 0-based pixels; a centre x of −1 marks "none"."""
+    """Apply the published correction, then go from ``base``-based to 0-based pixels; a center x of −1 marks "none"."""
     x, y = center
     if x != -1:
         y, scale = y + drop * scale, scale * PADDING
@@ -81,7 +84,7 @@ def correct_center_scale(
 
 
 def persons_from_json(content: Any, file: Path, skeleton: Skeleton, problems: Problems) -> Iterator[tuple[str, Person]]:
-    """Image name and person of every row of an HRNet-style file; files without joints (test) give zeros."""
+    """Yield image name and person of every row of an HRNet-style file; files without joints (test) give zeros."""
     if not isinstance(content, list):
         raise DataError(f"{file} is not an MPII annotation file: it must hold a list of people")
     for row, entry in enumerate(content):
@@ -106,23 +109,23 @@ def persons_from_json(content: Any, file: Path, skeleton: Skeleton, problems: Pr
                 problems.stop("bad annotation", file, "'joints' must be pairs of numbers", row)
                 continue
         if not np.isfinite([x, y, scale]).all() or not np.isfinite(joints).all():
-            problems.stop("bad annotation", file, "a coordinate is no finite number", row)
+            problems.stop("bad annotation", file, "a coordinate is not a finite number", row)
             continue
         center, scales = correct_center_scale((x, y), scale)
         yield name, Person(joints=joints, annotation_id=row, center=center, scale=scales)
 
 
 def persons_from_h5(file: Path, skeleton: Skeleton, problems: Problems) -> Iterator[tuple[str, Person]]:
-    """Image name and person of every row of the hourglass's HDF5 files.
+    """Yield image name and person of every row of the hourglass's HDF5 files.
 
     A joint counts as labelled where its x is positive. The published code of the hourglass takes these 1-based pixels
-    for 0-based ones; here a person stands in the same place whichever file says so.
+    for 0-based ones; here a person is in the same place whichever file says so.
     """
     columns = read_people(file, "an MPII annotation file", skeleton)
     for row, name in enumerate(columns.names):
         part, (x, y), scale = columns.parts[row], columns.centers[row].tolist(), float(columns.scales[row])
         if not np.isfinite([x, y, scale]).all() or not np.isfinite(part).all():
-            problems.stop("bad annotation", file, f"{name}: a coordinate is no finite number", row)
+            problems.stop("bad annotation", file, f"{name}: a coordinate is not a finite number", row)
             continue
         joints = np.concatenate([part - 1, np.where(part[:, :1] > 0, 2, 0)], 1).astype(np.float32)
         center, scales = correct_center_scale((x, y), scale)
@@ -130,7 +133,7 @@ def persons_from_h5(file: Path, skeleton: Skeleton, problems: Problems) -> Itera
 
 
 def persons_from_release(file: Path, split: str, skeleton: Skeleton) -> Iterator[tuple[str, Person]]:
-    """Image name and person of every annotated person of the official release."""
+    """Yield image name and person of every annotated person of the official release."""
     if split not in {"trainval", "test"}:
         raise DataError(
             f"{file}: the official release knows the splits trainval and test; the usual division into train and "
@@ -152,7 +155,7 @@ def persons_from_release(file: Path, split: str, skeleton: Skeleton) -> Iterator
 
 
 def _release_person(rect: Any, row: int, skeleton: Skeleton) -> Person | None:
-    """A person of the release; None for a rectangle that carries neither position nor scale (nobody to estimate)."""
+    """Return a person of the release; None for a rectangle without position or scale (nobody to estimate)."""
     place: Any = getattr(rect, "objpos", None)
     scale: Any = getattr(rect, "scale", ())
     x: Any = getattr(place, "x", ())
@@ -192,3 +195,57 @@ def _count_text(points: int, seen: int, skeleton: Skeleton) -> str:
         f"{points} joints and {seen} 'joints_vis', but skeleton {skeleton.name!r} has {skeleton.num_joints}; "
         "correct the file or set data.skeleton"
     )
+
+
+def score_points(
+    points: np.ndarray, ids: np.ndarray, found: AnnotatedSet, name: str, file: Path, *, write: bool
+) -> Evaluation:
+    """Score by MPII's PCKh, in rows of the annotation file."""
+    truth = pckh_file(found)
+    count = max((person.annotation_id for record in found.records for person in record.persons), default=-1) + 1
+    if found.has_annotations and found.problems.counts["image missing"]:
+        # The last people may be those of images that are not there.
+        count = max(count, read_matlab(truth, "pos_gt_src", "MPII's ground truth for PCKh").shape[2])
+    rows = points_by_person(points, ids, range(count))
+    if write:
+        write_points(file, rows)
+    if not found.has_annotations:
+        return not_scored(f"{found.split} keeps its annotations: nothing to score here. Predictions: {file}")
+    metrics = mpii_pckh(rows, truth)
+    return Evaluation("MPII PCKh@0.5", metrics["Mean"], metrics, format_pck(metrics, name))
+
+
+def check_ground_truth(found: AnnotatedSet) -> None:
+    """Refuse an HDF5 file whose people are not those of the ground truth: unlike JSON, it comes from elsewhere."""
+    if found.has_annotations and found.annotation_file.suffix == ".h5":
+        people = {person.annotation_id: person.joints for record in found.records for person in record.persons}
+        check_same_people(people, pckh_file(found), found.annotation_file)
+
+
+def pckh_file(found: AnnotatedSet) -> Path:
+    """Return the file with the ground truth for PCKh."""
+    return found.root / "annot" / f"gt_{found.split}.mat"
+
+
+def ground_truth_files(found: AnnotatedSet) -> tuple[Path, ...]:
+    return found.annotation_file, pckh_file(found)
+
+
+def has_annotations(split: str, file: Path) -> bool:
+    return "test" not in split
+
+
+MPII = Layout(
+    name="mpii",
+    skeleton="mpii16",
+    train="train",
+    val="valid",
+    splits=("train", "valid"),
+    expected=EXPECTED,
+    annotation_file=annotation_file,
+    read=read_mpii,
+    score_points=score_points,
+    check_ground_truth=check_ground_truth,
+    ground_truth_files=ground_truth_files,
+    has_annotations=has_annotations,
+)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pose_core.config import Experiment, apply_overrides, parse_config, read_yaml
 from pose_core.errors import ConfigError
+from pose_core.layouts.table import get_layout
 from pose_core.plugins.method import get_method, installed_methods
 from pose_core.plugins.pages import Entry, refuse_page
 from pose_core.plugins.published import convert_published, is_published, override_published
@@ -39,7 +40,12 @@ def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Expe
     method = content.get("method")
     if not isinstance(method, str):
         raise ConfigError(f"{where}: 'method' is missing; it names the package, for example method: lite")
-    return parse_config(content, get_method(method).schema(content, where), where)
+    config = parse_config(content, get_method(method).schema(content, where), where)
+    try:
+        get_layout(config.data.layout)
+    except ConfigError as error:
+        raise ConfigError(f"{where}:\n  'data.layout': {error}") from None
+    return config
 
 
 def find_experiment(name: str) -> Entry:

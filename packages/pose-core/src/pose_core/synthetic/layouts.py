@@ -5,22 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from pose_core.errors import ConfigError
 from pose_core.files import write_json
 from pose_core.synthetic.coco_files import coco_content, crowdpose_content, fake_detections, image_info
 from pose_core.synthetic.drawing import Drawn, Recipe, Target, draw_all, image_ids
 from pose_core.synthetic.matlab_files import mpii_rows, write_lsp_joints, write_mpii_release, write_mpii_truth
-
-SPLITS = {
-    "coco": ("train2017", "val2017", "test-dev2017"),
-    "crowdpose": ("train", "val", "test"),
-    "mpii": ("train", "valid", "test"),
-    "lsp": ("train", "test"),
-    "lsp_extended": ("train",),
-}
-"""Splits by layout, the training split first. COCO's test-dev2017 is drawn on request only."""
-LAYOUTS = tuple(SPLITS)
 
 DETECTIONS = {
     "val2017": "COCO_val2017_detections_AP_H_56_person.json",
@@ -34,7 +25,7 @@ Pictures = list[tuple[str, Drawn]]
 
 @dataclass(frozen=True)
 class Written:
-    """What was written where; images and annotated people by split."""
+    """A data set that was written; the numbers of images and annotated people by split."""
 
     folder: Path
     layout: str
@@ -52,7 +43,7 @@ class _Job:
     """The arguments of ``write_dataset`` that every layout passes on."""
 
     folder: Path
-    layout: str
+    splits: tuple[str, ...]
     recipe: Recipe
     zipped: bool
     workers: int
@@ -60,7 +51,7 @@ class _Job:
 
     def draw(self, split: str, count: int, folder: str, name: str, *, append: bool = False) -> Pictures:
         """Draw a split into ``folder``; ``name`` formats an image id."""
-        ids = image_ids(SPLITS[self.layout].index(split), count)
+        ids = image_ids(self.splits.index(split), count)
         place = self.folder / folder
         target = Target(place, self.zipped, self.folder / "part_masks" / place.name, append)
         names = [name.format(identity) for identity in ids]
@@ -92,16 +83,17 @@ def write_dataset(
     numbers of ``PARTS``), ``zipped`` packs images into zip files. Equal arguments write equal bytes, whatever
     ``workers``; an image depends only on the seed, its id, ``people``, ``size`` and ``crowds``.
     """
-    if layout not in SPLITS:
+    if layout not in DRAWINGS:
         raise ConfigError(f"layout {layout!r} cannot be drawn; choose one of {', '.join(LAYOUTS)}")
-    if layout.startswith("lsp"):
+    drawing = DRAWINGS[layout]
+    if drawing.alone:
         people, val_images = (1, 1), _lsp_test_count(layout, images, val_images)
-    crowds = layout == "coco" and (people[1] > 1 if crowds is None else crowds)
-    recipe = Recipe(seed, size, people, crowds, whole=layout.startswith("lsp"), masks=masks)
+    crowds = drawing.crowds and (people[1] > 1 if crowds is None else crowds)
+    recipe = Recipe(seed, size, people, crowds, whole=drawing.alone, masks=masks)
     counts = _plan(layout, images, val_images, split)
     _check(recipe, counts)
-    job = _Job(Path(folder), layout, recipe, zipped, workers, progress)
-    drawn = _WRITERS[layout](job, counts)
+    job = _Job(Path(folder), drawing.splits, recipe, zipped, workers, progress)
+    drawn = drawing.write(job, counts)
     return Written(
         job.folder,
         layout,
@@ -112,20 +104,21 @@ def write_dataset(
 
 def _lsp_test_count(layout: str, images: int, val_images: int | None) -> int:
     """LSP's file has no split column: its first half trains, its second half tests; LSP-extended only trains."""
-    expected = images if layout == "lsp" else 0
+    expected = images if "test" in DRAWINGS[layout].splits else 0
     if val_images not in {None, expected}:
         raise ConfigError(f"val_images={val_images}: the layout {layout} needs val_images={expected} with {images=}")
     return expected
 
 
 def _plan(layout: str, images: int, val_images: int | None, split: str | None) -> dict[str, int]:
-    """Images to draw by split."""
+    """Return the number of images to draw by split."""
+    train, *others = splits = DRAWINGS[layout].splits
     if split is not None:
-        if split not in SPLITS[layout] or layout == "lsp":
-            known = "both halves of LSP's file together" if layout == "lsp" else " or ".join(SPLITS[layout])
+        halves = DRAWINGS[layout].alone and bool(others)
+        if split not in splits or halves:
+            known = "both halves of LSP's file together" if halves else " or ".join(splits)
             raise ConfigError(f"split {split!r} cannot be drawn for the layout {layout}; choose {known}")
         return {split: images}
-    train, *others = SPLITS[layout]
     held_out = max(images // 4, 1) if val_images is None else val_images
     plan = {train: images, **dict.fromkeys(others, held_out)}
     plan.pop("test-dev2017", None)
@@ -177,7 +170,7 @@ def _write_mpii(job: _Job, counts: dict[str, int]) -> dict[str, Pictures]:
         write_json(annotations / f"{split}.json", mpii_rows(pictures, with_joints=split != "test"))
     if "valid" in drawn:
         write_mpii_truth(annotations / "gt_valid.mat", drawn["valid"])
-    if len(drawn) == len(SPLITS["mpii"]):
+    if len(drawn) == len(job.splits):
         training = [*drawn["train"], *drawn["valid"]]
         write_json(annotations / "trainval.json", mpii_rows(training))
         write_mpii_release(job.folder / "mpii_human_pose_v1_u12_1.mat", training, drawn["test"])
@@ -186,7 +179,7 @@ def _write_mpii(job: _Job, counts: dict[str, int]) -> dict[str, Pictures]:
 
 def _write_lsp(job: _Job, counts: dict[str, int]) -> dict[str, Pictures]:
     """One person per image; all images in one row, numbered from 1."""
-    extended = job.layout == "lsp_extended"
+    extended = "test" not in job.splits
     total = sum(counts.values())
     pictures = job.draw("train", total, "images", "im{:05d}.jpg" if extended else "im{:04d}.jpg")
     write_lsp_joints(job.folder / "joints.mat", pictures, extended=extended)
@@ -201,10 +194,24 @@ def _draw_together(job: _Job, counts: dict[str, int], name: str) -> dict[str, Pi
     return drawn
 
 
-_WRITERS: dict[str, Callable[[_Job, dict[str, int]], dict[str, Pictures]]] = {
-    "coco": _write_coco,
-    "crowdpose": _write_crowdpose,
-    "mpii": _write_mpii,
-    "lsp": _write_lsp,
-    "lsp_extended": _write_lsp,
+class Drawing(NamedTuple):
+    """How a layout is drawn."""
+
+    splits: tuple[str, ...]
+    """The training split first."""
+    write: Callable[[_Job, dict[str, int]], dict[str, Pictures]]
+    crowds: bool = False
+    """Whether annotations may have crowd regions and people without joints."""
+    alone: bool = False
+    """Whether every image holds one whole person; where there is a test split, it is as large as the training split."""
+
+
+DRAWINGS = {
+    # test-dev2017 is drawn on request only.
+    "coco": Drawing(("train2017", "val2017", "test-dev2017"), _write_coco, crowds=True),
+    "crowdpose": Drawing(("train", "val", "test"), _write_crowdpose),
+    "mpii": Drawing(("train", "valid", "test"), _write_mpii),
+    "lsp": Drawing(("train", "test"), _write_lsp, alone=True),
+    "lsp_extended": Drawing(("train",), _write_lsp, alone=True),
 }
+LAYOUTS = tuple(DRAWINGS)

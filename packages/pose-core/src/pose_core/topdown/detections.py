@@ -20,7 +20,7 @@ PERSON = 1
 
 
 def find_detections(config: DataConfig) -> Path:
-    """The configured detections file, relative to here or to the data root."""
+    """Return the configured detections file, relative to here or to the data root."""
     if config.detections is None:
         raise ConfigError("test.boxes=detections needs data.detections: the JSON file with the detected people")
     here = Path(config.detections).expanduser()
@@ -31,7 +31,7 @@ def find_detections(config: DataConfig) -> Path:
 def read_detections(
     path: Path, records: Sequence[ImageRecord], min_score: float = 0.0, *, problems: Problems | None = None
 ) -> tuple[ImageRecord, ...]:
-    """The records with their persons replaced by detections of category 1 that score ``min_score`` or more.
+    """Return the records with their persons replaced by detections of category 1 that score ``min_score`` or more.
 
     Boxes are used as they are, as published. A person's ``annotation_id`` is the detection's row in the file; it has no
     joints. Detections of images that are not among the records are counted; where none matches, the file is another
@@ -70,7 +70,7 @@ def read_detections(
 
 
 def detection_fields(entry: Any, row: int, path: Path) -> tuple[int, tuple[float, ...], float]:
-    """Image id, box and score of one entry, or a DataError that names its row."""
+    """Return image id, box and score of one entry, or raise a DataError that names its row."""
     try:
         box = tuple(float(value) for value in entry["bbox"])
         image_id, score = int(entry["image_id"]), float(entry["score"])
@@ -79,5 +79,5 @@ def detection_fields(entry: Any, row: int, path: Path) -> tuple[int, tuple[float
             f"detections file {path}: entry {row} needs 'image_id', 'bbox' [x, y, w, h] and 'score'"
         ) from None
     if len(box) != 4 or not np.isfinite([*box, score]).all():
-        raise DataError(f"detections file {path}: entry {row}: 'bbox' and 'score' must be finite, four and one number")
+        raise DataError(f"detections file {path}: entry {row}: 'bbox' must be four finite numbers, 'score' one")
     return image_id, box, score

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +11,13 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from pose_core.data.json_file import read_json
-from pose_core.data.mat_file import read_matlab
 from pose_core.data.sampler import evaluation_batches, worker_init
 from pose_core.engine.distributed import gather_objects, rank_and_world_size
-from pose_core.engine.interfaces import Evaluation
-from pose_core.errors import DataError
-from pose_core.evaluation import check_crowd_index, coco_keypoint_ap, crowdpose_ap, lsp_pck, mpii_pckh
-from pose_core.evaluation.mpii import check_same_people
-from pose_core.evaluation.report import format_coco, format_crowdpose, format_pck, protocol_line
-from pose_core.files import whole_file, write_json
-from pose_core.folders import find_data_root
-from pose_core.layouts.reader import AnnotatedSet, read_dataset
+from pose_core.errors import ConfigError, DataError
+from pose_core.evaluation.report import Evaluation, not_scored, protocol_line
+from pose_core.files import write_json
+from pose_core.layouts.layout import AnnotatedSet, ScoreEntries
+from pose_core.layouts.reader import read_dataset
 from pose_core.models.inference_copy import quicken
 from pose_core.skeleton import get_skeleton
 from pose_core.structures import ImageRecord
@@ -34,14 +28,11 @@ from pose_core.topdown.detections import find_detections, read_detections
 from pose_core.topdown.person_table import PersonTable
 from pose_core.topdown.scoring import CropResults, coco_results
 
-FAR_AWAY = -1e6
-"""Where a person is predicted who was not looked at: a miss by any measure."""
-
 
 def crop_dataset(
     config: TopDownConfig, people: Sequence[ImageRecord] | PersonTable, *, training: bool
 ) -> TopDownDataset:
-    """Crops as a configuration asks for them."""
+    """Return crops as a configuration asks for them."""
     return TopDownDataset(
         people,
         get_skeleton(config.data.skeleton),
@@ -57,7 +48,7 @@ def crop_dataset(
 
 
 def evaluated_people(config: TopDownConfig) -> tuple[AnnotatedSet, Sequence[ImageRecord], str]:
-    """The validation split, the people to predict (annotated or detected), and what to call their boxes."""
+    """Return the validation split, the people to predict (annotated or detected), and the name of their boxes."""
     found = read_dataset(config.data, config.data.val)
     boxes = "ground-truth"
     records: Sequence[ImageRecord] = found.records
@@ -79,7 +70,7 @@ def evaluate_topdown(network: nn.Module, config: TopDownConfig, device: torch.de
     Every process predicts its share; all of them score the whole, so each returns the same.
     """
     found, records, boxes = evaluated_people(config)
-    check_annotations(found, config)
+    found.layout.check_ground_truth(found)
     dataset = crop_dataset(config, records, training=False)
     results = merge(gather_objects(predict_dataset(network, dataset, config, device)))
     rank, _ = rank_and_world_size()
@@ -95,23 +86,12 @@ def evaluate_topdown(network: nn.Module, config: TopDownConfig, device: torch.de
     return Evaluation(scored.name, scored.value, scored.metrics, report)
 
 
-def check_annotations(found: AnnotatedSet, config: TopDownConfig) -> None:
-    """Refuse, before anything is predicted, annotations that could not be scored with."""
-    if found.layout == "crowdpose" and found.has_annotations:
-        check_crowd_index(found.annotation_file)
-    if found.layout == "mpii" and found.annotation_file.suffix == ".h5" and found.has_annotations:
-        # Unlike the JSON files, these come from elsewhere than the ground truth.
-        people = {person.annotation_id: person.joints for record in found.records for person in record.persons}
-        check_same_people(people, pckh_truth(found, config), found.annotation_file)
-
-
 def left_out(found: AnnotatedSet, crops: int) -> list[str]:
-    """Lines about what data.on_bad_image=skip let pass, if anything."""
+    """Return lines about the images and ``crops`` that data.on_bad_image=skip left out, if any."""
     missing = found.problems.counts["image missing"]
     lines = []
     if missing:
-        # LSP's people are known from the records alone; the other layouts score the whole annotation file.
-        effect = "not scored" if found.layout.startswith("lsp") else "their people count as missed"
+        effect = "their people count as missed" if found.layout.scores_missing_images else "not scored"
         lines.append(f"left out: {missing} images that are missing ({effect})")
     if crops:
         lines.append(f"left out: {crops} people in images that do not decode (they count as missed)")
@@ -121,7 +101,7 @@ def left_out(found: AnnotatedSet, crops: int) -> list[str]:
 def predict_dataset(
     network: nn.Module, dataset: TopDownDataset, config: TopDownConfig, device: torch.device
 ) -> CropResults:
-    """Predictions for this process's share of the crops; crops of bad images are left out."""
+    """Return predictions for this process's share of the crops; crops of bad images are left out."""
     rank, world = rank_and_world_size()
     settings = CropSettings.from_config(config, dataset.skeleton)
     network = quicken(network.to(device), config.model.input_size, settings.precision, compiled=config.test.compile)
@@ -149,99 +129,46 @@ def predict_dataset(
 
 
 def merge(shards: Sequence[CropResults]) -> CropResults:
-    """All processes' predictions, in the order of images and annotations."""
+    """Return all processes' predictions, in the order of images and annotations."""
     whole = CropResults(*(np.concatenate(column) for column in zip(*shards, strict=True)))
     order = np.lexsort((whole.annotation_id, whole.image_id))
     return CropResults(*(column[order] for column in whole))
 
 
 def score(results: CropResults, found: AnnotatedSet, config: TopDownConfig, folder: Path, *, write: bool) -> Evaluation:
-    """The layout's figures; and its result file, where ``write``."""
-    if found.layout in {"coco", "crowdpose"}:
-        return _score_coco(results, found, config, folder, write=write)
-    if found.layout == "mpii":
-        return _score_mpii(results, found, config, folder, write=write)
-    return _score_lsp(results, found, config, folder, write=write)
+    """Return the layout's figures; and write its result file, where ``write``."""
+    layout = found.layout
+    if layout.score_points is not None:
+        points, file = results.keypoints[..., :2], folder / "pred.mat"
+        return layout.score_points(points, results.annotation_id, found, config.model.name, file, write=write)
+    if layout.score_entries is not None:
+        return _score_entries(layout.score_entries, results, found, config, folder, write=write)
+    raise ConfigError(f"data.layout={layout.name} has no protocol to score people by")
 
 
-def _score_coco(
-    results: CropResults, found: AnnotatedSet, config: TopDownConfig, folder: Path, *, write: bool
+def _score_entries(
+    score_entries: ScoreEntries,
+    results: CropResults,
+    found: AnnotatedSet,
+    config: TopDownConfig,
+    folder: Path,
+    *,
+    write: bool,
 ) -> Evaluation:
-    skeleton = get_skeleton(config.data.skeleton)
-    sigmas = np.array(skeleton.sigmas)
     entries = coco_results(
         results,
-        sigmas,
+        np.array(found.skeleton.sigmas),
         joint_threshold=config.test.joint_threshold,
         oks_threshold=config.test.oks_threshold,
         soft_nms=config.test.soft_nms,
     )
-    file = folder / f"keypoints_{found.split}_results.json"
     if write:
-        write_json(file, entries, indent=4, sort_keys=True)
-    if not found.has_annotations:
-        server = folder / f"person_keypoints_{found.split}_{config.name}_results.json"
-        if write:
-            write_json(server, [{k: e[k] for k in ("image_id", "category_id", "keypoints", "score")} for e in entries])
-        text = f"{found.split} keeps its annotations: nothing to score here. Zip {server} and upload it to the server"
-        return Evaluation("none (no annotations)", 0.0, {}, text)
-    truth = read_json(found.annotation_file)
-    if found.layout == "crowdpose":
-        metrics = crowdpose_ap(truth, entries)
-        return Evaluation("CrowdPose AP", metrics["AP"], metrics, format_crowdpose(metrics, config.model.name))
-    metrics = coco_keypoint_ap(truth, entries, sigmas=sigmas.tolist())
-    return Evaluation("COCO AP", metrics["AP"], metrics, format_coco(metrics, config.model.name))
-
-
-def pckh_truth(found: AnnotatedSet, config: TopDownConfig) -> Path:
-    """Where MPII's ground truth for PCKh lies."""
-    return find_data_root(config.data.root) / "annot" / f"gt_{found.split}.mat"
-
-
-def _score_mpii(
-    results: CropResults, found: AnnotatedSet, config: TopDownConfig, folder: Path, *, write: bool
-) -> Evaluation:
-    truth = pckh_truth(found, config)
-    rows = max((person.annotation_id for record in found.records for person in record.persons), default=-1) + 1
-    if found.has_annotations and config.data.on_bad_image == "skip":
-        rows = max(rows, read_matlab(truth, "pos_gt_src", "MPII's ground truth for PCKh").shape[2])
-    # One row per person of the annotation file, in its order; nobody left out with a bad image is hit.
-    points = np.full((rows, results.keypoints.shape[1], 2), FAR_AWAY)
-    points[results.annotation_id] = results.keypoints[..., :2]
+        write_json(folder / f"keypoints_{found.split}_results.json", entries, indent=4, sort_keys=True)
+    if found.has_annotations:
+        return score_entries(entries, found, config.model.name)
+    server = folder / f"person_keypoints_{found.split}_{config.name}_results.json"
     if write:
-        write_predictions(folder / "pred.mat", points)
-    if not found.has_annotations:
-        text = f"{found.split} keeps its annotations: nothing to score here. Predictions: {folder / 'pred.mat'}"
-        return Evaluation("none (no annotations)", 0.0, {}, text)
-    metrics = mpii_pckh(points, truth)
-    return Evaluation("MPII PCKh@0.5", metrics["Mean"], metrics, format_pck(metrics, config.model.name))
-
-
-def _score_lsp(
-    results: CropResults, found: AnnotatedSet, config: TopDownConfig, folder: Path, *, write: bool
-) -> Evaluation:
-    people = {person.annotation_id: person.joints for record in found.records for person in record.persons}
-    order = sorted(people)
-    points = np.full((len(order), results.keypoints.shape[1], 2), FAR_AWAY)
-    points[np.searchsorted(order, results.annotation_id)] = results.keypoints[..., :2]
-    if write:
-        write_predictions(folder / "pred.mat", points)
-    if not found.has_annotations:
-        text = (
-            f"{found.split} is MPII's and keeps its annotations: nothing to score here. Predictions: "
-            f"{folder / 'pred.mat'}. For PCKh on MPII's validation people: data.layout=mpii data.skeleton=mpii16 "
-            "data.val=valid and MPII's own folder as data.root"
-        )
-        return Evaluation("none (no annotations)", 0.0, {}, text)
-    metrics = lsp_pck(points, np.stack([people[identity] for identity in order]))
-    return Evaluation("LSP PCK@0.2", metrics["Mean"], metrics, format_pck(metrics, config.model.name))
-
-
-def write_predictions(file: Path, points: np.ndarray) -> None:
-    """Points ``(N, K, 2)`` as MATLAB's ``preds``, 1-based as published."""
-    from scipy.io import savemat
-
-    content = BytesIO()  # scipy does not take a named temporary file for a file
-    savemat(content, {"preds": (points + 1).astype(np.float32)})
-    with whole_file(file) as opened:
-        opened.write(content.getvalue())
+        write_json(server, [{k: e[k] for k in ("image_id", "category_id", "keypoints", "score")} for e in entries])
+    return not_scored(
+        f"{found.split} keeps its annotations: nothing to score here. Zip {server} and upload it to the server"
+    )

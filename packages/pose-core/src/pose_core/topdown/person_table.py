@@ -21,7 +21,8 @@ from pose_core.config import DataConfig
 from pose_core.errors import DataError
 from pose_core.folders import cache_home, find_data_root
 from pose_core.geometry import box_to_center_scale
-from pose_core.layouts.reader import annotation_file, read_dataset
+from pose_core.layouts.reader import read_dataset
+from pose_core.layouts.table import get_layout
 from pose_core.skeleton import get_skeleton
 from pose_core.structures import ImageRecord, Person
 
@@ -55,7 +56,7 @@ class PersonTable(NamedTuple):
 
 
 def tabulate(records: Sequence[ImageRecord], num_joints: int, aspect: float) -> PersonTable:
-    """The people of ``records``; boxes are grown to ``aspect`` (w/h) and padded by 1.25."""
+    """Return the people of ``records``; boxes are grown to ``aspect`` (w/h) and padded by 1.25."""
     people = [(number, person) for number, record in enumerate(records) for person in record.persons]
     places = [_center_scale(person, aspect) for _, person in people]
     return PersonTable(
@@ -74,12 +75,12 @@ def _center_scale(person: Person, aspect: float) -> tuple[object, object]:
     if person.center is not None and person.scale is not None:
         return person.center, person.scale
     if person.box is None:
-        raise DataError(f"annotation {person.annotation_id} has neither a box nor a centre and a scale to crop by")
+        raise DataError(f"annotation {person.annotation_id} has neither a box nor a center and a scale to crop by")
     return box_to_center_scale(person.box, aspect)
 
 
 def _stack_joints(joints: list[Array], count: int) -> Array:
-    """``(P, K, 3)`` float32; detected people have no joints, which become zeros."""
+    """Return joints ``(P, K, 3)`` float32; detected people have no joints, which become zeros."""
     stacked = np.zeros((len(joints), count, 3), np.float32)
     for row, one in enumerate(joints):
         if len(one):
@@ -88,15 +89,16 @@ def _stack_joints(joints: list[Array], count: int) -> Array:
 
 
 def read_table(config: DataConfig, split: str, aspect: float) -> tuple[PersonTable, str]:
-    """The people of a split, and what reading had to say about its problems ("" for nothing).
+    """Return the people of a split, and the problems of reading it as text ("" for none).
 
     Large annotation files are read once: the arrays lie below POSE_HOME (by default ``~/.cache/pose``) and are taken
     again while the file, its images' folder and the settings that matter stay as they are.
     """
-    file = annotation_file(config.layout, find_data_root(config.root), split)
+    root = find_data_root(config.root)
+    file = get_layout(config.layout).annotation_file(root, split)
     if not file.exists() or file.stat().st_size < WORTH:
         return _read(config, split, aspect)
-    folder = cache_home() / "people" / _key(config, split, aspect, file)
+    folder = cache_home() / "people" / _key(config, split, aspect, file, root / "images")
     try:
         return _load(folder)
     except (OSError, ValueError):  # not there yet, or damaged
@@ -112,9 +114,8 @@ def _read(config: DataConfig, split: str, aspect: float) -> tuple[PersonTable, s
     return tabulate(found.records, get_skeleton(config.skeleton).num_joints, aspect), problems
 
 
-def _key(config: DataConfig, split: str, aspect: float, file: Path) -> str:
+def _key(config: DataConfig, split: str, aspect: float, file: Path, images: Path) -> str:
     skeleton, stat = get_skeleton(config.skeleton), file.stat()
-    images = file.parents[1] / "images"
     places = [images, *sorted(images.glob("*"))] if images.is_dir() else []
     # A folder's time changes when a file comes or goes.
     folders = [(str(place), place.stat().st_mtime_ns) for place in places if place.is_dir() or place.suffix == ".zip"]
@@ -126,7 +127,7 @@ def _key(config: DataConfig, split: str, aspect: float, file: Path) -> str:
 
 
 def _save(folder: Path, table: PersonTable, problems: str) -> None:
-    """Whole or not at all; of several processes that write at once, one wins."""
+    """Write whole or not at all; of several processes that write at once, one wins."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     started = Path(tempfile.mkdtemp(dir=folder.parent))
     try:

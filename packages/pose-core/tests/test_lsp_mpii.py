@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import sys
@@ -13,15 +12,17 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
-from pose_advpose import build_lsp_mpii as build_h5
-from pose_advpose.build_lsp_mpii import JOINTS, build, place_images
+from pose_core.cli import main
 from pose_core.config import DataConfig, ModelConfig
 from pose_core.errors import ConfigError, DataError
 from pose_core.evaluation import lsp_pck
+from pose_core.layouts.build_lsp_mpii import JOINTS, build, place_images
 from pose_core.layouts.check import check_dataset
-from pose_core.layouts.lsp import MERGED_SPLITS
+from pose_core.layouts.layout import AnnotatedSet
+from pose_core.layouts.lsp_mpii import ISTRAIN
 from pose_core.layouts.mpii import RELEASE
-from pose_core.layouts.reader import AnnotatedSet, read_dataset
+from pose_core.layouts.reader import read_dataset
+from pose_core.layouts.table import get_layout
 from pose_core.skeleton import SKELETONS
 from pose_core.synthetic import write_dataset
 from pose_core.topdown.config import TopDownConfig
@@ -44,8 +45,7 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def data_of(root: Path, layout: str) -> DataConfig:
-    skeleton = {"mpii": "mpii16", "lsp": "lsp14", "lsp_mpii": "lsp_mpii16"}[layout]
-    return DataConfig(layout=layout, root=str(root), skeleton=skeleton)  # type: ignore[arg-type]  # one of the layouts
+    return DataConfig(layout=layout, root=str(root), skeleton=get_layout(layout).skeleton)
 
 
 def table(root: Path, layout: str, split: str) -> PersonTable:
@@ -103,7 +103,7 @@ def test_the_fields_are_the_published_ones(sets: Path) -> None:
 
 
 def test_the_merged_file_passes_the_check(sets: Path) -> None:
-    report = check_dataset("lsp_mpii", sets, list(MERGED_SPLITS), decode="all")
+    report = check_dataset("lsp_mpii", sets, list(ISTRAIN), decode="all")
     assert report.ok, report
 
 
@@ -131,7 +131,7 @@ def test_people_without_a_place_and_joints_at_the_edge_are_told(sets: Path, tmp_
     file.write_text(json.dumps(rows))
     built = build(tmp_path / "mpii", sets / "lsp", tmp_path)
     text = str(built)
-    assert "left out: 1 people whose annotation says no place" in text
+    assert "left out: 1 people whose annotation has no position" in text
     assert f"{built.outside} labelled joints lie at x ≤ 0" in text
     assert built.outside >= 1
     assert "nobody: MPII's test annotations are not there" in text
@@ -159,7 +159,7 @@ def perfect(found: AnnotatedSet, error: np.ndarray) -> CropResults:
 def settings(root: Path, layout: str, split: str) -> TopDownConfig:
     data = data_of(root, layout).model_copy(update={"val": split})
     return TopDownConfig(
-        method="advpose", name="merged", data=data, model=ModelConfig(name="hg_stack2", input_size=(64, 64))
+        method="crops", name="merged", data=data, model=ModelConfig(name="hg_stack2", input_size=(64, 64))
     )
 
 
@@ -187,23 +187,17 @@ def test_mpii_s_test_people_are_predicted_and_not_scored(sets: Path, tmp_path: P
     assert len(loadmat(tmp_path / "pred.mat")["preds"]) == found.num_persons > 0
 
 
-def arguments(*words: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    build_h5.add_arguments(parser)
-    return parser.parse_args(words)
-
-
 def test_the_command_writes_links_and_says_how_to_check(
     sets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["--mpii", str(sets / "mpii"), "--lsp", str(sets / "lsp"), "--out", str(tmp_path)]
-    assert build_h5.run(arguments(*words)) == 0
+    words = ["data", "build-lsp-mpii", "--mpii", str(sets / "mpii"), "--lsp", str(sets / "lsp"), "--out", str(tmp_path)]
+    assert main(words) == 0
     told = capsys.readouterr().out
     assert f"ln -s {(sets / 'mpii').resolve()} {tmp_path / 'mpii'}" in told
     assert f"pose data check --layout lsp_mpii --root {tmp_path} --splits train val test" in told
-    with pytest.raises(ConfigError, match=r"lsp_mpii\.h5 exists; give --force"):
-        build_h5.run(arguments(*words))
-    assert build_h5.run(arguments(*words, "--force", "--link")) == 0
+    assert main(words) == 2
+    assert "lsp_mpii.h5 exists; give --force" in capsys.readouterr().err
+    assert main([*words, "--force", "--link"]) == 0
     assert "linked: " in capsys.readouterr().out
     assert check_dataset("lsp_mpii", tmp_path, ["train"], decode="none").ok
     assert (tmp_path / "lsp_mpii.h5").read_bytes() == (sets / "lsp_mpii.h5").read_bytes()

@@ -1,0 +1,47 @@
+"""Make lsp_mpii.h5, MPII and LSP in one file, of the official annotations of the two.
+
+  pose data build-lsp-mpii --mpii data/mpii --lsp data/lsp --out data
+  pose data build-lsp-mpii --mpii ~/sets/mpii --lsp ~/sets/lsp --out data --link
+
+Train is MPII's and LSP's training people, val LSP's test people, test MPII's. The file names images as mpii/images/…
+and lsp/images/… below its own folder; --link makes these names where the data sets lie elsewhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pose_core.errors import ConfigError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--mpii", required=True, metavar="DIR", help="MPII's folder, in any form that is read")
+    parser.add_argument("--lsp", required=True, metavar="DIR", help="LSP's folder, with joints.mat and images/")
+    parser.add_argument("--out", required=True, metavar="DIR", help="the folder that lsp_mpii.h5 goes to")
+    parser.add_argument(
+        "--mpii-train",
+        metavar="SPLIT",
+        help="MPII's people to train on: train, or trainval; train by default, trainval where only the release is",
+    )
+    parser.add_argument("--link", action="store_true", help="link mpii and lsp into --out")
+    parser.add_argument("--force", action="store_true", help="replace a file that is there")
+
+
+def run(args: argparse.Namespace) -> int:
+    from pose_core.folders import find_data_root
+    from pose_core.layouts.build_lsp_mpii import build, place_images
+    from pose_core.layouts.lsp_mpii import ISTRAIN, LSP_MPII
+
+    mpii, lsp, out = find_data_root(args.mpii), find_data_root(args.lsp), Path(args.out).expanduser()
+    file = LSP_MPII.annotation_file(out, "train")
+    if file.exists() and not args.force:
+        raise ConfigError(f"{file} exists; give --force to replace it, or another --out")
+    built = build(mpii, lsp, out, mpii_train=args.mpii_train)
+    print(built)
+    for name, folder in (("mpii", mpii), ("lsp", lsp)):
+        line = place_images(out / name, folder, link=args.link)
+        if line:
+            print(line)
+    print(f"check it: pose data check --layout lsp_mpii --root {out} --splits {' '.join(ISTRAIN)}")
+    return 0
