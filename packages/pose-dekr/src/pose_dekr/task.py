@@ -17,7 +17,7 @@ from pose_core.engine.interfaces import Objective, Update
 from pose_core.errors import ConfigError, DataError
 from pose_core.evaluation.crowdpose import AREA_OF_BOX
 from pose_core.layouts.reader import read_dataset
-from pose_core.ops.normalizing import normalise
+from pose_core.ops.normalizing import normalize
 from pose_dekr.config import DekrConfig
 from pose_dekr.losses import method_losses
 from pose_dekr.people import describe_bottomup, describe_dekr
@@ -38,7 +38,7 @@ class RegressionObjective:
         self.pixels = config.data.pixels
 
     def step(self, networks: Mapping[str, nn.Module], batch: WholeBatch, update: Update) -> dict[str, Tensor]:
-        output = networks["pose"](normalise(batch.images, pixels=self.pixels, channels_last=self.channels_last))
+        output = networks["pose"](normalize(batch.images, pixels=self.pixels, channels_last=self.channels_last))
         # Losses of mixed precision are reckoned in full.
         output = type(output)(*(maps.float() for maps in output))
         targets, fine = self.targets(batch)

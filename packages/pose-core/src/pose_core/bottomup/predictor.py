@@ -15,7 +15,7 @@ from pose_core.bottomup.config import BottomUpConfig
 from pose_core.config import Experiment
 from pose_core.errors import ConfigError
 from pose_core.models.inference_copy import quicken
-from pose_core.ops.normalizing import normalise
+from pose_core.ops.normalizing import normalize
 from pose_core.skeleton import Skeleton
 from pose_core.structures import Poses
 from pose_core.topdown.detectors import Detector, whole_image
@@ -111,7 +111,7 @@ class BottomUpPredictor(Predictor):
         last = self.device.type == "cpu"  # convolutions on a CPU are quicker in this order
         with torch.autocast(self.device.type, self.precision, enabled=self.precision is not None):
             pixels = self.config.data.pixels
-            return self.find([normalise(batch, pixels=pixels, channels_last=last) for batch in batches], views)
+            return self.find([normalize(batch, pixels=pixels, channels_last=last) for batch in batches], views)
 
     def as_poses(self, people: People) -> Poses:
         """People as plain data, the best first."""
