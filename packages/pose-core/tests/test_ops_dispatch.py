@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -114,6 +115,11 @@ def test_the_setting_reaches_loss_and_accuracy_of_training(
     with implementations() as called:
         codec.loss_and_accuracy(MAPS, torch.cat([JOINTS, WEIGHTS[..., None]], -1))
     assert called == {"_reference"}
+
+
+def test_ops_on_poses_need_no_torch() -> None:
+    code = "import sys; from pose_core.ops import oks, oks_nms, soft_oks_nms; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_the_dispatch_is_open_to_inspection(monkeypatch: pytest.MonkeyPatch) -> None:
