@@ -9,6 +9,7 @@ import ast
 import difflib
 import importlib
 import inspect
+import re
 import typing
 from collections.abc import Iterator
 from functools import cached_property
@@ -23,6 +24,7 @@ import pose_core
 
 FILE = Path(__file__).with_name("api.txt")
 COMMAND = "python packages/pose-core/tests/test_public_api.py"
+MODULE = re.compile(r"\b([A-Za-z_]\w*\.)+(?=[A-Za-z_])")
 
 
 def public_modules() -> dict[str, ModuleType]:
@@ -131,7 +133,8 @@ def _unquoted(annotation: Any) -> Any:
 def _text(annotation: Any) -> str:
     if isinstance(annotation, typing.ForwardRef):
         return annotation.__forward_arg__
-    return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    # The same class may live in another module in another version of Python.
+    return annotation if isinstance(annotation, str) else MODULE.sub("", inspect.formatannotation(annotation))
 
 
 def _alias(hint: Any) -> str:
@@ -140,7 +143,7 @@ def _alias(hint: Any) -> str:
         return f"Annotated[{_alias(hint.__origin__)}, ...]"
     if typing.get_origin(hint) is tuple:
         return f"tuple[{', '.join(_alias(argument) for argument in typing.get_args(hint))}]"
-    return "..." if hint is ... else inspect.formatannotation(hint)
+    return "..." if hint is ... else _text(hint)
 
 
 def test_the_public_surface_is_the_recorded_one() -> None:
