@@ -16,7 +16,7 @@ from paired import arguments, compare, finish, print_table
 from pose_core.bottomup.predictor import look
 from pose_core.data.images import open_image
 from pose_core.layouts.reader import read_dataset
-from pose_core.ops import deform_conv, normalise
+from pose_core.ops import deform_conv, normalize
 from pose_core.plugins.experiments import load_config
 from pose_core.plugins.predictors import Predictor
 from pose_core.skeleton import SKELETONS
@@ -87,7 +87,7 @@ def agreement(run: Path, images: int) -> list[dict[str, object]]:
         image = open_image(record.source)
         (view,) = predictor.views(image.shape[1], image.shape[0])
         with torch.inference_mode():
-            pixels = normalise(torch.from_numpy(look(image, [view])[0])[None])
+            pixels = normalize(torch.from_numpy(look(image, [view])[0])[None])
             ours, theirs = predictor.network(pixels), predictor.network(mirrored(pixels, 3, keep_edge=True))
             expected = published_dekr.post_process(
                 ours.heatmaps, theirs.heatmaps, ours.offsets, theirs.offsets, order, view.size

@@ -80,12 +80,10 @@ def cases(batch: int, device: torch.device) -> list[Case]:
         return ops.heatmap_loss(p, j, w, 2.0, ratio=RATIO)
 
     def targets(j: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
-        found: tuple[Tensor, Tensor] = ops.gaussian_heatmaps(j, w, MAPS, 2.0, ratio=RATIO)
-        return found
+        return ops.gaussian_heatmaps(j, w, MAPS, 2.0, ratio=RATIO)
 
     def flipped(p: Tensor, m: Tensor) -> tuple[Tensor, Tensor]:
-        found: tuple[Tensor, Tensor] = ops.decode_flipped(p, m, order, shift=True)
-        return found
+        return ops.decode_flipped(p, m, order, shift=True)
 
     # Each image once, turned a little, mirrored, at its own scale.
     planes = list(images.permute(0, 3, 1, 2).contiguous())
@@ -100,7 +98,7 @@ def cases(batch: int, device: torch.device) -> list[Case]:
     size = maps.nbytes
     return [
         Case("warp_crops", cut, (to_image,), 2 * images.nbytes, triton=True),
-        Case("normalise", lambda i: ops.normalise(i, channels_last=True), (images,), 5 * images.nbytes, triton=True),
+        Case("normalize", lambda i: ops.normalize(i, channels_last=True), (images,), 5 * images.nbytes, triton=True),
         Case("gaussian_heatmaps", targets, (joints, weights), size),
         Case("heatmap_loss", loss, (maps, joints, weights), 2 * size, learnt=True, triton=True),
         Case("decode_heatmaps", ops.decode_heatmaps, (maps,), size, triton=True),

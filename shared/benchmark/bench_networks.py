@@ -10,6 +10,7 @@ the fused Adam.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -23,8 +24,7 @@ from torch import Tensor, nn
 from pose_core.inference.export import export_onnx
 from pose_core.models.fuse_batch_norm import fold_batch_norm
 from pose_core.models.inference_copy import quicken
-from pose_core.ops import gaussian_heatmaps
-from pose_core.ops.losses import _fast, _reference
+from pose_core.ops import gaussian_heatmaps, mse_loss
 from pose_core.plugins.networks import create_model
 
 FORWARD = {
@@ -83,12 +83,13 @@ def training(name: str, rounds: int) -> dict[str, object]:
         network: nn.Module,
         optimizer: torch.optim.Optimizer,
         x: Tensor,
-        loss_of: Callable[..., Tensor],
+        ops: str,
         half: bool,
     ) -> None:
+        os.environ["POSE_OPS"] = ops
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             output = network(x)
-        loss = loss_of(output.float(), targets, kept)
+        loss = mse_loss(output.float(), targets, kept)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
@@ -96,14 +97,14 @@ def training(name: str, rounds: int) -> dict[str, object]:
     plain = create_model(name).train()
     contenders = {
         "published": partial(
-            step, plain, torch.optim.Adam(plain.parameters(), foreach=False), images, _reference.mse_loss, False
+            step, plain, torch.optim.Adam(plain.parameters(), foreach=False), images, "reference", False
         )
     }
     last = images.to(memory_format=torch.channels_last)
     for label, half in (("ours", False), ("bf16", True)):
         network = create_model(name).train().to(memory_format=torch.channels_last)
         optimizer = torch.optim.Adam(network.parameters(), fused=True)
-        contenders[label] = partial(step, network, optimizer, last, _fast.mse_loss, half)
+        contenders[label] = partial(step, network, optimizer, last, "fast", half)
     found = compare(contenders, rounds)
     ratios = found["ratios"]
     return {

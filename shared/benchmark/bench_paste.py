@@ -33,7 +33,7 @@ from pose_asda.task import AsdaTask
 from pose_core.data.sampler import epoch_batches, worker_init
 from pose_core.engine.distributed import choose_device
 from pose_core.ops import paste
-from pose_core.ops.pasting._reference import unpack
+from pose_core.ops.pasting import unpack
 from pose_core.synthetic import write_dataset
 
 IMAGES = 128

@@ -23,7 +23,7 @@ from pose_core.data.images import open_bgr
 from pose_core.data.sampler import epoch_batches, worker_init
 from pose_core.geometry import box_to_center_scale
 from pose_core.ops.heatmaps import gaussian_heatmaps
-from pose_core.ops.normalizing import normalise
+from pose_core.ops.normalizing import normalize
 from pose_core.skeleton import SKELETONS
 from pose_core.structures import ImageRecord, Person
 from pose_core.topdown.config import AugmentConfig
@@ -91,7 +91,7 @@ def on_device(batch: CropBatch) -> tuple[torch.Tensor, torch.Tensor, torch.Tenso
     targets, weights = gaussian_heatmaps(
         batch.joints[..., :2], batch.joints[..., 2], (SIZE[0] // 4, SIZE[1] // 4), 2.0, ratio=(0.25, 0.25)
     )
-    return normalise(batch.images), targets, weights
+    return normalize(batch.images), targets, weights
 
 
 def batches_of(dataset: TopDownDataset, *, shared: bool) -> list[list[tuple[int, int]]]:

@@ -22,7 +22,7 @@ from pose_core.engine.trainer import train
 from pose_core.errors import ConfigError
 from pose_core.models.hourglass import StackedHourglass
 from pose_core.ops import mse_loss
-from pose_core.ops.pasting._reference import pack
+from pose_core.ops.pasting import pack
 from pose_core.topdown.codec import HeatmapCodec
 from pose_testing.golden import fill_state_dict, load_golden, relative_error, uniform
 

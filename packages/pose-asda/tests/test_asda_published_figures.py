@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from pose_core.ops.suppression import oks_nms
+from pose_core.ops import oks_nms, peak_accuracy
 from pose_core.skeleton import get_skeleton
-from pose_core.topdown.codec import peak_accuracy
 from pose_testing.golden import load_golden, uniform
 
 GOLDEN = load_golden("asda/functions")

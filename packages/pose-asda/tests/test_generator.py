@@ -8,8 +8,7 @@ import torch
 
 from pose_asda.generator import Generator, placements_to_thetas
 from pose_core.models.weights import load_weights
-from pose_core.ops import paste
-from pose_core.ops.pasting._reference import pack, unpack, warp
+from pose_core.ops.pasting import pack, paste, unpack, warp
 from pose_testing.golden import load_golden, relative_error, uniform
 from pose_testing.networks import published_state
 

@@ -1,4 +1,4 @@
-"""Targets: the published quantised Gaussians to the bit, and sub-pixel ones."""
+"""Targets: the published quantized Gaussians to the bit, and sub-pixel ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CASES = load_golden("asda/functions")["generate_target"]
 
 @pytest.mark.usefixtures("ops_path")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"sigma{case['sigma']}-{case['heatmap_size'][0]}")
-def test_quantised_targets_equal_the_published_ones(case: dict) -> None:
+def test_quantized_targets_equal_the_published_ones(case: dict) -> None:
     joints = torch.tensor([[row["joint"][:2] for row in case["joints"]]], dtype=torch.float32)
     visible = torch.tensor([[float(row["vis"]) for row in case["joints"]]])
     (w, h), (width, height) = case["heatmap_size"], case["image_size"]
@@ -40,10 +40,10 @@ joint = st.tuples(st.floats(-60, 300), st.floats(-60, 300), st.sampled_from([0.0
 @settings(max_examples=60, deadline=None)
 @given(st.lists(joint, min_size=1, max_size=8), st.sampled_from([1.0, 1.5, 2.0, 3.0]), st.booleans())
 def test_the_fast_path_equals_the_reference(
-    rows: list[tuple[float, float, float]], sigma: float, quantise: bool
+    rows: list[tuple[float, float, float]], sigma: float, quantize: bool
 ) -> None:
     table = torch.tensor([rows], dtype=torch.float32)
-    arguments = (table[..., :2], table[..., 2], (48, 64), sigma, quantise, (0.25, 0.25))
+    arguments = (table[..., :2], table[..., 2], (48, 64), sigma, quantize, (0.25, 0.25))
     maps, weights = _fast.gaussian_heatmaps(*arguments)
     expected, expected_weights = _reference.gaussian_heatmaps(*arguments)
     assert torch.equal(weights, expected_weights)
@@ -61,10 +61,10 @@ def test_a_joint_far_outside_has_no_weight_and_no_map() -> None:
 @pytest.mark.usefixtures("ops_path")
 def test_peaks_are_one_on_a_pixel_and_where_the_joint_is() -> None:
     joints = torch.tensor([[[20.0, 30.0], [21.4, 33.3]]])
-    quantised, _ = gaussian_heatmaps(joints, torch.ones(1, 2), (48, 64), 2.0)
-    assert quantised[0, 0, 30, 20] == 1
-    assert quantised[0, 1].max() == 1
-    exact, _ = gaussian_heatmaps(joints, torch.ones(1, 2), (48, 64), 2.0, quantise=False)
+    quantized, _ = gaussian_heatmaps(joints, torch.ones(1, 2), (48, 64), 2.0)
+    assert quantized[0, 0, 30, 20] == 1
+    assert quantized[0, 1].max() == 1
+    exact, _ = gaussian_heatmaps(joints, torch.ones(1, 2), (48, 64), 2.0, quantize=False)
     rows, columns = np.mgrid[:64, :48]
     share = exact[0, 1].double().numpy() / exact[0, 1].double().sum().item()
     assert (share * columns).sum() == pytest.approx(21.4, abs=1e-4)

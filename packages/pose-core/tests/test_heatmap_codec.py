@@ -8,9 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pose_core.config import ModelConfig
-from pose_core.errors import ConfigError
-from pose_core.ops import normalise
-from pose_core.ops.dispatch import choose, paths
+from pose_core.ops import normalize
 from pose_core.topdown.codec import HeatmapCodec, heatmap_accuracy
 from pose_core.topdown.config import HeatmapConfig, TopDownConfig
 
@@ -24,7 +22,7 @@ def joints(rows: list[tuple[float, float]]) -> torch.Tensor:
 @settings(max_examples=40, deadline=None)
 @given(points, st.sampled_from(["published", "unbiased"]))
 def test_subpixel_targets_and_dark_give_the_same_point_back(rows: list[tuple[float, float]], convention: str) -> None:
-    codec = HeatmapCodec((192, 256), (48, 64), 2.0, quantise=False, convention=convention, decode_method="dark")
+    codec = HeatmapCodec((192, 256), (48, 64), 2.0, quantize=False, convention=convention, decode_method="dark")
     found, scores = codec.decode(codec.encode(joints(rows)).heatmaps)
     assert (found[0] - torch.tensor(rows)).abs().max() < 0.05  # input pixels: a hundredth of a heatmap pixel
     assert (scores > 0.8).all()
@@ -76,25 +74,16 @@ def test_a_codec_follows_its_config() -> None:
     )
     codec = HeatmapCodec.from_config(config)
     assert codec.heatmap_size == (24, 32)
-    assert not codec.quantise
+    assert not codec.quantize
     assert codec.ratio == pytest.approx((23 / 95, 31 / 127))
 
 
-def test_images_are_normalised_in_stored_order() -> None:
+def test_images_are_normalized_in_stored_order() -> None:
     images = torch.randint(0, 256, (2, 5, 4, 3), dtype=torch.uint8)
-    x = normalise(images)
+    x = normalize(images)
     assert x.shape == (2, 3, 5, 4)
     expected = (images[1, 3, 2, 0].item() / 255 - 0.485) / 0.229
     assert x[1, 0, 3, 2].item() == pytest.approx(expected, abs=1e-6)
-    last = normalise(images, channels_last=True)
+    last = normalize(images, channels_last=True)
     assert last.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(last, x)
-
-
-def test_the_dispatch_is_open_to_inspection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("POSE_OPS", "reference")
-    assert choose("decode_heatmaps") == "reference"
-    assert all(path == "reference" for path, _ in paths().values())
-    monkeypatch.setenv("POSE_OPS", "fastest")
-    with pytest.raises(ConfigError, match="POSE_OPS"):
-        choose("decode_heatmaps")

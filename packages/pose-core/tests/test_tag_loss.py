@@ -62,7 +62,7 @@ def test_without_people_there_is_a_gradient_and_it_is_zero() -> None:
     assert not tags.grad.any()
 
 
-def test_half_precision_is_reckoned_in_full() -> None:
+def test_half_precision_is_computed_in_full() -> None:
     tags, keypoints = inputs(CASES["three_people"])
     with torch.autocast("cpu", torch.bfloat16):
         found = tag_loss(tags.detach().bfloat16(), keypoints)

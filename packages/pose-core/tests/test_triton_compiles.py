@@ -20,7 +20,7 @@ pytestmark = [
 
 from pose_core.ops.decoding import _triton as decoding  # noqa: E402
 from pose_core.ops.losses import _triton as heatmap_loss  # noqa: E402
-from pose_core.ops.normalizing import _triton as normalising  # noqa: E402
+from pose_core.ops.normalizing import _triton as normalizing  # noqa: E402
 from pose_core.ops.pasting import _triton as pasting  # noqa: E402
 from pose_core.ops.tags import _triton as tag_loss  # noqa: E402
 from pose_core.ops.warping import _triton as warping  # noqa: E402
@@ -76,10 +76,10 @@ def decode(kind: torch.dtype) -> None:
     decoding.peaks(maps, maps, swap, True, True)
 
 
-def normalise(kind: torch.dtype) -> None:
+def normalize(kind: torch.dtype) -> None:
     images = torch.zeros(2, 5, 4, 3, dtype=torch.uint8)
     for channels_last in (True, False):
-        normalising.normalise(images, [0.1] * 3, [0.2] * 3, kind, channels_last)
+        normalizing.normalize(images, [0.1] * 3, [0.2] * 3, kind, channels_last)
 
 
 def warp(kind: torch.dtype) -> None:
@@ -114,16 +114,16 @@ def pull_and_push(kind: torch.dtype) -> None:
 @pytest.mark.parametrize(
     ("launch", "kinds", "kernels"),
     [
-        (decode, (torch.float32, torch.bfloat16), {("_decode_heatmaps", "_kernel")}),
-        (normalise, (torch.float32, torch.bfloat16), {("_normalise", "_kernel")}),
-        (warp, (torch.float32,), {("_warp_crops", "_kernel")}),
+        (decode, (torch.float32, torch.bfloat16), {("decoding", "_kernel")}),
+        (normalize, (torch.float32, torch.bfloat16), {("normalizing", "_kernel")}),
+        (warp, (torch.float32,), {("warping", "_kernel")}),
         (
             compare,
             (torch.float32, torch.float64, torch.bfloat16),
-            {("_heatmap_loss", "_forward"), ("_heatmap_loss", "_backward")},
+            {("losses", "_forward"), ("losses", "_backward")},
         ),
-        (paste, (torch.float32, torch.float64), {("_paste", "_forward"), ("_paste", "_backward")}),
-        (pull_and_push, (torch.float32, torch.float64), {("_tag_loss", "_forward"), ("_tag_loss", "_backward")}),
+        (paste, (torch.float32, torch.float64), {("pasting", "_forward"), ("pasting", "_backward")}),
+        (pull_and_push, (torch.float32, torch.float64), {("tags", "_forward"), ("tags", "_backward")}),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )

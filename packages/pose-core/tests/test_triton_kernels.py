@@ -21,7 +21,7 @@ from pose_core.ops import (
     gaussian_heatmaps,
     heatmap_loss,
     mse_loss,
-    normalise,
+    normalize,
     paste,
     tag_loss,
     warp_crops,
@@ -47,11 +47,11 @@ def reference(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 @kernel
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_normalise(channels_last: bool, dtype: torch.dtype, reference: pytest.MonkeyPatch) -> None:
+def test_normalize(channels_last: bool, dtype: torch.dtype, reference: pytest.MonkeyPatch) -> None:
     images = torch.randint(0, 256, (3, 11, 7, 3), dtype=torch.uint8, device=DEVICE)
-    found = normalise(images, dtype=dtype, channels_last=channels_last)
+    found = normalize(images, dtype=dtype, channels_last=channels_last)
     reference.setenv("POSE_OPS", "reference")
-    expected = normalise(images, dtype=dtype, channels_last=channels_last)
+    expected = normalize(images, dtype=dtype, channels_last=channels_last)
     assert found.stride() == expected.stride()
     torch.testing.assert_close(found, expected, rtol=1e-6 if dtype == torch.float32 else 1e-2, atol=1e-6)
 
@@ -85,7 +85,7 @@ def test_crops(reference: pytest.MonkeyPatch) -> None:
 @kernel
 def test_what_is_not_learned_is_one_op_to_the_compiler() -> None:
     from pose_core.ops.decoding import _triton as decoding
-    from pose_core.ops.normalizing import _triton as normalising
+    from pose_core.ops.normalizing import _triton as normalizing
     from pose_core.ops.warping import _triton as warping
 
     images = torch.randint(0, 256, (2, 5, 4, 3), dtype=torch.uint8, device=DEVICE)
@@ -96,8 +96,8 @@ def test_what_is_not_learned_is_one_op_to_the_compiler() -> None:
     checks = ("test_schema", "test_faketensor")
     for op, inputs in (
         (warping.warp, (*(column.to(DEVICE) for column in cut), [5, 4])),
-        (normalising.normalise, (images, [0.1] * 3, [0.2] * 3, torch.float32, True)),
-        (normalising.normalise, (images, [0.1] * 3, [0.2] * 3, torch.bfloat16, False)),
+        (normalizing.normalize, (images, [0.1] * 3, [0.2] * 3, torch.float32, True)),
+        (normalizing.normalize, (images, [0.1] * 3, [0.2] * 3, torch.bfloat16, False)),
         (decoding.peaks, (maps, None, None, False, True)),
         (decoding.peaks, (maps, maps.flip(3), swap, True, False)),
     ):
@@ -136,21 +136,21 @@ WEIGHTS = torch.tensor([[1.0, 0.0, 1.0], [0.4, 1.0, 2.0]])
 
 
 @kernel
-@pytest.mark.parametrize("quantise", [True, False])
-def test_the_loss_against_joints_and_its_gradient(quantise: bool, reference: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("quantize", [True, False])
+def test_the_loss_against_joints_and_its_gradient(quantize: bool, reference: pytest.MonkeyPatch) -> None:
     torch.manual_seed(3)
     joints, weights = JOINTS.to(DEVICE), WEIGHTS.to(DEVICE)
     predicted = torch.randn(2, 3, 16, 12, dtype=torch.float64, device=DEVICE, requires_grad=True)
 
     def loss(maps: torch.Tensor) -> torch.Tensor:
-        return heatmap_loss(maps, joints, weights, 1.5, quantise=quantise, ratio=(0.25, 0.25))
+        return heatmap_loss(maps, joints, weights, 1.5, quantize=quantize, ratio=(0.25, 0.25))
 
     found = loss(predicted)
     (gradient,) = torch.autograd.grad(found * 3, predicted)
     assert torch.autograd.gradcheck(loss, (predicted,), fast_mode=True)
     single = loss(predicted.detach().float())
     reference.setenv("POSE_OPS", "reference")
-    targets, kept = gaussian_heatmaps(joints, weights, (12, 16), 1.5, quantise=quantise, ratio=(0.25, 0.25))
+    targets, kept = gaussian_heatmaps(joints, weights, (12, 16), 1.5, quantize=quantize, ratio=(0.25, 0.25))
     expected = mse_loss(predicted, targets.double(), kept.double())
     (wanted,) = torch.autograd.grad(expected * 3, predicted)
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)
@@ -173,7 +173,7 @@ def test_the_loss_is_one_op_to_the_compiler() -> None:
 @pytest.mark.parametrize("target", ["quantised", "subpixel"])
 def test_training_takes_the_same_loss_and_accuracy_without_targets(target: str, reference: pytest.MonkeyPatch) -> None:
     torch.manual_seed(4)
-    codec = HeatmapCodec((48, 64), (12, 16), sigma=1.5, quantise=target == "quantised")
+    codec = HeatmapCodec((48, 64), (12, 16), sigma=1.5, quantize=target == "quantised")
     joints = torch.cat([JOINTS, WEIGHTS[..., None]], -1).repeat(4, 1, 1).to(DEVICE)
     joints[..., :2] += torch.randn_like(joints[..., :2]) * 8
     # Maps that are right for about half of the joints.

@@ -12,7 +12,7 @@ from pose_advpose.config import EmbeddingConfig, HourglassConfig
 from pose_advpose.losses import MEASURED_JOINTS, batch_accuracy, embedding_losses, stacked_error
 from pose_advpose.targets import keypoint_references, label_maps, people_heatmaps
 from pose_core.bottomup.dataset import WholeBatch
-from pose_core.ops.normalizing import normalise
+from pose_core.ops.normalizing import normalize
 from pose_core.topdown.codec import HeatmapCodec
 from pose_core.topdown.dataset import CropBatch
 
@@ -28,7 +28,7 @@ class HourglassContent:
         self.pixels, self.channels_last = config.data.pixels, config.train.channels_last
 
     def __call__(self, network: nn.Module, batch: CropBatch) -> Scene:
-        images = normalise(batch.images, pixels=self.pixels, channels_last=self.channels_last)
+        images = normalize(batch.images, pixels=self.pixels, channels_last=self.channels_last)
         # The published loader shrinks by the mean of each cell's middle four pixels.
         small = functional.interpolate(images, (self.size[1], self.size[0]), mode="bilinear", align_corners=False)
         return hourglass_scene(network(images), small, self.labels(batch.joints))
@@ -50,7 +50,7 @@ class EmbeddingContent:
         self.pixels, self.channels_last = config.data.pixels, config.train.channels_last
 
     def __call__(self, network: nn.Module, batch: WholeBatch) -> Scene:
-        images = normalise(batch.images, pixels=self.pixels, channels_last=self.channels_last)
+        images = normalize(batch.images, pixels=self.pixels, channels_last=self.channels_last)
         joints = batch.joints[:, 0]
         return embedding_scene(
             network(images),

@@ -11,7 +11,7 @@ from pose_asda.config import GeneratorConfig
 from pose_asda.dataset import PartBatch
 from pose_asda.generator import placements_to_thetas, random_placements
 from pose_core.engine.interfaces import Objective, Update
-from pose_core.ops import normalise, paste
+from pose_core.ops import normalize, paste
 from pose_core.ops.normalizing import Pixels
 from pose_core.topdown.codec import HeatmapCodec
 
@@ -90,6 +90,6 @@ def on_device(
     """
     masks = batch.part_masks[:, None]
     # As an image one pixel high, whose channels end up side by side.
-    colors = normalise(batch.part_pixels[None, None], pixels=pixels, channels_last=True)[0, :, 0].T
+    colors = normalize(batch.part_pixels[None, None], pixels=pixels, channels_last=True)[0, :, 0].T
     texels = torch.cat([torch.where(masks > 0, colors, 0), masks], 1)
-    return normalise(batch.images, pixels=pixels, channels_last=channels_last), texels, batch.part_boxes
+    return normalize(batch.images, pixels=pixels, channels_last=channels_last), texels, batch.part_boxes

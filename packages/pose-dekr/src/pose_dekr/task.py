@@ -14,7 +14,7 @@ from pose_core.bottomup.task import BottomUpTask
 from pose_core.engine.interfaces import BuildNetwork, Objective, Update
 from pose_core.errors import DataError
 from pose_core.layouts.reader import read_dataset
-from pose_core.ops.normalizing import normalise
+from pose_core.ops.normalizing import normalize
 from pose_dekr.config import DekrConfig
 from pose_dekr.losses import method_losses
 from pose_dekr.people import describe_bottomup, describe_dekr
@@ -35,7 +35,7 @@ class RegressionObjective(Objective[WholeBatch]):
         self.pixels = config.data.pixels
 
     def step(self, networks: Mapping[str, nn.Module], batch: WholeBatch, update: Update) -> dict[str, Tensor]:
-        output = networks["pose"](normalise(batch.images, pixels=self.pixels, channels_last=self.channels_last))
+        output = networks["pose"](normalize(batch.images, pixels=self.pixels, channels_last=self.channels_last))
         # Losses of mixed precision are reckoned in full.
         output = type(output)(*(maps.float() for maps in output))
         targets, fine = self.targets(batch)

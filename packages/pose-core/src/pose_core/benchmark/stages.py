@@ -17,7 +17,7 @@ from pose_core.config import DataConfig
 from pose_core.data.sampler import epoch_batches, worker_init
 from pose_core.evaluation import coco_keypoint_ap
 from pose_core.layouts.reader import read_dataset
-from pose_core.ops import decode_flipped, gaussian_heatmaps, heatmap_loss, normalise, oks_nms
+from pose_core.ops import decode_flipped, gaussian_heatmaps, heatmap_loss, normalize, oks_nms
 from pose_core.plugins.method import Microbenchmark, installed_methods
 from pose_core.skeleton import get_skeleton
 from pose_core.synthetic import write_dataset
@@ -80,7 +80,7 @@ def stages(folder: Path, device: torch.device, workers: int) -> Iterator[Microbe
     maps = torch.randn(2, BATCH, 17, SIZE[1] // 4, SIZE[0] // 4, generator=generator).to(device)
     size, ratio = (SIZE[0] // 4, SIZE[1] // 4), (0.25, 0.25)
     order = torch.tensor([int(joint) for joint in skeleton.flip_order], device=device)
-    yield Microbenchmark("normalise a batch of bytes", "images", BATCH, lambda: normalise(images))
+    yield Microbenchmark("normalize a batch of bytes", "images", BATCH, lambda: normalize(images))
     yield Microbenchmark(
         "targets", "samples", BATCH, lambda: gaussian_heatmaps(joints, weights, size, 2.0, ratio=ratio)
     )
@@ -107,7 +107,7 @@ def stages(folder: Path, device: torch.device, workers: int) -> Iterator[Microbe
 
 def _loss(maps: torch.Tensor, joints: torch.Tensor, weights: torch.Tensor, ratio: tuple[float, float]) -> None:
     predicted = maps.detach().requires_grad_()
-    heatmap_loss(predicted, joints, weights, 2.0, ratio=ratio).backward()
+    torch.autograd.backward(heatmap_loss(predicted, joints, weights, 2.0, ratio=ratio))
 
 
 def evaluation_set(images: int, joints: int = 17, seed: int = 0) -> tuple[dict[str, Any], list[dict[str, Any]]]:

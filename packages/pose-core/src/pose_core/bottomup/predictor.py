@@ -16,7 +16,7 @@ from pose_core.bottomup.dataset import WholeBatch
 from pose_core.engine.interfaces import DetectedImage, PosePredictor
 from pose_core.engine.precision import autocast, dtype_of
 from pose_core.models.inference_copy import quicken
-from pose_core.ops.normalizing import normalise
+from pose_core.ops.normalizing import normalize
 from pose_core.skeleton import Skeleton
 from pose_core.structures import Poses
 
@@ -105,7 +105,7 @@ class BottomUpPredictor(PosePredictor):
         last = self.device.type == "cpu"  # convolutions on a CPU are quicker in this order
         with autocast(self.device, self.precision):
             pixels = self.config.data.pixels
-            return self.find([normalise(batch, pixels=pixels, channels_last=last) for batch in batches], views)
+            return self.find([normalize(batch, pixels=pixels, channels_last=last) for batch in batches], views)
 
     def as_poses(self, people: People) -> Poses:
         """People as plain data, the best first."""

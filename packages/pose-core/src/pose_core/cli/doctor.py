@@ -56,10 +56,10 @@ def run(args: argparse.Namespace) -> int:
     if not installed_methods():
         print("  none; try: pip install pose-lite")
 
-    from pose_core.ops import dispatch as _dispatch
+    from pose_core.ops import dispatch
 
     print("\nops (POSE_OPS=" + os.environ.get("POSE_OPS", "auto") + ")")
-    for op, (path, why) in _dispatch.paths().items():
+    for op, (path, why) in dispatch.paths().items():
         print(f"  {op:<20}{path:<10} {why}")
 
     print("\nfolders")

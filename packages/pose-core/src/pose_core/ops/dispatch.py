@@ -1,4 +1,4 @@
-"""Which path of an op runs: decided here, for all ops, and open to inspection."""
+"""Choose which implementation of an op runs: in one place, for all ops, and open to inspection."""
 
 from __future__ import annotations
 
@@ -6,45 +6,50 @@ import importlib.util
 import os
 import sys
 from functools import cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pose_core.errors import ConfigError
 
-Path = Literal["reference", "fast"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["OPS", "Implementation", "choose", "is_exporting", "paths", "setting", "uses_triton"]
+
+Implementation = Literal["reference", "fast"]
 
 OPS = {
     "gaussian_heatmaps": "two 1-D Gaussians and an outer product",
     "heatmap_loss": "one expression, no intermediate weights; on a GPU a Triton kernel that stores no target",
     "decode_heatmaps": "one flat argmax in numpy on the CPU; on a GPU a Triton kernel, the mirrored map fused in",
     "fuse_flip": "one pass over both maps",
-    "normalise": "on a GPU a Triton kernel, one pass from bytes",
+    "normalize": "bytes reordered while they become floats; on a GPU a Triton kernel, one pass from bytes",
     "deform_conv": "torchvision's operator; on a CPU without gradients, an embedding bag and one product",
     "paste": "every part only where it lands; on a GPU a Triton kernel, all parts in one pass",
-    "tag_loss": "all images, people and pairs at once; on a GPU a Triton kernel, an image to a program",
+    "tag_loss": "all images, people and pairs at once; on a GPU a Triton kernel, one program per image",
     "warp_crops": "on a GPU a Triton kernel, all crops of a batch in one launch",
-    "oks_nms": "all images at once, the best pose left in each deciding",
+    "oks_nms": "all images at once, the best remaining pose of each deciding",
 }
 """Ops with a fast path, and what it is."""
 
 
 def setting() -> str:
-    """The value of POSE_OPS."""
+    """Return the value of POSE_OPS."""
     value = os.environ.get("POSE_OPS", "auto")
     if value not in {"auto", "reference", "fast"}:
         raise ConfigError(f"POSE_OPS={value!r} is not one of auto, reference, fast")
     return value
 
 
-def choose(op: str) -> Path:
-    """The path an op takes now; exporting always takes the reference, which is plain PyTorch."""
+def choose(op: str) -> Implementation:
+    """Return the implementation that an op uses now; exporting always uses the reference, which is plain PyTorch."""
     assert op in OPS, op
     return "reference" if setting() == "reference" or is_exporting() else "fast"
 
 
-def uses_triton(op: str, tensor: Any) -> bool:
-    """Whether an op takes its Triton kernel for ``tensor``: on a GPU, or on a CPU under Triton's interpreter."""
+def uses_triton(op: str, tensor: Tensor) -> bool:
+    """Return whether an op runs its Triton kernel on ``tensor``: on a GPU, or on a CPU under Triton's interpreter."""
     wanted = tensor.is_cuda or os.environ.get("TRITON_INTERPRET") == "1"
-    return bool(wanted) and choose(op) == "fast" and _has_triton()
+    return wanted and choose(op) == "fast" and _has_triton()
 
 
 @cache
@@ -53,12 +58,12 @@ def _has_triton() -> bool:
 
 
 def is_exporting() -> bool:
-    """Whether a network is being exported; without importing torch to find out."""
+    """Return whether a network is being exported, without importing torch to find out."""
     torch = sys.modules.get("torch")
     return torch is not None and bool(torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export())
 
 
-def paths() -> dict[str, tuple[Path, str]]:
-    """For every op: the path in use, and why."""
+def paths() -> dict[str, tuple[Implementation, str]]:
+    """Return the implementation in use for every op, and why."""
     why = {"auto": "", "reference": "because POSE_OPS=reference", "fast": "because POSE_OPS=fast"}[setting()]
     return {op: (choose(op), why or fast) for op, fast in OPS.items()}

@@ -10,11 +10,15 @@ import torch
 from torch import Tensor
 
 from pose_core.geometry import Size, heatmap_ratio
-from pose_core.ops.decoding import _fast, decode_flipped, decode_heatmaps, soft_argmax
-from pose_core.ops.dispatch import uses_triton
-from pose_core.ops.heatmaps import gaussian_heatmaps
-from pose_core.ops.heatmaps._fast import locate
-from pose_core.ops.losses import heatmap_loss, mse_loss
+from pose_core.ops import (
+    decode_flipped,
+    decode_heatmaps,
+    gaussian_heatmaps,
+    heatmap_loss_and_accuracy,
+    mse_loss,
+    peak_accuracy,
+    soft_argmax,
+)
 from pose_core.topdown.config import TopDownConfig
 
 Outputs = Tensor | Sequence[Tensor]
@@ -37,7 +41,7 @@ class HeatmapCodec:
     input_size: Size
     heatmap_size: Size
     sigma: float = 2.0
-    quantise: bool = True
+    quantize: bool = True
     convention: str = "published"
     decode_method: str = "argmax"
     quarter: bool = True
@@ -51,7 +55,7 @@ class HeatmapCodec:
             input_size=config.model.input_size,
             heatmap_size=config.heatmap_size,
             sigma=block.sigma,
-            quantise=block.target == "quantised",
+            quantize=block.target == "quantised",
             convention=block.convention,
             decode_method=block.decode,
             quarter=block.quarter,
@@ -68,7 +72,7 @@ class HeatmapCodec:
         """Targets for joints ``(N, K, 3)``: x, y in input pixels and a weight."""
         return Targets(
             *gaussian_heatmaps(
-                joints[..., :2], joints[..., 2], self.heatmap_size, self.sigma, quantise=self.quantise, ratio=self.ratio
+                joints[..., :2], joints[..., 2], self.heatmap_size, self.sigma, quantize=self.quantize, ratio=self.ratio
             )
         )
 
@@ -105,23 +109,19 @@ class HeatmapCodec:
         return total, targets
 
     def loss_and_accuracy(self, outputs: Outputs, joints: Tensor) -> tuple[Tensor, Tensor]:
-        """:meth:`loss`, and :func:`heatmap_accuracy` for the log. On a GPU no target is stored for either."""
-        if self.coordinate_loss or not uses_triton("heatmap_loss", joints):
+        """Return :meth:`loss`, and :func:`heatmap_accuracy` for the log."""
+        if self.coordinate_loss:
             loss, targets = self.loss(outputs, joints)
             return loss, heatmap_accuracy(last(outputs), targets)
-        points, weights = joints[..., :2], joints[..., 2]
-        stacks = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-        loss = torch.stack(
-            [
-                heatmap_loss(heatmaps.float(), points, weights, self.sigma, quantise=self.quantise, ratio=self.ratio)
-                for heatmaps in stacks
-            ]
-        ).sum()
-        centers, kept = locate(points, weights, self.heatmap_size, self.sigma, self.quantise, self.ratio)
-        limits = torch.tensor(self.heatmap_size, device=joints.device) - 1
-        # Where a drawn target has its peak; what is not drawn has none, and is not counted.
-        peaks = torch.minimum(centers.round().clamp_min(0), limits) * (kept > 0.5)[..., None]
-        return loss, peak_accuracy(last(outputs), peaks)
+        stacks = [outputs] if isinstance(outputs, Tensor) else outputs
+        return heatmap_loss_and_accuracy(
+            [heatmaps.float() for heatmaps in stacks],
+            joints[..., :2],
+            joints[..., 2],
+            self.sigma,
+            quantize=self.quantize,
+            ratio=self.ratio,
+        )
 
     def _coordinate_loss(self, heatmaps: Tensor, joints: Tensor, weights: Tensor) -> Tensor:
         """Distance of the soft-argmax from the joint, as a share of the map's width.
@@ -140,17 +140,5 @@ def last(outputs: Outputs) -> Tensor:
 
 
 def heatmap_accuracy(heatmaps: Tensor, targets: Targets) -> Tensor:
-    """Share of joints whose peak lies within half a tenth of the map from the target's; a figure for the log.
-
-    Counted only where the target's peak is off the first two rows and columns, as published.
-    """
-    return peak_accuracy(heatmaps, _fast.argmax(targets.heatmaps)[0])
-
-
-def peak_accuracy(heatmaps: Tensor, wanted: Tensor) -> Tensor:
-    """:func:`heatmap_accuracy` for targets with their peaks at ``wanted`` ``(N, K, 2)``."""
-    found, _ = _fast.argmax(heatmaps.detach().float())
-    height, width = heatmaps.shape[-2:]
-    distance = ((found - wanted) / torch.tensor([width / 10, height / 10], device=found.device)).norm(dim=-1)
-    counted = (wanted > 1).all(-1)
-    return ((distance < 0.5) & counted).sum() / counted.sum().clamp_min(1)
+    """Return the :func:`peak_accuracy` of ``heatmaps`` against the peaks of ``targets``; a number for the log."""
+    return peak_accuracy(heatmaps, decode_heatmaps(targets.heatmaps, quarter=False)[0])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pose_core.engine.precision import autocast, dtype_of
 from pose_core.geometry import Array, apply_affines
-from pose_core.ops.normalizing import Pixels, normalise
+from pose_core.ops.normalizing import Pixels, normalize
 from pose_core.skeleton import Skeleton
 from pose_core.topdown.codec import HeatmapCodec, last
 from pose_core.topdown.config import TopDownConfig
@@ -49,7 +49,7 @@ def predict_crops(network: nn.Module, images: Tensor, to_image: Array, settings:
     its image's. The mirrored images go through the network in the same batch; only the result leaves the device.
     """
     # On a CPU convolutions are up to a third faster in this order, whatever order the weights have.
-    x = normalise(images, pixels=settings.pixels, channels_last=images.device.type == "cpu")
+    x = normalize(images, pixels=settings.pixels, channels_last=images.device.type == "cpu")
     with autocast(images.device, settings.precision):
         if settings.flip:
             plain, mirrored = last(network(torch.cat([x, x.flip(3)]))).chunk(2)

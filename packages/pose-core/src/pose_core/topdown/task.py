@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pose_core.engine.distributed import rank_and_world_size
 from pose_core.engine.interfaces import BuildNetwork, Evaluation, Objective, Task, TrainingSet, Update
-from pose_core.ops.normalizing import Pixels, normalise
+from pose_core.ops.normalizing import Pixels, normalize
 from pose_core.skeleton import get_skeleton
 from pose_core.structures import ImageRecord
 from pose_core.topdown.codec import HeatmapCodec
@@ -34,7 +34,7 @@ class HeatmapObjective(Objective[CropBatch]):
         self.pixels = pixels
 
     def step(self, networks: Mapping[str, nn.Module], batch: CropBatch, update: Update) -> dict[str, Tensor]:
-        outputs = networks["pose"](normalise(batch.images, pixels=self.pixels, channels_last=self.channels_last))
+        outputs = networks["pose"](normalize(batch.images, pixels=self.pixels, channels_last=self.channels_last))
         loss, accuracy = self.codec.loss_and_accuracy(outputs, batch.joints)
         update("pose", loss)
         return {"loss": loss, "accuracy": accuracy}

@@ -11,13 +11,15 @@ from pose_core.ops.decoding import _fast, _reference
 from pose_core.ops.dispatch import choose, uses_triton
 from pose_core.ops.flipping import fuse_flip
 
+__all__ = ["Decoding", "decode_flipped", "decode_heatmaps", "peak_accuracy", "soft_argmax"]
+
 Decoding = Literal["argmax", "soft_argmax", "dark"]
 
 
 def decode_heatmaps(
     heatmaps: Tensor, *, method: Decoding = "argmax", quarter: bool = True, beta: float = 160.0, sigma: float = 2.0
 ) -> tuple[Tensor, Tensor]:
-    """Keypoints ``(N, K, 2)`` in heatmap pixels and scores ``(N, K)`` from maps ``(N, K, H, W)``.
+    """Return keypoints ``(N, K, 2)`` in heatmap pixels and scores ``(N, K)`` of maps ``(N, K, H, W)``.
 
     argmax
         The first maximum; (0, 0) where no value is positive. The score is the maximum.
@@ -27,24 +29,27 @@ def decode_heatmaps(
         argmax, then one Newton step on the logarithm of the blurred map (Zhang et al., 2020). ``sigma`` is that of the
         targets.
 
-    ``quarter`` then moves a quarter of a pixel towards the higher neighbour on each axis, also after soft-argmax, as
-    the published figures have it. It means nothing to DARK, which knows the slope better.
+    ``quarter`` then moves a quarter of a pixel towards the higher neighbor on each axis, also after soft-argmax, as
+    published. DARK ignores it.
     """
     if method == "argmax" and uses_triton("decode_heatmaps", heatmaps):
         from pose_core.ops.decoding import _triton
 
         return _triton.decode(heatmaps, None, None, shift=False, quarter=quarter)
-    path = _fast if choose("decode_heatmaps") == "fast" else _reference
-    if method == "argmax" and quarter and path is _fast:
+    fast = choose("decode_heatmaps") == "fast"
+    if method == "argmax" and quarter and fast:
         return _fast.argmax_quarter(heatmaps)
     if method == "soft_argmax":
         points = soft_argmax(heatmaps, beta)
         scores = _value_at(heatmaps, points)
     else:
-        points, scores = path.argmax(heatmaps)
+        points, scores = _fast.argmax(heatmaps) if fast else _reference.argmax(heatmaps)
     if method == "dark":
         return _newton_step(heatmaps, points, sigma), scores
-    return (path.quarter_offset(heatmaps, points), scores) if quarter else (points, scores)
+    if not quarter:
+        return points, scores
+    offset = _fast.quarter_offset if fast else _reference.quarter_offset
+    return offset(heatmaps, points), scores
 
 
 def decode_flipped(
@@ -58,7 +63,7 @@ def decode_flipped(
     beta: float = 160.0,
     sigma: float = 2.0,
 ) -> tuple[Tensor, Tensor]:
-    """:func:`decode_heatmaps` of :func:`fuse_flip`; on a GPU in one pass that stores no fused map."""
+    """Return :func:`decode_heatmaps` of :func:`fuse_flip`; on a GPU in one pass that stores no fused map."""
     if method == "argmax" and uses_triton("decode_heatmaps", plain):
         from pose_core.ops.decoding import _triton
 
@@ -68,7 +73,7 @@ def decode_flipped(
 
 
 def soft_argmax(heatmaps: Tensor, beta: float = 160.0) -> Tensor:
-    """Mean position ``(N, K, 2)`` under softmax(β·map); differentiable."""
+    """Return the mean position ``(N, K, 2)`` under softmax(β·map); differentiable."""
     height, width = heatmaps.shape[-2:]
     shares = (heatmaps * beta).flatten(2).softmax(2).view_as(heatmaps)
     columns = torch.arange(width, device=heatmaps.device, dtype=heatmaps.dtype)
@@ -76,7 +81,21 @@ def soft_argmax(heatmaps: Tensor, beta: float = 160.0) -> Tensor:
     return torch.stack([(shares.sum(2) * columns).sum(-1), (shares.sum(3) * rows).sum(-1)], -1)
 
 
+def peak_accuracy(heatmaps: Tensor, peaks: Tensor) -> Tensor:
+    """Return the share of joints whose maximum lies within half a tenth of the map from ``peaks`` ``(N, K, 2)``.
+
+    ``heatmaps`` are ``(N, K, H, W)``. A joint counts only where its peak is off the first two rows and columns, as
+    published. A number for the log: it has no gradient.
+    """
+    points, _ = decode_heatmaps(heatmaps.detach().float(), quarter=False)
+    height, width = heatmaps.shape[-2:]
+    distance = ((points - peaks) / torch.tensor([width / 10, height / 10], device=points.device)).norm(dim=-1)
+    counted = (peaks > 1).all(-1)
+    return ((distance < 0.5) & counted).sum() / counted.sum().clamp_min(1)
+
+
 def _value_at(heatmaps: Tensor, points: Tensor) -> Tensor:
+    """Return the maps' values ``(N, K)`` at the pixels next to ``points``."""
     height, width = heatmaps.shape[-2:]
     x = points[..., 0].round().long().clamp(0, width - 1)
     y = points[..., 1].round().long().clamp(0, height - 1)
@@ -84,7 +103,7 @@ def _value_at(heatmaps: Tensor, points: Tensor) -> Tensor:
 
 
 def _newton_step(heatmaps: Tensor, points: Tensor, sigma: float) -> Tensor:
-    """Move each peak to where the second-order Taylor expansion of the blurred map's logarithm has its maximum."""
+    """Move each peak to the maximum of the second-order Taylor expansion of the blurred map's logarithm."""
     height, width = heatmaps.shape[-2:]
     maps = _blur_keeping_peak(heatmaps.float(), sigma).clamp_min(1e-10).log()
     x, y = points[..., 0].long(), points[..., 1].long()
@@ -107,7 +126,7 @@ def _newton_step(heatmaps: Tensor, points: Tensor, sigma: float) -> Tensor:
 
 
 def _blur_keeping_peak(heatmaps: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur with the targets' width, rescaled so that each map keeps its maximum."""
+    """Blur with a Gaussian of the targets' width, rescaled so that each map keeps its maximum."""
     radius = int(3 * sigma + 0.5)
     line = torch.arange(-radius, radius + 1, device=heatmaps.device, dtype=heatmaps.dtype)
     kernel = torch.exp(-line.square() / (2 * sigma**2))

@@ -8,22 +8,21 @@ from torch import Tensor
 
 
 def argmax(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
-    if _is_plain(heatmaps):
+    if _fits_numpy(heatmaps):
         maps = heatmaps.detach().numpy()
         index, _, values = _first_maxima(maps)
-        found = np.empty((len(index), 2), maps.dtype)
-        found[:, 1], found[:, 0] = np.divmod(index, maps.shape[3])
-        found *= (values > 0)[:, None]
-        return torch.from_numpy(found.reshape(*maps.shape[:2], 2)), torch.from_numpy(values.reshape(maps.shape[:2]))
+        peaks = np.empty((len(index), 2), maps.dtype)
+        peaks[:, 1], peaks[:, 0] = np.divmod(index, maps.shape[3])
+        peaks *= (values > 0)[:, None]
+        return torch.from_numpy(peaks.reshape(*maps.shape[:2], 2)), torch.from_numpy(values.reshape(maps.shape[:2]))
     width = heatmaps.shape[-1]
     flat_maps = heatmaps.flatten(2)
-    place = flat_maps.argmax(2)
-    best = flat_maps.gather(2, place[..., None])[..., 0]
-    points = torch.stack([place % width, place // width], -1).to(heatmaps.dtype)
-    return points * (best > 0)[..., None], best
+    first = flat_maps.argmax(2)
+    best = flat_maps.gather(2, first[..., None])[..., 0]
+    return torch.stack([first % width, first // width], -1).to(heatmaps.dtype) * (best > 0)[..., None], best
 
 
-def _is_plain(heatmaps: Tensor) -> bool:
+def _fits_numpy(heatmaps: Tensor) -> bool:
     return heatmaps.device.type == "cpu" and heatmaps.dtype in (torch.float32, torch.float64)
 
 
@@ -39,8 +38,8 @@ def quarter_offset(heatmaps: Tensor, points: Tensor) -> Tensor:
 
 
 def argmax_quarter(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
-    """`argmax` and `quarter_offset` in one: past the one read of the maps, every further call counts on a CPU."""
-    if not _is_plain(heatmaps):
+    """Return `argmax` with `quarter_offset`, in few calls: after the one read of the maps, each costs time on a CPU."""
+    if not _fits_numpy(heatmaps):
         points, scores = argmax(heatmaps)
         return quarter_offset(heatmaps, points), scores
     maps = heatmaps.detach().numpy()
@@ -48,24 +47,24 @@ def argmax_quarter(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
     index, here, best = _first_maxima(maps)
     y = index // width
     x = index - y * width
-    # Less than two, and the unsigned number is huge.
+    # Coordinates below two are huge as unsigned numbers.
     inside = ((x - 2).view(np.uint64) < max(width - 3, 0)) & ((y - 2).view(np.uint64) < max(height - 3, 0))
     around = maps.reshape(-1).take(here + np.array([[1], [width], [-1], [-width]]), mode="clip")
     step = np.sign(around[:2] - around[2:])
     step *= inside * maps.dtype.type(0.25)
-    found = np.empty((len(index), 2), maps.dtype)
-    np.add(x, step[0], out=found[:, 0], casting="same_kind")
-    np.add(y, step[1], out=found[:, 1], casting="same_kind")
-    if not (is_there := best > 0).all():
-        found[~is_there] = 0
-    return torch.from_numpy(found.reshape(count, number, 2)), torch.from_numpy(best.reshape(count, number))
+    peaks = np.empty((len(index), 2), maps.dtype)
+    np.add(x, step[0], out=peaks[:, 0], casting="same_kind")
+    np.add(y, step[1], out=peaks[:, 1], casting="same_kind")
+    if not (present := best > 0).all():
+        peaks[~present] = 0
+    return torch.from_numpy(peaks.reshape(count, number, 2)), torch.from_numpy(best.reshape(count, number))
 
 
 def _first_maxima(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of maps ``(N, K, H, W)``, each map's first maximum: its index in the map, its index in all maps, its value.
+    """Return the first maximum of each of maps ``(N, K, H, W)``: its index in the map, in all maps, and its value.
 
-    Above zero, floats stand in the order of the integers with the same bits, whose argmax takes two thirds of the time;
-    below zero they are negative integers. Maps where nothing is positive, or all is NaN, are looked at again.
+    Positive floats are ordered as the integers with the same bits, whose argmax takes two thirds of the time; negative
+    ones are negative integers. Maps without a positive value, or of NaN alone, are searched again as floats.
     """
     values, size = maps.reshape(-1), maps.shape[2] * maps.shape[3]
     index = values.view(np.int32 if maps.dtype == np.float32 else np.int64).reshape(-1, size).argmax(1)

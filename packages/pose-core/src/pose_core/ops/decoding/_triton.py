@@ -11,22 +11,22 @@ BLOCK = 1024
 
 
 @triton.jit
-def _value(plain, mirrored, index, width, there, FLIP: tl.constexpr, SHIFT: tl.constexpr):
-    """The fused map at flat pixels ``index``; the mirror image of column x is column W − 1 − x, or W − x shifted."""
-    value = tl.load(plain + index, mask=there, other=-float("inf")).to(tl.float32)
+def _value(plain, mirrored, index, width, valid, FLIP: tl.constexpr, SHIFT: tl.constexpr):
+    """Return the fused map at flat pixels ``index``; column x mirrored is column W − 1 − x, or W − x shifted."""
+    value = tl.load(plain + index, mask=valid, other=-float("inf")).to(tl.float32)
     if FLIP:
         x = index % width
         back = width - 1 - x
         if SHIFT:
             back = tl.where(x == 0, width - 1, width - x)
-        other = tl.load(mirrored + index - x + back, mask=there, other=-float("inf")).to(tl.float32)
+        other = tl.load(mirrored + index - x + back, mask=valid, other=-float("inf")).to(tl.float32)
         value = (value + other) * 0.5
     return value
 
 
 @triton.jit
 def _kernel(
-    plain, mirrored, order, found, joints, pixels, width,
+    plain, mirrored, order, output, joints, pixels, width,
     FLIP: tl.constexpr, SHIFT: tl.constexpr, QUARTER: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
@@ -59,35 +59,35 @@ def _kernel(
         above = _value(plain, mirrored, place - width, width, inside, FLIP, SHIFT)
         x += tl.where(inside, 0.25 * ((right > left).to(tl.float32) - (right < left).to(tl.float32)), 0.0)
         y += tl.where(inside, 0.25 * ((below > above).to(tl.float32) - (below < above).to(tl.float32)), 0.0)
-    tl.store(found + row * 3, x)
-    tl.store(found + row * 3 + 1, y)
-    tl.store(found + row * 3 + 2, best)
+    tl.store(output + row * 3, x)
+    tl.store(output + row * 3 + 1, y)
+    tl.store(output + row * 3 + 2, best)
 
 
 def decode(
     plain: Tensor, mirrored: Tensor | None, order: Tensor | None, *, shift: bool, quarter: bool
 ) -> tuple[Tensor, Tensor]:
-    """Keypoints ``(N, K, 2)`` and scores ``(N, K)`` of maps ``(N, K, H, W)``, fused with those of the mirror image.
+    """Return keypoints ``(N, K, 2)`` and scores ``(N, K)`` of maps ``(N, K, H, W)``, fused with a mirror image's.
 
     ``mirrored`` are the maps as the network gave them for the mirrored images, ``order`` ``(K,)`` swaps left and right.
     """
-    found = peaks(plain, mirrored, order, shift, quarter)
-    return found[..., :2], found[..., 2]
+    output = peaks(plain, mirrored, order, shift, quarter)
+    return output[..., :2], output[..., 2]
 
 
 @torch.library.custom_op("pose::decode_heatmaps", mutates_args=())
 def peaks(plain: Tensor, mirrored: Tensor | None, order: Tensor | None, shift: bool, quarter: bool) -> Tensor:
-    """x, y and score ``(N, K, 3)`` float32, see `decode`."""
+    """Return x, y and score ``(N, K, 3)`` float32, see `decode`."""
     count, number, height, width = plain.shape
-    found = torch.empty((count, number, 3), device=plain.device, dtype=torch.float32)
+    output = torch.empty((count, number, 3), device=plain.device, dtype=torch.float32)
     maps = plain.contiguous()
     others = maps if mirrored is None else mirrored.contiguous()
     swap = torch.zeros(1, dtype=torch.int64, device=plain.device) if order is None else order
     _kernel[(count * number,)](
-        maps, others, swap, found, number, height * width, width,
+        maps, others, swap, output, number, height * width, width,
         FLIP=mirrored is not None, SHIFT=shift, QUARTER=quarter, BLOCK=BLOCK,
     )  # fmt: skip
-    return found
+    return output
 
 
 @peaks.register_fake

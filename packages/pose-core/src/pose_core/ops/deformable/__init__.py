@@ -9,21 +9,24 @@ import torch
 from torch import Tensor
 
 from pose_core.errors import ConfigError
-from pose_core.ops.deformable._reference import deform_conv as _plain
+from pose_core.ops.deformable import _reference
 from pose_core.ops.dispatch import choose
+
+__all__ = ["DeformPath", "check_path", "deform_conv"]
 
 DeformPath = Literal["auto", "reference", "torchvision", "fast", "sampled", "mmcv"]
 
 
 def deform_conv(x: Tensor, offset: Tensor, weight: Tensor, *, dilation: int = 1, path: DeformPath = "auto") -> Tensor:
-    """A 3×3 convolution of stride 1 that keeps the size, each tap moved by its own offset.
+    """Convolve 3×3 with stride 1 and the size kept, each tap moved by its own offset.
 
     ``x`` ``(N, C, H, W)``, ``offset`` ``(N, 18·G, H, W)`` with channels dy0, dx0, dy1, dx1, … of the taps in row order
     for each of G groups of channels, ``weight`` ``(M, C/g, 3, 3)`` → ``(N, M, H, W)``. Samples are bilinear; outside
-    the image they are zero. Groups of the weight are read off its shape.
+    the image they are zero. The number of groups follows from the weight's shape.
 
-    ``path``: "auto" is torchvision's operator on a GPU; on a CPU the "fast" gather, and "sampled" where gradients are
-    wanted; "mmcv" is that package's operator, and is never taken unasked.
+    ``path``: "auto" follows POSE_OPS: the reference, or else torchvision's operator on a GPU and on a CPU the "fast"
+    gather, "sampled" where gradients are wanted. Any other path is run as named; "mmcv", that package's operator, is
+    run only so.
     """
     _check(x, offset, weight)
     if path != "auto":
@@ -35,7 +38,7 @@ def deform_conv(x: Tensor, offset: Tensor, weight: Tensor, *, dilation: int = 1,
     if path == "auto":
         path = "reference" if choose("deform_conv") == "reference" else _automatic(x, offset, weight)
     if path == "reference":
-        return _plain(x, offset, weight, dilation)
+        return _reference.deform_conv(x, offset, weight, dilation)
     if path == "fast":
         from pose_core.ops.deformable import _fast
 
@@ -51,17 +54,19 @@ def deform_conv(x: Tensor, offset: Tensor, weight: Tensor, *, dilation: int = 1,
 
 
 def _automatic(x: Tensor, offset: Tensor, weight: Tensor) -> DeformPath:
+    """Return the fastest path for these inputs."""
     if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64):
         return "torchvision"
     if torch.is_grad_enabled() and any(t.requires_grad for t in (x, offset, weight)):
-        from pose_core.ops.deformable._sampled import MOST
+        from pose_core.ops.deformable import _sampled
 
-        return "sampled" if 9 * x.numel() <= MOST else "torchvision"
+        return "sampled" if 9 * x.numel() <= _sampled.MOST else "torchvision"
     one_layout = offset.shape[1] // 18 in (1, x.shape[1] // weight.shape[1])
     return "fast" if one_layout else "torchvision"
 
 
 def _check(x: Tensor, offset: Tensor, weight: Tensor) -> None:
+    """Raise an error where shapes do not fit one another."""
     if weight.shape[2:] != (3, 3) or x.shape[1] % weight.shape[1]:
         raise ConfigError(f"deform_conv: a weight of {tuple(weight.shape)} does not fit {x.shape[1]} channels, 3×3")
     if offset.shape[1] % 18 or x.shape[1] % (offset.shape[1] // 18):
@@ -71,7 +76,7 @@ def _check(x: Tensor, offset: Tensor, weight: Tensor) -> None:
 
 
 def _onnx(x: Tensor, offset: Tensor, weight: Tensor, dilation: int) -> Tensor:
-    """The standard's own operator, since opset 19."""
+    """Return the ONNX standard's own operator, since opset 19."""
     groups, offset_groups = x.shape[1] // weight.shape[1], offset.shape[1] // 18
     return torch.onnx.ops.symbolic(
         "DeformConv",
@@ -91,7 +96,7 @@ def _onnx(x: Tensor, offset: Tensor, weight: Tensor, dilation: int) -> Tensor:
 
 
 def check_path(path: str) -> DeformPath:
-    """``path``, where there is such an operator and its package is installed."""
+    """Return ``path`` if there is such an operator and its package is installed."""
     if path not in get_args(DeformPath):
         raise ConfigError(f"deform_conv path {path!r} does not exist; choose {', '.join(get_args(DeformPath))}")
     if path == "mmcv":
@@ -111,5 +116,5 @@ def _mmcv_operators() -> Any:
 
 def _mmcv(x: Tensor, offset: Tensor, weight: Tensor, dilation: int) -> Tensor:
     groups, offset_groups = x.shape[1] // weight.shape[1], offset.shape[1] // 18
-    found: Tensor = _mmcv_operators().deform_conv2d(x, offset, weight, 1, dilation, dilation, groups, offset_groups)
-    return found
+    output: Tensor = _mmcv_operators().deform_conv2d(x, offset, weight, 1, dilation, dilation, groups, offset_groups)
+    return output

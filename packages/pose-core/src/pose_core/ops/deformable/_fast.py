@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 CHUNK = 2**19
-"""Sampled values worked on at a time: they stay in cache until their product is taken."""
+"""Sampled values computed at a time: they stay in cache until they are multiplied."""
 
 
 def deform_conv(x: Tensor, offset: Tensor, weight: Tensor, dilation: int) -> Tensor:
-    """See `pose_core.ops.deform_conv`; no gradient. Groups of offsets are one, or those of the weight."""
+    """Convolve without gradients; the groups of offsets are one, or those of the weight."""
     n, channels, height, width = x.shape
     outputs, per_group = weight.shape[:2]
     groups, offset_groups = channels // per_group, offset.shape[1] // 18
@@ -28,7 +28,7 @@ def deform_conv(x: Tensor, offset: Tensor, weight: Tensor, dilation: int) -> Ten
         table = F.pad(x, (1, 2, 1, 2)).reshape(n, offset_groups, per_offset, -1).transpose(2, 3).contiguous()
         # Rows are tap-major, then the channels of one group of offsets.
         product = weight.reshape(groups, outputs // groups, per_group, 9).permute(0, 3, 2, 1).contiguous()
-        found = x.new_empty(n, outputs, places)
+        output = x.new_empty(n, outputs, places)
         moved = offset.reshape(n, offset_groups, 18, places).transpose(2, 3)
         base = _places(height, width, dilation, x.dtype)
         step = max(CHUNK // (9 * per_offset), 64)
@@ -39,21 +39,21 @@ def deform_conv(x: Tensor, offset: Tensor, weight: Tensor, dilation: int) -> Ten
                     at = base[part] + moved[image, group, part].reshape(-1, 9, 2)
                     index, share = _corners(at, height, width)
                     sampled = F.embedding_bag(index, table[image, group], per_sample_weights=share, mode="sum")
-                    _multiply(sampled, product, found[image], group, groups, offset_groups, part)
-    return found.reshape(n, outputs, height, width)
+                    _multiply(sampled, product, output[image], group, groups, offset_groups, part)
+    return output.reshape(n, outputs, height, width)
 
 
 @lru_cache(maxsize=8)
 def _places(height: int, width: int, dilation: int, dtype: torch.dtype) -> Tensor:
-    """Where the taps are before they move, ``(H·W, 9, 2)`` as y, x."""
+    """Return the taps' places before they move, ``(H·W, 9, 2)`` as y, x."""
     pixels = torch.cartesian_prod(torch.arange(height, dtype=dtype), torch.arange(width, dtype=dtype))
     taps = torch.arange(-1, 2, dtype=dtype) * dilation
     return pixels[:, None] + torch.cartesian_prod(taps, taps)
 
 
 def _corners(at: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Four rows of the padded table for each place, ``(P·9, 4)``, and their shares."""
-    # Beyond one pixel outside everything is zero, so a place may be moved to there.
+    """Return four rows of the padded table for each place, ``(P·9, 4)``, and their shares."""
+    # More than one pixel outside everything is zero, so places may be clamped.
     y, x = at.unbind(-1)
     y, x = y.clamp(-1, height), x.clamp(-1, width)
     top, left = y.floor(), x.floor()

@@ -7,7 +7,6 @@ from torch import Tensor
 
 
 def deform_conv(x: Tensor, offset: Tensor, weight: Tensor, dilation: int) -> Tensor:
-    """See `pose_core.ops.deform_conv`."""
     n, channels, height, width = x.shape
     outputs, per_group = weight.shape[:2]
     groups, offset_groups = channels // per_group, offset.shape[1] // 18
@@ -30,5 +29,5 @@ def deform_conv(x: Tensor, offset: Tensor, weight: Tensor, dilation: int) -> Ten
             values = source.expand(-1, -1, -1, 9, -1).gather(4, index)
             sampled = sampled + values * (share * inside)[:, :, None]
     patches = sampled.reshape(n, groups, per_group * 9, height * width)
-    found = weight.reshape(groups, outputs // groups, per_group * 9) @ patches
-    return found.reshape(n, outputs, height, width)
+    output = weight.reshape(groups, outputs // groups, per_group * 9) @ patches
+    return output.reshape(n, outputs, height, width)

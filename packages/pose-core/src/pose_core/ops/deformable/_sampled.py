@@ -15,7 +15,7 @@ MOST = 2**28
 
 
 def deform_conv(x: Tensor, offset: Tensor, weight: Tensor, dilation: int) -> Tensor:
-    """See `pose_core.ops.deform_conv`; differentiable in all three."""
+    """Convolve; differentiable in all three."""
     n, channels, height, width = x.shape
     outputs, per_group = weight.shape[:2]
     groups, offset_groups = channels // per_group, offset.shape[1] // 18

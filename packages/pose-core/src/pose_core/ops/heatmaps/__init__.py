@@ -7,6 +7,8 @@ from torch import Tensor
 from pose_core.ops.dispatch import choose
 from pose_core.ops.heatmaps import _fast, _reference
 
+__all__ = ["gaussian_heatmaps", "joint_centers"]
+
 
 def gaussian_heatmaps(
     joints: Tensor,
@@ -14,17 +16,31 @@ def gaussian_heatmaps(
     size: tuple[int, int],
     sigma: float,
     *,
-    quantise: bool = True,
+    quantize: bool = True,
     ratio: tuple[float, float] = (1.0, 1.0),
 ) -> tuple[Tensor, Tensor]:
-    """Unnormalised Gaussians of peak 1.
+    """Draw an unnormalized Gaussian of peak 1 for every joint.
 
     ``joints`` ``(N, K, 2)`` in input pixels, ``weights`` ``(N, K)``, ``size`` (w, h) of the maps, ``ratio`` heatmap
-    pixels per input pixel along x and y. Returns maps ``(N, K, h, w)`` and weights ``(N, K)``, both float32; a joint
+    pixels per input pixel along x and y. Return maps ``(N, K, h, w)`` and weights ``(N, K)``, both float32; a joint
     whose ±3σ window lies outside the map gets weight 0.
 
-    ``quantise`` puts the peak on a pixel, ``trunc(x·ratio + ½)``, and cuts the Gaussian at ±3σ, as published.
+    ``quantize`` puts the peak on a pixel, ``trunc(x·ratio + ½)``, and cuts the Gaussian at ±3σ, as published.
     Without it the peak is where the joint is and nothing is cut.
     """
-    path = _fast if choose("gaussian_heatmaps") == "fast" else _reference
-    return path.gaussian_heatmaps(joints, weights, size, sigma, quantise, ratio)
+    draw = _fast.gaussian_heatmaps if choose("gaussian_heatmaps") == "fast" else _reference.gaussian_heatmaps
+    return draw(joints, weights, size, sigma, quantize, ratio)
+
+
+def joint_centers(
+    joints: Tensor,
+    weights: Tensor,
+    size: tuple[int, int],
+    sigma: float,
+    *,
+    quantize: bool = True,
+    ratio: tuple[float, float] = (1.0, 1.0),
+) -> tuple[Tensor, Tensor]:
+    """Return the peaks of :func:`gaussian_heatmaps`, ``(N, K, 2)`` in heatmap pixels, and its weights ``(N, K)``."""
+    center = _fast.joint_centers if choose("gaussian_heatmaps") == "fast" else _reference.joint_centers
+    return center(joints, weights, size, sigma, quantize, ratio)

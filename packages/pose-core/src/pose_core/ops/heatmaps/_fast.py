@@ -13,36 +13,35 @@ import torch
 from torch import Tensor
 
 FAR = 4096
-"""A peak far inside any map, where the window's ends round as they do in the middle of one."""
+"""A peak far inside any map, where the window's ends round as they do in the middle of a map."""
 
 
 def gaussian_heatmaps(
-    joints: Tensor, weights: Tensor, size: tuple[int, int], sigma: float, quantise: bool, ratio: tuple[float, float]
+    joints: Tensor, weights: Tensor, size: tuple[int, int], sigma: float, quantize: bool, ratio: tuple[float, float]
 ) -> tuple[Tensor, Tensor]:
-    centers, kept = locate(joints, weights, size, sigma, quantise, ratio)
+    centers, kept = joint_centers(joints, weights, size, sigma, quantize, ratio)
     drawn = kept > 0.5
-    if quantise and joints.device.type == "cpu":
+    if quantize and joints.device.type == "cpu":
         return _windows(centers, drawn, size, sigma), kept
-    radius = 3 * sigma if quantise else None
+    radius = 3 * sigma if quantize else None
     along_x = _line(centers[..., 0], size[0], sigma, radius)
     along_y = _line(centers[..., 1], size[1], sigma, radius) * drawn[..., None]
     return along_y[..., :, None] * along_x[..., None, :], kept
 
 
-def locate(
-    joints: Tensor, weights: Tensor, size: tuple[int, int], sigma: float, quantise: bool, ratio: tuple[float, float]
+def joint_centers(
+    joints: Tensor, weights: Tensor, size: tuple[int, int], sigma: float, quantize: bool, ratio: tuple[float, float]
 ) -> tuple[Tensor, Tensor]:
-    """Where the Gaussians stand ``(N, K, 2)``, in heatmap pixels, and the weights that are left ``(N, K)``."""
     scaled = joints.float() * torch.tensor(ratio, device=joints.device)
     peaks = torch.trunc(scaled + 0.5)
     limits = torch.tensor(size, device=joints.device)
     # trunc() is what int() does to the window's corners when sigma is no whole number.
     outside = (torch.trunc(peaks - 3 * sigma) >= limits) | (torch.trunc(peaks + 3 * sigma + 1) < 0)
-    return peaks if quantise else scaled, weights.float() * ~outside.any(-1)
+    return peaks if quantize else scaled, weights.float() * ~outside.any(-1)
 
 
 def _windows(peaks: Tensor, drawn: Tensor, size: tuple[int, int], sigma: float) -> Tensor:
-    """Maps ``(N, K, H, W)``: for each peak, the template seen through a window that puts the patch there."""
+    """Return maps ``(N, K, H, W)``: for each peak, the template seen through a window that puts the patch there."""
     width, height = size
     template, middle = _template(width, height, sigma)
     windows = np.lib.stride_tricks.sliding_window_view(template, (height, width))
@@ -53,7 +52,7 @@ def _windows(peaks: Tensor, drawn: Tensor, size: tuple[int, int], sigma: float) 
 
 @lru_cache(maxsize=8)
 def _template(width: int, height: int, sigma: float) -> tuple[np.ndarray, np.ndarray]:
-    """An empty field with one patch, wide enough for every window; and the patch's peak (row, column)."""
+    """Return a field with one patch, empty and wide enough for every window, and the patch's peak (row, column)."""
     low = int(FAR - 3 * sigma) - FAR
     offsets = np.arange(low, int(FAR + 3 * sigma + 1) - FAR, dtype=np.float32)
     patch = np.exp(-(offsets**2 + offsets[:, None] ** 2) / (2 * sigma**2))
@@ -65,7 +64,7 @@ def _template(width: int, height: int, sigma: float) -> tuple[np.ndarray, np.nda
 
 
 def _line(centers: Tensor, length: int, sigma: float, radius: float | None) -> Tensor:
-    """Gaussians ``(N, K, length)`` along one axis, cut at ±radius."""
+    """Return Gaussians ``(N, K, length)`` along one axis, cut at ±radius."""
     position = torch.arange(length, device=centers.device)
     line = torch.exp((position - centers[..., None]).square() * (-0.5 / sigma**2))
     if radius is None:

@@ -1,4 +1,4 @@
-"""The loss against joints in one pass on a GPU: Gaussians are made where they are compared and never stored.
+"""The loss against joints in one pass on a GPU: Gaussians are computed where they are compared and never stored.
 
 Forward reads the prediction once and writes one number per map; backward reads it once and writes the gradient.
 """
@@ -14,12 +14,12 @@ from torch import Tensor
 
 BLOCK = 1024
 _KINDS = {torch.float32: tl.float32, torch.float64: tl.float64}
-"""What the kernels reckon in, by the type of ``places``."""
+"""The type that the kernels compute in, by that of ``places``."""
 
 
 @triton.jit
 def _target(index, place, width, scale, KIND: tl.constexpr):
-    """The Gaussian of one map at flat pixels ``index``; ``place`` holds x, y, its window's corners, drawn or not."""
+    """Return one map's Gaussian at flat pixels ``index``; ``place`` holds x, y, its window's corners, drawn or not."""
     x = (index % width).to(KIND)
     y = (index // width).to(KIND)
     dx = x - tl.load(place)
@@ -35,9 +35,9 @@ def _forward(predicted, places, weights, sums, pixels, width, scale, KIND: tl.co
     total = tl.zeros([BLOCK], dtype=KIND)
     for start in range(0, pixels, BLOCK):
         index = start + tl.arange(0, BLOCK)
-        there = index < pixels
-        value = tl.load(predicted + row * pixels + index, mask=there, other=0.0).to(KIND)
-        error = tl.where(there, value - _target(index, places + row * 7, width, scale, KIND), 0.0)
+        valid = index < pixels
+        value = tl.load(predicted + row * pixels + index, mask=valid, other=0.0).to(KIND)
+        error = tl.where(valid, value - _target(index, places + row * 7, width, scale, KIND), 0.0)
         total += error * error
     weight = tl.load(weights + row)
     tl.store(sums + row, tl.sum(total) * weight * weight)
@@ -50,19 +50,19 @@ def _backward(
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     index = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    there = index < pixels
-    value = tl.load(predicted + row * pixels + index, mask=there, other=0.0).to(KIND)
+    valid = index < pixels
+    value = tl.load(predicted + row * pixels + index, mask=valid, other=0.0).to(KIND)
     weight = tl.load(weights + row)
     error = value - _target(index, places + row * 7, width, scale, KIND)
-    found = error * (weight * weight * factor * tl.load(upstream))
-    tl.store(gradient + row * pixels + index, found.to(gradient.dtype.element_ty), mask=there)
+    slope = error * (weight * weight * factor * tl.load(upstream))
+    tl.store(gradient + row * pixels + index, slope.to(gradient.dtype.element_ty), mask=valid)
 
 
 @torch.library.custom_op("pose::heatmap_loss", mutates_args=())
 def heatmap_loss(predicted: Tensor, places: Tensor, weights: Tensor, sigma: float) -> Tensor:
-    """The loss of maps ``(N, K, H, W)`` against Gaussians at ``places`` ``(N, K, 7)`` with ``weights`` ``(N, K)``.
+    """Compute the loss of maps ``(N, K, H, W)`` against Gaussians at ``places`` ``(N, K, 7)``, see `_target`.
 
-    ``places`` and ``weights`` are float32, or float64 to reckon so.
+    ``places`` and ``weights`` ``(N, K)`` are float32, or float64 to compute in it.
     """
     maps, pixels, width = _sizes(predicted)
     sums = torch.empty(maps, device=predicted.device, dtype=places.dtype)
@@ -80,7 +80,7 @@ def _(predicted: Tensor, places: Tensor, weights: Tensor, sigma: float) -> Tenso
 
 @torch.library.custom_op("pose::heatmap_loss_gradient", mutates_args=())
 def heatmap_loss_gradient(upstream: Tensor, predicted: Tensor, places: Tensor, weights: Tensor, sigma: float) -> Tensor:
-    """The gradient with respect to ``predicted``."""
+    """Compute the gradient with respect to ``predicted``."""
     maps, pixels, width = _sizes(predicted)
     plain = predicted.contiguous()
     gradient = torch.empty_like(plain)
@@ -96,8 +96,7 @@ def _(upstream: Tensor, predicted: Tensor, places: Tensor, weights: Tensor, sigm
     return torch.empty_like(predicted, memory_format=torch.contiguous_format)
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    del output
+def _save_inputs(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     *tensors, ctx.sigma = inputs
     ctx.save_for_backward(*tensors)
 
@@ -106,17 +105,17 @@ def _differentiate(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None
     return heatmap_loss_gradient(upstream, *ctx.saved_tensors, ctx.sigma), None, None, None
 
 
-heatmap_loss.register_autograd(_differentiate, setup_context=_keep)
+heatmap_loss.register_autograd(_differentiate, setup_context=_save_inputs)
 
 
 def _sizes(predicted: Tensor) -> tuple[int, int, int]:
-    """Number of maps, pixels of one, width."""
+    """Return the number of maps, the pixels of one, and its width."""
     count, number, height, width = predicted.shape
     return count * number, height * width, width
 
 
-def loss_of_places(predicted: Tensor, centers: Tensor, weights: Tensor, sigma: float, *, cut: bool) -> Tensor:
-    """The loss against Gaussians at ``centers`` ``(N, K, 2)``, cut at ±3σ or not at all. Returns a scalar."""
+def loss_at_centers(predicted: Tensor, centers: Tensor, weights: Tensor, sigma: float, *, cut: bool) -> Tensor:
+    """Return the loss against Gaussians at ``centers`` ``(N, K, 2)``, cut at ±3σ or not at all, a scalar."""
     kind = torch.float64 if predicted.dtype == torch.float64 else torch.float32
     if cut:
         low, high = torch.trunc(centers - 3 * sigma), torch.trunc(centers + 3 * sigma + 1)

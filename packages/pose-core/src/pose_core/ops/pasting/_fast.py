@@ -16,7 +16,6 @@ MARGIN = 2.0
 
 
 def paste(images: Tensor, texels: Tensor, boxes: Tensor, thetas: Tensor, *, align_corners: bool) -> Tensor:
-    """See ``pose_core.ops.paste``."""
     height, width = images.shape[2:]
     sizes = torch.tensor([width, height], dtype=torch.float64)
     # Pixel i ↔ coordinate 2·(i + offset)/length − 1.
@@ -37,21 +36,21 @@ def paste(images: Tensor, texels: Tensor, boxes: Tensor, thetas: Tensor, *, alig
             theta = to_boxes[number, slot]
             grid = xs[left:right, None] * theta[:, 0] + ys[top:bottom, None] * theta[:, 1] + theta[:, 2]
             part = texels[start:end].view(1, y1 - y0, x1 - x0, 4).permute(0, 3, 1, 2)
-            # Edges, not centres: a box may be one pixel wide.
-            found = grid_sample(part, grid[None], "bilinear", "zeros", False)[0]
-            color, mask = found[:3], found[3:]
+            # Edges, not centers: a box may be one pixel wide.
+            sampled = grid_sample(part, grid[None], "bilinear", "zeros", False)[0]
+            color, mask = sampled[:3], sampled[3:]
             under = x[:, top:bottom, left:right]
-            # The product keeps its factors for the gradient, and the next lines write over this one.
+            # The product keeps its factors for the gradient, and the last line of the loop overwrites this one.
             blend = under.clone() * (1 - mask) + color * mask
             x[:, top:bottom, left:right] = blend
         output.append(x)
     result = torch.stack(output)
-    # Several processes wait for a gradient of every parameter, also where no part came to lie on any image.
+    # Several processes wait for a gradient of every parameter, also where no part lies on any image.
     return result if is_touched or not thetas.requires_grad else result + 0 * thetas.sum()
 
 
 def _coordinates(count: int, align_corners: bool, like: Tensor) -> Tensor:
-    """The ``(count,)`` pixels' places in −1…1."""
+    """Return the coordinates of ``count`` pixels, in −1…1."""
     steps = torch.arange(count, dtype=like.dtype, device=like.device)
     if align_corners:
         return steps * (2 / max(count - 1, 1)) - 1 if count > 1 else torch.zeros_like(steps)
@@ -59,7 +58,7 @@ def _coordinates(count: int, align_corners: bool, like: Tensor) -> Tensor:
 
 
 def _to_boxes(boxes: Tensor, thetas: Tensor, length: Tensor, offset: float) -> Tensor:
-    """``(N, S, 2, 3)`` maps from output coordinates to those of each box, whose outer edges are −1 and 1."""
+    """Return ``(N, S, 2, 3)`` maps from output coordinates to those of each box, whose outer edges are −1 and 1."""
     low, high = boxes[..., :2].double(), boxes[..., 2:].double()
     size = (high - low).clamp(min=1)
     # Place on the canvas c → pixel (c + 1)·length/2 − offset → place in the box 2·(pixel − low + ½)/size − 1.
@@ -70,7 +69,7 @@ def _to_boxes(boxes: Tensor, thetas: Tensor, length: Tensor, offset: float) -> T
 
 
 def _windows(boxes: Tensor, thetas: Tensor, sizes: Tensor, length: Tensor, offset: float) -> list[list[list[int]]]:
-    """For each image and slot: left, top, right, bottom (exclusive) of what the part may cover."""
+    """Return left, top, right, bottom (exclusive) of what each image's part in each slot may cover."""
     # Texels are the pixels low … high − 1.
     low, high = boxes[..., :2].double() - MARGIN, boxes[..., 2:].double() - 1 + MARGIN
     corners = torch.stack([torch.stack([x[..., 0], y[..., 1]], -1) for x in (low, high) for y in (low, high)], 2)
@@ -82,5 +81,5 @@ def _windows(boxes: Tensor, thetas: Tensor, sizes: Tensor, length: Tensor, offse
     first = pixels.amin(2).floor().clamp(min=0)
     last = (pixels.amax(2).ceil() + 1).minimum(sizes)
     last = torch.where((boxes[..., 2:] > boxes[..., :2]).all(-1, keepdim=True), last, torch.zeros_like(last))
-    found: list[list[list[int]]] = torch.cat([first, last], -1).long().tolist()
-    return found
+    windows: list[list[list[int]]] = torch.cat([first, last], -1).long().tolist()
+    return windows

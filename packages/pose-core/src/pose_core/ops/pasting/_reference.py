@@ -1,4 +1,4 @@
-"""What pasting is: parts on canvases, one sampling of all with their masks, then the slots one over the other."""
+"""As the published text reads: parts on canvases, sampled with their masks, then one slot laid over the other."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from torch.nn.functional import affine_grid, grid_sample
 
 
 def paste(images: Tensor, texels: Tensor, boxes: Tensor, thetas: Tensor, *, align_corners: bool) -> Tensor:
-    """See ``pose_core.ops.paste``."""
     parts, masks = unpack(texels, boxes, (images.shape[2], images.shape[3]))
     warped, soft = warp(parts, masks, thetas, align_corners=align_corners)
     x = images
@@ -18,7 +17,7 @@ def paste(images: Tensor, texels: Tensor, boxes: Tensor, thetas: Tensor, *, alig
 
 
 def warp(parts: Tensor, masks: Tensor, thetas: Tensor, *, align_corners: bool) -> tuple[Tensor, Tensor]:
-    """Parts ``(N, S, 3, H, W)`` and masks ``(N, S, 1, H, W)`` where their thetas put them; bilinear, zero outside."""
+    """Return parts ``(N, S, 3, H, W)`` and masks ``(N, S, 1, H, W)`` moved by their thetas; bilinear, zero outside."""
     count, slots, channels, height, width = parts.shape
     stacked = torch.cat([parts, masks], 2).reshape(count * slots, channels + 1, height, width)
     grid = affine_grid(thetas.reshape(count * slots, 2, 3), [*stacked.shape], align_corners=align_corners)
@@ -28,7 +27,7 @@ def warp(parts: Tensor, masks: Tensor, thetas: Tensor, *, align_corners: bool) -
 
 
 def unpack(texels: Tensor, boxes: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Packed parts on canvases of ``size`` (h, w): parts ``(N, S, 3, H, W)`` and masks ``(N, S, 1, H, W)``."""
+    """Return packed parts on canvases of ``size`` (h, w): parts ``(N, S, 3, H, W)``, masks ``(N, S, 1, H, W)``."""
     count, slots, _ = boxes.shape
     canvases = texels.new_zeros(count, slots, 4, *size)
     start = 0
@@ -42,7 +41,7 @@ def unpack(texels: Tensor, boxes: Tensor, size: tuple[int, int]) -> tuple[Tensor
 
 
 def pack(parts: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-    """Canvases ``(N, S, 3, H, W)`` and ``(N, S, 1, H, W)`` as texels and boxes; what `unpack` undoes."""
+    """Return canvases ``(N, S, 3, H, W)`` and masks ``(N, S, 1, H, W)`` as texels and boxes, see `paste`."""
     count, slots = parts.shape[:2]
     canvases = torch.cat([parts, masks], 2)
     boxes = torch.zeros(count, slots, 4, dtype=torch.int32)

@@ -1,7 +1,7 @@
 """Pasting in one pass on a GPU: every pixel of an image is read and written once, whatever lies on it.
 
-No canvas and no grid is ever made, and no layer is stored: backward makes anew what lay below a part. Tiles that a part
-does not reach skip it, so that many parts cost little where they do not overlap.
+No canvas, no grid and no layer is ever stored: backward recomputes what lies below a part. Tiles that a part does not
+reach skip it, so that many parts cost little where they do not overlap.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from torch import Tensor
 TILE = 16
 """A tile's side: a pixel takes many registers, and small tiles miss more parts."""
 KINDS = {torch.float32: tl.float32, torch.float64: tl.float64}
-"""What the kernels reckon in, by the type of all tensors."""
+"""The type that the kernels compute in, by that of all tensors."""
 
 
 @triton.jit
 def _pixels(tile, height, width, TILE: tl.constexpr):
-    """Columns and rows of a tile's pixels, and which there are."""
+    """Return columns and rows of a tile's pixels, and which lie in the image."""
     across = tl.cdiv(width, TILE)
     number = tl.arange(0, TILE * TILE)
     x = tile % across * TILE + number % TILE
@@ -31,24 +31,24 @@ def _pixels(tile, height, width, TILE: tl.constexpr):
 
 @triton.jit
 def _places(x, y, length_x, length_y, OFFSET: tl.constexpr, KIND: tl.constexpr):
-    """The pixels' places in −1…1."""
+    """Return the pixels' coordinates, in −1…1."""
     return 2.0 * (x.to(KIND) + OFFSET) / length_x - 1.0, 2.0 * (y.to(KIND) + OFFSET) / length_y - 1.0
 
 
 @triton.jit
-def _locate(theta, box, u, v, there, length_x, length_y, OFFSET: tl.constexpr):
-    """Where on a part's canvas places come from, in pixels, and which of them its box or a pixel around it holds."""
+def _locate(theta, box, u, v, valid, length_x, length_y, OFFSET: tl.constexpr):
+    """Return the pixels of a part's canvas that are sampled, and which lie in its box or one pixel around it."""
     x = tl.load(theta) * u + tl.load(theta + 1) * v + tl.load(theta + 2)
     y = tl.load(theta + 3) * u + tl.load(theta + 4) * v + tl.load(theta + 5)
     x = (x + 1.0) * length_x / 2.0 - OFFSET
     y = (y + 1.0) * length_y / 2.0 - OFFSET
-    is_near = there & (x > tl.load(box) - 1.0) & (x < tl.load(box + 2))
+    is_near = valid & (x > tl.load(box) - 1.0) & (x < tl.load(box + 2))
     return x, y, is_near & (y > tl.load(box + 1) - 1.0) & (y < tl.load(box + 3))
 
 
 @triton.jit
 def _texel(texels, box, column, row, is_near):
-    """Colour and mask of one pixel of a part, zero outside its box; ``texels`` are its own."""
+    """Return color and mask of one pixel of a part, zero outside its box; ``texels`` are its own."""
     left, top, right, bottom = tl.load(box), tl.load(box + 1), tl.load(box + 2), tl.load(box + 3)
     inside = is_near & (column >= left) & (column < right) & (row >= top) & (row < bottom)
     place = texels + 4 * ((row - top) * (right - left) + (column - left))
@@ -59,8 +59,8 @@ def _texel(texels, box, column, row, is_near):
 
 
 @triton.jit
-def _between(a, b, c, d, x, y):
-    """Between four pixels, in reading order: the value, and how it changes to the right and down."""
+def _interpolate(a, b, c, d, x, y):
+    """Interpolate four pixels, in reading order: the value, and its slopes to the right and down."""
     above = a + (b - a) * x
     below = c + (d - c) * x
     return above + (below - above) * y, (b - a) * (1.0 - y) + (d - c) * y, below - above
@@ -68,8 +68,8 @@ def _between(a, b, c, d, x, y):
 
 @triton.jit
 def _sample(texels, box, x, y, is_near):
-    """Red, green, blue and mask at canvas pixels, each with its changes to the right and down."""
-    # What is far is not looked at: any number that fits an integer will do.
+    """Return red, green, blue and mask at canvas pixels, each with its slopes to the right and down."""
+    # Nothing is loaded there: any number that fits an integer will do.
     x = tl.where(is_near, x, 0.0)
     y = tl.where(is_near, y, 0.0)
     column, row = tl.floor(x), tl.floor(y)
@@ -79,20 +79,20 @@ def _sample(texels, box, x, y, is_near):
     r1, g1, b1, m1 = _texel(texels, box, left + 1, top, is_near)
     r2, g2, b2, m2 = _texel(texels, box, left, top + 1, is_near)
     r3, g3, b3, m3 = _texel(texels, box, left + 1, top + 1, is_near)
-    r, rx, ry = _between(r0, r1, r2, r3, right, down)
-    g, gx, gy = _between(g0, g1, g2, g3, right, down)
-    b, bx, by = _between(b0, b1, b2, b3, right, down)
-    m, mx, my = _between(m0, m1, m2, m3, right, down)
+    r, rx, ry = _interpolate(r0, r1, r2, r3, right, down)
+    g, gx, gy = _interpolate(g0, g1, g2, g3, right, down)
+    b, bx, by = _interpolate(b0, b1, b2, b3, right, down)
+    m, mx, my = _interpolate(m0, m1, m2, m3, right, down)
     return r, rx, ry, g, gx, gy, b, bx, by, m, mx, my
 
 
 @triton.jit
 def _lay(
-    texels, boxes, starts, thetas, part, u, v, there, length_x, length_y, red, green, blue, OFFSET: tl.constexpr
+    texels, boxes, starts, thetas, part, u, v, valid, length_x, length_y, red, green, blue, OFFSET: tl.constexpr
 ):  # fmt: skip
-    """The pixels with one more part on them."""
+    """Return the pixels with one more part on them."""
     box = boxes + part * 4
-    x, y, is_near = _locate(thetas + part * 6, box, u, v, there, length_x, length_y, OFFSET)
+    x, y, is_near = _locate(thetas + part * 6, box, u, v, valid, length_x, length_y, OFFSET)
     if tl.max(is_near.to(tl.int32), 0) > 0:
         own = texels + 4 * tl.load(starts + part)
         r, _rx, _ry, g, _gx, _gy, b, _bx, _by, m, _mx, _my = _sample(own, box, x, y, is_near)
@@ -108,21 +108,21 @@ def _forward(
     OFFSET: tl.constexpr, KIND: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
     image = tl.program_id(0).to(tl.int64)
-    x, y, there = _pixels(tl.program_id(1), height, width, TILE)
+    x, y, valid = _pixels(tl.program_id(1), height, width, TILE)
     u, v = _places(x, y, length_x, length_y, OFFSET, KIND)
     plane = height * width
     index = image * 3 * plane + y * width + x
-    red = tl.load(images + index, mask=there, other=0.0)
-    green = tl.load(images + index + plane, mask=there, other=0.0)
-    blue = tl.load(images + index + 2 * plane, mask=there, other=0.0)
+    red = tl.load(images + index, mask=valid, other=0.0)
+    green = tl.load(images + index + plane, mask=valid, other=0.0)
+    blue = tl.load(images + index + 2 * plane, mask=valid, other=0.0)
     for slot in range(slots):
         red, green, blue = _lay(
-            texels, boxes, starts, thetas, image * slots + slot, u, v, there, length_x, length_y, red, green, blue,
+            texels, boxes, starts, thetas, image * slots + slot, u, v, valid, length_x, length_y, red, green, blue,
             OFFSET,
         )  # fmt: skip
-    tl.store(output + index, red, mask=there)
-    tl.store(output + index + plane, green, mask=there)
-    tl.store(output + index + 2 * plane, blue, mask=there)
+    tl.store(output + index, red, mask=valid)
+    tl.store(output + index + plane, green, mask=valid)
+    tl.store(output + index + 2 * plane, blue, mask=valid)
 
 
 @triton.jit
@@ -132,25 +132,25 @@ def _backward(
 ):  # fmt: skip
     image = tl.program_id(0).to(tl.int64)
     tile = tl.program_id(1)
-    x, y, there = _pixels(tile, height, width, TILE)
+    x, y, valid = _pixels(tile, height, width, TILE)
     u, v = _places(x, y, length_x, length_y, OFFSET, KIND)
     plane = height * width
     index = image * 3 * plane + y * width + x
-    to_red = tl.load(upstream + index, mask=there, other=0.0)
-    to_green = tl.load(upstream + index + plane, mask=there, other=0.0)
-    to_blue = tl.load(upstream + index + 2 * plane, mask=there, other=0.0)
+    to_red = tl.load(upstream + index, mask=valid, other=0.0)
+    to_green = tl.load(upstream + index + plane, mask=valid, other=0.0)
+    to_blue = tl.load(upstream + index + 2 * plane, mask=valid, other=0.0)
     for later in range(slots):
         slot = slots - 1 - later
         part = image * slots + slot
         box = boxes + part * 4
-        from_x, from_y, is_near = _locate(thetas + part * 6, box, u, v, there, length_x, length_y, OFFSET)
+        from_x, from_y, is_near = _locate(thetas + part * 6, box, u, v, valid, length_x, length_y, OFFSET)
         if tl.max(is_near.to(tl.int32), 0) > 0:
-            red = tl.load(images + index, mask=there, other=0.0)
-            green = tl.load(images + index + plane, mask=there, other=0.0)
-            blue = tl.load(images + index + 2 * plane, mask=there, other=0.0)
+            red = tl.load(images + index, mask=valid, other=0.0)
+            green = tl.load(images + index + plane, mask=valid, other=0.0)
+            blue = tl.load(images + index + 2 * plane, mask=valid, other=0.0)
             for below in range(slot):
                 red, green, blue = _lay(
-                    texels, boxes, starts, thetas, image * slots + below, u, v, there, length_x, length_y,
+                    texels, boxes, starts, thetas, image * slots + below, u, v, valid, length_x, length_y,
                     red, green, blue, OFFSET,
                 )  # fmt: skip
             own = texels + 4 * tl.load(starts + part)
@@ -169,13 +169,13 @@ def _backward(
             to_green *= 1.0 - m
             to_blue *= 1.0 - m
     if WHOLE:
-        tl.store(to_images + index, to_red, mask=there)
-        tl.store(to_images + index + plane, to_green, mask=there)
-        tl.store(to_images + index + 2 * plane, to_blue, mask=there)
+        tl.store(to_images + index, to_red, mask=valid)
+        tl.store(to_images + index + plane, to_green, mask=valid)
+        tl.store(to_images + index + 2 * plane, to_blue, mask=valid)
 
 
 def _frame(images: Tensor, boxes: Tensor, align_corners: bool) -> tuple[tuple[int, int], tuple[Any, ...], float]:
-    """Programs to start, sizes for them, and what a pixel's middle is from its place."""
+    """Return the programs to launch, sizes for them, and the offset of a pixel's center from its index."""
     count, _, height, width = images.shape
     tiles = triton.cdiv(height, TILE) * triton.cdiv(width, TILE)
     lengths = (width - 1, height - 1) if align_corners else (width, height)
@@ -186,7 +186,7 @@ def _frame(images: Tensor, boxes: Tensor, align_corners: bool) -> tuple[tuple[in
 def composite(
     images: Tensor, texels: Tensor, boxes: Tensor, starts: Tensor, thetas: Tensor, align_corners: bool
 ) -> Tensor:
-    """Images with their parts: contiguous tensors of one float type, ``boxes`` int32, ``starts`` ``(N, S)`` int64."""
+    """Paste: contiguous tensors of one float type, ``boxes`` int32, ``starts`` ``(N, S)`` int64."""
     output = torch.empty_like(images)
     grid, sizes, offset = _frame(images, boxes, align_corners)
     _forward[grid](
@@ -205,7 +205,7 @@ def gradients(
     upstream: Tensor, images: Tensor, texels: Tensor, boxes: Tensor, starts: Tensor, thetas: Tensor,
     align_corners: bool, whole: bool,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Those of images, empty unless ``whole``, and of thetas; tiles' sums are added in one order always."""
+    """Return those of images, empty unless ``whole``, and of thetas; tiles' sums are always added in one order."""
     grid, sizes, offset = _frame(images, boxes, align_corners)
     to_images = torch.empty_like(images) if whole else images.new_empty(0)
     # Tiles that a part does not reach write nothing.
@@ -225,8 +225,7 @@ def _(
     return torch.empty_like(images) if whole else images.new_empty(0), torch.empty_like(thetas)
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    del output
+def _save_inputs(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     *tensors, ctx.align_corners = inputs
     ctx.save_for_backward(*tensors)
 
@@ -237,16 +236,16 @@ def _differentiate(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, None, Non
     return to_images if whole else None, None, None, None, to_thetas, None
 
 
-composite.register_autograd(_differentiate, setup_context=_keep)
+composite.register_autograd(_differentiate, setup_context=_save_inputs)
 
 
 def paste(images: Tensor, texels: Tensor, boxes: Tensor, thetas: Tensor, *, align_corners: bool) -> Tensor:
-    """See ``pose_core.ops.paste``; in float64 if any tensor is, in float32 otherwise."""
+    """Paste in float64 if any tensor is, in float32 otherwise."""
     kind = torch.promote_types(torch.promote_types(images.dtype, texels.dtype), thetas.dtype)
     kind = kind if kind == torch.float64 else torch.float32
     places = boxes.to(torch.int32).contiguous()
     areas = ((places[..., 2] - places[..., 0]) * (places[..., 3] - places[..., 1])).flatten().long()
     starts = (areas.cumsum(0) - areas).reshape(places.shape[:2])
     plain = [tensor.to(kind).contiguous() for tensor in (images, texels, thetas)]
-    found: Tensor = composite(plain[0], plain[1], places, starts, plain[2], align_corners)
-    return found
+    output: Tensor = composite(plain[0], plain[1], places, starts, plain[2], align_corners)
+    return output

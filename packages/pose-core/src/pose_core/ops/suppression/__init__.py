@@ -5,23 +5,31 @@ from __future__ import annotations
 import numpy as np
 
 from pose_core.ops.dispatch import choose
+from pose_core.ops.similarity import FloatArray
 from pose_core.ops.suppression import _fast, _reference
 
-Array = np.ndarray
+__all__ = ["IntArray", "oks_nms", "soft_oks_nms"]
+
+IntArray = np.ndarray[tuple[int, ...], np.dtype[np.int64 | np.int32]]
 
 
 def oks_nms(
-    poses: Array, scores: Array, areas: Array, sigmas: Array, threshold: float, images: Array | None = None
-) -> Array:
-    """Rows to keep, in order of falling score within each image.
+    poses: FloatArray,
+    scores: FloatArray,
+    areas: FloatArray,
+    sigmas: FloatArray,
+    threshold: float,
+    images: IntArray | None = None,
+) -> IntArray:
+    """Return the rows to keep, in order of falling score within each image.
 
-    ``poses`` ``(N, K, 2)``, ``scores`` and ``areas`` ``(N,)``, ``sigmas`` ``(K,)``. Again and again the best pose left
-    is kept and those more similar to it than ``threshold`` are dropped. ``images`` ``(N,)`` numbers the image of each
-    pose; poses of different images never meet, and images come in rising order.
+    ``poses`` ``(N, K, 2)``, ``scores`` and ``areas`` ``(N,)``, ``sigmas`` ``(K,)``. Again and again the best remaining
+    pose is kept, and those more similar to it than ``threshold`` are dropped. ``images`` ``(N,)`` numbers the image of
+    each pose; poses of different images are never compared, and images come in rising order.
     """
-    path = _fast if choose("oks_nms") == "fast" else _reference
+    suppress = _fast.oks_nms if choose("oks_nms") == "fast" else _reference.oks_nms
     numbers = np.zeros(len(poses), np.int64) if images is None else np.asarray(images)
-    return path.oks_nms(
+    return suppress(
         np.asarray(poses, np.float64),
         np.asarray(scores),
         np.asarray(areas, np.float64),
@@ -31,10 +39,13 @@ def oks_nms(
     )
 
 
-def soft_oks_nms(poses: Array, scores: Array, areas: Array, sigmas: Array, threshold: float, most: int = 20) -> Array:
-    """Rows to keep of one image, at most ``most``: similar poses lose score, score × exp(−oks²/threshold).
+def soft_oks_nms(
+    poses: FloatArray, scores: FloatArray, areas: FloatArray, sigmas: FloatArray, threshold: float, most: int = 20
+) -> IntArray:
+    """Return the rows to keep of one image, at most ``most``: similar poses lose score, score × exp(−oks²/threshold).
 
-    As published this decides an order and cuts it off; no score is low enough to be dropped.
+    ``poses`` ``(N, K, 2)``, ``scores`` and ``areas`` ``(N,)``, ``sigmas`` ``(K,)``. As published this decides an order
+    and cuts it off; no score is low enough to be dropped.
     """
     return _reference.soft_oks_nms(
         np.asarray(poses, np.float64),

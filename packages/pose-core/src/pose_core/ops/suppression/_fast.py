@@ -1,4 +1,4 @@
-"""All images together: the best pose left in each image decides, in every image at once."""
+"""All images together: the best remaining pose of each image decides, in every image at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pose_core.ops.similarity import TINY
 Array = np.ndarray
 CHUNK = 1 << 15
 """Pairs whose similarity is computed at a time, to stay in the cache."""
-GLANCE = 3
+FIRST = 3
 """Joints that are compared first."""
 
 
@@ -25,26 +25,26 @@ def oks_nms(poses: Array, scores: Array, areas: Array, sigmas: Array, threshold:
         leads = np.r_[True, images[left][1:] != images[left][:-1]]
         best = left[leads]
         kept[best] = True
-        # What is left meets the best of its image, and only that one: who was dropped drops nobody.
+        # The rest is compared with the best of its image only: a dropped pose drops no other.
         rest, leader = left[~leads], best[np.cumsum(leads)[~leads] - 1]
         left = rest[~similar(leader, rest)]
     return order[kept]
 
 
 def _comparison(poses: Array, areas: Array, sigmas: Array, threshold: float) -> Callable[[Array, Array], Array]:
-    """A function of two lists of rows: whether each pair's similarity exceeds the threshold.
+    """Return a function of two lists of rows: whether each pair's similarity exceeds the threshold.
 
     A similarity is the mean of numbers up to 1, so a few joints can rule a pair out: most pairs are of people who stand
-    apart, and cost a glance.
+    apart, and are ruled out by the first joints.
     """
     falloff = -1 / (2 * (2 * sigmas) ** 2)
     x, y = np.ascontiguousarray(poses[..., 0]), np.ascontiguousarray(poses[..., 1])
     number = len(sigmas)
-    # The joints with the narrowest falloff tell most.
-    glance = np.argsort(sigmas)[: min(GLANCE, number)]
-    few_x, few_y = np.ascontiguousarray(x[:, glance]), np.ascontiguousarray(y[:, glance])
+    # The joints with the narrowest falloff rule out most.
+    first_joints = np.argsort(sigmas)[: min(FIRST, number)]
+    few_x, few_y = np.ascontiguousarray(x[:, first_joints]), np.ascontiguousarray(y[:, first_joints])
     # A little slack for rounding: the full mean decides.
-    enough = number * (threshold - 1e-6) - (number - len(glance))
+    enough = number * (threshold - 1e-6) - (number - len(first_joints))
 
     def similar(first: Array, second: Array) -> Array:
         result = np.zeros(len(first), bool)
@@ -52,7 +52,7 @@ def _comparison(poses: Array, areas: Array, sigmas: Array, threshold: float) -> 
             a, b = first[begin : begin + CHUNK], second[begin : begin + CHUNK]
             area = (areas[a] + areas[b]) / 2 + TINY
             squares = (few_x[a] - few_x[b]) ** 2 + (few_y[a] - few_y[b]) ** 2
-            near = np.flatnonzero(np.exp(squares * falloff[glance] / area[:, None]).sum(1) > enough)
+            near = np.flatnonzero(np.exp(squares * falloff[first_joints] / area[:, None]).sum(1) > enough)
             a, b, area = a[near], b[near], area[near]
             squares = (x[a] - x[b]) ** 2 + (y[a] - y[b]) ** 2
             result[begin + near] = np.exp(squares * falloff / area[:, None]).mean(1) > threshold

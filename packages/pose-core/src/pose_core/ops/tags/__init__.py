@@ -8,16 +8,18 @@ from torch import Tensor
 from pose_core.ops.dispatch import choose, uses_triton
 from pose_core.ops.tags import _fast, _reference
 
+__all__ = ["tag_loss"]
+
 
 def tag_loss(tags: Tensor, keypoints: Tensor) -> Tensor:
-    """Push and pull of every image, ``(B, 2)``.
+    """Return push and pull of every image, ``(B, 2)``.
 
-    ``tags`` ``(B, N, D)`` are a tag map's numbers in a row, ``keypoints`` ``(B, P, K, 2)`` integers: for each joint of
-    a person its place among the N, and whether it counts. People without a joint that counts are nobody, wherever they
-    stand in the list; without people both numbers are zero, of one person push is. Every image takes the same path,
-    whoever is in it, so that processes with unequal numbers of people never wait for one another.
+    ``tags`` ``(B, N, D)`` are the flattened numbers of a tag map, ``keypoints`` ``(B, P, K, 2)`` integers: for each
+    joint of a person its index among the N, and whether it counts. People without a joint that counts are ignored,
+    wherever they stand in the list; without people both losses are zero, with one person push is. The number of people
+    never changes the path through the graph, so that processes with unequal numbers never wait for one another.
 
-    Half precision is reckoned in float32.
+    Half precision is computed in float32.
     """
     with torch.autocast(tags.device.type, enabled=False):
         tags = tags.float() if tags.dtype in {torch.float16, torch.bfloat16} else tags
@@ -25,5 +27,5 @@ def tag_loss(tags: Tensor, keypoints: Tensor) -> Tensor:
             from pose_core.ops.tags import _triton
 
             return _triton.tag_loss(tags, keypoints)
-        path = _fast if choose("tag_loss") == "fast" else _reference
-        return path.tag_loss(tags, keypoints)
+        loss = _fast.tag_loss if choose("tag_loss") == "fast" else _reference.tag_loss
+        return loss(tags, keypoints)

@@ -1,4 +1,4 @@
-"""Person after person, as the published routine goes."""
+"""Person after person, as published."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ def tag_loss(tags: Tensor, keypoints: Tensor) -> Tensor:
 
 
 def _image(tags: Tensor, people: Tensor) -> Tensor:
-    nothing = tags.sum() * 0  # depends on the tags, so that a gradient exists: zero
-    means, pull = [], nothing
+    """Return push and pull of one image, ``(2,)``; ``people`` ``(P, K, 2)``."""
+    zero = tags.sum() * 0  # depends on the tags, so that a gradient exists
+    means, pull = [], zero
     for person in people:
-        found = [tags[place] for place, counts in person.tolist() if counts]
-        if not found:
+        joints = [tags[index] for index, counts in person.tolist() if counts]
+        if not joints:
             continue
-        values = torch.stack(found)
+        values = torch.stack(joints)
         means.append(values.mean(0))
         pull = pull + (values - means[-1]).square().mean()
-    push = nothing
+    push = zero
     for number, first in enumerate(means):
         for second in means[number + 1 :]:
             push = push + torch.exp(-(first - second).square().sum())

@@ -1,4 +1,4 @@
-"""The tag loss in one launch on a GPU, an image to a program; in PyTorch it is thirty small ones and as many back."""
+"""The tag loss in one launch on a GPU, one program per image; PyTorch needs thirty small ones and as many backward."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import triton.language as tl
 from torch import Tensor
 
 KINDS = {torch.float32: tl.float32, torch.float64: tl.float64}
-"""What the kernels reckon in, by the type of the tags."""
+"""The type that the kernels compute in, by that of the tags."""
 
 
 @triton.jit
 def _slots(keypoints, image, people, joints, PEOPLE: tl.constexpr, JOINTS: tl.constexpr):
-    """Everyone's places in the tag map, and which of them count."""
+    """Return everyone's indices in the tag map, and which of them count."""
     person, joint = tl.arange(0, PEOPLE)[:, None], tl.arange(0, JOINTS)[None, :]
     is_slot = (person < people) & (joint < joints)
     slot = keypoints + ((image * people + person) * joints + joint) * 2
@@ -25,17 +25,17 @@ def _slots(keypoints, image, people, joints, PEOPLE: tl.constexpr, JOINTS: tl.co
 
 @triton.jit
 def _pairs(
-    tags, place, counts, share, is_there, DIMENSIONS: tl.constexpr, KIND: tl.constexpr, PEOPLE: tl.constexpr
+    tags, index, counts, share, present, DIMENSIONS: tl.constexpr, KIND: tl.constexpr, PEOPLE: tl.constexpr
 ):  # fmt: skip
-    """How close each two people's means are: one where equal; zero beside oneself and where nobody is."""
+    """Return how close the means of each two people are: one where equal, zero on the diagonal and without people."""
     apart = tl.zeros([PEOPLE, PEOPLE], dtype=KIND)
     for d in tl.static_range(DIMENSIONS):
-        value = tl.load(tags + place * DIMENSIONS + d, mask=counts, other=0.0)
+        value = tl.load(tags + index * DIMENSIONS + d, mask=counts, other=0.0)
         mean = tl.sum(value, 1) * share
         step = mean[:, None] - mean[None, :]
         apart += step * step
     number = tl.arange(0, PEOPLE)
-    is_pair = is_there[:, None] & is_there[None, :] & (number[:, None] != number[None, :])
+    is_pair = present[:, None] & present[None, :] & (number[:, None] != number[None, :])
     return tl.where(is_pair, tl.exp(-apart), 0.0)
 
 
@@ -45,21 +45,21 @@ def _forward(
     DIMENSIONS: tl.constexpr, KIND: tl.constexpr, PEOPLE: tl.constexpr, JOINTS: tl.constexpr,
 ):  # fmt: skip
     image = tl.program_id(0).to(tl.int64)
-    place, counts = _slots(keypoints, image, people, joints, PEOPLE, JOINTS)
+    index, counts = _slots(keypoints, image, people, joints, PEOPLE, JOINTS)
     own = tags + image * values
     number = tl.sum(counts.to(KIND), 1)
-    share, is_there = 1.0 / tl.maximum(number, 1.0), number > 0
-    heads = tl.sum(is_there.to(KIND), 0)
+    share, present = 1.0 / tl.maximum(number, 1.0), number > 0
+    num_people = tl.sum(present.to(KIND), 0)
     pull = tl.zeros([PEOPLE], dtype=KIND)
     for d in tl.static_range(DIMENSIONS):
-        value = tl.load(own + place * DIMENSIONS + d, mask=counts, other=0.0)
+        value = tl.load(own + index * DIMENSIONS + d, mask=counts, other=0.0)
         mean = tl.sum(value, 1) * share
         apart = tl.where(counts, value - mean[:, None], 0.0)
         pull += tl.sum(apart * apart, 1) * share / DIMENSIONS
-    close = _pairs(own, place, counts, share, is_there, DIMENSIONS, KIND, PEOPLE)
-    push = 0.5 * tl.sum(tl.sum(close, 1), 0) / tl.maximum(heads * (heads - 1.0), 1.0)
+    close = _pairs(own, index, counts, share, present, DIMENSIONS, KIND, PEOPLE)
+    push = 0.5 * tl.sum(tl.sum(close, 1), 0) / tl.maximum(num_people * (num_people - 1.0), 1.0)
     tl.store(output + image * 2, push)
-    tl.store(output + image * 2 + 1, tl.sum(pull, 0) / tl.maximum(heads, 1.0))
+    tl.store(output + image * 2 + 1, tl.sum(pull, 0) / tl.maximum(num_people, 1.0))
 
 
 @triton.jit
@@ -68,26 +68,26 @@ def _backward(
     DIMENSIONS: tl.constexpr, KIND: tl.constexpr, PEOPLE: tl.constexpr, JOINTS: tl.constexpr,
 ):  # fmt: skip
     image = tl.program_id(0).to(tl.int64)
-    place, counts = _slots(keypoints, image, people, joints, PEOPLE, JOINTS)
+    index, counts = _slots(keypoints, image, people, joints, PEOPLE, JOINTS)
     own = tags + image * values
     number = tl.sum(counts.to(KIND), 1)
-    share, is_there = 1.0 / tl.maximum(number, 1.0), number > 0
-    heads = tl.sum(is_there.to(KIND), 0)
-    # Each pair stands twice in the square.
-    to_mean = -2.0 * tl.load(upstream + image * 2) / tl.maximum(heads * (heads - 1.0), 1.0)
-    to_apart = 2.0 * tl.load(upstream + image * 2 + 1) / (tl.maximum(heads, 1.0) * DIMENSIONS)
-    close = _pairs(own, place, counts, share, is_there, DIMENSIONS, KIND, PEOPLE)
+    share, present = 1.0 / tl.maximum(number, 1.0), number > 0
+    num_people = tl.sum(present.to(KIND), 0)
+    # Each pair stands twice in the matrix.
+    to_mean = -2.0 * tl.load(upstream + image * 2) / tl.maximum(num_people * (num_people - 1.0), 1.0)
+    to_apart = 2.0 * tl.load(upstream + image * 2 + 1) / (tl.maximum(num_people, 1.0) * DIMENSIONS)
+    close = _pairs(own, index, counts, share, present, DIMENSIONS, KIND, PEOPLE)
     for d in tl.static_range(DIMENSIONS):
-        value = tl.load(own + place * DIMENSIONS + d, mask=counts, other=0.0)
+        value = tl.load(own + index * DIMENSIONS + d, mask=counts, other=0.0)
         mean = tl.sum(value, 1) * share
         turn = to_mean * tl.sum((mean[:, None] - mean[None, :]) * close, 1)
-        found = (turn[:, None] + to_apart * (value - mean[:, None])) * share[:, None]
-        # Two people may share a place.
-        tl.atomic_add(gradient + image * values + place * DIMENSIONS + d, found, mask=counts)
+        slope = (turn[:, None] + to_apart * (value - mean[:, None])) * share[:, None]
+        # Two people may share an index.
+        tl.atomic_add(gradient + image * values + index * DIMENSIONS + d, slope, mask=counts)
 
 
 def _frame(tags: Tensor, keypoints: Tensor) -> tuple[tuple[int, ...], dict[str, Any]]:
-    """The kernels' sizes, and what they are compiled for."""
+    """Return the kernels' sizes, and the constants that they are compiled for."""
     people, joints = keypoints.shape[1:3]
     fixed = {
         "DIMENSIONS": tags.shape[2],
@@ -100,7 +100,7 @@ def _frame(tags: Tensor, keypoints: Tensor) -> tuple[tuple[int, ...], dict[str, 
 
 @torch.library.custom_op("pose::tag_loss", mutates_args=())
 def loss(tags: Tensor, keypoints: Tensor) -> Tensor:
-    """Push and pull ``(B, 2)``: contiguous tensors, ``keypoints`` int64."""
+    """Return push and pull ``(B, 2)``: contiguous tensors, ``keypoints`` int64."""
     output = tags.new_empty(len(tags), 2)
     sizes, fixed = _frame(tags, keypoints)
     _forward[(len(tags),)](tags, keypoints, output, *sizes, **fixed)
@@ -114,7 +114,7 @@ def _(tags: Tensor, keypoints: Tensor) -> Tensor:
 
 @torch.library.custom_op("pose::tag_loss_gradient", mutates_args=())
 def loss_gradient(upstream: Tensor, tags: Tensor, keypoints: Tensor) -> Tensor:
-    """The gradient with respect to the tags."""
+    """Return the gradient with respect to the tags."""
     gradient = torch.zeros_like(tags)
     sizes, fixed = _frame(tags, keypoints)
     _backward[(len(tags),)](tags, keypoints, upstream, gradient, *sizes, **fixed)
@@ -126,8 +126,7 @@ def _(upstream: Tensor, tags: Tensor, keypoints: Tensor) -> Tensor:
     return torch.empty_like(tags)
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    del output
+def _save_inputs(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(*inputs)
 
 
@@ -135,10 +134,9 @@ def _differentiate(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
     return loss_gradient(upstream.contiguous(), *ctx.saved_tensors), None
 
 
-loss.register_autograd(_differentiate, setup_context=_keep)
+loss.register_autograd(_differentiate, setup_context=_save_inputs)
 
 
 def tag_loss(tags: Tensor, keypoints: Tensor) -> Tensor:
-    """See ``pose_core.ops.tag_loss``."""
-    found: Tensor = loss(tags.contiguous(), keypoints.long().contiguous())
-    return found
+    output: Tensor = loss(tags.contiguous(), keypoints.long().contiguous())
+    return output

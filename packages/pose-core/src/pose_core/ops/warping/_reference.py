@@ -1,4 +1,4 @@
-"""One crop after the other: where its pixels lie in the image, and the four neighbours there, by their distance."""
+"""One crop after the other: the four neighbors of where its pixels lie in the image, weighted by distance."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def warp_crops(images: Sequence[Tensor], image_of: Tensor, to_image: Tensor, siz
 
 
 def _warp(image: Tensor, matrix: Tensor, width: int, height: int) -> Tensor:
-    """``(3, height, width)`` float64 of an image ``(3, h, w)``."""
+    """Return a crop ``(3, height, width)`` float64 of an image ``(3, h, w)``."""
     column = torch.arange(width, dtype=matrix.dtype, device=matrix.device)
     row = torch.arange(height, dtype=matrix.dtype, device=matrix.device)[:, None]
     x, y = (a * column + b * row + c for a, b, c in matrix)

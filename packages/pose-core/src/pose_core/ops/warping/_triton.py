@@ -13,9 +13,9 @@ BLOCK = 256
 
 
 @triton.jit
-def _corner(image, i, j, width, height, weight, there):
-    """What one of the four neighbours gives to each channel; nothing beyond the image."""
-    inside = there & (i >= 0) & (i < width) & (j >= 0) & (j < height)
+def _corner(image, i, j, width, height, weight, valid):
+    """Return the weighted channels of one of the four neighbors; zero beyond the image."""
+    inside = valid & (i >= 0) & (i < width) & (j >= 0) & (j < height)
     place = image + j.to(tl.int64) * width + i
     plane = width.to(tl.int64) * height
     first = tl.load(place, mask=inside, other=0).to(tl.float32)
@@ -28,7 +28,7 @@ def _corner(image, i, j, width, height, weight, there):
 def _kernel(pixels, starts, sizes, image_of, to_image, crops, width, count, BLOCK: tl.constexpr):
     crop = tl.program_id(0).to(tl.int64)
     index = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    there = index < count
+    valid = index < count
     number = tl.load(image_of + crop)
     image = pixels + tl.load(starts + number)
     image_height, image_width = tl.load(sizes + number * 2), tl.load(sizes + number * 2 + 1)
@@ -39,14 +39,14 @@ def _kernel(pixels, starts, sizes, image_of, to_image, crops, width, count, BLOC
     left, top = tl.floor(x), tl.floor(y)
     u, v = x - left, y - top
     i, j = left.to(tl.int32), top.to(tl.int32)
-    a0, a1, a2 = _corner(image, i, j, image_width, image_height, (1 - u) * (1 - v), there)
-    b0, b1, b2 = _corner(image, i + 1, j, image_width, image_height, u * (1 - v), there)
-    c0, c1, c2 = _corner(image, i, j + 1, image_width, image_height, (1 - u) * v, there)
-    d0, d1, d2 = _corner(image, i + 1, j + 1, image_width, image_height, u * v, there)
+    a0, a1, a2 = _corner(image, i, j, image_width, image_height, (1 - u) * (1 - v), valid)
+    b0, b1, b2 = _corner(image, i + 1, j, image_width, image_height, u * (1 - v), valid)
+    c0, c1, c2 = _corner(image, i, j + 1, image_width, image_height, (1 - u) * v, valid)
+    d0, d1, d2 = _corner(image, i + 1, j + 1, image_width, image_height, u * v, valid)
     place = crops + (crop * count + index) * 3
-    tl.store(place, (a0 + b0 + c0 + d0 + 0.5).to(tl.int32).to(tl.uint8), mask=there)
-    tl.store(place + 1, (a1 + b1 + c1 + d1 + 0.5).to(tl.int32).to(tl.uint8), mask=there)
-    tl.store(place + 2, (a2 + b2 + c2 + d2 + 0.5).to(tl.int32).to(tl.uint8), mask=there)
+    tl.store(place, (a0 + b0 + c0 + d0 + 0.5).to(tl.int32).to(tl.uint8), mask=valid)
+    tl.store(place + 1, (a1 + b1 + c1 + d1 + 0.5).to(tl.int32).to(tl.uint8), mask=valid)
+    tl.store(place + 2, (a2 + b2 + c2 + d2 + 0.5).to(tl.int32).to(tl.uint8), mask=valid)
 
 
 def warp_crops(images: Sequence[Tensor], image_of: Tensor, to_image: Tensor, size: tuple[int, int]) -> Tensor:
@@ -61,7 +61,7 @@ def warp_crops(images: Sequence[Tensor], image_of: Tensor, to_image: Tensor, siz
 
 @torch.library.custom_op("pose::warp_crops", mutates_args=())
 def warp(pixels: Tensor, starts: Tensor, sizes: Tensor, image_of: Tensor, to_image: Tensor, size: list[int]) -> Tensor:
-    """Images plane by plane in one row of ``pixels``, from ``starts`` ``(M,)`` on; ``sizes`` ``(M, 2)`` h, w."""
+    """Warp images that lie plane by plane in ``pixels``, from ``starts`` ``(M,)`` on; ``sizes`` ``(M, 2)`` h, w."""
     width, height = size
     crops = torch.empty(len(to_image), height, width, 3, dtype=torch.uint8, device=pixels.device)
     grid = (len(to_image), triton.cdiv(width * height, BLOCK))

@@ -1,0 +1,13 @@
+"""As the papers' text reads: mirror back, swap left and right, shift, average."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def fuse_flip(plain: Tensor, flipped: Tensor, flip_order: Tensor, shift: bool) -> Tensor:
+    back = flipped.flip(3)[:, flip_order]
+    if shift:
+        back = back.clone()
+        back[..., 1:] = back[..., :-1].clone()
+    return (plain + back) * 0.5
