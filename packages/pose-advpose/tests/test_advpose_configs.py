@@ -43,8 +43,8 @@ def size(network: nn.Module) -> int:
 
 # The published options. Networks' sizes are the published ones, too: the pose network's and the critic's.
 SINGLE = {
-    "model.input_size": (256, 256), "heatmap_size": (64, 64), "heatmap.sigma": 1, "heatmap.window": "reference",
-    "heatmap.target": "quantised", "augment.scale": 0.25, "augment.rotation": 30, "augment.flip": 0.5,
+    "model.input_size": (256, 256), "heatmap_size": (64, 64), "heatmap.sigma": 1, "heatmap.compat": True,
+    "heatmap.target": "quantized", "augment.scale": 0.25, "augment.rotation": 30, "augment.flip": 0.5,
     "augment.color": 0.4, "augment.half_body": 0, "augment.mirror": "edge", "train.optimizer": "rmsprop",
     "train.lr": 2.5e-4, "train.epochs": 100, "train.workers": 4,
 }  # fmt: skip
@@ -64,7 +64,7 @@ EVERYONE = {
     "augment.hue": 0.2, "augment.saturation": 0.5, "augment.brightness": 0.3, "augment.contrast": 0.5,
     "train.optimizer": "adam", "train.lr": 2e-4, "train.epochs": 150, "train.batch_size": 6,
     "test.detection_threshold": 0.1, "test.tag_threshold": 1, "test.max_people": 30, "test.scales": (1,),
-    "test.refine": True, "test.ties": "published",
+    "test.refine": True, "test.compat": True,
 }  # fmt: skip
 PUBLISHED: dict[str, tuple[dict[str, Any], int, int | None]] = {
     "mpii_hgpose_stack8_256x256": (HGPOSE, 25_434_112, None),
@@ -195,7 +195,7 @@ def test_settings_that_cannot_be_are_refused(tiny: Any) -> None:
             tiny(task, "train.accumulate=3")
         assert tiny(task, "train.accumulate=3", "adversarial.use=false").train.accumulate == 3
     with pytest.raises(ConfigError, match=r"heatmap\.target=subpixel needs symmetric"):
-        tiny("hgpose", "heatmap.window=reference")
+        tiny("hgpose", "heatmap.compat=true")
     with pytest.raises(ConfigError, match=r"unknown key 'adversarial\.lamda'"):
         tiny("advpose", "adversarial.lamda=1")
     with pytest.raises(ConfigError, match=r"'task' is 'posenet'; this method's tasks are hgpose, "):

@@ -193,7 +193,7 @@ def test_parts_leave_crops_and_joints_alone(config: AsdaConfig) -> None:
 def test_half_bodies_and_few_joints_get_no_parts(config: AsdaConfig) -> None:
     always = config.model_copy(update={"augment": config.augment.model_copy(update={"half_body": 1.0})})
     never = always.model_copy(update={"parts": config.parts.model_copy(update={"with_half_body": False})})
-    few = config.model_copy(update={"parts": config.parts.model_copy(update={"fewest_joints": 17})})
+    few = config.model_copy(update={"parts": config.parts.model_copy(update={"min_joints": 17})})
     assert (AsdaTask(always).training_set()[(0, 0)].part_types >= 0).any()
     assert (AsdaTask(never).training_set()[(0, 0)].part_types == -1).all()
     assert (AsdaTask(few).training_set()[(0, 0)].part_types == -1).all()

@@ -114,7 +114,7 @@ def test_a_converted_file_says_what_became_of_its_keys() -> None:
     assert "ASA.NUM_AUG → parts.counts" in found.mapped
     assert "STN.LR → generator.lr" in found.mapped
     assert "MODEL.PRETRAINED: the published code loads no weights into an hourglass" in found.meaningless
-    assert any("parts.faithful=true" in note for note in found.notes)
+    assert any("parts.compat=true" in note for note in found.notes)
 
 
 def test_a_network_without_parts_stays_plain() -> None:

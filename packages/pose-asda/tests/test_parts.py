@@ -59,7 +59,7 @@ def test_published_canvas(case: int) -> None:
     part[away > 1] = 0
     pool = PartPool({kind: (Path("unused"),)})
     sampler = PartSampler(
-        pool, tuple(golden["canvas_wh"]), (1,), erode=tuple(golden["erode"]), blur=tuple(golden["gauss"]), faithful=True
+        pool, tuple(golden["canvas_wh"]), (1,), erode=tuple(golden["erode"]), blur=tuple(golden["gauss"]), compat=True
     )
     pixels, soft, box = sampler.place(part, kind, golden["scale_factor"], golden["person_random_scale"])
     image, mask = on_canvas(pixels, soft, box, sampler.size)
@@ -77,11 +77,11 @@ def test_published_canvas(case: int) -> None:
 def test_a_part_is_centred_unless_the_published_oddity_is_wanted(tmp_path: Path) -> None:
     pool = read_pool(write_pool(tmp_path, Left_arm=1))
     middles = {}
-    for faithful in (False, True):
-        sampler = PartSampler(pool, (64, 64), (1,), faithful=faithful)
+    for compat in (False, True):
+        sampler = PartSampler(pool, (64, 64), (1,), compat=compat)
         drawn = sampler.draw(np.random.default_rng(0), 1.0)
         _, mask = on_canvas(drawn.pixels, drawn.masks, tuple(drawn.boxes[0].tolist()), (64, 64))
-        middles[faithful] = [float(places.mean()) for places in np.nonzero(mask > 0.5)]
+        middles[compat] = [float(places.mean()) for places in np.nonzero(mask > 0.5)]
     assert middles[False] == pytest.approx([31.5, 31.5], abs=1)
     assert middles[True][0] > 33
     assert middles[True][1] < 30

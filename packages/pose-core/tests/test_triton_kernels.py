@@ -170,10 +170,10 @@ def test_the_loss_is_one_op_to_the_compiler() -> None:
 
 
 @kernel
-@pytest.mark.parametrize("target", ["quantised", "subpixel"])
+@pytest.mark.parametrize("target", ["quantized", "subpixel"])
 def test_training_takes_the_same_loss_and_accuracy_without_targets(target: str, reference: pytest.MonkeyPatch) -> None:
     torch.manual_seed(4)
-    codec = HeatmapCodec((48, 64), (12, 16), sigma=1.5, quantize=target == "quantised")
+    codec = HeatmapCodec((48, 64), (12, 16), sigma=1.5, quantize=target == "quantized")
     joints = torch.cat([JOINTS, WEIGHTS[..., None]], -1).repeat(4, 1, 1).to(DEVICE)
     joints[..., :2] += torch.randn_like(joints[..., :2]) * 8
     # Maps that are right for about half of the joints.

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pose_core.plugins.convert.bottomup_keys import bottomup_layers, dekr_layers
 
 from pose_core.cli import main
 from pose_core.config import parse_config
@@ -20,6 +19,7 @@ from pose_core.plugins.method import get_method
 from pose_core.plugins.networks import list_models
 from pose_core.plugins.published import convert_published
 from pose_dekr.config import DekrConfig
+from pose_dekr.published_keys import bottomup_layers, dekr_layers
 from pose_testing.experiments import check_show_config, differences, page_faults, read_record
 
 CONFIGS = get_method("dekr").experiments()

@@ -168,7 +168,7 @@ def test_decode_bottomup(case: int) -> None:
 
 
 @pytest.mark.parametrize("settings", [DekrSettings, BottomUpSettings])
-def test_fits_near_the_border_find_the_joint_unless_faithful(settings: type[DekrSettings | BottomUpSettings]) -> None:
+def test_fits_near_the_border_find_the_joint_unless_compat(settings: type[DekrSettings | BottomUpSettings]) -> None:
     outputs, size = scene(2)
     ours = decode(outputs, size, settings(use_heatmap=True))
     theirs = decode(outputs, size, settings(use_heatmap=True, compat=True))

@@ -149,7 +149,7 @@ def test_predictions_in_images_and_videos(learnt: tuple[str, Path], data: Path, 
 def test_an_image_without_people_has_none(learnt: tuple[str, Path], data: Path, tmp_path: Path) -> None:
     system, folder = learnt
     cv2.imwrite(str(tmp_path / "empty.png"), np.full((70, 90, 3), 127, np.uint8))
-    setting = ["--weights", str(folder / "best.pt"), "--out", str(tmp_path / "out"), "test.centre_threshold=50"]
+    setting = ["--weights", str(folder / "best.pt"), "--out", str(tmp_path / "out"), "test.center_threshold=50"]
     command = words("predict", system, data, tmp_path, str(tmp_path / "empty.png"), *setting)
     assert method_main("dekr", command) == 0
     assert json.loads((tmp_path / "out/empty.json").read_text())["people"] == []

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from pose_core.bottomup.config import BottomUpConfig, WarpConfig, WholeTestConfig
-from pose_core.config import Block, DataConfig, Experiment, Fraction
+from pose_core.config import Block, DataConfig, Experiment, Fraction, Renamed
 from pose_core.errors import ConfigError
 from pose_core.topdown.config import AugmentConfig, HeatmapConfig, TopDownConfig
 
@@ -46,9 +46,11 @@ class LabelConfig(HeatmapConfig):
     """One person's heatmaps."""
 
     sigma: Positive = 1.0
-    window: Literal["reference", "symmetric"] = "reference"
-    """The published label ends a row and a column early and stands on the truncated place of a joint. Symmetric is
-    whole, on the nearest pixel."""
+    compat: bool = True
+    """The published label: it lacks its last row and column, and its peak is where a joint's truncated coordinates
+    are. Without it the label is complete, on the nearest pixel."""
+
+    renamed: ClassVar = HeatmapConfig.renamed | {"window": Renamed("compat", {"reference": True, "symmetric": False})}
 
 
 class CropAugmentConfig(AugmentConfig):
@@ -79,8 +81,8 @@ class HourglassConfig(TopDownConfig):
 
     @model_validator(mode="after")
     def _window_fits(self) -> HourglassConfig:
-        if self.heatmap.window == "reference" and self.heatmap.target != "quantised":
-            raise ValueError("heatmap.window=reference stands on whole pixels; heatmap.target=subpixel needs symmetric")
+        if self.heatmap.compat and self.heatmap.target != "quantized":
+            raise ValueError("heatmap.target=subpixel needs heatmap.compat=false: published labels are on whole pixels")
         return self
 
 
@@ -103,7 +105,7 @@ class TagConfig(Block):
     """Input pixels per heatmap pixel."""
     sigma: Positive | None = None
     """Standard deviation of a target in heatmap pixels; by default a 64th of the map's side."""
-    target: Literal["quantised", "subpixel"] = "quantised"
+    target: Literal["quantized", "subpixel"] = "quantized"
     """Peak on the truncated place of a joint, as published, or where the joint is."""
     push: NotNegative = 1e-3
     """Weight of pushing people's tags apart."""
@@ -111,6 +113,8 @@ class TagConfig(Block):
     """Weight of pulling a person's tags together."""
     max_people: Annotated[int, Field(ge=1)] = 30
     """At most so many people of an image have their tags learned; heatmaps have all."""
+
+    renamed: ClassVar = {"target": Renamed("target", {"quantised": "quantized"})}
 
 
 class ColorConfig(WarpConfig):
@@ -152,9 +156,11 @@ class EmbeddingTestConfig(WholeTestConfig):
     """Tags closer than this may be one person's."""
     refine: bool = True
     """Look for a person's missing joints where its tag says."""
-    ties: Literal["published", "capped"] = "published"
-    """A joint's candidates are skipped once there are max_people people, as published; or assigned without making
-    new people."""
+    compat: bool = True
+    """Skip a joint's candidates once there are max_people people, as the published code does; without it they are
+    assigned to those people."""
+
+    renamed: ClassVar = {"ties": Renamed("compat", {"published": True, "capped": False})}
 
 
 class EmbeddingConfig(BottomUpConfig):

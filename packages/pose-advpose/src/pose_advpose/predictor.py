@@ -50,10 +50,10 @@ class EmbeddingPredictor(BottomUpPredictor):
             tag_threshold=test.tag_threshold,
             max_people=test.max_people,
             refine=test.refine,
-            published=test.ties == "published",
+            published=test.compat,
         )
         self.flip_order = torch.from_numpy(skeleton.flip_order).to(device)
-        self.decode_name = "tags" + ("+refine" if test.refine else "") + ("" if test.ties == "published" else "+capped")
+        self.decode_name = "tags" + ("+refine" if test.refine else "") + ("" if test.compat else "+capped")
 
     @property
     def views(self) -> Views:

@@ -22,7 +22,7 @@ class HourglassContent:
 
     def __init__(self, config: HourglassConfig) -> None:
         self.codec = HeatmapCodec.from_config(config)
-        self.is_reference = config.heatmap.window == "reference"
+        self.is_reference = config.heatmap.compat
         self.stride, self.sigma = config.heatmap.stride, config.heatmap.sigma
         self.size = config.heatmap_size
         self.pixels, self.channels_last = config.data.pixels, config.train.channels_last

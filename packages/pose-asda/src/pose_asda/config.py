@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from pose_core.config import Block
+from pose_core.config import Block, Renamed
 from pose_core.folders import find_data_root
 from pose_core.topdown.config import TopDownConfig
 
@@ -31,11 +31,13 @@ class PartsConfig(Block):
     """[width, height] of the Gaussian kernel that softens a mask; odd."""
     with_half_body: bool = True
     """Paste also onto crops of half a body."""
-    fewest_joints: int = 0
-    """Paste only onto people with so many labelled joints (8 in the published code for COCO)."""
-    faithful: bool = False
-    """Keep two oddities of the published code: parts are RGB also on BGR crops, and a part's middle has its axes
-    swapped, so that a long part starts off the centre."""
+    min_joints: int = 0
+    """Paste only onto people with at least this many labeled joints (8 in the published code for COCO)."""
+    compat: bool = False
+    """Repeat two bugs of the published code: parts are RGB also on BGR crops, and a part's center has its axes
+    swapped, so that a long part starts off the center."""
+
+    renamed: ClassVar = {"fewest_joints": Renamed("min_joints"), "faithful": Renamed("compat")}
 
     @model_validator(mode="after")
     def _kernels_are_odd(self) -> PartsConfig:

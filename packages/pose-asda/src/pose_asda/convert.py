@@ -48,7 +48,7 @@ def convert(source: Source) -> Converted | None:
     parts = part_blocks(source)
     result = convert_topdown(source, "asda", network, own_keys=OWN_KEYS, meaningless=meaningless)
     result.config |= parts
-    result.config["augment"]["half_body_fewest"] = 3
+    result.config["augment"]["half_body_min"] = 3
     if with_parts:
         result.notes.append(
             f"the generator beside {name} is a ResNet-{generator_depth(source.values)} from ImageNet, which the "
@@ -56,7 +56,7 @@ def convert(source: Source) -> Converted | None:
         )
         result.notes.append(
             "parts are centered and follow data.color; the published code swapped the axes of a part's middle and left "
-            "parts RGB: parts.faithful=true"
+            "parts RGB: parts.compat=true"
         )
     return result
 
@@ -110,7 +110,7 @@ def part_blocks(source: Source) -> dict[str, Any]:
             "erode": list(source.pair("ASA.ERODE_KERNEL", "parts.erode", (13, 13))),
             "blur": list(source.pair("ASA.GAUSSIAN_KERNEL", "parts.blur", (15, 15))),
             "with_half_body": source.flag("ASA.BOTH_HF_SA", "parts.with_half_body", True),
-            "fewest_joints": 8 if has_many_joints else 0,
+            "min_joints": 8 if has_many_joints else 0,
         },
         "generator": {
             "placement": "adversarial",

@@ -51,15 +51,15 @@ class PartBatch(CropBatch):
 class PartedDataset(TrainingSet[PartBatch]):
     """The samples of ``people``, with parts drawn from (seed, epoch, index) as the samples' variations are.
 
-    Crops of half a body get none unless ``with_half_body``; people with fewer labelled joints than ``fewest_joints``
+    Crops of half a body get none unless ``with_half_body``; people with fewer labelled joints than ``min_joints``
     get none. Joints, and thus targets, stay what they are.
     """
 
     def __init__(
-        self, people: TopDownDataset, sampler: PartSampler, *, with_half_body: bool = True, fewest_joints: int = 0
+        self, people: TopDownDataset, sampler: PartSampler, *, with_half_body: bool = True, min_joints: int = 0
     ) -> None:
         self.people, self.sampler = people, sampler
-        self.with_half_body, self.fewest_joints = with_half_body, fewest_joints
+        self.with_half_body, self.min_joints = with_half_body, min_joints
 
     def __len__(self) -> int:
         return len(self.people)
@@ -85,7 +85,7 @@ class PartedDataset(TrainingSet[PartBatch]):
     def _zoom(self, key: Key, crop: CropBatch) -> float | None:
         """How many times as much as its person a crop shows; None where it gets no parts."""
         drawn, is_half = self.people.variation(key)
-        few = self.fewest_joints > 0 and int((crop.joints[:, 2] > 0).sum()) < self.fewest_joints
+        few = self.min_joints > 0 and int((crop.joints[:, 2] > 0).sum()) < self.min_joints
         return None if (is_half and not self.with_half_body) or few or not crop.valid else drawn.scale
 
     def _draw(self, key: Key, zoom: float | None) -> DrawnParts:

@@ -152,7 +152,7 @@ class PartSampler:
     """Draws parts from a pool, each for the middle of a canvas of ``size`` (w, h).
 
     ``counts`` are the numbers of parts a sample may get, one drawn uniformly. ``erode`` and ``blur`` are the sides of
-    the kernels that soften a mask. ``faithful`` keeps two oddities of the published code: parts are RGB whatever the
+    the kernels that soften a mask. ``compat`` keeps two oddities of the published code: parts are RGB whatever the
     crop is, and the axes of a part's middle are swapped, so that a long part starts off the centre. With ``skip_bad`` a
     part whose image is damaged or has no mask leaves its slot empty, with a warning.
     """
@@ -164,7 +164,7 @@ class PartSampler:
     erode: tuple[int, int] = (3, 3)
     blur: tuple[int, int] = (3, 3)
     color: str = "rgb"
-    faithful: bool = False
+    compat: bool = False
     skip_bad: bool = False
 
     def __post_init__(self) -> None:
@@ -214,9 +214,9 @@ class PartSampler:
         """A part (BGR), scaled to its share of the body: its colours, its soft mask, and its box on the canvas."""
         part, soft = self.shape(part, kind, math.hypot(*self.size) / (zoom * BODY_PADDING), factor)
         size = soft.shape[1], soft.shape[0]
-        if self.faithful or self.color == "rgb":
+        if self.compat or self.color == "rgb":
             part = cv2.cvtColor(part, cv2.COLOR_BGR2RGB)
-        middle = (size[1] // 2, size[0] // 2) if self.faithful else (size[0] // 2, size[1] // 2)
+        middle = (size[1] // 2, size[0] // 2) if self.compat else (size[0] // 2, size[1] // 2)
         left, top = self.size[0] // 2 - middle[0], self.size[1] // 2 - middle[1]
         x0, y0 = max(left, 0), max(top, 0)
         x1, y1 = min(left + size[0], self.size[0]), min(top + size[1], self.size[1])

@@ -69,9 +69,7 @@ class AsdaTask(TopDownTask):
 def with_parts(people: TopDownDataset, config: AsdaConfig) -> PartedDataset:
     """People, and parts from the configured pool."""
     parts = config.parts
-    return PartedDataset(
-        people, sampler_of(config), with_half_body=parts.with_half_body, fewest_joints=parts.fewest_joints
-    )
+    return PartedDataset(people, sampler_of(config), with_half_body=parts.with_half_body, min_joints=parts.min_joints)
 
 
 def sampler_of(config: AsdaConfig) -> PartSampler:
@@ -86,6 +84,6 @@ def sampler_of(config: AsdaConfig) -> PartSampler:
         parts.erode,
         parts.blur,
         config.data.color,
-        parts.faithful,
+        parts.compat,
         skip_bad=config.data.on_bad_image == "skip",
     )

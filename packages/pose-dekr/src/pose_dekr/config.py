@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from pose_core.bottomup.config import BottomUpConfig, WholeTestConfig
-from pose_core.config import Block
+from pose_core.config import Block, Renamed
 from pose_dekr.decode import BottomUpSettings, DekrSettings
 from pose_dekr.targets import TargetSpec
 
@@ -64,8 +64,8 @@ class DekrTestConfig(WholeTestConfig):
     """Poses with more close joints than this are one (DEKR 8, on CrowdPose 7; Bottom-Up 10)."""
     decrease: Positive | None = None
     """Weight of people who are found at other scales than 1 (DEKR 0.9, on CrowdPose 0.8; Bottom-Up 0.001)."""
-    centre_threshold: Annotated[float, Field(ge=0)] = 0.01
-    """Lowest heat of a centre."""
+    center_threshold: Annotated[float, Field(ge=0)] = 0.01
+    """Lowest heat of a center."""
     match_heatmap: bool = False
     """DEKR: move joints to heatmap peaks, too. Bottom-Up always gives both results, regression and final."""
     max_absorb: Positive = 75.0
@@ -74,9 +74,11 @@ class DekrTestConfig(WholeTestConfig):
     """Joints above this score are fitted to the heatmap."""
     window: Annotated[int, Field(ge=1)] = 6
     """Pixels around a joint that the fit sees."""
-    faithful: bool = False
-    """Repeat two published slips: Bottom-Up's look-up of joints far from every peak exchanges x and y, and fits near
-    the border read their window along the wrong axis."""
+    compat: bool = False
+    """Repeat two bugs of the published code: Bottom-Up's lookup of joints far from every peak exchanges x and y, and
+    fits near the border read their window along the wrong axis."""
+
+    renamed: ClassVar = {"centre_threshold": Renamed("center_threshold"), "faithful": Renamed("compat")}
 
     @model_validator(mode="after")
     def _scales_fit_the_strides(self) -> DekrTestConfig:
@@ -127,11 +129,11 @@ class DekrConfig(BottomUpConfig):
         test = self.test
         shared = {
             "max_people": test.max_people,
-            "centre_threshold": test.centre_threshold,
+            "center_threshold": test.center_threshold,
             "max_absorb": test.max_absorb,
             "adjust_threshold": test.adjust_threshold,
             "window": test.window,
-            "compat": test.faithful,
+            "compat": test.compat,
         }
         if self.is_dekr:
             own = {"nms": test.nms, "nms_joints": test.nms_joints, "decrease": test.decrease}

@@ -231,7 +231,7 @@ def _test(source: Source, system: str) -> dict[str, Any]:
         "flip": source.flag("TEST.FLIP_TEST", "test.flip", True),
         "max_people": source.whole("DATASET.MAX_NUM_PEOPLE", "test.max_people", 30),
         **own,
-        "centre_threshold": source.number("TEST.KEYPOINT_THRESHOLD", "test.centre_threshold", 0.01),
+        "center_threshold": source.number("TEST.KEYPOINT_THRESHOLD", "test.center_threshold", 0.01),
         "adjust_threshold": source.number("TEST.ADJUST_THRESHOLD", "test.adjust_threshold", 0.05),
         "max_absorb": source.number("TEST.MAX_ABSORB_DISTANCE", "test.max_absorb", 75),
         "window": source.whole("TEST.GUASSIAN_KERNEL", "test.window", 6),

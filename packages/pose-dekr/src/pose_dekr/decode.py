@@ -26,7 +26,7 @@ class DecodeSettings:
 
     use_heatmap: bool = False
     max_people: int = 30
-    centre_threshold: float = 0.01
+    center_threshold: float = 0.01
     max_absorb: float = 75.0
     adjust_threshold: float = 0.05
     window: int = 6
@@ -92,7 +92,7 @@ def _decode_bottomup(scales: Sequence[Fused], full: Fused, grid: Grid, settings:
         factor = 1.0 if fused is full else settings.scale_decrease
         centre = fused.heatmaps[-1]
         centre = factor * centre / centre.max().clamp(min=torch.finfo(centre.dtype).tiny) * highest
-        threshold = settings.centre_threshold * factor
+        threshold = settings.center_threshold * factor
         found.append(_candidates(centre, fused.poses, threshold, grid.size[0] / centre.shape[1], settings.max_people))
     points, centres = (torch.cat(parts) for parts in zip(*found, strict=True))
     close = torch.cdist(points.transpose(0, 1), points.transpose(0, 1)) < settings.nms_distance
@@ -116,7 +116,7 @@ def _decode_dekr(scales: Sequence[Fused], full: Fused, grid: Grid, settings: Dek
     for fused in scales:
         centre = fused.heatmaps[-1]
         ratio = grid.size[0] / centre.shape[1]
-        found.append(_candidates(centre, fused.poses, settings.centre_threshold, ratio, settings.max_people))
+        found.append(_candidates(centre, fused.poses, settings.center_threshold, ratio, settings.max_people))
     highest = next(centres for fused, (_, centres) in zip(scales, found, strict=True) if fused is full)
     top = highest.max() if len(highest) else highest.new_zeros(())
     normed = [

@@ -21,9 +21,23 @@ from pose_core.config import Experiment
 from pose_core.plugins.experiments import load_config
 from pose_core.plugins.method import get_method
 
-RENAMED_KEYS: dict[str, str] = {}
+RENAMED_KEYS: dict[str, str] = {
+    "augment.half_body_fewest": "augment.half_body_min",
+    "parts.fewest_joints": "parts.min_joints",
+    "parts.faithful": "parts.compat",
+    "test.centre_threshold": "test.center_threshold",
+    "test.faithful": "test.compat",
+    "test.ties": "test.compat",
+    "heatmap.window": "heatmap.compat",
+}
 """Dotted keys that have another name than when they were recorded: the recorded one, and today's."""
-RESPELLED_WORDS: dict[str, str] = {}
+RENAMED_VALUES: dict[tuple[str, Any], Any] = {
+    ("test.ties", "published"): True,
+    ("heatmap.window", "reference"): True,
+    ("heatmap.window", "symmetric"): False,
+}
+"""The values of recorded keys that are another today."""
+RESPELLED_WORDS = {"quantised": "quantized"}
 """Words that are spelled otherwise than when they were recorded, in every text value, notes included."""
 
 
@@ -41,7 +55,10 @@ def differences(config: Experiment, recorded: Mapping[str, Any]) -> dict[str, tu
     """
     now = flatten(config.model_dump(mode="json"))
     stated = flatten(config.model_dump(mode="json", exclude_defaults=True))
-    then = {RENAMED_KEYS.get(key, key): _respell(value) for key, value in flatten(recorded).items()}
+    then = {
+        RENAMED_KEYS.get(key, key): _respell(RENAMED_VALUES.get((key, value), value))
+        for key, value in flatten(recorded).items()
+    }
     changed = {key: (value, now.get(key, "missing")) for key, value in then.items() if now.get(key, "missing") != value}
     return changed | {key: ("missing", value) for key, value in stated.items() if key not in then}
 

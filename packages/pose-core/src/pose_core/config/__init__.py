@@ -10,6 +10,8 @@ from pose_core.config.reading import (
     nearest_key,
     parse_config,
     read_yaml,
+    update_override,
+    update_spelling,
 )
 from pose_core.config.schema import (
     Block,
@@ -18,6 +20,7 @@ from pose_core.config.schema import (
     Experiment,
     Fraction,
     ModelConfig,
+    Renamed,
     RunConfig,
     Size,
     TrainConfig,
@@ -31,6 +34,7 @@ __all__ = [
     "Experiment",
     "Fraction",
     "ModelConfig",
+    "Renamed",
     "RunConfig",
     "Size",
     "TrainConfig",
@@ -41,4 +45,6 @@ __all__ = [
     "nearest_key",
     "parse_config",
     "read_yaml",
+    "update_override",
+    "update_spelling",
 ]

@@ -5,6 +5,8 @@ Unknown keys and wrong types are errors that name the key, the file and the near
 
 from __future__ import annotations
 
+import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -14,11 +16,12 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from pose_core.config.schema import Experiment
+from pose_core.config.schema import Block, Experiment
 from pose_core.errors import ConfigError
 
 C = TypeVar("C", bound=Experiment)
 
+_log = logging.getLogger(__name__)
 _EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 
 
@@ -59,8 +62,69 @@ def apply_overrides(content: Mapping[str, Any], overrides: Sequence[str]) -> dic
     return result
 
 
+def update_spelling(content: Mapping[str, Any], schema: type[Block], where: str) -> dict[str, Any]:
+    """Return ``content`` with today's spelling of keys and values that earlier versions spelled otherwise.
+
+    Each of them is logged with its new spelling.
+    """
+    result, notes = _update(content, schema, "")
+    for note in notes:
+        _log.warning("%s: %s", where, note)
+    return result
+
+
+def _update(content: Mapping[str, Any], schema: type[Block], prefix: str) -> tuple[dict[str, Any], list[str]]:
+    result: dict[str, Any] = {}
+    notes: list[str] = []
+    for key, value in content.items():
+        kind = _block(schema, key)
+        if kind is not None and isinstance(value, Mapping):
+            result[key], more = _update(value, kind, f"{prefix}{key}.")
+            notes += more
+            continue
+        new, values = schema.renamed.get(key, (key, {}))
+        if new != key and new in content:
+            raise ConfigError(f"{prefix}{key} is spelled {prefix}{new} now, and both are given; remove {prefix}{key}")
+        result[new] = values.get(value, value) if isinstance(value, str) else value
+        if (new, result[new]) != (key, value):
+            old, now = f"{prefix}{key}", f"{prefix}{new}"
+            if result[new] != value:
+                old, now = f"{old}={value}", f"{now}={_text(result[new])}"
+            notes.append(f"{old} is spelled {now} now")
+    return result, notes
+
+
+def update_override(item: str, schema: type[Block]) -> str:
+    """Return an override, ``key=value``, with today's spelling."""
+    key, equals, text = item.partition("=")
+    *parents, last = key.split(".")
+    for parent in parents:
+        kind = _block(schema, parent)
+        if kind is None:
+            return item
+        schema = kind
+    if last not in schema.renamed or not equals:
+        return item
+    new, values = schema.renamed[last]
+    now = ".".join([*parents, new]) + "=" + _text(values.get(text, text))
+    if now != item:
+        _log.warning("override %s is spelled %s now", item, now)
+    return now
+
+
+def _block(schema: type[BaseModel], key: str) -> type[Block] | None:
+    field = schema.model_fields.get(key)
+    kind = field.annotation if field is not None else None
+    return kind if isinstance(kind, type) and issubclass(kind, Block) else None
+
+
+def _text(value: str | bool) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 def parse_config(content: Mapping[str, Any], schema: type[C], where: str) -> C:
     """Validate a mapping against a schema; every fault is named with its key and ``where`` it stands."""
+    content = update_spelling(content, schema, where)
     try:
         return schema.model_validate(content)
     except ValidationError as error:

@@ -6,7 +6,8 @@ A configuration is data: frozen, and strict about its keys. A kind of method add
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,10 +15,19 @@ Size = tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
+class Renamed(NamedTuple):
+    """What a key of an earlier version is called today, and its values that have another spelling today."""
+
+    key: str
+    values: Mapping[str, str | bool] = {}
+
+
 class Block(BaseModel):
     """A group of settings: frozen, and strict about its keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    renamed: ClassVar[Mapping[str, Renamed]] = {}
+    """Keys of earlier versions. They are still read, with a note that names today's key."""
 
 
 class DataConfig(Block):

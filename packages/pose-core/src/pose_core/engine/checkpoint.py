@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import yaml
 
-from pose_core.config import Experiment, all_keys, dump_config
+from pose_core.config import Experiment, all_keys, dump_config, update_spelling
 from pose_core.errors import ConfigError, WeightsError
 from pose_core.files import whole_file
 from pose_core.models.weights import read_checkpoint
@@ -33,7 +33,8 @@ def read_run_checkpoint(path: Path, config: Experiment) -> dict[str, Any]:
     content = read_checkpoint(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise WeightsError(f"{path} is not a checkpoint of a run of ours; it cannot be resumed")
-    before, now = yaml.safe_load(content["config"]), yaml.safe_load(dump_config(config))
+    before = update_spelling(yaml.safe_load(content["config"]), type(config), str(path))
+    now = yaml.safe_load(dump_config(config))
     changed = [
         key
         for key in all_keys(type(config))

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from pose_core.config import Experiment, apply_overrides, parse_config, read_yaml
+from pose_core.config import (
+    Experiment,
+    apply_overrides,
+    parse_config,
+    read_yaml,
+    update_override,
+    update_spelling,
+)
 from pose_core.errors import ConfigError
 from pose_core.layouts.table import get_layout
 from pose_core.plugins.method import get_method, installed_methods
@@ -33,18 +40,20 @@ def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Expe
     else:
         content = find_experiment(str(name_or_path)).content()
         where = f"config {name_or_path}"
-    content = apply_overrides(content, overrides)
-    content.setdefault("name", path.name.split(".")[0])
-    if overrides:
-        where += f" with {' '.join(overrides)}"
-    method = content.get("method")
+    content = {"name": path.name.split(".")[0]} | content
+    given = apply_overrides(content, overrides)
+    place = f"{where} with {' '.join(overrides)}" if overrides else where
+    method = given.get("method")
     if not isinstance(method, str):
-        raise ConfigError(f"{where}: 'method' is missing; it names the package, for example method: lite")
-    config = parse_config(content, get_method(method).schema(content, where), where)
+        raise ConfigError(f"{place}: 'method' is missing; it names the package, for example method: lite")
+    schema = get_method(method).schema(given, place)
+    content = update_spelling(content, schema, where)
+    content = apply_overrides(content, [update_override(item, schema) for item in overrides])
+    config = parse_config(content, schema, place)
     try:
         get_layout(config.data.layout)
     except ConfigError as error:
-        raise ConfigError(f"{where}:\n  'data.layout': {error}") from None
+        raise ConfigError(f"{place}:\n  'data.layout': {error}") from None
     return config
 
 

@@ -60,6 +60,4 @@ def place_half_body(
     """Centre and scale of half a body, where chance wants it and enough joints ``(K, 3)`` are labelled."""
     if not augmentation.half_body or (joints[:, 2] > 0).sum() <= config.half_body_joints:
         return None
-    return half_body_center_scale(
-        joints, skeleton.upper_body, aspect, augmentation.prefer_upper, config.half_body_fewest
-    )
+    return half_body_center_scale(joints, skeleton.upper_body, aspect, augmentation.prefer_upper, config.half_body_min)

@@ -55,7 +55,7 @@ class HeatmapCodec:
             input_size=config.model.input_size,
             heatmap_size=config.heatmap_size,
             sigma=block.sigma,
-            quantize=block.target == "quantised",
+            quantize=block.target == "quantized",
             convention=block.convention,
             decode_method=block.decode,
             quarter=block.quarter,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pose_core.config import Block, DataConfig, EvaluationConfig, Experiment, Fraction, VariationConfig
+from pose_core.config import Block, DataConfig, EvaluationConfig, Experiment, Fraction, Renamed, VariationConfig
 
 
 class AugmentConfig(VariationConfig):
@@ -23,8 +23,10 @@ class AugmentConfig(VariationConfig):
     """Probability of cropping to the upper or lower body."""
     half_body_joints: int = 8
     """Half-body needs more labelled joints than this."""
-    half_body_fewest: int = 2
+    half_body_min: int = 2
     """Fewest joints of a half that may be cropped to (2 in HRNet, 3 in ASDA)."""
+
+    renamed: ClassVar = {"half_body_fewest": Renamed("half_body_min")}
 
     def without_variation(self) -> Self:
         """Return settings under which samples never vary."""
@@ -40,7 +42,7 @@ class HeatmapConfig(Block):
     """Input pixels per heatmap pixel."""
     sigma: Annotated[float, Field(gt=0)] = 2.0
     """Standard deviation of a target, in heatmap pixels."""
-    target: Literal["quantised", "subpixel"] = "quantised"
+    target: Literal["quantized", "subpixel"] = "quantized"
     """Peak on the nearest pixel, as published, or where the joint is."""
     convention: Literal["published", "unbiased"] = "published"
     """Pixel convention of crop and heatmap; unbiased is UDP."""
@@ -53,6 +55,8 @@ class HeatmapConfig(Block):
     """Subtracted from x and y of the final coordinates (1.0 in the original LPN's MPII configuration)."""
     objective: Literal["heatmap", "coordinate"] = "heatmap"
     """Loss on heatmaps, as published; or heatmaps plus the soft-argmax coordinates, an option of ours."""
+
+    renamed: ClassVar = {"target": Renamed("target", {"quantised": "quantized"})}
 
 
 class CropTestConfig(EvaluationConfig):

@@ -139,7 +139,7 @@ def _heatmap(source: Source) -> dict[str, Any]:
     return {
         "stride": stride,
         "sigma": source.number("MODEL.SIGMA", "heatmap.sigma", 2.0),
-        "target": "quantised",
+        "target": "quantized",
         "convention": "published",
         "decode": "soft_argmax" if soft else "argmax",
         "quarter": source.flag("TEST.POST_PROCESS", "heatmap.quarter", source.is_old),
