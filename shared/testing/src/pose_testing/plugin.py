@@ -16,7 +16,7 @@ def pytest_configure() -> None:
     if value == "0":
         import torch
 
-        torch.backends.mkldnn.enabled = False
+        torch.backends.mkldnn.enabled = False  # type: ignore[assignment]  # a descriptor
 
 
 def pytest_report_header() -> str:
