@@ -1,0 +1,24 @@
+"""The arithmetic a test run uses: ``POSE_TEST_ONEDNN=0`` switches oneDNN off; the header says what varies rounding."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+VARIABLES = ("ATEN_CPU_CAPABILITY", "MKL_CBWR", "OMP_NUM_THREADS", "POSE_TEST_ONEDNN")
+
+
+def pytest_configure() -> None:
+    value = os.environ.get("POSE_TEST_ONEDNN", "1")
+    if value not in ("0", "1"):
+        raise pytest.UsageError(f"POSE_TEST_ONEDNN is {value!r}; it is 0 or 1")
+    if value == "0":
+        import torch
+
+        torch.backends.mkldnn.enabled = False  # type: ignore[assignment]  # a descriptor
+
+
+def pytest_report_header() -> str:
+    found = [f"{name}={os.environ[name]}" for name in VARIABLES if name in os.environ]
+    return f"arithmetic: {', '.join(found) or 'as it comes'}"
