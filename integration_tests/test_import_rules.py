@@ -100,7 +100,7 @@ def test_help_loads_neither_torch_nor_pydantic() -> None:
 
 def test_top_level_holds_what_it_should() -> None:
     allowed = {"packages", "shared", "integration_tests", "tox.ini", "pyproject.toml", "README.md", "LICENSE",
-               "CHANGELOG.md", "CONTRIBUTING.md"}  # fmt: skip
+               "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md"}  # fmt: skip
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode:
         pytest.skip("not a git checkout")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -95,15 +96,36 @@ def test_what_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="choose auto, reference"):
         deform_conv(x, offset, weight, path="cuda")  # type: ignore[arg-type]
     monkeypatch.setitem(sys.modules, "mmcv.ops", None)
-    with pytest.raises(ConfigError, match=r"pose-core\[mmcv\]"):
+    with pytest.raises(ConfigError, match="needs mmcv with its operators"):
         deform_conv(x, offset, weight, path="mmcv")
 
 
 def test_mmcv_agrees_where_it_is_installed() -> None:
-    pytest.importorskip("mmcv.ops", reason="mmcv is not installed")
+    reason = "mmcv with its operators is not installed: no wheel fits current PyTorch, see README.md of pose-dekr"
+    pytest.importorskip("mmcv.ops", reason=reason, exc_type=ImportError)
     x, offset, weight = case()
     expected = deform_conv(x, offset, weight, dilation=2, path="reference")
     assert torch.allclose(deform_conv(x, offset, weight, dilation=2, path="mmcv"), expected, rtol=0, atol=1e-6)
+
+
+def test_mmcv_is_called_with_its_own_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """mmcv 2.2's signature, computed by torchvision, since mmcv can rarely be installed."""
+    from torchvision.ops import deform_conv2d as torchvision_operator
+
+    def deform_conv2d(  # type: ignore[no-untyped-def]
+        x, offset, weight, stride=1, padding=0, dilation=1, groups=1, deform_groups=1, bias=False, im2col_step=32
+    ):
+        assert groups * weight.shape[1] == x.shape[1]
+        assert deform_groups * 18 == offset.shape[1]
+        return torchvision_operator(x, offset, weight, stride=stride, padding=padding, dilation=dilation)
+
+    operators = ModuleType("mmcv.ops")
+    operators.deform_conv2d = deform_conv2d  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "mmcv", ModuleType("mmcv"))
+    monkeypatch.setitem(sys.modules, "mmcv.ops", operators)
+    x, offset, weight = case(6, 3, 3)
+    expected = deform_conv(x, offset, weight, dilation=2, path="reference")
+    assert torch.allclose(deform_conv(x, offset, weight, dilation=2, path="mmcv"), expected, rtol=0, atol=1e-12)
 
 
 class Small(nn.Module):

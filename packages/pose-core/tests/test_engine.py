@@ -86,8 +86,8 @@ class Tiny(Task):
 
     def evaluate(self, networks: Mapping[str, nn.Module], device: torch.device, folder: Path) -> Evaluation:
         self.evaluations += 1
-        weight = next(networks["pose"].parameters())
-        return Evaluation("score", float(weight.sum()), {"AP": float(weight.sum())}, "a table")
+        score = next(networks["pose"].parameters()).sum().item()
+        return Evaluation("score", score, {"AP": score}, "a table")
 
 
 def config(folder: Path, **train: Any) -> TopDownConfig:

@@ -82,7 +82,6 @@ def test_a_damaged_file_raises_nothing_but_our_error(
 
 
 def test_safetensors_are_written_and_read(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
-    pytest.importorskip("safetensors")
     model = create_model(NAME)
     model.load_state_dict(state)
     save_weights(model, tmp_path / "w.safetensors")
