@@ -34,6 +34,7 @@ from pose_core.data.sampler import epoch_batches, worker_init
 from pose_core.engine.distributed import choose_device
 from pose_core.ops import paste
 from pose_core.ops.pasting import unpack
+from pose_core.plugins.networks import build_network
 from pose_core.synthetic import write_dataset
 
 IMAGES = 128
@@ -129,10 +130,10 @@ def pasting(batch: PartBatch, device: torch.device, rounds: int) -> list[dict[st
 def loading(folder: Path, size: int, side: int, rounds: int) -> list[dict[str, object]]:
     """Rows of the loader: samples a second with parts, as a share of those without."""
     rows: list[dict[str, object]] = []
-    plain = AsdaTask(experiment(folder, side, 0)).training_set()
+    plain = AsdaTask(experiment(folder, side, 0), build_network).training_set()
     for workers in (0, 2):
         for slots in (1, 4):
-            parted, anew = (AsdaTask(experiment(folder, side, slots)).training_set() for _ in range(2))
+            parted, anew = (AsdaTask(experiment(folder, side, slots), build_network).training_set() for _ in range(2))
             anew.sampler.pool.kept.clear()
             sets = {"without": plain, "with": parted, "read anew": anew}
             found = compare(
@@ -167,7 +168,7 @@ def main() -> None:
         folder = Path(scratch)
         write_dataset(folder / "people", "mpii", IMAGES, (1, 1), 0, val_images=0, split="train")
         write_pool(synthetic_people(folder / "scratch", 40, 1), folder / "pool", 200, 0.8)
-        batch = next(batches(AsdaTask(experiment(folder, args.side, 4)).training_set(), args.batch, 0))  # type: ignore[arg-type]
+        batch = next(batches(AsdaTask(experiment(folder, args.side, 4), build_network).training_set(), args.batch, 0))  # type: ignore[arg-type]
         rows = pasting(batch, choose_device("auto"), args.rounds)
         packed = sum(column.nbytes for column in batch[10:])
         dense = batch.part_types.numel() * args.side**2 * (3 + 4)

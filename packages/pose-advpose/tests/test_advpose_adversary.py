@@ -166,7 +166,7 @@ def test_the_balance_follows_the_published_sequences(sequence: dict[str, Any]) -
     objective = CriticObjective(lambda network, batch: pytest.fail("not looked at"), settings, CPU)
     for step in sequence["steps"]:
         errors = (torch.tensor(step[name], dtype=torch.float64) for name in ("d_real", "d_fake"))
-        balance, measure = objective.follow(*errors)
+        balance, measure = objective.update_balance(*errors)
         found = [float(value) for value in (balance, measure, objective.k)]
         assert found == pytest.approx([step["balance"], step["measure"], step["kt"]], abs=1e-12)
     # What is remembered is k alone, and to the last bit.

@@ -14,6 +14,7 @@ from pose_advpose.browse_heatmaps import heatmap_pictures
 from pose_core.cli import method_main
 from pose_core.errors import ConfigError, WeightsError
 from pose_core.models.weights import companion_state, load_weights
+from pose_core.plugins.networks import build_network
 
 Words = Callable[..., list[str]]
 
@@ -53,13 +54,13 @@ def test_a_file_without_a_critic_is_refused(words: Words, tiny: Callable, tmp_pa
 def test_a_published_checkpoint_has_both_players(tiny: Callable, tmp_path: Path) -> None:
     from pose_advpose.task import make_task
 
-    networks = make_task(tiny("advpose")).networks()
+    networks = make_task(tiny("advpose"), build_network).networks()
     content = {
         key: {f"module.{name}": value for name, value in networks[player].state_dict().items()}
         for key, player in (("netHg", "pose"), ("netD", "critic"))
     }
     torch.save({**content, "kt": 0.1}, tmp_path / "checkpoint.pth")
-    fresh = make_task(tiny("advpose")).networks()
+    fresh = make_task(tiny("advpose"), build_network).networks()
     assert load_weights(fresh["pose"], tmp_path / "checkpoint.pth").complete
     assert load_weights(fresh["critic"], companion_state(tmp_path / "checkpoint.pth", "critic", "netD")).complete
     for player, network in fresh.items():

@@ -46,7 +46,7 @@ def test_a_name_may_have_any_number_of_stacks() -> None:
         network = create_model(name, num_joints=5, channels=8, depth=1)
         assert len(network(torch.zeros(1, 3, 16, 16))) == 3
     for name in ("hg_stack", "hg_stack0", "hg_stacks3"):
-        with pytest.raises(ConfigError, match=r"no network named|at least one stack"):
+        with pytest.raises(ConfigError, match=r"no network is named|at least one stack"):
             create_model(name, num_joints=5)
 
 

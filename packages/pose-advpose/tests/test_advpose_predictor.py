@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pose_advpose.config import EmbeddingConfig
 from pose_advpose.predictor import EmbeddingPredictor
+from pose_core.engine.interfaces import DetectedImage
 from pose_core.skeleton import SKELETONS
 from pose_testing.golden import load_golden
 
@@ -73,7 +74,8 @@ def test_the_pipeline_finds_the_published_people(mode: str, scales: tuple[float,
     figures = FIGURES["multiperson"]
     (case,) = (case for case in figures["cases"] if case["mode"] == mode)
     made = predictor(Stub(), experiment(scales=scales))
-    poses = made(np.zeros((*figures["image_hw"], 3), np.uint8))
+    image = np.zeros((*figures["image_hw"], 3), np.uint8)
+    ((_, poses),) = made.predict_stream([DetectedImage(None, image, np.empty((0, 4)), np.empty(0))])
     found = np.concatenate([poses.keypoints, poses.scores[..., None]], 2)
     errors = np.abs(found - np.array(case["xyv"])).max(), np.abs(poses.pose_scores - np.array(case["scores"])).max()
     print(mode, errors)

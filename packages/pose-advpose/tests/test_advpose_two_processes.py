@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ from pose_advpose.task import make_task
 from pose_core.bottomup.dataset import WholeBatch
 from pose_core.engine.distributed import ProcessContext
 from pose_core.engine.trainer import Run
+from pose_core.plugins.networks import build_network
 from pose_core.topdown.config import TopDownConfig
 from pose_core.topdown.dataset import CropBatch
+from pose_testing.batches import columns
 
 WORLD, SIDE, STEPS = 2, 64, 500
 CPU = torch.device("cpu")
@@ -72,10 +75,10 @@ def noise(count: int, draw: torch.Generator) -> Tensor:
 def share(batch: Batch, rank: int) -> Batch:
     """A process's half; of whole images no more places for people than its own need."""
     half = len(batch.images) // WORLD
-    mine = type(batch)(*(column[rank * half : (rank + 1) * half] for column in batch))
+    mine = type(batch)(*(column[rank * half : (rank + 1) * half] for column in columns(batch)))
     if isinstance(mine, WholeBatch):
         most = max(1, int((mine.joints[..., 2] > 0).any(3).any(0).sum()))
-        mine = mine._replace(joints=mine.joints[:, :, :most], areas=mine.areas[:, :most])
+        mine = replace(mine, joints=mine.joints[:, :, :most], areas=mine.areas[:, :most])
     return mine
 
 
@@ -101,7 +104,7 @@ class Exact:
     """A task whose networks count in double precision: in single, sums in another order differ by 2e-6."""
 
     def __init__(self, config: TopDownConfig) -> None:
-        self.task = make_task(config)
+        self.task = make_task(config, build_network)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.task, name)
@@ -173,7 +176,7 @@ def test_two_processes_give_the_gradient_of_one(task: str, tiny: Tiny, tmp_path:
 def train_together(rank: int, config: TopDownConfig, folder: str) -> None:
     with joined(rank, folder):
         torch.set_num_threads(1)
-        run = Run(make_task(config), ProcessContext(rank, WORLD, CPU), Path("unused"))
+        run = Run(make_task(config, build_network), ProcessContext(rank, WORLD, CPU), Path("unused"))
         chance = np.random.default_rng(rank)
         seen = []
         for step in range(STEPS):

@@ -16,13 +16,13 @@ from pose_asda.dataset import PartBatch, PartedDataset
 from pose_asda.generator import Generator
 from pose_asda.task import AsdaTask
 from pose_core.config import TrainConfig
-from pose_core.engine.interfaces import train_settings
 from pose_core.engine.optim import Updater, build_optimizer
 from pose_core.engine.trainer import train
 from pose_core.errors import ConfigError
 from pose_core.models.hourglass import StackedHourglass
 from pose_core.ops import mse_loss
 from pose_core.ops.pasting import pack
+from pose_core.plugins.networks import build_network
 from pose_core.topdown.codec import HeatmapCodec
 from pose_testing.golden import fill_state_dict, load_golden, relative_error, uniform
 
@@ -41,7 +41,7 @@ def updater(networks: Networks, settings: TrainConfig | None = None) -> Updater:
 
 
 def first_batch(config: AsdaConfig, count: int = 4) -> PartBatch:
-    data = AsdaTask(config).training_set()
+    data = AsdaTask(config, build_network).training_set()
     return PartedDataset.collate([data[(0, index)] for index in range(count)])
 
 
@@ -135,7 +135,7 @@ def test_published_steps(case: int) -> None:
 @pytest.mark.parametrize(("steps", "pose_steps", "still"), [(0, 1, "generator"), (1, 0, "pose")])
 def test_who_has_no_steps_never_moves(config: AsdaConfig, steps: int, pose_steps: int, still: str) -> None:
     config = change(config, steps=steps, pose_steps=pose_steps)
-    task = AsdaTask(config)
+    task = AsdaTask(config, build_network)
     networks = task.networks()
     before = {name: copy.deepcopy(list(network.parameters())) for name, network in networks.items()}
     values = task.objective(torch.device("cpu")).step(networks, first_batch(config), updater(networks))
@@ -153,14 +153,14 @@ def test_generator_first_changes_the_order_and_only_that(config: AsdaConfig) -> 
     for first in (False, True):
         settings = change(config, first=first, steps=2, pose_steps=3)
         torch.manual_seed(0)
-        networks = AsdaTask(settings).networks()
+        networks = AsdaTask(settings, build_network).networks()
         made, order = updater(networks), []
 
         def update(name: str, loss: torch.Tensor, made: Updater = made, order: list[str] = order) -> None:
             order.append(name)
             made(name, loss)
 
-        AsdaTask(settings).objective(torch.device("cpu")).step(networks, batch, update)
+        AsdaTask(settings, build_network).objective(torch.device("cpu")).step(networks, batch, update)
         orders[first] = order
     assert orders[False] == ["pose"] * 3 + ["generator"] * 2
     assert orders[True] == ["generator"] * 2 + ["pose"] * 3
@@ -168,7 +168,7 @@ def test_generator_first_changes_the_order_and_only_that(config: AsdaConfig) -> 
 
 def test_random_placement_is_the_same_code_with_another_source(config: AsdaConfig) -> None:
     config = change(config, placement="random")
-    task = AsdaTask(config)
+    task = AsdaTask(config, build_network)
     networks = task.networks()
     assert set(networks) == {"pose"}
     objective = task.objective(torch.device("cpu"))
@@ -182,19 +182,19 @@ def test_random_placement_is_the_same_code_with_another_source(config: AsdaConfi
 
 
 def test_the_generator_keeps_its_own_rate(config: AsdaConfig) -> None:
-    task = AsdaTask(change(config, lr=3e-4))
-    own = train_settings(task, "generator")
+    task = AsdaTask(change(config, lr=3e-4), build_network)
+    own = task.train_settings("generator")
     assert (own.lr, own.schedule, own.optimizer, own.weight_decay) == (3e-4, "constant", "adam", 0.0)
-    assert train_settings(task, "pose") is config.train
+    assert task.train_settings("pose") is config.train
 
 
 def test_parts_leave_crops_and_joints_alone(config: AsdaConfig) -> None:
-    plain = AsdaTask(change(config, placement="none")).training_set()
-    parted = AsdaTask(config).training_set()
+    plain = AsdaTask(change(config, placement="none"), build_network).training_set()
+    parted = AsdaTask(config, build_network).training_set()
     for key in ((0, 1), (3, 2)):
         for before, after in zip(plain[key], parted[key][:10], strict=True):
             assert torch.equal(before, after)
-    again = AsdaTask(config).training_set()[(3, 2)]
+    again = AsdaTask(config, build_network).training_set()[(3, 2)]
     assert all(torch.equal(a, b) for a, b in zip(parted[(3, 2)], again, strict=True))
     assert (parted[(3, 2)].part_types >= 0).any()
 
@@ -203,9 +203,9 @@ def test_half_bodies_and_few_joints_get_no_parts(config: AsdaConfig) -> None:
     always = config.model_copy(update={"augment": config.augment.model_copy(update={"half_body": 1.0})})
     never = always.model_copy(update={"parts": config.parts.model_copy(update={"with_half_body": False})})
     few = config.model_copy(update={"parts": config.parts.model_copy(update={"min_joints": 17})})
-    assert (AsdaTask(always).training_set()[(0, 0)].part_types >= 0).any()
-    assert (AsdaTask(never).training_set()[(0, 0)].part_types == -1).all()
-    assert (AsdaTask(few).training_set()[(0, 0)].part_types == -1).all()
+    assert (AsdaTask(always, build_network).training_set()[(0, 0)].part_types >= 0).any()
+    assert (AsdaTask(never, build_network).training_set()[(0, 0)].part_types == -1).all()
+    assert (AsdaTask(few, build_network).training_set()[(0, 0)].part_types == -1).all()
 
 
 def test_accumulating_is_refused(config: AsdaConfig) -> None:
@@ -218,9 +218,9 @@ def test_accumulating_is_refused(config: AsdaConfig) -> None:
 def test_a_resumed_run_ends_with_the_very_same_networks(config: AsdaConfig, tmp_path: Path) -> None:
     long = config.model_copy(update={"train": config.train.model_copy(update={"iterations": 2, "validate_every": 0})})
     short = long.model_copy(update={"train": long.train.model_copy(update={"iterations": 1})})
-    train(AsdaTask(long), folder=tmp_path / "whole")
-    train(AsdaTask(short), folder=tmp_path / "halves")
-    train(AsdaTask(long), folder=tmp_path / "halves", resume=True)
+    train(AsdaTask(long, build_network), folder=tmp_path / "whole")
+    train(AsdaTask(short, build_network), folder=tmp_path / "halves")
+    train(AsdaTask(long, build_network), folder=tmp_path / "halves", resume=True)
     whole, halves = (
         torch.load(tmp_path / name / "last.pt", weights_only=False)["networks"] for name in ("whole", "halves")
     )
@@ -232,4 +232,4 @@ def test_a_resumed_run_ends_with_the_very_same_networks(config: AsdaConfig, tmp_
 def test_too_few_parts_are_refused_before_training(config: AsdaConfig) -> None:
     greedy = config.model_copy(update={"parts": config.parts.model_copy(update={"counts": (1000,)})})
     with pytest.raises(ConfigError, match="asks for 1000 parts"):
-        AsdaTask(greedy).training_set()
+        AsdaTask(greedy, build_network).training_set()

@@ -14,6 +14,7 @@ from pose_asda.occlude import occlude
 from pose_asda.task import AsdaTask
 from pose_asda.vote import evaluate_by_vote
 from pose_core.layouts.reader import read_dataset
+from pose_core.plugins.networks import build_network
 from pose_core.plugins.published import convert_published
 from pose_core.topdown.evaluate import evaluate_topdown
 
@@ -48,10 +49,10 @@ def merged(config: AsdaConfig, people: Path, tmp_path: Path) -> AsdaConfig:
 
 
 def test_parts_votes_and_hidden_joints(merged: AsdaConfig, tmp_path: Path) -> None:
-    data = AsdaTask(merged).training_set()
+    data = AsdaTask(merged, build_network).training_set()
     assert len(data) == 8
     assert all((data[(0, index)].part_types >= 0).any() for index in range(8))
-    network = AsdaTask(merged).networks()["pose"].eval()
+    network = AsdaTask(merged, build_network).networks()["pose"].eval()
     plain = evaluate_topdown(network, merged, CPU, tmp_path / "plain")
     voted = evaluate_by_vote(network, merged, CPU, tmp_path / "voted", [1.0], 1)
     assert plain.name == "LSP PCK@0.2"

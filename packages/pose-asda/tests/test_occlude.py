@@ -19,6 +19,7 @@ from pose_core.config import dump_config
 from pose_core.errors import DataError
 from pose_core.folders import find_data_root
 from pose_core.layouts.reader import read_dataset
+from pose_core.plugins.networks import build_network
 from pose_core.synthetic import write_dataset
 from pose_core.topdown.evaluate import evaluate_topdown
 
@@ -52,7 +53,7 @@ def test_a_copy_with_parts_is_read_and_scored_as_its_origin(layout: str, config:
             assert np.array_equal(person.joints, same.joints)
         changed = np.abs(cv2.imread(one.source).astype(int) - cv2.imread(other.source)).max(2) > 30
         assert 0.005 < changed.mean() < 0.7
-    network = AsdaTask(hidden).networks()["pose"].eval()
+    network = AsdaTask(hidden, build_network).networks()["pose"].eval()
     assert evaluate_topdown(network, hidden, torch.device("cpu"), tmp_path / "out").metrics
     occlude(clean, tmp_path / "again", 2)
     assert pictures(tmp_path / "again") == pictures(tmp_path / "hidden")

@@ -14,6 +14,7 @@ from pose_asda.adversary import PasteObjective, on_device
 from pose_asda.config import AsdaConfig
 from pose_asda.dataset import PartBatch, PartedDataset
 from pose_asda.task import AsdaTask
+from pose_core.plugins.networks import build_network
 
 WORLD = 2
 
@@ -38,7 +39,7 @@ def gradients(objective: PasteObjective, networks: dict[str, Any], batch: PartBa
 def prepare(config: AsdaConfig, first: int = 0, step: int = 1) -> tuple[PasteObjective, dict[str, Any], PartBatch]:
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    task = AsdaTask(config)
+    task = AsdaTask(config, build_network)
     networks: dict[str, Any] = task.networks()
     # A fresh generator's head is zero, and so would be its trunk's gradient.
     nn.init.normal_(networks["generator"].fc_locs[2].weight, std=0.05)

@@ -19,6 +19,7 @@ from pose_core.cli import method_main
 from pose_core.config import dump_config
 from pose_core.errors import ConfigError, WeightsError
 from pose_core.layouts.reader import read_dataset
+from pose_core.plugins.networks import build_network
 from pose_core.synthetic import write_dataset
 from pose_core.topdown.evaluate import evaluate_topdown
 from pose_testing.golden import load_golden, uniform
@@ -56,7 +57,7 @@ def test_one_scale_and_one_stage_are_a_plain_evaluation(layout: str, config: Asd
     data["on_bad_image"] = "skip"
     config = config.model_copy(update={"data": config.data.model_copy(update=data)})
     Path(read_dataset(config.data, val).records[-1].source).write_bytes(b"no image")
-    network = AsdaTask(config).networks()["pose"].eval()
+    network = AsdaTask(config, build_network).networks()["pose"].eval()
     plain = evaluate_topdown(network, config, CPU, tmp_path / "plain")
     voted = evaluate_by_vote(network, config, CPU, tmp_path / "voted", [1.0], 1)
     assert dict(voted.metrics) == dict(plain.metrics)
@@ -77,7 +78,7 @@ def test_a_stale_cache_is_refused(
     config: AsdaConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = tmp_path / "votes.npz"
-    network = AsdaTask(config).networks()["pose"].eval()
+    network = AsdaTask(config, build_network).networks()["pose"].eval()
     first = evaluate_by_vote(network, config, CPU, tmp_path, [1.0], 1, cache=cache)
     with monkeypatch.context() as patch:
         patch.setattr("pose_asda.vote._predict", lambda *_: pytest.fail("predicted in spite of the cache"))
@@ -115,7 +116,7 @@ def test_the_command(config: AsdaConfig, tmp_path: Path, capsys: pytest.CaptureF
     """Settings may follow the scales; what cannot be is refused."""
     file, weights = tmp_path / "mine.yaml", tmp_path / "weights.pt"
     file.write_text(dump_config(config))
-    torch.save(AsdaTask(config).networks()["pose"].state_dict(), weights)
+    torch.save(AsdaTask(config, build_network).networks()["pose"].state_dict(), weights)
     words = ["vote", "--cfg", str(file), "--weights", str(weights), "--out", str(tmp_path / "out")]
     for wrong, message in (
         (["--scales", "1", "0"], "--scales 1 0: must be positive numbers"),
@@ -136,7 +137,7 @@ def test_pictures_of_pasting(config: AsdaConfig, tmp_path: Path) -> None:
     assert not np.array_equal(tiles[0], tiles[1])
     assert not np.array_equal(tiles[1], tiles[2])
     file = tmp_path / "stn_41.pth"
-    state = AsdaTask(config).networks()["generator"].state_dict()
+    state = AsdaTask(config, build_network).networks()["generator"].state_dict()
     torch.save({"epoch": 41, "stn_state_dict": {f"module.{key}": value for key, value in state.items()}}, file)
     assert paste_pictures(config, [file], 1)[1][2] == "adversarial stn_41"
     narrow = config.model_copy(update={"generator": config.generator.model_copy(update={"width": 16})})

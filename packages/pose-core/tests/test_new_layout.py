@@ -23,6 +23,7 @@ from pose_core.geometry import box_to_center_scale
 from pose_core.layouts.layout import AnnotatedSet
 from pose_core.layouts.reader import read_dataset
 from pose_core.layouts.table import LAYOUTS
+from pose_core.plugins.networks import build_network
 from pose_core.skeleton import get_skeleton
 from pose_core.topdown.config import CropTestConfig, TopDownConfig
 from pose_core.topdown.evaluate import evaluate_topdown, score
@@ -82,7 +83,7 @@ def test_it_is_checked_browsed_and_read(root: Path, capsys: pytest.CaptureFixtur
     found = read_dataset(data_of(root), TOY.train)
     assert (found.layout, found.num_persons, found.has_annotations) == (TOY, 3, True)
     np.testing.assert_array_equal(found.records[2].persons[0].joints, JOINTS)
-    data = TopDownTask(crops(root)).training_set()
+    data = TopDownTask(crops(root), build_network).training_set()
     assert len(data) == 3
     assert data[(0, 0)].images.shape == (64, 64, 3)
 

@@ -138,7 +138,7 @@ def test_weights_named_after_the_other_trunk_style_are_doubted(tmp_path: Path) -
     report = load_weights(network, file)
     assert report.complete
     assert "says caffe and the network is of the pytorch style" in str(report)
-    assert not load_weights(create_model("mrfea1_resnet50_caffe", num_joints=2, width=8), file).doubt
+    assert not load_weights(create_model("mrfea1_resnet50_caffe", num_joints=2, width=8), file).warning
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
@@ -149,7 +149,7 @@ def test_an_imagenet_file_fills_the_trunk_and_leaves_the_published_head(wrapped:
     file = tmp_path / ("resnet50-caffe.pth.tar" if wrapped else "resnet50-19c8e357.pth")
     torch.save({"state_dict": {f"module.{k}": v for k, v in trunk.items()}} if wrapped else trunk, file)
     network = create_model("mrheat2_resnet50" + ("_caffe" if wrapped else ""), width=8)
-    initialize(network, trunk_follows=True)
+    initialize(network, backbone_follows=True)
     report = load_backbone(network, file)
     assert not report.missing
     assert torch.equal(network.state_dict()["layer3.0.conv2.weight"], trunk["layer3.0.conv2.weight"])

@@ -10,23 +10,31 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, distributions, version
 
-NEEDED = ("torch", "torchvision", "numpy", "opencv-python-headless", "pycocotools", "scipy", "pydantic", "tensorboard")
+NEEDED = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "opencv-python-headless",
+    "pycocotools",
+    "scipy",
+    "pydantic",
+    "safetensors",
+    "tensorboard",
+)
 OPTIONAL = {
     "h5py": "read lsp_mpii.h5: pip install 'pose-core[h5]'",
     "matplotlib": "draw plots: pip install 'pose-core[plot]'",
     "onnx": "write ONNX files: pip install 'pose-core[export]'",
     "onnxruntime": "check ONNX files: pip install 'pose-core[export]'",
     "triton": "kernels on a GPU; comes with PyTorch's builds for GPUs",
-    "safetensors": "read and write .safetensors weights: pip install safetensors",
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    del parser  # no arguments
+def add_arguments(_: argparse.ArgumentParser) -> None:
+    """Add no arguments."""
 
 
-def run(args: argparse.Namespace) -> int:
-    del args
+def run(_: argparse.Namespace) -> int:
     problems = []
     print(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores")
     print("\npackages")
@@ -67,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"  POSE_HOME  {os.environ.get('POSE_HOME', 'not set: caches lie in ~/.cache/pose')}")
     for problem in problems:
         print(f"\nproblem: {problem}")
-    print("\nall well" if not problems else "")
+    print("\nno problems" if not problems else "")
     return 1 if problems else 0
 
 

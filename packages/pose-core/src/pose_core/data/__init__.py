@@ -1,11 +1,18 @@
-"""Annotated images: readers of the published layouts, image bytes, data sets, augmentation, and synthetic people."""
+"""Annotated images: image bytes, formats of annotation files, samplers and caches."""
 
-from importlib import import_module
+from __future__ import annotations
+
 from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pose_core import synthetic as synthetic
 
 
 def __getattr__(name: str) -> ModuleType:
-    # `import pose_core; pose_core.synthetic.write_dataset(...)` works without importing OpenCV for everyone.
+    # Another name of `pose_core.synthetic`, which loads OpenCV; not imported before it is asked for.
     if name == "synthetic":
-        return import_module("pose_core.synthetic")
+        from pose_core import synthetic
+
+        return synthetic
     raise AttributeError(f"module 'pose_core.data' has no attribute {name!r}")

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -45,7 +44,7 @@ class FrameWriter(Protocol):
 def backend() -> Backend:
     """PyAV where it is installed; else OpenCV, loudly."""
     try:
-        import_module("av")
+        import av  # noqa: F401
     except ImportError:
         _log.warning(
             "PyAV is not installed: OpenCV reads and writes the video, which knows fewer formats and guesses frame "
@@ -60,7 +59,8 @@ def frame_rate(path: Path, using: Backend) -> float:
     if not path.is_file():
         raise DataError(f"video {path} does not exist")
     if using == "av":
-        av: Any = import_module("av")
+        import av
+
         try:
             with av.open(str(path)) as container:
                 rate = container.streams.video[0].average_rate
@@ -94,7 +94,8 @@ def read_frames(path: Path, using: Backend, fps: float | None = None) -> Iterato
 
 
 def _av_frames(path: Path, native: float) -> Iterator[Frame]:
-    av: Any = import_module("av")
+    import av
+
     first: float | None = None
     number = -1
     try:
@@ -153,7 +154,9 @@ def video_writer(path: Path, fps: float, using: Backend) -> Iterator[FrameWriter
 
 class _AvWriter:
     def __init__(self, path: Path, fps: float) -> None:
-        self.av: Any = import_module("av")
+        import av
+
+        self.av: Any = av
         self.path, self.rate = path, Fraction(fps).limit_denominator(100_000)
         self.container: Any = None
         self.stream: Any = None

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
@@ -86,10 +87,9 @@ def read_checkpoint(path: str | Path) -> Any:
     file = Path(path)
     if not file.is_file():
         raise WeightsError(f"weights file {file} does not exist")
-    package = _safetensors(file) if file.suffix == ".safetensors" else None
     try:
-        if package is not None:
-            return package.load(file.read_bytes())
+        if file.suffix == ".safetensors":
+            return safetensors.torch.load(file.read_bytes())
         with torch.serialization.safe_globals(list(SAFE_NAMES)):
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -103,14 +103,6 @@ def read_checkpoint(path: str | Path) -> Any:
         ) from None
     except Exception as error:  # a damaged file can fail in any step of reading
         raise WeightsError(f"weights file {file} is damaged or no checkpoint: {error}") from None
-
-
-def _safetensors(file: Path) -> Any:
-    try:
-        import safetensors.torch
-    except ImportError:
-        raise WeightsError(f"{file} needs the safetensors package: pip install safetensors") from None
-    return safetensors.torch
 
 
 def network_state(content: Any, source: str) -> dict[str, Tensor]:
@@ -206,9 +198,8 @@ def save_weights(model: nn.Module, path: str | Path) -> None:
     """Write a network's weights alone, whole or not at all; as safetensors where ``path`` ends so."""
     state = model.state_dict()
     target = Path(path)
-    package = _safetensors(target) if target.suffix == ".safetensors" else None
     with whole_file(target) as file:
-        if package is None:
-            torch.save(state, file)
+        if target.suffix == ".safetensors":
+            file.write(safetensors.torch.save({key: value.contiguous() for key, value in state.items()}))
         else:
-            file.write(package.save({key: value.contiguous() for key, value in state.items()}))
+            torch.save(state, file)

@@ -24,7 +24,6 @@ class Detector(Protocol):
 
 def whole_image(image: Array, source: Path | None = None) -> tuple[Array, Array]:
     """One person who fills the image."""
-    del source
     height, width = image.shape[:2]
     # The crop's margin is for boxes that hug a person; an image's border does not.
     return np.array([[0.1 * width, 0.1 * height, 0.8 * width, 0.8 * height]]), np.ones(1)
@@ -78,7 +77,6 @@ class FasterRCNN:
         self.torch = torch
 
     def __call__(self, image: Array, source: Path | None = None) -> tuple[Array, Array]:
-        del source
         torch = self.torch
         with torch.inference_mode():
             x = torch.from_numpy(np.ascontiguousarray(image)).to(self.device).permute(2, 0, 1).float() / 255

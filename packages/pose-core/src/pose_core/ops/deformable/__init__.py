@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any, Literal, cast, get_args
 
 import torch
@@ -106,12 +105,13 @@ def check_path(path: str) -> DeformPath:
 
 def _mmcv_operators() -> Any:
     try:
-        return import_module("mmcv.ops")
+        from mmcv import ops
     except ImportError as error:
         raise ConfigError(
-            "the mmcv path of deform_conv needs mmcv with its operators, built against the PyTorch that is here: "
-            f"pip install --no-build-isolation 'pose-core[mmcv]' ({error})"
+            "the mmcv path of deform_conv needs mmcv with its operators, built against the installed PyTorch "
+            f"({error}); every other path computes the same"
         ) from None
+    return ops
 
 
 def _mmcv(x: Tensor, offset: Tensor, weight: Tensor, dilation: int) -> Tensor:

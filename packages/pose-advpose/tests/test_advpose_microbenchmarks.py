@@ -7,17 +7,15 @@ import torch
 from pose_advpose import METHOD
 from pose_advpose.grouping import Grouped
 from pose_advpose.microbenchmarks import BATCH, PEOPLE
-from pose_core.plugins.method import resolve
 
 
-def test_stages_learn_tags_and_find_everyone() -> None:
-    assert METHOD.stages is not None
-    first, *others = resolve(METHOD.stages)(torch.device("cpu"))
+def test_microbenchmarks_learn_tags_and_find_everyone() -> None:
+    first, *others = METHOD.microbenchmarks(torch.device("cpu"))
     gradient = first.run()
     assert isinstance(gradient, torch.Tensor)
     assert len(gradient) == first.count == BATCH
     assert (gradient != 0).flatten(1).any(1).all()
-    found = [stage.run() for stage in others]
+    found = [each.run() for each in others]
     assert len(found) == 2
     for people in found:
         assert isinstance(people, Grouped)

@@ -6,12 +6,10 @@ import torch
 
 from pose_asda import METHOD
 from pose_asda.microbenchmarks import BATCH, PART, SIDE, SLOTS, parted
-from pose_core.plugins.method import resolve
 
 
-def test_stages_paste_and_teach() -> None:
-    assert METHOD.stages is not None
-    pasting, teaching = resolve(METHOD.stages)(torch.device("cpu"))
+def test_microbenchmarks_paste_and_teach() -> None:
+    pasting, teaching = METHOD.microbenchmarks(torch.device("cpu"))
     images = parted(BATCH)[0]
     found = pasting.run()
     assert isinstance(found, torch.Tensor)

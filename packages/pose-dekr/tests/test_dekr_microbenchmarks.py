@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import torch
 
-from pose_core.plugins.method import resolve
 from pose_dekr import METHOD
 from pose_dekr.decode import Poses
 from pose_dekr.microbenchmarks import BATCH, CROWD
 from pose_dekr.targets import Targets
 
 
-def test_stages_make_targets_and_find_everyone() -> None:
-    assert METHOD.stages is not None
-    first, *others = resolve(METHOD.stages)(torch.device("cpu"))
+def test_microbenchmarks_make_targets_and_find_everyone() -> None:
+    first, *others = METHOD.microbenchmarks(torch.device("cpu"))
     targets = first.run()
     assert isinstance(targets, Targets)
     assert len(targets.heatmaps) == first.count == BATCH
     assert (targets.weights > 0).any()
-    found = [stage.run() for stage in others]
+    found = [each.run() for each in others]
     assert len(found) == 2
     for people in found:
         assert isinstance(people, Poses)
