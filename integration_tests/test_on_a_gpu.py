@@ -68,7 +68,7 @@ def test_crops_cut_out_on_the_device_teach_the_same(people: Path, tmp_path: Path
         more = [f"run.dir={tmp_path}", f"run.name=decoded_{decoded}", f"train.device_decode={decoded}"]
         assert main([*words, *more]) == 0
         first.append(losses(tmp_path / f"decoded_{decoded}")[0])
-    # The same network looks at the same crops, to a grey level.
+    # The same network looks at the same crops, to a gray level.
     assert first[1] == pytest.approx(first[0], rel=0.02)
 
 

@@ -42,8 +42,8 @@ def crowd(side: int, dimensions: int = 1, seed: int = 0) -> tuple[torch.Tensor, 
     """A network's heatmaps ``(17, side, side)`` and tags ``(D, 17, side, side)`` on a picture with many people."""
     make = np.random.default_rng(seed)
     row, column = np.divmod(np.arange(PEOPLE), 6)
-    centres = np.stack([(column + 0.5) * side / 6, (row + 0.5) * side / 5], 1)
-    points = centres[:, None] + make.normal(0, side / 30, (PEOPLE, 17, 2))
+    centers = np.stack([(column + 0.5) * side / 6, (row + 0.5) * side / 5], 1)
+    points = centers[:, None] + make.normal(0, side / 30, (PEOPLE, 17, 2))
     heats = make.uniform(0.4, 0.95, (PEOPLE, 17)) * (make.random((PEOPLE, 17)) >= MISSING)
     labels = make.permutation(PEOPLE)[:, None] * 2.5 + make.normal(0, 0.1, (PEOPLE, 17))
     y, x = np.mgrid[:side, :side]

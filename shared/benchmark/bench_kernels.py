@@ -25,7 +25,7 @@ from paired import arguments, compare, machine, print_table, write_rows
 from torch import Tensor
 
 from pose_core import ops
-from pose_core.benchmark.timing import synchroniser
+from pose_core.benchmark.timing import synchronizer
 from pose_core.ops.dispatch import uses_triton
 from pose_core.skeleton import SKELETONS
 
@@ -35,13 +35,13 @@ MAPS, RATIO = (48, 64), (0.25, 0.25)
 
 @dataclass(frozen=True)
 class Case:
-    """An op on inputs that are given to it; ``moved`` bytes at least. ``learnt``: gradients reach the first input."""
+    """An op on inputs that are given to it; ``moved`` bytes at least. ``learned``: gradients reach the first input."""
 
     op: str
     run: Callable[..., Tensor | tuple[Tensor, ...]]
     inputs: tuple[Tensor, ...]
     moved: int
-    learnt: bool = False
+    learned: bool = False
     triton: bool = False
     """Whether there is a kernel for it."""
 
@@ -69,8 +69,8 @@ def cases(batch: int, device: torch.device) -> list[Case]:
     boxes = torch.cat([corners, corners + 64], -1).int().to(device)
     # Smooth, as parts are: on noise a gradient hangs on which side of a pixel's middle rounding leaves a place.
     bump = torch.linspace(0, torch.pi, 64).sin()
-    colours = torch.cat([torch.rand(batch * 4, 3, generator=make), torch.ones(batch * 4, 1)], 1)
-    texels = (torch.outer(bump, bump)[None, ..., None] * colours[:, None, None]).reshape(-1, 4).to(device)
+    colors = torch.cat([torch.rand(batch * 4, 3, generator=make), torch.ones(batch * 4, 1)], 1)
+    texels = (torch.outer(bump, bump)[None, ..., None] * colors[:, None, None]).reshape(-1, 4).to(device)
     thetas = (torch.eye(2, 3).repeat(batch, 4, 1, 1) + torch.randn(batch, 4, 2, 3, generator=make) / 4).to(device)
 
     def pasted(t: Tensor, i: Tensor, x: Tensor, b: Tensor) -> Tensor:
@@ -100,16 +100,16 @@ def cases(batch: int, device: torch.device) -> list[Case]:
         Case("warp_crops", cut, (to_image,), 2 * images.nbytes, triton=True),
         Case("normalize", lambda i: ops.normalize(i, channels_last=True), (images,), 5 * images.nbytes, triton=True),
         Case("gaussian_heatmaps", targets, (joints, weights), size),
-        Case("heatmap_loss", loss, (maps, joints, weights), 2 * size, learnt=True, triton=True),
+        Case("heatmap_loss", loss, (maps, joints, weights), 2 * size, learned=True, triton=True),
         Case("decode_heatmaps", ops.decode_heatmaps, (maps,), size, triton=True),
         Case("decode_flipped", flipped, (maps, mirrored), 2 * size, triton=True),
         Case("fuse_flip", lambda p, m: ops.fuse_flip(p, m, order, shift=True), (maps, mirrored), 3 * size),
         # Forward reads and writes the crops, backward reads them and the gradient, and both read the parts.
         Case(
-            "paste", pasted, (thetas, crops, texels, boxes), 4 * crops.nbytes + 2 * texels.nbytes, learnt=True,
+            "paste", pasted, (thetas, crops, texels, boxes), 4 * crops.nbytes + 2 * texels.nbytes, learned=True,
             triton=True,
         ),
-        Case("tag_loss", lambda t: ops.tag_loss(t, people), (tags,), 2 * tags.nbytes, learnt=True, triton=True),
+        Case("tag_loss", lambda t: ops.tag_loss(t, people), (tags,), 2 * tags.nbytes, learned=True, triton=True),
         Case("deform_conv", ops.deform_conv, (x, offsets, kernel), 2 * x.nbytes + offsets.nbytes),
     ]  # fmt: skip
 
@@ -118,13 +118,13 @@ def call(case: Case, *, path: str, double: bool = False) -> tuple[list[Tensor], 
     """What an op gives by a path, and the gradient of its weighted sum."""
     os.environ["POSE_OPS"] = path
     inputs = [v.double() if double and v.is_floating_point() else v for v in case.inputs]
-    if case.learnt:
+    if case.learned:
         inputs[0] = inputs[0].detach().requires_grad_()
-    with torch.set_grad_enabled(case.learnt):
+    with torch.set_grad_enabled(case.learned):
         found = case.run(*inputs)
     outputs = list(found) if isinstance(found, tuple) else [found]
     gradient = None
-    if case.learnt:
+    if case.learned:
         (gradient,) = torch.autograd.grad(sum((o * 3).sum() for o in outputs), inputs[0])
     return [o.detach() for o in outputs], gradient
 
@@ -146,7 +146,7 @@ def measure(case: Case, device: torch.device, rounds: int, *, timed: bool, limit
         "backward": error(gradient, wanted) if gradient is not None and wanted is not None else "-",
     }
     if timed:
-        wait = synchroniser(device)
+        wait = synchronizer(device)
 
         def by(path: str) -> Callable[[], None]:
             def run() -> None:
@@ -167,7 +167,7 @@ def measure(case: Case, device: torch.device, rounds: int, *, timed: bool, limit
 def copy_speed(device: torch.device) -> float:
     """Bytes a second, read and written, of a large copy: what memory allows."""
     source = torch.empty(2**28, dtype=torch.uint8, device=device)
-    target, wait = torch.empty_like(source), synchroniser(device)
+    target, wait = torch.empty_like(source), synchronizer(device)
 
     def run() -> None:
         target.copy_(source)

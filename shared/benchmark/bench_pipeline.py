@@ -49,7 +49,7 @@ def write_pictures(folder: Path, count: int, width: int = 640, height: int = 425
 
 
 def make_records(folder: Path) -> tuple[ImageRecord, ...]:
-    """People of COCO-like sizes with about twelve labelled joints."""
+    """People of COCO-like sizes with about twelve labeled joints."""
     rng = np.random.default_rng(1)
     records, identity = [], 0
     for number, file in enumerate(sorted(folder.glob("*.jpg"))):
@@ -87,7 +87,7 @@ def published_records(records: tuple[ImageRecord, ...]) -> list[dict[str, Any]]:
 
 
 def on_device(batch: CropBatch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """What is left for the device: the normalised images, the targets, their weights."""
+    """What is left for the device: the normalized images, the targets, their weights."""
     targets, weights = gaussian_heatmaps(
         batch.joints[..., :2], batch.joints[..., 2], (SIZE[0] // 4, SIZE[1] // 4), 2.0, ratio=(0.25, 0.25)
     )

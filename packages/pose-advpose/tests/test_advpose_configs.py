@@ -121,7 +121,7 @@ def test_an_experiment_is_the_published_one(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in PUBLISHED if "adv" in name])
-def test_each_player_has_the_published_optimiser(name: str) -> None:
+def test_each_player_has_the_published_optimizer(name: str) -> None:
     task = make_task(named(name), build_network)
     layer = nn.Linear(1, 1)
     pose = build_optimizer(layer, task.train_settings("pose"), CPU)

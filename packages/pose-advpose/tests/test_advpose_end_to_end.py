@@ -61,7 +61,7 @@ def by_heart(task: str, sets: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_what_was_learnt_is_found_again(
+def test_what_was_learned_is_found_again(
     task: str, sets: Path, words: Words, tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = by_heart(task, sets)
@@ -165,7 +165,7 @@ def test_networks_export(task: str, words: Words, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("task", ["advpose", "advpose-ae"])
 def test_a_resumed_game_ends_with_the_very_same_players(task: str, words: Words, tmp_path: Path) -> None:
-    # k moves visibly; the average, the critic's optimiser and the schedule are there to be lost.
+    # k moves visibly; the average, the critic's optimizer and the schedule are there to be lost.
     lively = ["adversarial.start=0.5", "adversarial.rate=0.1", "train.ema=0.9", "train.epochs=3", "train.batch_size=2",
               "train.schedule=constant", "train.weight_decay=0", "train.validate_every=0"]  # fmt: skip
     assert method_main("advpose", words("train", task, tmp_path, *lively, "run.name=whole")) == 0

@@ -20,7 +20,7 @@ PUBLISHED = GroupingSettings(ORDER)
 Array = np.ndarray
 
 
-def centres(name: str, people: int) -> tuple[Array, Array, Array, Array]:
+def centers(name: str, people: int) -> tuple[Array, Array, Array, Array]:
     """Columns, rows, heats and tags ``(P, 17)`` by the golden file's rule of a case."""
     p, j = np.arange(people)[:, None], np.arange(17)[None]
     zero = 0 * (p + j)
@@ -46,7 +46,7 @@ def render(columns: Array, rows: Array, heats: Array, tags: Array, side: int) ->
 
 def golden_maps(case: dict[str, Any]) -> tuple[Tensor, Tensor]:
     side = case["size"]
-    heat, tag = render(*centres(case["name"], case["people"]), side)
+    heat, tag = render(*centers(case["name"], case["people"]), side)
     heat = heat + case["noise"] * uniform(f"group:noise:{side}", 17 * side * side).reshape(heat.shape)
     tags = np.stack([tag + case["tag_step"] * number for number in range(case["tag_dims"])])
     return torch.from_numpy(np.minimum(heat.astype(np.float32), 1)), torch.from_numpy(tags.astype(np.float32))

@@ -53,7 +53,7 @@ def test_lists_that_are_no_text_file(tmp_path: Path) -> None:
 
 
 def read_five(root: Path) -> AnnotatedSet:
-    """Images 1 to 5; in 4 nobody has a labelled joint, in 5 is nobody."""
+    """Images 1 to 5; in 4 nobody has a labeled joint, in 5 is nobody."""
     content = coco_content(images=5, people=1)
     blank = person(40, 4, num_keypoints=0, keypoints=[0] * 51)
     content["annotations"] = [*content["annotations"][:3], blank]
@@ -74,7 +74,7 @@ def test_training_leaves_out_what_is_evaluated(tmp_path: Path) -> None:
     assert split == {True: [1, 3], False: [2, 5]}
 
 
-def test_without_a_list_training_still_needs_labelled_people(tmp_path: Path) -> None:
+def test_without_a_list_training_still_needs_labeled_people(tmp_path: Path) -> None:
     found = read_five(tmp_path)
     trained = keep_split(found.records, None, training=True, file=found.annotation_file)
     assert [record.image_id for record in trained] == [1, 2, 3]

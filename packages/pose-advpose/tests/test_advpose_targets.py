@@ -23,7 +23,7 @@ def test_labels_equal_the_published_ones(case: dict[str, Any]) -> None:
     assert np.abs(found - np.array(case["label"])).max() < 1e-12
 
 
-def test_labels_stand_on_truncated_places_and_unlabelled_joints_have_none() -> None:
+def test_labels_stand_on_truncated_places_and_unlabeled_joints_have_none() -> None:
     joints = torch.tensor([[[23.9, 31.0, 1.0], [20.0, 20.0, 0.0]]])
     found = label_maps(joints, (16, 16), 1.0)
     assert peaks(found).tolist() == [[[5, 8], [0, 0]]]
@@ -54,7 +54,7 @@ def test_people_beyond_the_thirtieth_have_heatmaps_but_no_references() -> None:
     assert (people_heatmaps(joints, 16, 1.0)[0, 0, 0] == 1).all()
 
 
-def test_subpixel_heatmaps_are_centred_on_the_joint() -> None:
+def test_subpixel_heatmaps_are_centerd_on_the_joint() -> None:
     joint = torch.tensor([[[[8.3, 7.9, 2.0], [6.5, 9.5, 2.0]]]], dtype=torch.float64)
     exact = people_heatmaps(joint, 16, 1.0, subpixel=True)[0]
     middles = torch.arange(16) + 0.5

@@ -53,7 +53,7 @@ def crowd(people: list[int], seed: int = 0) -> WholeBatch:
 
 
 def crops(joints: list[int], seed: int = 0) -> CropBatch:
-    """Crops of noise, each with so many labelled joints."""
+    """Crops of noise, each with so many labeled joints."""
     draw = torch.Generator().manual_seed(seed)
     count = len(joints)
     points = torch.rand(count, 16, 3, generator=draw) * SIDE

@@ -124,9 +124,17 @@ def test_a_network_without_parts_stays_plain() -> None:
     content["MODEL"]["NET"]["NSTACKS"] = "two"
     with pytest.raises(ConfigError, match=r"NSTACKS is 'two'; expected a positive whole number"):
         convert_published(content, "plain.yaml")
+    content["MODEL"]["NET"]["NSTACKS"] = 2
     content["STM"] = {"LR": 1}
     with pytest.raises(ConfigError, match=r"unknown key STM\.LR; did you mean STN\.LR"):
         convert_published(content, "plain.yaml")
+
+
+def test_a_published_value_of_the_wrong_kind_is_named() -> None:
+    content = published_file("mpii_hourglass_stack2_256x256_numpart1")
+    content["ASA"]["NUM_AUG"] = "one"
+    with pytest.raises(ConfigError, match=r"odd\.yaml: ASA\.NUM_AUG is 'one'"):
+        convert_published(content, "odd.yaml")
 
 
 def test_settings_that_cannot_be_are_refused() -> None:

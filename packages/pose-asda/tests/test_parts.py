@@ -74,7 +74,7 @@ def test_published_canvas(case: int) -> None:
     assert [columns.min(), rows.min(), columns.max(), rows.max()] == pytest.approx(golden["mask_bbox_xyxy"], abs=1)
 
 
-def test_a_part_is_centred_unless_the_published_oddity_is_wanted(tmp_path: Path) -> None:
+def test_a_part_is_centerd_unless_the_published_oddity_is_wanted(tmp_path: Path) -> None:
     pool = read_pool(write_pool(tmp_path, Left_arm=1))
     middles = {}
     for compat in (False, True):

@@ -54,19 +54,19 @@ def test_nothing_happens_where_nothing_is_asked() -> None:
     assert {(d.half_body, d.scale, d.rotation, d.flip) for d in draws(off)} == {(False, 1.0, 0.0, False)}
 
 
-def joints(labelled: int) -> np.ndarray:
+def joints(labeled: int) -> np.ndarray:
     rows = np.stack([np.arange(17) * 10.0, np.arange(17) * 5.0, np.zeros(17)], 1)
-    rows[:labelled, 2] = 2
+    rows[:labeled, 2] = 2
     return rows
 
 
 def test_half_body_needs_more_than_eight_joints() -> None:
     config, center, scale = AugmentConfig(half_body=1), np.zeros(2), np.ones(2)
     draw = Augmentation(half_body=True, prefer_upper=True, scale=1.5)
-    for labelled in (8, 9):
-        found = place_crop(draw, config, joints(labelled), center, scale, COCO, 0.75)
-        half = half_body_center_scale(joints(labelled), COCO.upper_body, 0.75, True)
+    for labeled in (8, 9):
+        found = place_crop(draw, config, joints(labeled), center, scale, COCO, 0.75)
+        half = half_body_center_scale(joints(labeled), COCO.upper_body, 0.75, True)
         assert half is not None
-        expected = (center, scale * 1.5) if labelled == 8 else (half[0], half[1] * np.float32(1.5))
+        expected = (center, scale * 1.5) if labeled == 8 else (half[0], half[1] * np.float32(1.5))
         np.testing.assert_array_equal(found[0], expected[0])
         np.testing.assert_array_equal(found[1], expected[1])

@@ -80,7 +80,7 @@ def test_a_sample_says_what_it_is(crowded: tuple[ImageRecord, ...]) -> None:
     scale = 16 / 48
     assert sample.joints[0, 0, 0].tolist() == pytest.approx([(10 - 32) * scale + 8, 5 * scale, 2])
     assert sample.areas.tolist() == pytest.approx([800 * (64 / 48) ** 2] * 2)
-    assert not sample.joints[:, 1].any(), "nobody labelled the second person's joints"
+    assert not sample.joints[:, 1].any(), "nobody labeled the second person's joints"
 
 
 def test_the_long_side_may_fill_the_input(crowded: tuple[ImageRecord, ...]) -> None:
@@ -92,7 +92,7 @@ def test_the_long_side_may_fill_the_input(crowded: tuple[ImageRecord, ...]) -> N
     assert masks[0][0, 3:13].all()
 
 
-def test_crowds_and_unlabelled_people_are_masked(crowded: tuple[ImageRecord, ...]) -> None:
+def test_crowds_and_unlabeled_people_are_masked(crowded: tuple[ImageRecord, ...]) -> None:
     expected = np.full((48, 64), 255, np.uint8)
     expected[:, 32:] = 0
     expected[:, :8] = 0
@@ -153,8 +153,8 @@ def test_flip_twice_is_identity(crowded: tuple[ImageRecord, ...]) -> None:
     assert torch.equal(once.images.flip(1), as_it_is.images)
     for level, side in enumerate((16, 32)):
         back = once.joints[level][:, COCO.flip_order.tolist()].clone()
-        labelled = back[..., 2] > 0
-        back[..., 0] = torch.where(labelled, side - 1 - back[..., 0], 0)
+        labeled = back[..., 2] > 0
+        back[..., 0] = torch.where(labeled, side - 1 - back[..., 0], 0)
         assert torch.allclose(back, as_it_is.joints[level], atol=1e-5)
         masks = keep_maps(torch.stack([once.keep, as_it_is.keep]), (16, 32))[level]
         assert torch.equal(masks[0].flip(1), masks[1])
@@ -238,7 +238,7 @@ def test_an_image_without_people_is_still_learned_from(tmp_path: Path) -> None:
     assert batch.keep.any()
 
 
-def test_colours_are_changed_by_a_hook_in_rgb(crowded: tuple[ImageRecord, ...]) -> None:
+def test_colors_are_changed_by_a_hook_in_rgb(crowded: tuple[ImageRecord, ...]) -> None:
     def only_red(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         assert 0 <= rng.random() < 1
         return image * np.array([1, 0, 0], np.uint8)

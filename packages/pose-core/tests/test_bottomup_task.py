@@ -37,7 +37,7 @@ SPLITS = {"coco": ("coco17", "train2017"), "crowdpose": ("crowdpose14", "train")
 
 @pytest.fixture(scope="module")
 def crowds(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Annotations of synthetic crowds, on images whose colour is their number in the file."""
+    """Annotations of synthetic crowds, on images whose color is their number in the file."""
     root = tmp_path_factory.mktemp("crowds")
     for layout in SPLITS:
         write_dataset(root / layout, layout=layout, images=5, val_images=2, people=(1, 3), size=(96, 80), seed=4)
@@ -58,7 +58,7 @@ def views_of(width: int, height: int, *, scale: float) -> list[View]:
 
 
 class Knowing(BottomUpPredictor):
-    """Reads an image's number off its colour and gives its annotated people, moved by ``error`` pixels."""
+    """Reads an image's number off its color and gives its annotated people, moved by ``error`` pixels."""
 
     error = 0.0
     decode_name = "knowledge"
@@ -106,7 +106,7 @@ def knowing(config: BottomUpConfig) -> Knowing:
     found = read_dataset(config.data, config.data.train, everyone=True)
     joints = len(predictor.skeleton.joints)
     predictor.people = {
-        number: np.array([p.joints for p in record.persons if p.num_labelled]).reshape(-1, joints, 3)
+        number: np.array([p.joints for p in record.persons if p.num_labeled]).reshape(-1, joints, 3)
         for number, record in enumerate(found.records)
     }
     return predictor
@@ -216,7 +216,7 @@ class KnowingTask(BottomUpTask):
     output_sizes = (16,)  # type: ignore[assignment]
 
     def objective(self, device: torch.device) -> Objective:
-        raise AssertionError("nothing is learnt here")
+        raise AssertionError("nothing is learned here")
 
     def predictor(self, network: nn.Module, device: torch.device) -> BottomUpPredictor:
         return knowing(self.config)

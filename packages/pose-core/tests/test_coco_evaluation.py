@@ -19,7 +19,7 @@ TINY = json.loads((FOLDER / "dekr" / "eval_tiny_results.json").read_text())
 
 
 def random_set(seed: int, images: int = 8, joints: int = 17) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """People of every size, some unlabelled, some crowds; detections near and far, with many equal scores."""
+    """People of every size, some unlabeled, some crowds; detections near and far, with many equal scores."""
     rng = np.random.default_rng(seed)
     ids = rng.choice(10**6, images, replace=False) + 1
     annotations: list[dict[str, Any]] = []

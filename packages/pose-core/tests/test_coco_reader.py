@@ -62,7 +62,7 @@ def test_a_box_ends_on_its_last_pixel() -> None:
     assert clip_box((70, 10, 20, 20), 64, 48) is None
 
 
-def test_crowds_and_unlabelled_people_are_dropped_but_ignored_regions_kept(tmp_path: Path) -> None:
+def test_crowds_and_unlabeled_people_are_dropped_but_ignored_regions_kept(tmp_path: Path) -> None:
     region = [[1.0, 1.0, 5.0, 1.0, 5.0, 5.0]]
     content = coco_content(images=1, people=1)
     content["annotations"] += [

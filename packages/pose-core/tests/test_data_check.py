@@ -22,11 +22,11 @@ def test_a_good_data_set(tmp_path: Path) -> None:
     assert report.ok
     (split,) = report.splits
     assert (split.images, split.with_people, split.persons, split.decoded) == (3, 3, 6, 3)
-    assert split.labelled.tolist() == [5] + [6] * 16
+    assert split.labeled.tolist() == [5] + [6] * 16
     text = str(report)
     assert "annotations/person_keypoints_<split>.json" in text
     assert "nose" in text
-    assert "5 labelled (83%)" in text
+    assert "5 labeled (83%)" in text
     assert text.endswith("\nok")
 
 

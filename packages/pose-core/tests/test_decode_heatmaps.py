@@ -86,7 +86,7 @@ def test_the_fast_path_equals_the_reference(seed: int, height: int, width: int, 
 
 @settings(max_examples=40, deadline=None)
 @given(st.floats(8, 38), st.floats(8, 54), st.floats(0.2, 2.0))
-def test_dark_finds_a_gaussian_s_centre(x: float, y: float, height: float) -> None:
+def test_dark_finds_a_gaussian_s_center(x: float, y: float, height: float) -> None:
     columns, rows = torch.arange(48.0), torch.arange(64.0)
     gaussian = height * torch.exp(-((columns - x) ** 2 + (rows[:, None] - y) ** 2) / 8)
     points, _ = decode_heatmaps(gaussian[None, None], method="dark", sigma=2.0)

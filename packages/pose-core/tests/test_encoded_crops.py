@@ -130,12 +130,12 @@ def test_a_damaged_image_is_skipped_where_asked(root: Path, tmp_path: Path, leng
 
 
 def test_only_plain_crops_can_be_sent(root: Path) -> None:
-    class Colourful(TopDownDataset):
+    class Colorful(TopDownDataset):
         """Changes pixels in the loader."""
 
     records = read_dataset(DataConfig(root=str(root)), "train2017").records
     with pytest.raises(ConfigError, match="device_decode"):
-        EncodedCrops(Colourful(records, SKELETONS["coco17"], input_size=(48, 64)))
+        EncodedCrops(Colorful(records, SKELETONS["coco17"], input_size=(48, 64)))
 
 
 def test_a_task_trains_on_them(root: Path, tmp_path: Path) -> None:

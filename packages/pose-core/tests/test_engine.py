@@ -280,12 +280,12 @@ def test_metrics_beyond_the_checkpoint_are_dropped_when_a_run_goes_on(tmp_path: 
     assert steps == [2, 4, 5]
 
 
-def test_overfitting_says_whether_it_learnt(tmp_path: Path) -> None:
+def test_overfitting_says_whether_it_learned(tmp_path: Path) -> None:
     settings = config(tmp_path, lr=0.05)
     good = overfit(Tiny, settings, images=8, steps=300)
     assert good.last_loss < good.first_loss
     short = overfit(Tiny, settings, images=8, steps=1)
-    assert not short.learnt
+    assert not short.learned
     assert "pose data browse" in str(short)
 
 

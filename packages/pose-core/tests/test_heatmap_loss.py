@@ -59,7 +59,7 @@ def test_the_loss_against_joints_is_the_loss_against_their_gaussians() -> None:
 
 
 @pytest.mark.usefixtures("ops_path")
-def test_unlabelled_joints_teach_nothing() -> None:
+def test_unlabeled_joints_teach_nothing() -> None:
     predicted = torch.randn(1, 2, 8, 8, requires_grad=True)
     mse_loss(predicted, torch.zeros(1, 2, 8, 8), torch.tensor([[1.0, 0.0]])).backward()
     assert predicted.grad is not None

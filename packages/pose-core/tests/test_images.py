@@ -33,7 +33,7 @@ def packed(folder: Path, archive: Path, below: str) -> Path:
     return archive
 
 
-def test_colour_order(tmp_path: Path) -> None:
+def test_color_order(tmp_path: Path) -> None:
     pixels = write_image(tmp_path / "a.jpg")
     np.testing.assert_array_equal(open_image(str(tmp_path / "a.jpg"), "bgr"), pixels)
     np.testing.assert_array_equal(open_image(str(tmp_path / "a.jpg"), "rgb"), pixels[..., ::-1])

@@ -225,7 +225,7 @@ def pose(points: np.ndarray, scores: np.ndarray | None = None) -> Poses:
     return Poses(points[None], (np.ones(17) if scores is None else scores)[None], np.ones(1), COCO)
 
 
-def test_drawing_colours_joints_and_leaves_low_scores_out() -> None:
+def test_drawing_colors_joints_and_leaves_low_scores_out() -> None:
     rng = np.random.default_rng(0)
     points = rng.uniform(20, 180, (17, 2))
     image = np.zeros((200, 200, 3), np.uint8)
@@ -240,7 +240,7 @@ def test_drawing_colours_joints_and_leaves_low_scores_out() -> None:
     pose(points * 1e7).draw(image)
 
 
-def test_published_styles_colour_joints_and_limbs() -> None:
+def test_published_styles_color_joints_and_limbs() -> None:
     chunhua, xiaochu = palette(COCO, "chunhua"), palette(COCO, "xiaochu")
     limbs = {limb: (chunhua.limbs[i], xiaochu.limbs[i]) for i, limb in enumerate(COCO.limbs)}
     assert limbs[11, 5] == ((252, 176, 243), (255, 255, 51))
@@ -258,7 +258,7 @@ def test_published_styles_colour_joints_and_limbs() -> None:
         palette(SKELETONS["mpii16"], "chunhua")
 
 
-def test_left_and_right_differ_in_colour() -> None:
+def test_left_and_right_differ_in_color() -> None:
     points = np.stack([np.linspace(20, 180, 17), np.full(17, 50.0)], -1)
     drawn = pose(points).draw(np.zeros((100, 200, 3), np.uint8))
     left, right = drawn[50, 70], drawn[50, 80]
@@ -314,7 +314,7 @@ def test_browsing_and_prediction_sheets(tmp_path: Path) -> None:
     assert cv2.imread(str(tmp_path / "p.jpg")).std() > 5
 
 
-def test_poses_slice_and_serialise() -> None:
+def test_poses_slice_and_serialize() -> None:
     poses = Poses(np.zeros((3, 17, 2)), np.ones((3, 17)), np.array([0.1, 0.9, 0.5]), COCO, np.ones((3, 4)))
     assert len(poses[poses.pose_scores > 0.4]) == 2
     assert [len(one) for one in poses] == [1, 1, 1]

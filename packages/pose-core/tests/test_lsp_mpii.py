@@ -70,12 +70,12 @@ def test_the_merged_file_holds_the_people_of_both(split: str, parts: list[str], 
     for layout, people in known:
         rows = merged.joints[first : first + len(people.joints)]
         columns = LSP_COLUMNS if layout == "lsp" else list(range(16))
-        labelled = people.joints[..., 2] > 0
-        assert labelled.any()
-        # A joint at x ≤ 0 cannot be labelled in this file.
-        labelled &= people.joints[..., 0] > 0
-        np.testing.assert_array_equal(rows[:, columns, 2] > 0, labelled)
-        np.testing.assert_array_equal(rows[:, columns][labelled], people.joints[labelled] * [1, 1, 0] + [0, 0, 2])
+        labeled = people.joints[..., 2] > 0
+        assert labeled.any()
+        # A joint at x ≤ 0 cannot be labeled in this file.
+        labeled &= people.joints[..., 0] > 0
+        np.testing.assert_array_equal(rows[:, columns, 2] > 0, labeled)
+        np.testing.assert_array_equal(rows[:, columns][labeled], people.joints[labeled] * [1, 1, 0] + [0, 0, 2])
         assert not rows[:, [c for c in range(16) if c not in columns], 2].any()
         first += len(people.joints)
 
@@ -132,12 +132,12 @@ def test_people_without_a_place_and_joints_at_the_edge_are_told(sets: Path, tmp_
     built = build(tmp_path / "mpii", sets / "lsp", tmp_path)
     text = str(built)
     assert "left out: 1 people whose annotation has no position" in text
-    assert f"{built.outside} labelled joints lie at x ≤ 0" in text
+    assert f"{built.outside} labeled joints lie at x ≤ 0" in text
     assert built.outside >= 1
     assert "nobody: MPII's test annotations are not there" in text
     assert next(iter(built.people.values())) == len(rows) - 1
     with h5py.File(built.file) as merged:
-        assert merged["part"][0, 0].tolist() == [-0.5, 8]  # kept, though it is not labelled there
+        assert merged["part"][0, 0].tolist() == [-0.5, 8]  # kept, though it is not labeled there
 
 
 def perfect(found: AnnotatedSet, error: np.ndarray) -> CropResults:

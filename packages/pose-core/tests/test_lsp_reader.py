@@ -63,7 +63,7 @@ def test_extended_lsp_people_without_joints_are_counted(tmp_path: Path) -> None:
     data = joints(4)
     data[:, 7, 2] = 1
     data[1, :, 2] = 0
-    data[2, 3, 2] = 0  # a single labelled joint has no extent either
+    data[2, 3, 2] = 0  # a single labeled joint has no extent either
     found = read_dataset(write(tmp_path, data.transpose(1, 2, 0), digits=5), "train")
     assert [record.image_id for record in found.records] == [1, 4]
     assert found.problems.counts == {"zero-area person": 2}

@@ -137,8 +137,8 @@ def test_official_release(tmp_path: Path) -> None:
     assert person.scale == (2.5, 2.5)
     assert person.head_box == (30.0, 40.0, 20.0, 30.0)
     np.testing.assert_array_equal(person.joints[[0, 1, 9]], [[10, 20, 2], [11, 21, 1], [12, 22, 2]])
-    assert person.num_labelled == 3
-    assert found[1][1].num_labelled == 1
+    assert person.num_labeled == 3
+    assert found[1][1].num_labeled == 1
     (source, untested), *rest = people_of(read_dataset(write_release(tmp_path), "test"))
     assert not rest
     assert source.endswith("t.jpg")
@@ -163,7 +163,7 @@ def test_missing_and_malformed_files(tmp_path: Path) -> None:
 
 
 def write_h5(root: Path, people: list[dict[str, Any]], split: str, **columns: Any) -> DataConfig:
-    """The same people as the hourglass keeps them: what is not labelled has no positive x."""
+    """The same people as the hourglass keeps them: what is not labeled has no positive x."""
     h5py = pytest.importorskip("h5py", reason="the hourglass's files need the extra pose-core[h5]")
     part = np.array([entry["joints"] for entry in people], np.float64)
     part[np.array([entry["joints_vis"] for entry in people]) == 0] = -1
@@ -184,7 +184,7 @@ def write_h5(root: Path, people: list[dict[str, Any]], split: str, **columns: An
 
 @pytest.mark.parametrize("split", ["train", "valid"])
 def test_the_hourglass_s_files_hold_the_same_people(split: str, tmp_path: Path) -> None:
-    """What stands in both is equal; unlabelled joints stand nowhere."""
+    """What stands in both is equal; unlabeled joints stand nowhere."""
     (tmp_path / "json").mkdir()
     (tmp_path / "h5").mkdir()
     known = people_of(read_dataset(write(tmp_path / "json", GOLDEN["annotations"], split), split))

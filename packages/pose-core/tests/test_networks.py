@@ -153,7 +153,7 @@ def test_folding_leaves_a_batch_norm_whose_input_others_read() -> None:
     assert torch.equal(folded(x), model.eval()(x))
 
 
-def test_published_initialisation() -> None:
+def test_published_initialization() -> None:
     torch.manual_seed(0)
     model = create_model("hrnet_w18_small_v1")
     initialize(model)

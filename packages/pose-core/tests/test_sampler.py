@@ -68,7 +68,7 @@ def test_a_batch_must_divide_among_the_processes() -> None:
 
 
 @given(st.lists(st.integers(0, 30), min_size=16, max_size=120), st.integers(0, 5))
-def test_an_images_people_are_neighbours(groups: list[int], epoch: int) -> None:
+def test_an_images_people_are_neighbors(groups: list[int], epoch: int) -> None:
     order = [index for batch in epoch_batches(len(groups), epoch, 0, 8, groups=groups) for _, index in batch]
     assert sorted(order) == list(range(len(groups)))
     row = np.array(groups)[order]

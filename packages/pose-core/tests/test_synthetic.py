@@ -106,13 +106,13 @@ def test_annotations_agree_with_the_picture(seed: int, index: int, size: tuple[i
         assert (scene.parts[mask] > 0).all()
         for name in SKELETONS:
             joints = person.joints(name)
-            labelled = joints[:, 2] > 0
+            labeled = joints[:, 2] > 0
             assert joints.shape == (SKELETONS[name].num_joints, 3)
             assert np.isin(joints[:, 2], (0, 1, 2)).all()
-            assert (joints[~labelled] == 0).all()
+            assert (joints[~labeled] == 0).all()
             inside = (joints[:, :2] > -0.5) & (joints[:, :2] < np.array(size) - 0.5 + 1e-3)
-            assert inside[labelled].all()
-            for x, y, visible in np.rint(joints[labelled]):
+            assert inside[labeled].all()
+            for x, y, visible in np.rint(joints[labeled]):
                 if visible == 2:  # seen: the person's own pixels are there
                     near = mask[max(int(y) - 2, 0) : int(y) + 3, max(int(x) - 2, 0) : int(x) + 3]
                     assert near.any()
@@ -128,7 +128,7 @@ def test_left_is_on_the_right_of_the_picture_for_people_who_face_us() -> None:
             assert np.sign(figure[f"left_{joint}"][0] - figure[f"right_{joint}"][0]) == expected, (yaw, joint)
 
 
-def test_face_is_labelled_only_where_it_can_be_seen() -> None:
+def test_face_is_labeled_only_where_it_can_be_seen() -> None:
     rows = {name: LANDMARKS.index(name) for name in ("nose", "left_eye", "right_eye", "left_ear", "right_ear")}
     for seed in range(5):
         _, _, front = standing(0, seed)
@@ -154,7 +154,7 @@ def test_joints_lie_on_their_body_parts() -> None:
         assert person.head_box[0] < x < person.head_box[0] + person.head_box[2]
 
 
-def test_a_thing_in_front_hides_joints_but_keeps_them_labelled() -> None:
+def test_a_thing_in_front_hides_joints_but_keeps_them_labeled() -> None:
     canvas, figure, before = standing(0)
     knee = LANDMARKS.index("left_knee")
     assert before.landmarks[knee, 2] == 2
@@ -301,8 +301,8 @@ def test_mpii_json_release_and_truth_say_the_same(tmp_path: Path) -> None:
     assert len(released) == len(from_json) > count
     for one, other in zip(released, from_json, strict=True):
         assert ((one.joints[:, 2] > 0) == (other.joints[:, 2] > 0)).all()
-        labelled = one.joints[:, 2] > 0
-        assert np.allclose(one.joints[labelled, :2], other.joints[labelled, :2], atol=0.006)
+        labeled = one.joints[:, 2] > 0
+        assert np.allclose(one.joints[labeled, :2], other.joints[labeled, :2], atol=0.006)
         assert one.center == pytest.approx(other.center)
         assert one.head_box is not None
     assert "joints" not in load(tmp_path / "annot/test.json")[0]

@@ -35,7 +35,7 @@ def records(tmp_path: Path) -> tuple[ImageRecord, ...]:
     content = coco_content(images=5, people=2, width=96, height=72)
     for number, annotation in enumerate(content["annotations"]):
         annotation["bbox"] = [5.0 + 3 * number, 4.0 + number, 40.0, 30.0 + number]
-        annotation["keypoints"][5] = 0  # joint 1 is not labelled
+        annotation["keypoints"][5] = 0  # joint 1 is not labeled
         annotation["keypoints"][8] = 1  # joint 2 is hidden
     write_coco(tmp_path, content)
     return read_dataset(DataConfig(root=str(tmp_path)), "train2017").records
@@ -97,7 +97,7 @@ def test_a_crop_is_the_published_one(records: tuple[ImageRecord, ...]) -> None:
     assert min(checked.values()) > 0
 
 
-def test_colour_order(records: tuple[ImageRecord, ...]) -> None:
+def test_color_order(records: tuple[ImageRecord, ...]) -> None:
     rgb, bgr = dataset(records)[0], dataset(records, color="bgr")[0]
     assert torch.equal(rgb.images.flip(-1), bgr.images)
 

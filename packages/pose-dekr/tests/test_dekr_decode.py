@@ -97,16 +97,16 @@ def scene(case: int) -> tuple[dict[float, Fused], tuple[int, int]]:
             return amplitude * np.exp(-((x - at[0]) ** 2 + (y - at[1]) ** 2) / (2 * sigma**2))
 
         people = content["people_in_base_pixels"]
-        centres = [np.array(p["center"]) * factor for p in people]
+        centers = [np.array(p["center"]) * factor for p in people]
         heat = np.zeros((18, side, side))
-        for person, centre in zip(people, centres, strict=True):
+        for person, center in zip(people, centers, strict=True):
             for j, joint in enumerate(person["joints"]):
                 at = np.array(joint) * factor
                 heat[j] = np.maximum(heat[j], bell(at, person["joint_amp"][j], 1.5))
-            heat[17] = np.maximum(heat[17], bell(centre, person["center_amp"], 1.0))
+            heat[17] = np.maximum(heat[17], bell(center, person["center_amp"], 1.0))
         for amplitude, *at in content["extra_center_peaks"]:
             heat[17] = np.maximum(heat[17], bell(np.array(at) * factor, amplitude, 1.0))
-        nearest = np.argmin([(x - c[0]) ** 2 + (y - c[1]) ** 2 for c in centres], 0)
+        nearest = np.argmin([(x - c[0]) ** 2 + (y - c[1]) ** 2 for c in centers], 0)
         table = np.array([np.array(p["joints"]).reshape(-1) * factor for p in people])
         poses = table[nearest].transpose(2, 0, 1) + 0.2 * uniform(f"noise{case}_{scale}", 34 * side**2).reshape(
             34, side, side

@@ -45,7 +45,7 @@ def words(verb: str, system: str, root: Path, runs: Path, *more: str) -> list[st
 
 
 @pytest.fixture(scope="module", params=SYSTEMS)
-def learnt(request: pytest.FixtureRequest, data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+def learned(request: pytest.FixtureRequest, data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """A system, and the run folder of a network of it that knows three images by heart."""
     runs = tmp_path_factory.mktemp("runs")
     system = str(request.param)
@@ -83,12 +83,12 @@ def random_weights(folder: Path, name: str = "dekr_hrnet_w32", joints: int = 17)
     return str(folder / "model_best.pth.tar")
 
 
-def test_what_was_learnt_is_found_again(
-    learnt: tuple[str, Path], data: Path, capsys: pytest.CaptureFixture[str]
+def test_what_was_learned_is_found_again(
+    learned: tuple[str, Path], data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    system, folder = learnt
+    system, folder = learned
     metrics = torch.load(folder / "best.pt", weights_only=True)["metrics"]
-    print(f"{system}: AP {metrics['AP']:.3f}, AP50 {metrics['AP50']:.3f} on three images learnt by heart")
+    print(f"{system}: AP {metrics['AP']:.3f}, AP50 {metrics['AP50']:.3f} on three images learned by heart")
     # Bottom-Up fits Gaussians to heatmaps, which so short a training leaves rough.
     assert metrics["AP"] > (0.5 if system == "dekr" else 0.3)
     assert metrics["AP50"] > 0.75
@@ -109,8 +109,8 @@ def test_what_was_learnt_is_found_again(
     assert "boxes=none flip=no" in text
 
 
-def test_predictions_in_images_and_videos(learnt: tuple[str, Path], data: Path, tmp_path: Path) -> None:
-    system, folder = learnt
+def test_predictions_in_images_and_videos(learned: tuple[str, Path], data: Path, tmp_path: Path) -> None:
+    system, folder = learned
     picture = sorted((data / "crowdpose" / "images").iterdir())[0]
     truth = json.loads((data / "crowdpose/json/crowdpose_train.json").read_text())
     entry = next(image for image in truth["images"] if image["file_name"] == picture.name)
@@ -146,8 +146,8 @@ def test_predictions_in_images_and_videos(learnt: tuple[str, Path], data: Path, 
     assert np.allclose(several[0].keypoints, several[1].keypoints)
 
 
-def test_an_image_without_people_has_none(learnt: tuple[str, Path], data: Path, tmp_path: Path) -> None:
-    system, folder = learnt
+def test_an_image_without_people_has_none(learned: tuple[str, Path], data: Path, tmp_path: Path) -> None:
+    system, folder = learned
     cv2.imwrite(str(tmp_path / "empty.png"), np.full((70, 90, 3), 127, np.uint8))
     setting = ["--weights", str(folder / "best.pt"), "--out", str(tmp_path / "out"), "test.center_threshold=50"]
     command = words("predict", system, data, tmp_path, str(tmp_path / "empty.png"), *setting)
@@ -157,9 +157,9 @@ def test_an_image_without_people_has_none(learnt: tuple[str, Path], data: Path, 
 
 
 def test_rescoring_from_data_to_evaluation(
-    learnt: tuple[str, Path], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    learned: tuple[str, Path], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    system, folder = learnt
+    system, folder = learned
     weights = ["--weights", str(folder / "best.pt"), "test.flip=false", "data.val=train"]
     runs, root, file, score = folder.parent, data / "crowdpose", tmp_path / "deep/data.npz", tmp_path / "net/score.pt"
     assert method_main("dekr", words("rescore-data", system, root, runs, *weights, "--out", str(file))) == 0

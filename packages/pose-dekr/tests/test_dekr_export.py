@@ -26,7 +26,7 @@ def test_a_network_exports_and_answers_alike(builder: Any, options: Any, deforma
     torch.manual_seed(0)
     network = builder(3, **options, **SMALL)
     for module in network.modules():
-        # At the start every tap reads the centre, which would prove little.
+        # At the start every tap reads the center, which would prove little.
         if isinstance(module, nn.Conv2d):
             nn.init.normal_(module.weight, std=0.3 / module.weight[0].numel() ** 0.5)
     exported = export_onnx(network, (128, 64), tmp_path / "network.onnx")

@@ -128,7 +128,7 @@ def test_losses_equal_the_published_ones() -> None:
     assert offset_loss(*offsets, 0 * weight).item() == 0
 
 
-def test_the_fine_output_does_not_see_the_centre() -> None:
+def test_the_fine_output_does_not_see_the_center() -> None:
     def targets(side: int) -> Targets:
         return make_targets(torch.zeros(1, 1, 4, 3), torch.ones(1, 1), torch.ones(1, side, side), BOTTOMUP)
 

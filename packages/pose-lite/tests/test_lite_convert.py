@@ -256,6 +256,6 @@ def test_a_published_file_loads_like_one_of_ours(tmp_path: Path) -> None:
     assert (config.name, config.model.name, config.train.epochs) == ("lpn50_mine", "lpn_50", 1)
 
 
-def test_published_files_are_recognised() -> None:
+def test_published_files_are_recognized() -> None:
     assert is_published(LPN)
     assert not is_published({"method": "lite", "model": {"name": "lpn_18"}})

@@ -122,7 +122,7 @@ def test_folding_batch_norm_reaches_grouped_transposed_convolutions() -> None:
         assert torch.allclose(folded(x), model(x), rtol=0, atol=1e-12)
 
 
-def test_published_initialisation_starts_attention_near_identity() -> None:
+def test_published_initialization_starts_attention_near_identity() -> None:
     torch.manual_seed(0)
     model = create_model("lpn_50")
     assert isinstance(model, LPN)

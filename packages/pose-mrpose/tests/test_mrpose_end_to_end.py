@@ -142,7 +142,7 @@ def test_mistakes_are_answered_with_the_mend(
         assert "Traceback" not in text
 
     train = ("train", "coco")
-    # The published initialisation is of the head alone.
+    # The published initialization is of the head alone.
     refused(2, command(*train, "model.init=published"), "model.pretrained", "model.init=framework")
     missing = str(tmp_path / "resnet18.pth")
     words = ("model.init=published", f"model.pretrained={missing}")

@@ -54,17 +54,17 @@ def post_process(
     heat: Tensor, heat_flipped: Tensor, offsets: Tensor, offsets_flipped: Tensor, order: Tensor, size: tuple[int, int]
 ) -> np.ndarray:
     """People ``(N, K, 3)`` from both orientations' maps ``(1, C, h, w)`` at scale 1; ``size`` (w, h)."""
-    with_centre = torch.cat([order, torch.tensor([len(order)])])
-    heat = (heat + torch.flip(heat_flipped, [3])[:, with_centre]) / 2
+    with_center = torch.cat([order, torch.tensor([len(order)])])
+    heat = (heat + torch.flip(heat_flipped, [3])[:, with_center]) / 2
     poses = to_poses(offsets)
     flipped = to_poses(offsets_flipped).reshape(1, -1, 2, *poses.shape[2:])[:, order]
     flipped[:, :, 0] = poses.shape[3] - flipped[:, :, 0] - 1
     poses = (poses + torch.flip(flipped.reshape(poses.shape), [3])) / 2
     large = enlarge(heat, (size[1], size[0]))[0]
     ratio = size[0] / heat.shape[3]
-    centre = heat[0, -1:]
-    pooled = F.max_pool2d(centre[None], 3, 1, 1)[0]
-    scores, index = (centre * (pooled == centre)).flatten().topk(30)
+    center = heat[0, -1:]
+    pooled = F.max_pool2d(center[None], 3, 1, 1)[0]
+    scores, index = (center * (pooled == center)).flatten().topk(30)
     index, scores = index[scores > 0.01], scores[scores > 0.01]
     points = poses[0].flatten(1).T[index].reshape(len(index), -1, 2) * ratio
     people = torch.cat([points, scores[:, None, None].expand(-1, points.shape[1], 1)], 2).numpy().copy()

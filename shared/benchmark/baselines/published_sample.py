@@ -1,6 +1,6 @@
 """The published top-down training sample, written plainly from its description: the baseline, not the product.
 
-Read, swap colours, half-body, scale, rotate, flip by a reversed view, three-point affine, warp, float tensor, joints
+Read, swap colors, half-body, scale, rotate, flip by a reversed view, three-point affine, warp, float tensor, joints
 one by one, targets one by one.
 """
 

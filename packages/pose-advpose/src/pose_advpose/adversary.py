@@ -2,7 +2,7 @@
 
 The order of a step is the published one: the pose network looks; the critic judges real heatmaps and predictions, and
 steps; it judges the predictions once more, and the pose network steps; k follows the balance of the critic's first two
-judgements.
+judgments.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pose_core.engine.interfaces import Objective, Update
 class Scene:
     """What a batch is to both players. Heatmaps are ``(N, K, h, w)``, ``small`` the images at their side.
 
-    ``content`` is what the pose network minimises without a critic; ``figures`` are for the log.
+    ``content`` is what the pose network minimizes without a critic; ``figures`` are for the log.
     """
 
     small: Tensor
@@ -119,11 +119,11 @@ def bare(network: nn.Module) -> nn.Module:
 @contextmanager
 def frozen(network: nn.Module) -> Iterator[nn.Module]:
     """Within, no parameter of ``network`` has a gradient."""
-    learnt = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    for parameter in learnt:
+    learned = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    for parameter in learned:
         parameter.requires_grad_(False)
     try:
         yield network
     finally:
-        for parameter in learnt:
+        for parameter in learned:
             parameter.requires_grad_(True)

@@ -1,4 +1,4 @@
-"""How training samples vary: crops of one person, and the colours of whole images."""
+"""How training samples vary: crops of one person, and the colors of whole images."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from pose_core.topdown.dataset import CropBatch, Opened, TopDownDataset
 
 Array = np.ndarray
 COLOR_STREAM = 1
-"""Colours are drawn from a stream of their own: they do not change what is drawn for the geometry."""
+"""Colors are drawn from a stream of their own: they do not change what is drawn for the geometry."""
 
 
 class CropDataset(TopDownDataset):
-    """Crops that vary as published for one person: other laws of scale and rotation, colours, mirroring at the edge.
+    """Crops that vary as published for one person: other laws of scale and rotation, colors, mirroring at the edge.
 
-    Colours change on the crop, not on the whole image: the same to rounding, and many times quicker.
+    Colors change on the crop, not on the whole image: the same to rounding, and many times quicker.
     """
 
     augment: CropAugmentConfig | None
@@ -41,7 +41,7 @@ class CropDataset(TopDownDataset):
         crop = super().crop(epoch, index, width)
         if crop.mirror_width is None or self.augment is None or self.augment.mirror == "pixel":
             return crop
-        # Published: pixels go to w − 1 − x, the centre to w − x.
+        # Published: pixels go to w − 1 − x, the center to w − x.
         return replace(crop, center=crop.center + np.array([1, 0], crop.center.dtype))
 
     def _sample(self, epoch: int, index: int, image: Opened | None) -> CropBatch:
@@ -80,13 +80,13 @@ def draw_rotation(coin: float, variate: float, config: CropAugmentConfig) -> flo
 def recolor(image: Array, rng: np.random.Generator, config: ColorConfig) -> Array:
     """Another hue, saturation, brightness and contrast for an RGB image ``(H, W, 3)`` uint8.
 
-    Contrast is the distance from each pixel's own grey, as published: it acts like saturation once more.
+    Contrast is the distance from each pixel's own gray, as published: it acts like saturation once more.
     """
     hue, saturation, brightness, contrast = rng.uniform(-1, 1, 4)
     pixels = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2HSV)
     pixels[..., 0] = (pixels[..., 0] + hue * config.hue * 360) % 360
     pixels[..., 1] = (pixels[..., 1] * (1 + saturation * config.saturation)).clip(0, 1)
     pixels = cv2.cvtColor(pixels, cv2.COLOR_HSV2RGB) + np.float32(brightness * config.brightness)
-    grey = pixels.mean(2, keepdims=True)
-    pixels = (pixels - grey) * np.float32(1 + contrast * config.contrast) + grey
+    gray = pixels.mean(2, keepdims=True)
+    pixels = (pixels - gray) * np.float32(1 + contrast * config.contrast) + gray
     return np.rint(pixels * 255).clip(0, 255).astype(np.uint8)

@@ -131,7 +131,7 @@ class ColorConfig(WarpConfig):
     brightness: Fraction = 0.3
     """A number drawn from ± brightness is added, white being 1."""
     contrast: Fraction = 0.5
-    """Distance from a pixel's own grey is multiplied by a number drawn from 1 ± contrast."""
+    """Distance from a pixel's own gray is multiplied by a number drawn from 1 ± contrast."""
 
     def without_variation(self) -> Self:
         """Return settings under which samples never vary."""

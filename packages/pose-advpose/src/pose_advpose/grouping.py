@@ -35,7 +35,7 @@ class GroupingSettings:
     ``published`` is the original code to the letter. Once there are ``max_people``, a joint whose turn comes is left to
     refinement, and one whose turn came just before may have made more people. And below the map's row K − 1, a joint
     that refinement finds moves a quarter down or up by the wrong pixel. Otherwise joints are assigned to the end
-    without making new people, and every joint moves by its neighbours.
+    without making new people, and every joint moves by its neighbors.
     """
 
     order: tuple[int, ...]
@@ -50,7 +50,7 @@ class Candidates(NamedTuple):
     """Peaks of every joint, by joint and from high to low: ``M`` rows, those of joint j from ``starts[j]`` on.
 
     ``places`` ``(M, 2)`` are whole pixels x and y, ``fine`` ``(M, 2)`` the same moved a quarter towards the higher
-    neighbours and to the pixels' middles; ``values`` ``(M,)``, ``tags`` ``(M, D)``. ``hot`` are the places in the
+    neighbors and to the pixels' middles; ``values`` ``(M,)``, ``tags`` ``(M, D)``. ``hot`` are the places in the
     flattened maps that exceed the ``threshold``, ascending, where the maps are on a CPU.
     """
 
@@ -210,7 +210,7 @@ def _table(*columns: Any) -> Array:
 
 
 def _peaks(heatmaps: Tensor, threshold: float) -> tuple[Any, Array | None]:
-    """Places in the flattened maps ``(K, h, w)`` that exceed the threshold, and no neighbour exceeds them, ascending.
+    """Places in the flattened maps ``(K, h, w)`` that exceed the threshold, and no neighbor exceeds them, ascending.
 
     On a CPU also the places that exceed the threshold, ascending: few are looked at more than once.
     """
@@ -220,7 +220,7 @@ def _peaks(heatmaps: Tensor, threshold: float) -> tuple[Any, Array | None]:
     height, width = heatmaps.shape[1:]
     heat = _flat(heatmaps, 0)
     hot = np.flatnonzero(heat > threshold)
-    # Most fall beside their neighbours in the row, who stand beside them in the list, too.
+    # Most fall beside their neighbors in the row, who stand beside them in the list, too.
     value, is_next = heat.take(hot), np.diff(hot + hot // width) == 1
     is_highest = np.ones(len(hot), bool)
     is_highest[1:] = ~(is_next & (value[1:] < value[:-1]))

@@ -22,7 +22,7 @@ class EmbeddingLosses(NamedTuple):
     detection: Tensor
 
     def total(self, push_weight: float = 1e-3, pull_weight: float = 1e-3) -> Tensor:
-        """What is minimised: the means, weighed as published."""
+        """What is minimized: the means, weighed as published."""
         return push_weight * self.push.mean() + pull_weight * self.pull.mean() + self.detection.mean()
 
 

@@ -54,8 +54,8 @@ def crowd(dimensions: int) -> tuple[Tensor, Tensor]:
     """A network's heatmaps ``(K, h, w)`` and tags ``(D, K, h, w)`` on a picture with many people, few joints unseen."""
     make = np.random.default_rng(0)
     row, column = np.divmod(np.arange(PEOPLE), 6)
-    centres = np.stack([(column + 0.5) * SIDE / 6, (row + 0.5) * SIDE / 5], 1)
-    points = centres[:, None] + make.normal(0, SIDE / 30, (PEOPLE, COCO.num_joints, 2))
+    centers = np.stack([(column + 0.5) * SIDE / 6, (row + 0.5) * SIDE / 5], 1)
+    points = centers[:, None] + make.normal(0, SIDE / 30, (PEOPLE, COCO.num_joints, 2))
     heats = make.uniform(0.4, 0.95, points.shape[:2]) * (make.random(points.shape[:2]) < 0.9)
     y, x = np.mgrid[:SIDE, :SIDE]
     squares = (x - points[..., 0, None, None]) ** 2 + (y - points[..., 1, None, None]) ** 2

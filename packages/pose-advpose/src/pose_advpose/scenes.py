@@ -18,7 +18,7 @@ from pose_core.topdown.dataset import CropBatch
 
 
 class HourglassContent:
-    """One person's heatmaps: squared error, summed over stacks, as published: unlabelled joints are empty maps."""
+    """One person's heatmaps: squared error, summed over stacks, as published: unlabeled joints are empty maps."""
 
     def __init__(self, config: HourglassConfig) -> None:
         self.codec = HeatmapCodec.from_config(config)

@@ -71,24 +71,24 @@ def keep_split(
     """The images of a split: ``ids`` alone where they are evaluated, all others where they train.
 
     ``file`` is the COCO annotation file that ``records`` come from; every id must be one of its images. Training has
-    no use for an image in which nobody has a labelled joint, as published.
+    no use for an image in which nobody has a labeled joint, as published.
     """
     if ids is not None:
         _check_known(ids, records, file)
     if not training:
         return tuple(record for record in records if ids is None or record.image_id in ids)
     held_out = ids or frozenset()
-    kept = tuple(record for record in records if record.image_id not in held_out and _has_labelled(record))
+    kept = tuple(record for record in records if record.image_id not in held_out and _has_labeled(record))
     if not kept:
         raise DataError(
             f"{file}: of {len(records)} images none is left to train on, less {len(held_out)} that split.valid_ids "
-            "holds out and those without labelled people"
+            "holds out and those without labeled people"
         )
     return kept
 
 
-def _has_labelled(record: ImageRecord) -> bool:
-    return any(person.num_labelled for person in record.persons)
+def _has_labeled(record: ImageRecord) -> bool:
+    return any(person.num_labeled for person in record.persons)
 
 
 def _check_known(ids: Set[int], records: Iterable[ImageRecord], file: Path) -> None:

@@ -41,7 +41,7 @@ CRITIC = "critic"
 
 
 class AdversarialMixin:
-    """The pose network's opponent: its network, its optimiser, and their objective.
+    """The pose network's opponent: its network, its optimizer, and their objective.
 
     Whoever looks at data says what the content is, and what a critic is like by default.
     """
@@ -193,7 +193,7 @@ class EmbeddingTask(AdversarialMixin, BottomUpTask):
         if not training:
             return kept
         # People without joints have no tags to learn, and none of the places for people whose tags are learned.
-        return [replace(record, persons=tuple(p for p in record.persons if p.num_labelled)) for record in kept]
+        return [replace(record, persons=tuple(p for p in record.persons if p.num_labeled)) for record in kept]
 
     def objective(self, device: torch.device) -> Objective[Any]:
         return self.play(self.content, device)

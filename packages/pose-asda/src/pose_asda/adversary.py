@@ -23,9 +23,9 @@ Told whether it is the generator's turn; otherwise placing needs no gradient.
 
 
 class PasteObjective(Objective[PartBatch]):
-    """The pose network minimises the loss on pasted crops, the generator maximises the same.
+    """The pose network minimizes the loss on pasted crops, the generator maximizes the same.
 
-    Each update follows a forward of its own, so the second player sees what the first has just learnt; batch
+    Each update follows a forward of its own, so the second player sees what the first has just learned; batch
     statistics of both move in every forward. With random placement there is one player.
     """
 
@@ -84,9 +84,9 @@ class PasteObjective(Objective[PartBatch]):
 def on_device(
     batch: PartBatch, channels_last: bool = False, pixels: Pixels = "imagenet"
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Normalised images ``(N, 3, H, W)`` of a batch; texels ``(P, 4)`` and boxes ``(N, S, 4)`` of its parts.
+    """Normalized images ``(N, 3, H, W)`` of a batch; texels ``(P, 4)`` and boxes ``(N, S, 4)`` of its parts.
 
-    A part is zero, the mean colour, where its mask is.
+    A part is zero, the mean color, where its mask is.
     """
     masks = batch.part_masks[:, None]
     # As an image one pixel high, whose channels end up side by side.

@@ -5,7 +5,7 @@
   pose-asda build-parts --coco data/coco/annotations/person_keypoints_train2017.json \\
       --images data/coco/images/train2017 --out data/parts
 
-Label maps are those of LIP (values 0 to 19). From COCO come whole people and, where the joints are labelled, limbs,
+Label maps are those of LIP (values 0 to 19). From COCO come whole people and, where the joints are labeled, limbs,
 halves and heads cut out of the instance's mask. Parts smaller than --smallest pixels, or in so many pieces that the
 largest is less than --largest-piece of them, are left out: the published pool says that it was filtered, not how.
 """
@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
         if args.synthetic is not None:
             people = synthetic_people(Path(scratch), args.synthetic, args.seed)
         elif args.labels is not None:
-            people = labelled_people(args.images, args.labels, LIP)
+            people = labeled_people(args.images, args.labels, LIP)
         else:
             people = coco_people(args.coco, args.images)
         counts = write_pool(people, args.out, args.smallest, args.largest_piece, args.limit)
@@ -151,7 +151,7 @@ def cut_part(
     return part, [round(float(value), 2) for value in points.ravel()]
 
 
-def labelled_people(images: Path, labels: Path, unions: Mapping[str, tuple[int, ...]]) -> Iterator[Found]:
+def labeled_people(images: Path, labels: Path, unions: Mapping[str, tuple[int, ...]]) -> Iterator[Found]:
     """One person per image; a label map of the same stem says what each pixel is."""
     by_stem = {path.stem: path for path in images.iterdir()} if images.is_dir() else {}
     maps = sorted(labels.glob("*.png")) if labels.is_dir() else []
@@ -172,7 +172,7 @@ def synthetic_people(folder: Path, count: int, seed: int) -> Iterator[Found]:
     """People drawn one to an image, and their part maps."""
     written = write_dataset(folder, "mpii", count, (1, 1), seed, val_images=0, split="train", masks=True)
     maps = sorted((written.folder / "part_masks").rglob("*.png"))
-    yield from labelled_people(written.folder / "images", maps[0].parent, SYNTHETIC)
+    yield from labeled_people(written.folder / "images", maps[0].parent, SYNTHETIC)
 
 
 def coco_people(annotations: Path, images: Path) -> Iterator[Found]:
@@ -204,7 +204,7 @@ def coco_people(annotations: Path, images: Path) -> Iterator[Found]:
 
 
 def cut_by_joints(mask: Array, joints: Array) -> dict[str, Array]:
-    """A person's mask ``(H, W)`` and COCO joints ``(17, 3)`` → masks by type; only those whose joints are labelled."""
+    """A person's mask ``(H, W)`` and COCO joints ``(17, 3)`` → masks by type; only those whose joints are labeled."""
     seen = joints[:, 2] > 0
     masks = {"All": mask}
     # A limb is about a quarter as wide as the trunk is long.

@@ -20,7 +20,7 @@ class PartBatch(CropBatch):
     """A batch of crops, and the parts to paste on them."""
 
     part_pixels: torch.Tensor
-    """``(P, 3)`` uint8, in the crops' channel order: the colours of all parts, row by row, one after the other."""
+    """``(P, 3)`` uint8, in the crops' channel order: the colors of all parts, row by row, one after the other."""
     part_masks: torch.Tensor
     """``(P,)`` float32, soft."""
     part_boxes: torch.Tensor
@@ -51,7 +51,7 @@ class PartBatch(CropBatch):
 class PartedDataset(TrainingSet[PartBatch]):
     """The samples of ``people``, with parts drawn from (seed, epoch, index) as the samples' variations are.
 
-    Crops of half a body get none unless ``with_half_body``; people with fewer labelled joints than ``min_joints``
+    Crops of half a body get none unless ``with_half_body``; people with fewer labeled joints than ``min_joints``
     get none. Joints, and thus targets, stay what they are.
     """
 

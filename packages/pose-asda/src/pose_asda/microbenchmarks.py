@@ -21,7 +21,7 @@ def microbenchmarks(device: torch.device) -> Iterator[Microbenchmark]:
     scene = tuple(tensor.to(device) for tensor in parted(BATCH))
     name = f"{SLOTS} parts of {PART}² on {SIDE}² crops"
     yield Microbenchmark(f"{name}, pasted", "crops", BATCH, partial(composite, *scene))
-    yield Microbenchmark(f"{name}, pasted and learnt", "crops", BATCH, partial(learn, *scene))
+    yield Microbenchmark(f"{name}, pasted and learned", "crops", BATCH, partial(learn, *scene))
 
 
 def composite(images: Tensor, texels: Tensor, boxes: Tensor, placements: Tensor, types: Tensor) -> Tensor:

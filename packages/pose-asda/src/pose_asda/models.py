@@ -11,7 +11,7 @@ from pose_core.models.hourglass import StackedHourglass
 def asda_hourglass(
     num_joints: int = 16, *, stacks: int = 2, modules: int = 1, channels: int = 256, depth: int = 4
 ) -> StackedHourglass:
-    """A stacked hourglass that normalises before it convolves, the image itself included, as published."""
+    """A stacked hourglass that normalizes before it convolves, the image itself included, as published."""
     return StackedHourglass(num_joints, stacks, modules, channels, depth, norm_first=True)
 
 

@@ -3,7 +3,7 @@
   pose-asda occlude --cfg synthetic_plain --out data/occluded parts.annotations=data/other-parts/part_anns.json
   pose-asda eval --cfg synthetic_plain --weights best.pt data.root=data/occluded
 
-Each person of the validation split gets --parts parts, each on one of its labelled joints, turned and sized by chance,
+Each person of the validation split gets --parts parts, each on one of its labeled joints, turned and sized by chance,
 with edges as in training. Annotations are copied: hidden joints are still asked for. Give it a pool that no network was
 trained with. The same pool and --seed give the same pictures.
 """

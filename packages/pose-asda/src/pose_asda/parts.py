@@ -138,7 +138,7 @@ class DrawnParts(NamedTuple):
     """
 
     pixels: np.ndarray
-    """``(P, 3)`` uint8: the boxes' colours, row by row, one box after the other."""
+    """``(P, 3)`` uint8: the boxes' colors, row by row, one box after the other."""
     masks: np.ndarray
     """``(P,)`` float32, soft."""
     boxes: np.ndarray
@@ -153,7 +153,7 @@ class PartSampler:
 
     ``counts`` are the numbers of parts a sample may get, one drawn uniformly. ``erode`` and ``blur`` are the sides of
     the kernels that soften a mask. ``compat`` keeps two oddities of the published code: parts are RGB whatever the
-    crop is, and the axes of a part's middle are swapped, so that a long part starts off the centre. With ``skip_bad`` a
+    crop is, and the axes of a part's middle are swapped, so that a long part starts off the center. With ``skip_bad`` a
     part whose image is damaged or has no mask leaves its slot empty, with a warning.
     """
 
@@ -211,7 +211,7 @@ class PartSampler:
         return self.pool.open(files[rng.integers(len(files))]), kind, rng.uniform(*self.scale_range)
 
     def place(self, part: np.ndarray, kind: int, factor: float, zoom: float) -> tuple[np.ndarray, np.ndarray, Box]:
-        """A part (BGR), scaled to its share of the body: its colours, its soft mask, and its box on the canvas."""
+        """A part (BGR), scaled to its share of the body: its colors, its soft mask, and its box on the canvas."""
         part, soft = self.shape(part, kind, math.hypot(*self.size) / (zoom * BODY_PADDING), factor)
         size = soft.shape[1], soft.shape[0]
         if self.compat or self.color == "rgb":

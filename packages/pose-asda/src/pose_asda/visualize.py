@@ -75,13 +75,13 @@ def paste_pictures(
     columns = {"original": images}
     codec = HeatmapCodec.from_config(config)
     by_chance = PasteObjective(codec, config.generator.model_copy(update={"placement": "random"}))
-    learnt = PasteObjective(codec, config.generator)
+    learned = PasteObjective(codec, config.generator)
     with torch.no_grad():
         columns["random"] = by_chance.place_and_paste({}, images, texels, boxes, batch.part_types)
         files: list[Path | None] = [*weights] or [None]
         for file in files:
             generator = load_generator(config.generator, file).eval()
-            pasted = learnt.place_and_paste({"generator": generator}, images, texels, boxes, batch.part_types)
+            pasted = learned.place_and_paste({"generator": generator}, images, texels, boxes, batch.part_types)
             columns["fresh generator" if file is None else f"adversarial {file.stem}"] = pasted
     skeleton = get_skeleton(config.data.skeleton)
     joints = batch.joints.numpy()
@@ -115,7 +115,7 @@ def load_generator(settings: GeneratorConfig, file: Path | None) -> Generator:
 
 
 def to_pixels(image: Tensor, color: str) -> np.ndarray:
-    """A normalised crop ``(3, H, W)`` as an RGB picture."""
+    """A normalized crop ``(3, H, W)`` as an RGB picture."""
     from pose_core.ops.normalizing import IMAGENET_MEAN, IMAGENET_STD
 
     pixels = image.permute(1, 2, 0).numpy() * np.array(IMAGENET_STD) + np.array(IMAGENET_MEAN)

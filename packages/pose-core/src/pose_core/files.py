@@ -1,4 +1,4 @@
-"""Files are written whole or not at all: into a neighbour first, then renamed over the target."""
+"""Files are written whole or not at all: into a neighbor first, then renamed over the target."""
 
 from __future__ import annotations
 

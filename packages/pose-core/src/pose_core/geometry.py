@@ -1,8 +1,8 @@
 """Where a person stands in the image, and the map from image to network input.
 
-Two conventions exist. The *published* one (SimpleBaseline, HRNet, and all that follow them) maps the crop's centre to
+Two conventions exist. The *published* one (SimpleBaseline, HRNet, and all that follow them) maps the crop's center to
 ``(w/2, h/2)`` and a box of ``200·scale`` pixels to ``w`` pixels; joints go to the heatmap by dividing by the stride.
-The *unbiased* one (UDP) measures between pixel centres: ``200·scale`` pixels to ``w − 1``, and the same from input to
+The *unbiased* one (UDP) measures between pixel centers: ``200·scale`` pixels to ``w − 1``, and the same from input to
 heatmap. No other module knows the difference.
 """
 
@@ -34,27 +34,27 @@ def fit_aspect(width: float, height: float, aspect: float) -> tuple[float, float
 def box_to_center_scale(
     box: tuple[float, float, float, float] | Array, aspect: float, padding: float = 1.25
 ) -> tuple[Array, Array]:
-    """Centre ``(2,)`` and scale ``(2,)`` of a crop around a box ``(x, y, w, h)``; ``aspect`` is input width/height."""
+    """Center ``(2,)`` and scale ``(2,)`` of a crop around a box ``(x, y, w, h)``; ``aspect`` is input width/height."""
     x, y, w, h = (float(value) for value in box)
     width, height = fit_aspect(w, h, aspect)
     center = np.array([x + w * 0.5, y + h * 0.5], dtype=np.float32)
     scale = np.array([width / PIXEL_STD, height / PIXEL_STD], dtype=np.float32)
-    # −1 marks "no centre" in the published records, which are then left unpadded.
+    # −1 marks "no center" in the published records, which are then left unpadded.
     return center, scale * np.float32(padding) if center[0] != -1 else scale
 
 
 def half_body_center_scale(
     joints: Array, upper_body: tuple[int, ...], aspect: float, prefer_upper: bool, fewest: int = 2
 ) -> tuple[Array, Array] | None:
-    """Centre and scale around the upper or the lower body, or None where too few joints are labelled.
+    """Center and scale around the upper or the lower body, or None where too few joints are labeled.
 
     ``joints`` is ``(K, 3)``. A half is preferred only with more than ``fewest`` joints, and used only with at least
     as many: 2 in HRNet and its kin, 3 in ASDA.
     """
-    labelled = joints[:, 2] > 0
+    labeled = joints[:, 2] > 0
     is_upper = np.zeros(len(joints), dtype=bool)
     is_upper[list(upper_body)] = True
-    upper, lower = np.flatnonzero(labelled & is_upper), np.flatnonzero(labelled & ~is_upper)
+    upper, lower = np.flatnonzero(labeled & is_upper), np.flatnonzero(labeled & ~is_upper)
     if prefer_upper and len(upper) > fewest:
         chosen = upper
     else:
@@ -153,7 +153,7 @@ def apply_affines(matrices: Array, points: Array) -> Array:
 def flip_joints(joints: Array, width: int, flip_order: Array) -> Array:
     """Mirror ``(K, 3)`` joints in an image of ``width``: x → width − 1 − x, left and right swapped.
 
-    Unlabelled joints become zero, as the published pipeline leaves them.
+    Unlabeled joints become zero, as the published pipeline leaves them.
     """
     mirrored = joints[flip_order].copy()
     mirrored[:, 0] = width - 1 - mirrored[:, 0]

@@ -71,7 +71,7 @@ class Skeleton:
         return tuple(i for i in range(self.num_joints) if i not in self.upper_body)
 
     def joint_color(self, joint: int) -> Color:
-        """RGB colour by body side, so that a mirrored prediction is seen at a glance."""
+        """RGB color by body side, so that a mirrored prediction is seen at a glance."""
         name = self.joints[joint]
         if name.startswith("left"):
             return LEFT_COLOR

@@ -20,9 +20,9 @@ Array = np.ndarray
 class Person:
     """One annotated (or detected) person, in pixels of the original image, 0-based.
 
-    ``joints`` is ``(K, 3)`` float32: x, y, and COCO's visibility (0 not labelled, 1 labelled but hidden, 2 visible).
+    ``joints`` is ``(K, 3)`` float32: x, y, and COCO's visibility (0 not labeled, 1 labeled but hidden, 2 visible).
     ``box`` is ``(x, y, w, h)`` within the image, ``stated_box`` the same as its file has it. Layouts that annotate a
-    centre and a scale instead of a box (MPII, LSP) fill ``center`` ``(2,)`` and ``scale`` ``(2,)``, the latter in units
+    center and a scale instead of a box (MPII, LSP) fill ``center`` ``(2,)`` and ``scale`` ``(2,)``, the latter in units
     of 200 pixels with the layout's padding included.
     """
 
@@ -38,7 +38,7 @@ class Person:
     stated_box: tuple[float, float, float, float] | None = None
 
     @property
-    def num_labelled(self) -> int:
+    def num_labeled(self) -> int:
         return int((self.joints[:, 2] > 0).sum())
 
 
@@ -47,7 +47,7 @@ class ImageRecord:
     """One image of a data set. ``source`` names its bytes: a path, or ``archive.zip@member``.
 
     ``width`` and ``height`` are 0 where the annotation file does not say. ``ignore`` holds COCO segmentations
-    (polygons or run lengths) of regions that must not train a bottom-up method: crowds and unlabelled people.
+    (polygons or run lengths) of regions that must not train a bottom-up method: crowds and unlabeled people.
     """
 
     image_id: int

@@ -27,7 +27,7 @@ def tap_offsets(matrices: Tensor, grid: Tensor, groups: int = 1) -> Tensor:
 
 
 class TransformConv(nn.Conv2d, InitializedLayer):
-    """The 3×3 convolution that predicts transforms; it starts at zero, so that every tap reads the centre."""
+    """The 3×3 convolution that predicts transforms; it starts at zero, so that every tap reads the center."""
 
     def __init__(self, inputs: int, outputs: int, groups: int = 1) -> None:
         super().__init__(inputs, outputs, 3, padding=1, groups=groups)

@@ -22,7 +22,7 @@ class MapsConfig(Block):
     sigma: Positive = 2.0
     """Standard deviation of a joint's target, in heatmap pixels."""
     center_sigma: Positive | None = None
-    """The centre's; by default as the published weights were trained: 4 for COCO, sigma for CrowdPose."""
+    """The center's; by default as the published weights were trained: 4 for COCO, sigma for CrowdPose."""
     background: Annotated[float, Field(ge=0)] = 0.1
     """Weight of pixels that are near no joint."""
     fine_background: Annotated[float, Field(ge=0)] = 0.025
@@ -33,7 +33,7 @@ class OffsetConfig(Block):
     """Offsets that are regressed."""
 
     radius: Annotated[int, Field(ge=1)] = 4
-    """Heatmap pixels around a centre that learn their person's offsets."""
+    """Heatmap pixels around a center that learn their person's offsets."""
     factor: Annotated[float, Field(ge=0)] = 0.03
     """Weight of the offsets' loss: 0.03 in DEKR, 0.01 in Bottom-Up."""
     area: Literal["joints", "published"] = "joints"
@@ -119,7 +119,7 @@ class DekrConfig(BottomUpConfig):
         return TargetSpec(
             shared_mask=not self.is_dekr,
             sigma=maps.sigma,
-            centre_sigma=maps.center_sigma,
+            center_sigma=maps.center_sigma,
             background=maps.fine_background if fine else maps.background,
             radius=self.offset.radius,
         )

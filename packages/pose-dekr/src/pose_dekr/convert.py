@@ -158,7 +158,7 @@ def _heatmap(source: Source, layout: str, name: str, size: int, notes: list[str]
     found: dict[str, Any] = {"stride": 4, "sigma": sigma, "background": float(weights[0][0])}
     if layout == "crowdpose" and center != sigma:
         notes.append(
-            f"CENTER_SIGMA {center:g}: the published code drew CrowdPose's centre with SIGMA {sigma:g}; so does "
+            f"CENTER_SIGMA {center:g}: the published code drew CrowdPose's center with SIGMA {sigma:g}; so does "
             "heatmap.center_sigma=null"
         )
     elif center != 4 and layout == "coco":

@@ -90,40 +90,40 @@ def _decode_bottomup(scales: Sequence[Fused], full: Fused, grid: Grid, settings:
     found = []
     for fused in scales:
         factor = 1.0 if fused is full else settings.scale_decrease
-        centre = fused.heatmaps[-1]
-        centre = factor * centre / centre.max().clamp(min=torch.finfo(centre.dtype).tiny) * highest
+        center = fused.heatmaps[-1]
+        center = factor * center / center.max().clamp(min=torch.finfo(center.dtype).tiny) * highest
         threshold = settings.center_threshold * factor
-        found.append(_candidates(centre, fused.poses, threshold, grid.size[0] / centre.shape[1], settings.max_people))
-    points, centres = (torch.cat(parts) for parts in zip(*found, strict=True))
+        found.append(_candidates(center, fused.poses, threshold, grid.size[0] / center.shape[1], settings.max_people))
+    points, centers = (torch.cat(parts) for parts in zip(*found, strict=True))
     close = torch.cdist(points.transpose(0, 1), points.transpose(0, 1)) < settings.nms_distance
-    kept = suppress(close.sum(0) > settings.nms_overlap, centres, settings.max_people)
-    points, centres = points[kept], centres[kept]
+    kept = suppress(close.sum(0) > settings.nms_overlap, centers, settings.max_people)
+    points, centers = points[kept], centers[kept]
     if not settings.use_heatmap:
-        scores = centres[:, None] * _sample(grid, points)
+        scores = centers[:, None] * _sample(grid, points)
         return Poses(points, scores, scores.mean(1))
     points, heat = absorb(grid, points, settings, threshold=0.01, swap=settings.compat)
-    scores = centres[:, None] * heat
+    scores = centers[:, None] * heat
     whole = (points + 0.5).trunc()
     inner = torch.tensor(grid.size, device=points.device) - 1
     wanted = (scores > settings.adjust_threshold) & ((whole > 0) & (whole < inner)).all(2)
     points, heights = _refine(grid, points, whole, wanted, settings)
-    scores = torch.where(heights.isnan(), scores, heights * centres[:, None])
+    scores = torch.where(heights.isnan(), scores, heights * centers[:, None])
     return Poses(points, scores, scores.mean(1))
 
 
 def _decode_dekr(scales: Sequence[Fused], full: Fused, grid: Grid, settings: DekrSettings) -> Poses:
     found = []
     for fused in scales:
-        centre = fused.heatmaps[-1]
-        ratio = grid.size[0] / centre.shape[1]
-        found.append(_candidates(centre, fused.poses, settings.center_threshold, ratio, settings.max_people))
-    highest = next(centres for fused, (_, centres) in zip(scales, found, strict=True) if fused is full)
+        center = fused.heatmaps[-1]
+        ratio = grid.size[0] / center.shape[1]
+        found.append(_candidates(center, fused.poses, settings.center_threshold, ratio, settings.max_people))
+    highest = next(centers for fused, (_, centers) in zip(scales, found, strict=True) if fused is full)
     top = highest.max() if len(highest) else highest.new_zeros(())
     normed = [
-        centres if fused is full or not len(centres) else centres / centres.max() * top * settings.decrease
-        for fused, (_, centres) in zip(scales, found, strict=True)
+        centers if fused is full or not len(centers) else centers / centers.max() * top * settings.decrease
+        for fused, (_, centers) in zip(scales, found, strict=True)
     ]
-    points, centres = torch.cat([part for part, _ in found]), torch.cat(normed)
+    points, centers = torch.cat([part for part, _ in found]), torch.cat(normed)
     width, height = grid.size
     joints = torch.arange(points.shape[1], device=points.device)
     heat = grid.at(
@@ -134,7 +134,7 @@ def _decode_dekr(scales: Sequence[Fused], full: Fused, grid: Grid, settings: Dek
     reach = settings.nms * extent.square().sum(1).sqrt()
     close = torch.cdist(points.transpose(0, 1), points.transpose(0, 1)) < reach[:, None]
     kept = suppress(close.sum(0) > settings.nms_joints, merit, settings.max_people)
-    points, scores = points[kept], (centres[:, None] * heat)[kept]
+    points, scores = points[kept], (centers[:, None] * heat)[kept]
     if settings.use_heatmap:
         points, _ = absorb(grid, points, settings, threshold=0.0)
         whole = (points + 0.5).trunc()
@@ -144,12 +144,12 @@ def _decode_dekr(scales: Sequence[Fused], full: Fused, grid: Grid, settings: Dek
     return Poses(points, scores, scores.mean(1))
 
 
-def _candidates(centre: Tensor, poses: Tensor, threshold: float, ratio: float, most: int) -> tuple[Tensor, Tensor]:
-    """Poses ``(N, K, 2)`` in base pixels at the peaks of a centre map ``(H, W)``, and the peaks' values ``(N,)``."""
-    height, width = centre.shape
+def _candidates(center: Tensor, poses: Tensor, threshold: float, ratio: float, most: int) -> tuple[Tensor, Tensor]:
+    """Poses ``(N, K, 2)`` in base pixels at the peaks of a center map ``(H, W)``, and the peaks' values ``(N,)``."""
+    height, width = center.shape
     side = (height + width) / 2
     kernel = 7 if side > 300 else 5 if side > 200 else 3
-    values = torch.where(local_maxima(centre[None], kernel)[0], centre, 0).flatten()
+    values = torch.where(local_maxima(center[None], kernel)[0], center, 0).flatten()
     values, index = values.topk(min(most, len(values)))
     is_high = values > threshold
     values, index = values[is_high], index[is_high]

@@ -21,7 +21,7 @@ def fit_gaussians(
 ) -> tuple[Tensor, Tensor]:
     """Fit ``A·exp(−((y−y₀)² + (x−x₀)²) / 2σ²)`` to ``windows`` ``(M, S, S)``, all four free.
 
-    ``valid_y``, ``valid_x`` ``(M, S)`` are False beyond the map's border; ``start`` ``(M)`` are the first A; the centre
+    ``valid_y``, ``valid_x`` ``(M, S)`` are False beyond the map's border; ``start`` ``(M)`` are the first A; the center
     starts in the middle. → ``(M, 4)``: A, y₀, x₀ from the middle, σ; and which fits are finite, ``(M)``.
     """
     count, side, _ = windows.shape

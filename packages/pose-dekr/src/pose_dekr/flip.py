@@ -67,7 +67,7 @@ def _merged(output: Maps | HigherMaps, fine: Tensor | None) -> Tensor:
 def forward_flip(
     network: Network, images: Tensor, flip_order: Tensor, *, keep_edge: bool, flip: bool = True
 ) -> list[Fused]:
-    """Run ``network`` on normalised images ``(N, 3, H, W)`` and, with ``flip``, on their mirror images.
+    """Run ``network`` on normalized images ``(N, 3, H, W)`` and, with ``flip``, on their mirror images.
 
     ``flip_order`` ``(K)`` exchanges left and right joints. ``keep_edge`` is DEKR's way of shifting the mirror image;
     Bottom-Up fills with zeros. The answer has one `Fused` for each image.
@@ -77,7 +77,7 @@ def forward_flip(
     poses = offsets_to_poses(output.offsets)
     if flip:
         order = flip_order.to(images.device)
-        with_centre = torch.cat([order, order.new_tensor([len(order)])])
+        with_center = torch.cat([order, order.new_tensor([len(order)])])
         # The maps' pixels do not lie symmetrically in the image: stride 4 is three pixels off, stride 2 one.
         theirs = network(mirrored(images, 3, keep_edge=keep_edge))
         fine = None
@@ -85,7 +85,7 @@ def forward_flip(
             again = network(mirrored(images, 1, keep_edge=keep_edge))
             assert isinstance(again, HigherMaps)
             fine = again.fine
-        heatmaps = (heatmaps + _merged(theirs, fine).flip(3)[:, with_centre]) / 2
+        heatmaps = (heatmaps + _merged(theirs, fine).flip(3)[:, with_center]) / 2
         poses = (poses + mirror_poses(offsets_to_poses(theirs.offsets), order)) / 2
     ratio = heatmaps.shape[3] // poses.shape[3]
     if ratio > 1:

@@ -15,7 +15,7 @@ BETA = 1 / 9
 def heatmap_loss(predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     """Mean of the masked squared error, a scalar; ``(N, C, H, W)`` each, the mask perhaps of one channel.
 
-    A prediction of fewer channels than the target, as the fine one without the centre, meets the first of them.
+    A prediction of fewer channels than the target, as the fine one without the center, meets the first of them.
     """
     channels = predicted.shape[1]
     mask = mask if mask.shape[1] == 1 else mask[:, :channels]

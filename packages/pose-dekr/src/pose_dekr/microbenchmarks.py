@@ -35,10 +35,10 @@ def microbenchmarks(device: torch.device) -> Iterator[Microbenchmark]:
 
 
 def scattered(images: int) -> tuple[Tensor, Tensor]:
-    """Joints ``(N, P, 18, 3)`` in heatmap pixels, the centre last, and areas ``(N, P)``."""
+    """Joints ``(N, P, 18, 3)`` in heatmap pixels, the center last, and areas ``(N, P)``."""
     rng = np.random.default_rng(0)
-    centres = rng.uniform(0, SIDE, (images, PEOPLE, 1, 2))
-    points = np.concatenate([centres + rng.normal(0, 12, (images, PEOPLE, 17, 2)), centres], 2)
+    centers = rng.uniform(0, SIDE, (images, PEOPLE, 1, 2))
+    points = np.concatenate([centers + rng.normal(0, 12, (images, PEOPLE, 17, 2)), centers], 2)
     joints = np.concatenate([points, np.ones((*points.shape[:3], 1))], 3)
     areas = rng.uniform(200, 4000, (images, PEOPLE))
     return torch.from_numpy(joints).float(), torch.from_numpy(areas).float()
@@ -48,14 +48,14 @@ def crowd(people: int = CROWD, height: int = SIZE[1] // 4, width: int = SIZE[0] 
     """A network's heatmaps ``(1, 18, h, w)`` and offsets ``(1, 34, h, w)`` on a picture with many people."""
     make = np.random.default_rng(1)
     row, column = np.divmod(np.arange(people), 6)
-    centres = np.stack([column * width / 6 + 13, row * height / 5 + 13], 1) + make.uniform(-4, 4, (people, 2))
-    points = centres[:, None] + make.normal(0, 5, (people, 17, 2))
+    centers = np.stack([column * width / 6 + 13, row * height / 5 + 13], 1) + make.uniform(-4, 4, (people, 2))
+    points = centers[:, None] + make.normal(0, 5, (people, 17, 2))
     y, x = np.mgrid[:height, :width]
-    everyone = np.concatenate([points, centres[:, None]], 1)
+    everyone = np.concatenate([points, centers[:, None]], 1)
     squares = (x - everyone[..., 0, None, None]) ** 2 + (y - everyone[..., 1, None, None]) ** 2
     sigmas = np.r_[np.full(17, 2.0), 4.0][:, None, None]
     heat = (make.uniform(0.5, 1, (people, 18, 1, 1)) * np.exp(-squares / (2 * sigmas**2))).max(0)
-    owner = ((x - centres[:, 0, None, None]) ** 2 + (y - centres[:, 1, None, None]) ** 2).argmin(0)
+    owner = ((x - centers[:, 0, None, None]) ** 2 + (y - centers[:, 1, None, None]) ** 2).argmin(0)
     poses = points[owner].transpose(2, 3, 0, 1).reshape(34, height, width) + make.normal(0, 0.3, (34, height, width))
     offsets = np.tile(np.stack([x, y]), (17, 1, 1)) - poses
     noisy = heat + make.normal(0, 0.002, heat.shape)

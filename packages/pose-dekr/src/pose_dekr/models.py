@@ -25,7 +25,7 @@ SHARED = ("transform_matrix_conv1", "stn_conv1", "transform_matrix_conv2", "stn_
 
 
 class Maps(NamedTuple):
-    """``heatmaps`` ``(N, K+1, H/4, W/4)``, the centre last; ``offsets`` ``(N, 2·K, H/4, W/4)``, x0, y0, x1, …."""
+    """``heatmaps`` ``(N, K+1, H/4, W/4)``, the center last; ``offsets`` ``(N, 2·K, H/4, W/4)``, x0, y0, x1, …."""
 
     heatmaps: Tensor
     offsets: Tensor
@@ -116,11 +116,11 @@ class BottomUpHRNet(BottomUpBackbone):
         mean = torch.stack(levels).mean(0)
         y = self.transition_reg(torch.cat([x, mean], 1))
         y = self.final_layers[1](self.multi_level_layers_4x_regression[0](y))
-        offsets, centre = y[:, :-1], y[:, -1:]
+        offsets, center = y[:, :-1], y[:, -1:]
         if not self.higher:
-            return Maps(torch.cat([mean, centre], 1), offsets)
+            return Maps(torch.cat([mean, center], 1), offsets)
         fine = self.final_layers[2](self.deconv_layers[0](torch.cat([z, mean], 1)))
-        first, second, third = (torch.cat([level, centre], 1) for level in levels)
+        first, second, third = (torch.cat([level, center], 1) for level in levels)
         return HigherMaps(first, second, third, fine, offsets)
 
     @staticmethod

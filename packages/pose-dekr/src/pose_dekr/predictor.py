@@ -28,7 +28,7 @@ def views_at_scales(width: int, height: int, *, input_size: int, scales: tuple[f
 
 
 class DekrPredictor(BottomUpPredictor):
-    """People by their centres' regression; Bottom-Up and ``match_heatmap`` move joints to heatmap peaks."""
+    """People by their centers' regression; Bottom-Up and ``match_heatmap`` move joints to heatmap peaks."""
 
     config: DekrConfig
 

@@ -11,7 +11,7 @@ WITHOUT_MEANING = MEANINGLESS | {
     "DATASET.DATASET_TEST": "one evaluation serves every split",
     "DATASET.OFFSET_REG": "these networks always regress offsets",
     "DATASET.USE_BBOX_CENTER": _UNREAD,
-    "DATASET.WITH_CENTER": "these networks always have a centre",
+    "DATASET.WITH_CENTER": "these networks always have a center",
     "DEBUG.SAVE_TAGMAPS_PRED": MEANINGLESS["DEBUG.DEBUG"],
     "LOSS.NUM_STAGES": "implied by model.name",
     "RESCORE.GET_DATA": "asked for: pose-dekr rescore-data",
@@ -20,8 +20,8 @@ WITHOUT_MEANING = MEANINGLESS | {
     "TEST.NMS_KERNEL": _UNREAD,
     "TEST.NMS_PADDING": _UNREAD,
     "TEST.WITH_HEATMAPS": _UNREAD,
-    "TEST.POOL_THRESHOLD1": "the kernel of centres follows the map's size, as published",
-    "TEST.POOL_THRESHOLD2": "the kernel of centres follows the map's size, as published",
+    "TEST.POOL_THRESHOLD1": "the kernel of centers follows the map's size, as published",
+    "TEST.POOL_THRESHOLD2": "the kernel of centers follows the map's size, as published",
     "TRAIN.SHUFFLE": "training samples are always shuffled",
 }
 

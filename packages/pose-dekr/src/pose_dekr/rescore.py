@@ -169,7 +169,7 @@ def train_score_net(
 ) -> tuple[ScoreNet, list[float]]:
     """A scoring network trained on ``data``, and each epoch's mean loss. As published, but for the seed.
 
-    A similarity of exactly 1 is taken as 0: it comes from people without labelled joints.
+    A similarity of exactly 1 is taken as 0: it comes from people without labeled joints.
     """
     count = len(data.oks)
     if not count:
@@ -180,7 +180,7 @@ def train_score_net(
         network = ScoreNet(data.points.shape[1])
     features = pose_features(torch.from_numpy(data.points), torch.from_numpy(data.joint_scores))
     labels = torch.from_numpy(np.where(data.oks == 1, 0, data.oks)).float()
-    optimiser = torch.optim.Adam(network.parameters(), lr=learning_rate)
+    optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
     size = min(batch, count)
     losses = []
     for _ in range(epochs):
@@ -189,9 +189,9 @@ def train_score_net(
         steps = count // size
         for rows in order[: steps * size].split(size):  # type: ignore[no-untyped-call]
             loss = F.mse_loss(network(features[rows]), labels[rows])
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
+            optimizer.step()
             total += loss.item()
         losses.append(total / steps)
     return network.eval(), losses

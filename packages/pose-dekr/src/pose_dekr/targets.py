@@ -13,14 +13,14 @@ from torch import Tensor
 class TargetSpec:
     """How the targets of one output are drawn.
 
-    ``centre_sigma`` None is the published choice: 4 where the centre is channel 17 or later (COCO), ``sigma`` where it
+    ``center_sigma`` None is the published choice: 4 where the center is channel 17 or later (COCO), ``sigma`` where it
     comes earlier (CrowdPose), as the published code goes by a fixed index. ``shared_mask`` is Bottom-Up's: one channel
     for all; DEKR has a mask per channel.
     """
 
     shared_mask: bool
     sigma: float = 2.0
-    centre_sigma: float | None = None
+    center_sigma: float | None = None
     background: float = 0.1
     radius: int = 4
 
@@ -42,7 +42,7 @@ class Targets(NamedTuple):
 def make_targets(joints: Tensor, areas: Tensor, keep: Tensor, spec: TargetSpec) -> Targets:
     """Targets of a batch, on its device.
 
-    ``joints`` ``(B, P, K+1, 3)`` are x, y and visibility in output pixels, the centre last; empty slots have
+    ``joints`` ``(B, P, K+1, 3)`` are x, y and visibility in output pixels, the center last; empty slots have
     visibility 0. ``areas`` ``(B, P)``; ``keep`` ``(B, H, W)`` is 0 where nothing may be learned.
     """
     heatmaps, masks = make_heatmaps(joints, keep, spec)
@@ -55,7 +55,7 @@ def make_heatmaps(joints: Tensor, keep: Tensor, spec: TargetSpec) -> tuple[Tenso
     batch, _, channels, _ = joints.shape
     height, width = keep.shape[1:]
     sigmas = joints.new_full((channels,), spec.sigma)
-    sigmas[-1] = (4.0 if channels > 17 else spec.sigma) if spec.centre_sigma is None else spec.centre_sigma
+    sigmas[-1] = (4.0 if channels > 17 else spec.sigma) if spec.center_sigma is None else spec.center_sigma
     x, y = joints[..., 0], joints[..., 1]
     drawn = (joints[..., 2] > 0) & (x >= 0) & (y >= 0) & (x < width) & (y < height)
     side = int(6 * float(sigmas.max())) + 6
@@ -95,9 +95,9 @@ def make_offsets(joints: Tensor, areas: Tensor, size: tuple[int, ...], spec: Tar
     batch, people, channels, _ = joints.shape
     height, width = size
     count = channels - 1
-    pixels, columns, rows = _centre_windows(joints[:, :, -1], height, width, spec.radius)
+    pixels, columns, rows = _center_windows(joints[:, :, -1], height, width, spec.radius)
     x, y = joints[:, :, :-1, 0], joints[:, :, :-1, 1]
-    labelled = (joints[:, :, :-1, 2] > 0) & (x >= 0) & (y >= 0) & (x < width) & (y < height)
+    labeled = (joints[:, :, :-1, 2] > 0) & (x >= 0) & (y >= 0) & (x < width) & (y < height)
     # One more place takes what lies outside.
     offsets = joints.new_zeros(batch, count, 2, height * width + 1)
     weights = joints.new_zeros(batch, count, height * width + 1)
@@ -107,9 +107,9 @@ def make_offsets(joints: Tensor, areas: Tensor, size: tuple[int, ...], spec: Tar
         three, four = at[:, None].expand(-1, count, -1), at[:, None, None].expand(-1, count, 2, -1)
         before = offsets.gather(3, four)
         area = areas[:, person, None].to(joints.dtype)
-        is_new = labelled[:, person, :, None] & (before == 0).all(2)
+        is_new = labeled[:, person, :, None] & (before == 0).all(2)
         has_won = is_new.cummax(1).values | (owner_area.gather(1, at) >= area)[:, None]
-        writes = labelled[:, person, :, None] & has_won
+        writes = labeled[:, person, :, None] & has_won
         steps = torch.stack(
             [columns[:, person, None] - x[:, person, :, None], rows[:, person, None] - y[:, person, :, None]], 2
         )
@@ -124,11 +124,11 @@ def make_offsets(joints: Tensor, areas: Tensor, size: tuple[int, ...], spec: Tar
     return offsets, weights.reshape(batch, 2 * count, height, width)
 
 
-def _centre_windows(centres: Tensor, height: int, width: int, radius: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Flat pixels ``(B, P, n)`` around each centre, and their columns and rows; the outside is pixel H·W."""
-    column, row = centres[..., 0].trunc(), centres[..., 1].trunc()
-    seen = (centres[..., 2] > 0) & (column >= 0) & (row >= 0) & (column < width) & (row < height)
-    reach = torch.arange(-radius, radius, device=centres.device, dtype=centres.dtype)
+def _center_windows(centers: Tensor, height: int, width: int, radius: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Flat pixels ``(B, P, n)`` around each center, and their columns and rows; the outside is pixel H·W."""
+    column, row = centers[..., 0].trunc(), centers[..., 1].trunc()
+    seen = (centers[..., 2] > 0) & (column >= 0) & (row >= 0) & (column < width) & (row < height)
+    reach = torch.arange(-radius, radius, device=centers.device, dtype=centers.dtype)
     columns = (column[..., None, None] + reach).expand(-1, -1, len(reach), -1).flatten(2)
     rows = (row[..., None, None] + reach[:, None]).expand(-1, -1, -1, len(reach)).flatten(2)
     inside = seen[..., None] & (columns >= 0) & (rows >= 0) & (columns < width) & (rows < height)

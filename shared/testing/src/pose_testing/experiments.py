@@ -37,7 +37,7 @@ RENAMED_VALUES: dict[tuple[str, Any], Any] = {
     ("heatmap.window", "symmetric"): False,
 }
 """The values of recorded keys that are another today."""
-RESPELLED_WORDS = {"quantised": "quantized"}
+RESPELLED_WORDS = {"quantised": "quantized", "labelled": "labeled", "unlabelled": "unlabeled", "optimiser": "optimizer"}
 """Words that are spelled otherwise than when they were recorded, in every text value, notes included."""
 
 

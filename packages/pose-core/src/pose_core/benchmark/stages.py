@@ -119,11 +119,11 @@ def evaluation_set(images: int, joints: int = 17, seed: int = 0) -> tuple[dict[s
         for _ in range(2):
             side, center = float(rng.uniform(40, 300)), rng.uniform(100, 500, 2)
             points = center + rng.uniform(-0.5, 0.5, (joints, 2)) * side
-            labelled = np.concatenate([points, np.full((joints, 1), 2.0)], 1)
+            labeled = np.concatenate([points, np.full((joints, 1), 2.0)], 1)
             annotations.append(
                 {
                     "id": len(annotations) + 1, "image_id": image, "category_id": 1, "iscrowd": 0,
-                    "keypoints": labelled.reshape(-1).tolist(), "num_keypoints": joints, "area": side * side * 0.6,
+                    "keypoints": labeled.reshape(-1).tolist(), "num_keypoints": joints, "area": side * side * 0.6,
                     "bbox": [*(center - side / 2).tolist(), side, side],
                 }
             )  # fmt: skip

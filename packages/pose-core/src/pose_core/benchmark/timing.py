@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_iter
 
 def seconds_of(run: Callable[[], object], device: torch.device, budget: float = 1.0, least: int = 3) -> float:
     """Median seconds of ``run``, called for ``budget`` seconds and at least ``least`` times, after one to warm up."""
-    wait = synchroniser(device)
+    wait = synchronizer(device)
     run()
     wait()
     times: list[float] = []
@@ -31,7 +31,7 @@ def seconds_of(run: Callable[[], object], device: torch.device, budget: float = 
     return median(times)
 
 
-def synchroniser(device: torch.device) -> Callable[[], None]:
+def synchronizer(device: torch.device) -> Callable[[], None]:
     """What waits for a device's work to be done."""
     if device.type == "cuda":
         return lambda: torch.cuda.synchronize(device)

@@ -1,7 +1,7 @@
 """Whole images with everyone in them: what a bottom-up network trains on.
 
 A sample leaves the loader as a square uint8 image, everyone's joints in the pixels of each output map, and masks of
-what may be learned; normalising and target making happen per batch, on the device.
+what may be learned; normalizing and target making happen per batch, on the device.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from pose_core.structures import Batch, ImageRecord, Person
 Array = np.ndarray
 Describe = Callable[[Person], tuple[Array, float]]
 """A person's rows ``(J, 3)`` (x, y, visibility in the image's pixels) and area. J is K, or more where a method adds
-points such as a centre; these keep their place when left and right are exchanged."""
+points such as a center; these keep their place when left and right are exchanged."""
 Recolor = Callable[[Array, np.random.Generator], Array]
-"""Changes the colours of an RGB image ``(H, W, 3)`` uint8, by chance."""
+"""Changes the colors of an RGB image ``(H, W, 3)`` uint8, by chance."""
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class WholeBatch(Batch):
     images: torch.Tensor
     """``(N, S, S, 3)`` uint8, in the configured channel order."""
     joints: torch.Tensor
-    """``(N, L, P, J, 3)`` float32: x and y in each output map's pixels, and visibility; unlabelled ones are zero."""
+    """``(N, L, P, J, 3)`` float32: x and y in each output map's pixels, and visibility; unlabeled ones are zero."""
     areas: torch.Tensor
     """``(N, P)`` float32, in input pixels."""
     keep: torch.Tensor
@@ -75,7 +75,7 @@ def keep_maps(keep: torch.Tensor, sides: Sequence[int]) -> list[torch.Tensor]:
     return [part.reshape(-1, side, side) for part, side in zip(parts, sides, strict=True)]
 
 
-def labelled_joints(person: Person) -> tuple[Array, float]:
+def labeled_joints(person: Person) -> tuple[Array, float]:
     """The joints alone, and the annotated area."""
     return person.joints, person.area
 
@@ -118,7 +118,7 @@ class BottomUpDataset(TrainingSet[WholeBatch]):
         color: Color = "rgb",
         seed: int = 0,
         on_bad_image: str = "stop",
-        describe: Describe = labelled_joints,
+        describe: Describe = labeled_joints,
         recolor: Recolor | None = None,
     ) -> None:
         self.skeleton, self.input_size, self.output_sizes = skeleton, input_size, tuple(output_sizes)
@@ -126,7 +126,7 @@ class BottomUpDataset(TrainingSet[WholeBatch]):
         self.plain = WarpConfig() if augment is None else augment
         self.recolor = recolor
         kept = [record for record in records if record.persons or record.ignore]
-        people = [[describe(p) for p in record.persons if not p.is_crowd or p.num_labelled] for record in kept]
+        people = [[describe(p) for p in record.persons if not p.is_crowd or p.num_labeled] for record in kept]
         everyone = [person for image in people for person in image]
         rows = len(everyone[0][0]) if everyone else skeleton.num_joints
         self._joints = np.array([joints for joints, _ in everyone], np.float32).reshape(-1, rows, 3)
@@ -179,7 +179,7 @@ class BottomUpDataset(TrainingSet[WholeBatch]):
         if self.color == "rgb" or self.recolor is not None:
             pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
         if self.recolor is not None:
-            # A stream of its own: colours do not change what is drawn for the geometry.
+            # A stream of its own: colors do not change what is drawn for the geometry.
             pixels = self.recolor(pixels, np.random.default_rng((self.seed, *epoch_index(key), 1)))
             if self.color == "bgr":
                 pixels = np.ascontiguousarray(pixels[..., ::-1])

@@ -1,4 +1,4 @@
-"""Regions of an image that nothing is learned from: crowds and people whose joints nobody labelled."""
+"""Regions of an image that nothing is learned from: crowds and people whose joints nobody labeled."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class BottomUpPredictor(PosePredictor):
 
     @abstractmethod
     def find(self, images: Sequence[Tensor], views: Sequence[View]) -> Mapping[str, People]:
-        """People in an image's views, ``(1, 3, h, w)`` normalised on the device each.
+        """People in an image's views, ``(1, 3, h, w)`` normalized on the device each.
 
         A method may have several kinds of results, by name; the last is the one that it stands for. One kind alone may
         have no name.

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from pose_core.bottomup.config import BottomUpConfig
-from pose_core.bottomup.dataset import BottomUpDataset, Describe, Recolor, labelled_joints
+from pose_core.bottomup.dataset import BottomUpDataset, Describe, Recolor, labeled_joints
 from pose_core.bottomup.evaluate import evaluate_bottomup
 from pose_core.bottomup.predictor import BottomUpPredictor
 from pose_core.engine.distributed import rank_and_world_size
@@ -44,10 +44,10 @@ class BottomUpTask(Task):
     def output_sizes(self) -> tuple[int, ...]:
         """Sides of the output maps that targets are made for."""
 
-    describe: Describe = staticmethod(labelled_joints)
+    describe: Describe = staticmethod(labeled_joints)
     """What a person is to the method: rows and an area."""
     recolor: Recolor | None = None
-    """How colours vary in training."""
+    """How colors vary in training."""
 
     @abstractmethod
     def predictor(self, network: nn.Module, device: torch.device) -> BottomUpPredictor:

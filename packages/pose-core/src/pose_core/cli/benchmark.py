@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-training", action="store_true", help="leave out the training rate")
     parser.add_argument(
         "--fast", action="store_true",
-        help="fold batch norm, order channels last, fused optimiser; on a GPU also bfloat16 and compiling",
+        help="fold batch norm, order channels last, fused optimizer; on a GPU also bfloat16 and compiling",
     )  # fmt: skip
     parser.add_argument("--seconds", type=float, default=1.0, metavar="S", help="time for each figure, all rounds (1)")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="how often all networks take turns (3)")

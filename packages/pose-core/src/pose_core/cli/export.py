@@ -2,8 +2,8 @@
 
   pose-lite export --cfg coco_lpn50_256x192 --weights best.pt --out lpn50.onnx
 
-The network takes normalised images (N, 3, H, W) in the colour order of its experiment. The file's metadata hold the
-input size, colour order, mean, standard deviation and joints. Needs: pip install 'pose-core[export]'
+The network takes normalized images (N, 3, H, W) in the color order of its experiment. The file's metadata hold the
+input size, color order, mean, standard deviation and joints. Needs: pip install 'pose-core[export]'
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
   pose overfit --cfg coco_lpn50_256x192 data.root=/my/data
 
 The smoke test for your own data: if a network cannot learn eight images by heart in a minute or two, then the joints,
-the boxes or the configuration are wrong, and no long training will help. Draws what it learnt.
+the boxes or the configuration are wrong, and no long training will help. Draws what it learned.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     add_overrides(parser)
     parser.add_argument("--images", type=int, default=8, metavar="N", help="people, or whole images, to learn (8)")
-    parser.add_argument("--steps", type=int, default=200, metavar="N", help="optimiser steps (200)")
+    parser.add_argument("--steps", type=int, default=200, metavar="N", help="optimizer steps (200)")
     parser.add_argument("--out", metavar="DIR", help="folder for the picture; by default runs/overfit-<config name>")
     add_device(parser)
 
@@ -34,9 +34,9 @@ def run(args: argparse.Namespace) -> int:
     folder = Path(args.out) if args.out else Path(config.run.dir) / f"overfit-{config.name}"
     result = overfit(build_task, config, images=args.images, steps=args.steps)
     print(result)
-    picture = folder / "learnt.jpg"
+    picture = folder / "learned.jpg"
     skeleton = get_skeleton(config.data.skeleton)
     predictor = get_method(config.method).predictor(result.networks["pose"], config, skeleton, result.device)
     batch_sheet(predictor, result.batch, picture)
     print(f"look at {picture}: the poses it gives back")
-    return 0 if result.learnt else 1
+    return 0 if result.learned else 1

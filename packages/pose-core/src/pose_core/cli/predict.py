@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--detector-weights", metavar="FILE", help="weights of the detector; never downloaded")
     parser.add_argument("--box-threshold", type=float, default=0.9, metavar="S", help="lowest box score (0.9)")
     parser.add_argument("--threshold", type=float, default=0.2, metavar="S", help="lowest joint score drawn (0.2)")
-    parser.add_argument("--style", default="side", metavar="NAME", help="colours: side, chunhua, xiaochu (side)")
+    parser.add_argument("--style", default="side", metavar="NAME", help="colors: side, chunhua, xiaochu (side)")
     parser.add_argument("--fps", type=float, metavar="N", help="frames of a second of video to predict (all)")
     parser.add_argument("--no-draw", action="store_true", help="write JSON only")
     add_device(parser)

@@ -46,7 +46,7 @@ class DataConfig(Block):
     color: Literal["rgb", "bgr"] = "rgb"
     """Channel order the network sees; a property of the published weights."""
     pixels: Literal["imagenet", "unit"] = "imagenet"
-    """Pixels as the network sees them: normalised by ImageNet's mean and deviation, or 0…1 as they are."""
+    """Pixels as the network sees them: normalized by ImageNet's mean and deviation, or 0…1 as they are."""
     detections: str | None = None
     """Detections JSON for test.boxes=detections; relative to the data root or to here."""
     min_box_score: float = 0.0
@@ -83,9 +83,9 @@ class TrainConfig(Block):
 
     epochs: Annotated[int, Field(ge=1)] = 210
     iterations: Annotated[int, Field(ge=1)] | None = None
-    """Stop after this many optimiser steps, whatever `epochs` says."""
+    """Stop after this many optimizer steps, whatever `epochs` says."""
     batch_size: Annotated[int, Field(ge=1)] = 128
-    """Samples per optimiser step over all processes together; the learning rate is never scaled by it."""
+    """Samples per optimizer step over all processes together; the learning rate is never scaled by it."""
     accumulate: Annotated[int, Field(ge=1)] = 1
     """Split every batch into this many forward passes, to save memory."""
     optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
@@ -119,11 +119,11 @@ class TrainConfig(Block):
     images). Pixels differ a little from the full decode's; evaluation never does it."""
     device_decode: bool = False
     """Send JPEGs as they are, and decode and crop them on the device (crops, not whole images): for a GPU with a
-    decoder, where the loader's CPU cores are too few. Pixels differ by a few grey levels; evaluation never does it."""
+    decoder, where the loader's CPU cores are too few. Pixels differ by a few gray levels; evaluation never does it."""
     validate_every: Annotated[int, Field(ge=0)] = 1
     """Epochs between evaluations; 0 evaluates only at the end."""
     checkpoint_every: Annotated[int, Field(ge=0)] = 0
-    """Optimiser steps between checkpoints within an epoch; every epoch's end has one anyway."""
+    """Optimizer steps between checkpoints within an epoch; every epoch's end has one anyway."""
     log_every: Annotated[int, Field(ge=1)] = 100
     """Steps between log lines."""
 

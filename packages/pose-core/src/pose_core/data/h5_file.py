@@ -21,7 +21,7 @@ class PeopleColumns(NamedTuple):
     names: list[str]
     """The name of each person's image."""
     parts: Array
-    """``(N, K, 2)`` float64; a joint counts as labelled where its x is positive."""
+    """``(N, K, 2)`` float64; a joint counts as labeled where its x is positive."""
     centers: Array
     """``(N, 2)`` float64."""
     scales: Array

@@ -156,5 +156,5 @@ def open_image(source: str, color: Color = "rgb") -> np.ndarray:
 
 
 def is_truncated(content: bytes) -> bool:
-    """Whether a JPEG lacks its end marker. OpenCV 4 decodes such a file and fills it up with grey; OpenCV 5 refuses."""
+    """Whether a JPEG lacks its end marker. OpenCV 4 decodes such a file and fills it up with gray; OpenCV 5 refuses."""
     return content[:2] == b"\xff\xd8" and content.rfind(b"\xff\xd9") < 0

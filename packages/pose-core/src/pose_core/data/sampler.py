@@ -100,7 +100,7 @@ def epoch_order(
 
 
 def grouped_order(groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """An order ``(length,)`` in which an image's people are neighbours, so that one decode serves them all.
+    """An order ``(length,)`` in which an image's people are neighbors, so that one decode serves them all.
 
     Images are shuffled afresh each epoch and people within their image; each person comes exactly once, so an epoch
     weighs people as ever. What is lost: the people of a batch are no longer independent draws, since about a third as

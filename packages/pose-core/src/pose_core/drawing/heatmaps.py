@@ -13,7 +13,7 @@ Array = np.ndarray
 
 
 def heatmap_overlay(image: Array, heatmap: Array, *, strength: float = 0.65) -> Array:
-    """``heatmap`` ``(h, w)`` in colours over ``image`` ``(H, W, 3)`` RGB; where the map is zero the image shows."""
+    """``heatmap`` ``(h, w)`` in colors over ``image`` ``(H, W, 3)`` RGB; where the map is zero the image shows."""
     height, width = image.shape[:2]
     large = cv2.resize(heatmap.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
     share = (large / max(float(large.max()), 1e-6)).clip(0, 1)

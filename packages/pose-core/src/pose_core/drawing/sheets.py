@@ -43,7 +43,7 @@ def contact_sheet(
 
 
 def fit(picture: Array, size: tuple[int, int]) -> Array:
-    """Scale a picture into ``size`` (w, h), padded with a pale grey."""
+    """Scale a picture into ``size`` (w, h), padded with a pale gray."""
     height, width = picture.shape[:2]
     zoom = min(size[0] / width, size[1] / height)
     new = (max(round(width * zoom), 1), max(round(height * zoom), 1))

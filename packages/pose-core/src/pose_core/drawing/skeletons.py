@@ -15,7 +15,7 @@ Array = np.ndarray
 
 
 class Palette(NamedTuple):
-    """RGB colours of a skeleton's joints, and of its limbs in their order."""
+    """RGB colors of a skeleton's joints, and of its limbs in their order."""
 
     joints: Sequence[Color]
     limbs: Sequence[Color]
@@ -38,7 +38,7 @@ _XIAOCHU = Palette(
     [*_LEFT_LEG, _TRUNK, *_RIGHT_LEG, _TRUNK, *[_PINK] * 5, *_LEFT_ARM[::-1], _TRUNK, *_RIGHT_ARM, _TRUNK],
 )  # fmt: skip
 STYLES: dict[str, Palette] = {"chunhua": _CHUNHUA, "xiaochu": _XIAOCHU}
-"""The published colours of the COCO joints and limbs, drawn as the RGB they are."""
+"""The published colors of the COCO joints and limbs, drawn as the RGB they are."""
 
 OUTLINE = (20, 20, 20)
 HIDDEN = (255, 255, 255)
@@ -48,7 +48,7 @@ SHIFT = 4
 
 
 def palette(skeleton: Skeleton, style: str = "side") -> Palette:
-    """Colours by body side, or of one of the published styles (COCO joints only)."""
+    """Colors by body side, or of one of the published styles (COCO joints only)."""
     if style == "side":
         joints = [skeleton.joint_color(joint) for joint in range(skeleton.num_joints)]
         return Palette(joints, [skeleton.limb_color(limb) for limb in skeleton.limbs])

@@ -19,7 +19,7 @@ FREE_KEYS = (
     "note", "name", "run.dir", "run.name", "run.device", "data.root", "train.workers", "train.log_every",
     "train.checkpoint_every", "train.validate_every", "test.",
 )  # fmt: skip
-"""Keys that may change between a run and its continuation: they do not touch what is learnt."""
+"""Keys that may change between a run and its continuation: they do not touch what is learned."""
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Optimiser steps: micro-batches, clipping, mixed precision, several processes."""
+"""Optimizer steps: micro-batches, clipping, mixed precision, several processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pose_core.config import TrainConfig
 
 
 def build_optimizer(network: nn.Module, config: TrainConfig, device: torch.device) -> Optimizer:
-    """The config's optimiser over a network's parameters, fused where the device offers it."""
+    """The config's optimizer over a network's parameters, fused where the device offers it."""
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     fused = device.type in {"cuda", "cpu"}
     if config.optimizer == "sgd":
@@ -34,7 +34,7 @@ def build_optimizer(network: nn.Module, config: TrainConfig, device: torch.devic
 
 
 class Updater:
-    """Calls of an objective's ``update``: gradients gather over ``accumulate`` micro-batches, then the optimiser steps.
+    """Calls of an objective's ``update``: gradients gather over ``accumulate`` micro-batches, then the optimizer steps.
 
     A micro-batch's loss is a mean; dividing by their number makes their sum the mean over the whole batch.
     """
@@ -64,7 +64,7 @@ class Updater:
             yield
 
     def __call__(self, name: str, loss: Tensor) -> None:
-        """Backward through ``loss``; at the last micro-batch, one step of network ``name``'s optimiser."""
+        """Backward through ``loss``; at the last micro-batch, one step of network ``name``'s optimizer."""
         scaler, optimizer = self.scalers[name], self.optimizers[name]
         scaler.scale(loss / self.accumulate).backward()  # type: ignore[no-untyped-call]
         if not self.is_last:

@@ -19,13 +19,13 @@ from pose_core.engine.schedule import lr_factor
 from pose_core.errors import DataError, PoseError
 from pose_core.structures import Batch
 
-LEARNT = 0.1
-"""Learnt by heart: the loss has fallen to a tenth of what it was."""
+LEARNED = 0.1
+"""Learned by heart: the loss has fallen to a tenth of what it was."""
 
 
 @dataclass(frozen=True)
 class Overfitted:
-    """How far the loss fell, and what was learnt."""
+    """How far the loss fell, and what was learned."""
 
     first_loss: float
     last_loss: float
@@ -35,14 +35,14 @@ class Overfitted:
     device: torch.device
 
     @property
-    def learnt(self) -> bool:
-        return self.last_loss <= LEARNT * self.first_loss
+    def learned(self) -> bool:
+        return self.last_loss <= LEARNED * self.first_loss
 
     def __str__(self) -> str:
         verdict = (
-            "learnt by heart: data, targets and network belong together"
-            if self.learnt
-            else "not learnt: look at the joints with `pose data browse`, or give it more --steps or a higher train.lr"
+            "learned by heart: data, targets and network belong together"
+            if self.learned
+            else "not learned: look at the joints with `pose data browse`, or give it more --steps or a higher train.lr"
         )
         return f"loss {self.first_loss:.6f} → {self.last_loss:.6f} in {self.steps} steps; {verdict}"
 

@@ -8,7 +8,7 @@ import torch
 
 Work = Literal["training", "inference"]
 
-_PRECISION = ("bf16", "networks reckon in bfloat16; weights, optimiser and what is found stay float32")
+_PRECISION = ("bf16", "networks reckon in bfloat16; weights, optimizer and what is found stay float32")
 _ON_ANY_DEVICE: dict[Work, dict[str, tuple[str, str]]] = {
     "training": {"train.channels_last": ("true", "convolutions run in channels-last order")},
     "inference": {},  # batch norm is folded and weights are laid out for the device in any case
@@ -28,6 +28,6 @@ _ON_A_GPU: dict[Work, dict[str, tuple[str, str]]] = {
 def fast_settings(device: torch.device, work: Work = "training") -> dict[str, tuple[str, str]]:
     """Settings that the preset makes on a device: key → value, and what it does.
 
-    bfloat16 and compiling pay on a GPU alone; optimisers are fused everywhere anyway.
+    bfloat16 and compiling pay on a GPU alone; optimizers are fused everywhere anyway.
     """
     return _ON_ANY_DEVICE[work] | (_ON_A_GPU[work] if device.type == "cuda" else {})

@@ -13,7 +13,7 @@ ONECYCLE_END = 1e-4
 
 
 def lr_factor(config: TrainConfig, step: int, steps_per_epoch: int, total_steps: int) -> float:
-    """What the learning rate is multiplied by at optimiser step ``step``, counted from 0."""
+    """What the learning rate is multiplied by at optimizer step ``step``, counted from 0."""
     warm = min(WARMUP_START + (1 - WARMUP_START) * step / config.warmup, 1.0) if config.warmup else 1.0
     share = min(step / max(total_steps - 1, 1), 1.0)
     if config.schedule == "multistep":

@@ -134,14 +134,14 @@ def pair_up(truth: GroundTruth, found: Detections) -> Pairs:
 def oks_of_pairs(truth: GroundTruth, found: Detections, pairs: Pairs, sigmas: Array) -> Array:
     """Similarity ``(P,)`` of each pair.
 
-    Mean over labelled joints of exp(−d² / (2·area·(2σ)²)). Where a person has no labelled joint, d is how far a joint
+    Mean over labeled joints of exp(−d² / (2·area·(2σ)²)). Where a person has no labeled joint, d is how far a joint
     lies outside the person's box, grown to three times its size.
     """
     variances = (2 * sigmas) ** 2
-    # Constant per person: the exponent's denominator, labelled joints and their number.
+    # Constant per person: the exponent's denominator, labeled joints and their number.
     scale = 1 / (2 * (truth.area[:, None] + EPSILON) * variances)
-    labelled = truth.joints[..., 2] > 0
-    number = labelled.sum(1)
+    labeled = truth.joints[..., 2] > 0
+    number = labeled.sum(1)
     x0, y0, w, h = truth.box.T
     result = np.empty(len(pairs.person))
     for first in range(0, len(result), CHUNK):
@@ -154,7 +154,7 @@ def oks_of_pairs(truth: GroundTruth, found: Detections, pairs: Pairs, sigmas: Ar
             high = np.stack([x0[gb] + 2 * w[gb], y0[gb] + 2 * h[gb]], 1)[:, None]
             apart[blank] = np.maximum(0, low - points) + np.maximum(0, points - high)
         close = np.exp(-(apart[..., 0] ** 2 + apart[..., 1] ** 2) * scale[g])
-        used = labelled[g] | blank[:, None]
+        used = labeled[g] | blank[:, None]
         result[first : first + CHUNK] = (close * used).sum(1) / used.sum(1)
     return result
 

@@ -33,7 +33,7 @@ class GroundTruth:
     area: Array
     crowd: Array
     ignore: Array
-    """Crowds and people without a labelled joint: they neither count nor punish."""
+    """Crowds and people without a labeled joint: they neither count nor punish."""
 
     def only(self, rows: Array) -> GroundTruth:
         """Some of the people, by a mask ``(G,)``."""
@@ -93,7 +93,7 @@ def read_ground_truth(source: Source, joints: int, *, area_of_box: float | None 
     area = area_of_box * box[:, 2] * box[:, 3] if area_of_box else _column(people, "area", name, "annotation")
     crowd = np.array([bool(person.get("iscrowd", 0)) for person in people], dtype=bool)
     given = _column(people, "num_keypoints", name, "annotation", default=-1)
-    labelled = np.where(given < 0, (table[..., 2] > 0).sum(1), given)
+    labeled = np.where(given < 0, (table[..., 2] > 0).sum(1), given)
     index = {record["id"]: record.get("crowdIndex") for record in content["images"]}
     order = np.argsort(image_id[wanted], kind="stable")
     return GroundTruth(
@@ -103,7 +103,7 @@ def read_ground_truth(source: Source, joints: int, *, area_of_box: float | None 
         image=np.searchsorted(ids, image_id[wanted][order]),
         category=category[wanted][order], joints=table[order], box=box[order], area=area[order], crowd=crowd[order],
         # As the COCO tools do: a file's own 'ignore' mark has no say.
-        ignore=(crowd | (labelled == 0))[order],
+        ignore=(crowd | (labeled == 0))[order],
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pose_core.errors import DataError
-from pose_core.evaluation.mpii import relative_error, summarise
+from pose_core.evaluation.mpii import relative_error, summarize
 
 Array = np.ndarray
 
@@ -38,4 +38,4 @@ def lsp_pck(predictions: Array, ground_truth: Array, torso_boxes: Array | None =
         size = np.linalg.norm(corners[:, 1] - corners[:, 0], axis=-1)
     error = relative_error(points, truth, size)
     groups = LSP_GROUPS if truth.shape[1] == 14 else None
-    return summarise(error, np.ones_like(error), () if groups else (6, 7), THRESHOLD, groups)
+    return summarize(error, np.ones_like(error), () if groups else (6, 7), THRESHOLD, groups)

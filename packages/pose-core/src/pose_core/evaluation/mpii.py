@@ -45,7 +45,7 @@ def mpii_pckh(predictions: Array, ground_truth: str | Path | Mapping[str, Any]) 
             f"MPII predictions have the shape {points.shape}, the ground truth {truth.shape}: "
             "one row per person, in its order"
         )
-    return summarise(relative_error(points, truth, size), visible, EXCLUDED)
+    return summarize(relative_error(points, truth, size), visible, EXCLUDED)
 
 
 def check_same_people(people: Mapping[int, Array], ground_truth: str | Path | Mapping[str, Any], file: Path) -> None:
@@ -76,14 +76,14 @@ def relative_error(points: Array, truth: Array, size: Array) -> Array:
     return np.linalg.norm(points - truth, axis=-1) / np.maximum(size, np.spacing(1))[:, None]
 
 
-def summarise(
+def summarize(
     error: Array,
     visible: Array,
     excluded: tuple[int, ...],
     threshold: float = 0.5,
     groups: Mapping[str, tuple[int, ...]] | None = None,
 ) -> dict[str, float]:
-    """Percentages by group and over all joints, from normalised errors ``(N, 16)``."""
+    """Percentages by group and over all joints, from normalized errors ``(N, 16)``."""
     number = visible.sum(0)
     used = np.array([joint not in excluded for joint in range(error.shape[1])]) & (number > 0)
 

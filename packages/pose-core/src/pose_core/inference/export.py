@@ -38,7 +38,7 @@ def export_onnx(
     notes: Mapping[str, Any] | None = None,
     tolerance: float = 1e-4,
 ) -> Exported:
-    """Write ``network`` for normalised images ``(N, 3, H, W)`` of ``input_size`` (w, h), and run the file once.
+    """Write ``network`` for normalized images ``(N, 3, H, W)`` of ``input_size`` (w, h), and run the file once.
 
     N is free, or ``batch``. ``notes`` go into the file's metadata. An answer that differs from PyTorch's by more than
     ``tolerance`` of the largest value is refused, and so no such file stays.

@@ -86,10 +86,10 @@ def plan_targets(images: Sequence[tuple[Path, Path]], folder: Path) -> list[Path
         while target in taken:  # two inputs of one name: keep both results
             number += 1
             target = folder / place.with_name(f"{place.stem}_{number}")
-        neighbour = beside.get(target.resolve().parent)
-        if neighbour is not None:
+        neighbor = beside.get(target.resolve().parent)
+        if neighbor is not None:
             raise ConfigError(
-                f"--out {folder} would put results beside the input {neighbour}, perhaps over files of yours; "
+                f"--out {folder} would put results beside the input {neighbor}, perhaps over files of yours; "
                 "choose another folder"
             )
         taken.add(target)

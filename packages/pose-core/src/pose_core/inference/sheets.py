@@ -45,7 +45,7 @@ def batch_sheet(predictor: PosePredictor, batch: Batch, target: Path, *, thresho
 
 
 def _box(person: Person) -> tuple[float, ...]:
-    """A person's box; where the layout has a centre and a scale instead, the box that is padded to them."""
+    """A person's box; where the layout has a center and a scale instead, the box that is padded to them."""
     if person.box is not None or person.center is None or person.scale is None:
         return person.box or (0.0, 0.0, 0.0, 0.0)
     width, height = (PIXEL_STD * value / 1.25 for value in person.scale)

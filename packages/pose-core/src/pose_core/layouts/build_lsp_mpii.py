@@ -33,8 +33,8 @@ Array = np.ndarray
 JOINTS = SKELETONS[LSP_MPII.skeleton].joints
 RENAMED = {"neck": "upper_neck"}
 """LSP's names of joints that MPII names differently."""
-UNLABELLED = -1.0
-"""Stored where a joint is not labelled: no positive x."""
+UNLABELED = -1.0
+"""Stored where a joint is not labeled: no positive x."""
 NOWHERE = -2.0
 """Center, 0-based, of people whose file says −1 for "none"."""
 
@@ -59,13 +59,13 @@ class Row(NamedTuple):
     part: Array
     """``(16, 2)``."""
     visible: Array
-    """``(16,)``: 1 where a joint is labelled and not hidden."""
+    """``(16,)``: 1 where a joint is labeled and not hidden."""
     center: tuple[float, float]
     scale: float
     """Without padding, in units of 200 pixels."""
     istrain: int
     outside: int
-    """Labelled joints at x ≤ 0, which readers take for not labelled."""
+    """Labeled joints at x ≤ 0, which readers take for not labeled."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Built:
         if self.nowhere:
             lines.append(f"left out: {self.nowhere} people whose annotation has no position")
         if self.outside:
-            lines.append(f"{self.outside} labelled joints lie at x ≤ 0, which in this file means not labelled")
+            lines.append(f"{self.outside} labeled joints lie at x ≤ 0, which in this file means not labeled")
         if self.problems:
             lines += self.problems.summary().splitlines()
         return "\n".join(lines)
@@ -142,11 +142,11 @@ def read_part(part: Part, problems: Problems) -> Iterator[Row | None]:
             if place is None:
                 yield None
                 continue
-            labelled = person.joints[:, 2] > 0
-            joints, visible = np.full((len(JOINTS), 2), UNLABELLED), np.zeros(len(JOINTS))
-            joints[columns] = np.where(labelled[:, None], person.joints[:, :2], UNLABELLED)
+            labeled = person.joints[:, 2] > 0
+            joints, visible = np.full((len(JOINTS), 2), UNLABELED), np.zeros(len(JOINTS))
+            joints[columns] = np.where(labeled[:, None], person.joints[:, :2], UNLABELED)
             visible[columns] = person.joints[:, 2] == 2
-            outside = int((labelled & (person.joints[:, 0] <= 0)).sum())
+            outside = int((labeled & (person.joints[:, 0] <= 0)).sum())
             yield Row(name, joints, visible, *place, ISTRAIN[part.becomes], outside)
 
 

@@ -33,8 +33,8 @@ class SplitReport:
     images: int = 0
     with_people: int = 0
     persons: int = 0
-    labelled: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    """``(K,)`` people that have each joint labelled."""
+    labeled: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    """``(K,)`` people that have each joint labeled."""
     missing: int = 0
     decoded: int = 0
 
@@ -97,10 +97,10 @@ def _check_split(layout: Layout, root: Path, split: str, decode: Decode, skeleto
     report.images, report.missing = len(records), len(gone)
     report.with_people = sum(bool(record.persons) for record in records)
     report.persons = sum(len(record.persons) for record in records)
-    report.labelled = np.zeros(skeleton.num_joints, np.int64)
+    report.labeled = np.zeros(skeleton.num_joints, np.int64)
     for record in records:
         for person in record.persons:
-            report.labelled += person.joints[:, 2] > 0
+            report.labeled += person.joints[:, 2] > 0
     for record in gone:
         report.problems.stop("image missing", record.source, f"image id {record.image_id}")
     lacking = {record.image_id for record in gone}
@@ -142,7 +142,7 @@ def _describe(report: SplitReport, skeleton: Skeleton) -> list[str]:
     if report.persons:
         width = max(map(len, skeleton.joints))
         lines += [
-            f"      {name:<{width}} {count:>8} labelled ({count / report.persons:.0%})"
-            for name, count in zip(skeleton.joints, report.labelled.tolist(), strict=True)
+            f"      {name:<{width}} {count:>8} labeled ({count / report.persons:.0%})"
+            for name, count in zip(skeleton.joints, report.labeled.tolist(), strict=True)
         ]
     return lines + [f"    {line}" for line in report.problems.summary().splitlines()]

@@ -39,7 +39,7 @@ def read_coco(
 
     Kept, as published for top-down methods: people that are no crowd, have a positive area, a box that touches the
     image (clipped to it), and at least one number in their keypoints. ``everyone`` keeps crowds and people without
-    labelled joints too, for methods that look at whole images.
+    labeled joints too, for methods that look at whole images.
     """
     file = annotation_file(root, split)
     content = read_json(file)
@@ -187,8 +187,8 @@ def _joints(annotation: dict[str, Any], file: Path, skeleton: Skeleton, problems
 
 
 def _is_ignored(annotation: dict[str, Any], joints: np.ndarray) -> bool:
-    labelled = annotation.get("num_keypoints", int((joints[:, 2] > 0).sum()))
-    return bool(annotation.get("iscrowd", 0)) or labelled == 0
+    labeled = annotation.get("num_keypoints", int((joints[:, 2] > 0).sum()))
+    return bool(annotation.get("iscrowd", 0)) or labeled == 0
 
 
 def _person(
@@ -203,7 +203,7 @@ def _person(
 ) -> Person | None:
     """Return the person of an annotation, or None where the published rules drop it."""
     identity, crowd = annotation["id"], bool(annotation.get("iscrowd", 0))
-    # Crowds and people without a single labelled joint are ordinary in these files: not worth a report.
+    # Crowds and people without a single labeled joint are ordinary in these files: not worth a report.
     if not everyone and (crowd or joints.max() == 0):
         return None
     try:

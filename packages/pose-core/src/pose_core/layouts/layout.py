@@ -19,7 +19,7 @@ from pose_core.structures import ImageRecord
 class Read(Protocol):
     """Read the images of a split as its annotation file has them.
 
-    ``everyone`` keeps crowds and people without labelled joints, where a layout has such, for methods that look at
+    ``everyone`` keeps crowds and people without labeled joints, where a layout has such, for methods that look at
     whole images.
     """
 

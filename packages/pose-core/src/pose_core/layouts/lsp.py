@@ -1,7 +1,7 @@
 """Leeds Sports Pose and its extension.
 
-LSP's ``joints.mat`` holds 3 x 14 x N numbers, x, y and *occluded*: every joint is labelled. LSP-extended holds
-14 x 3 x N, x, y and *visible*: an invisible joint is not labelled. Both are 1-based, as MATLAB counts.
+LSP's ``joints.mat`` holds 3 x 14 x N numbers, x, y and *occluded*: every joint is labeled. LSP-extended holds
+14 x 3 x N, x, y and *visible*: an invisible joint is not labeled. Both are 1-based, as MATLAB counts.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def annotation_file(root: Path, split: str) -> Path:
 def read_lsp(
     root: Path, split: str, skeleton: Skeleton, problems: Problems, *, everyone: bool = False
 ) -> tuple[ImageRecord, ...]:
-    """Read one person per image, its box the extent of its labelled joints. Ids are LSP's own numbers, from 1."""
+    """Read one person per image, its box the extent of its labeled joints. Ids are LSP's own numbers, from 1."""
     file = annotation_file(root, split)
     joints, extended = _read_joints(file, skeleton)
     count = len(joints)
@@ -73,7 +73,7 @@ def _read_joints(file: Path, skeleton: Skeleton) -> tuple[np.ndarray, bool]:
 def _person_from_joints(
     joints: np.ndarray, identity: int, file: Path, problems: Problems, *, training: bool
 ) -> Person | None:
-    """Box a person by its labelled joints; test people are never dropped, so that predictions keep their rows."""
+    """Box a person by its labeled joints; test people are never dropped, so that predictions keep their rows."""
     if not np.isfinite(joints[:, :2]).all():
         problems.stop("bad annotation", file, "a coordinate is not a finite number", identity)
         return None
@@ -83,7 +83,7 @@ def _person_from_joints(
         if not training:
             problems.stop("zero-area person", file, "a test person needs joints that differ", identity)
         else:
-            problems.skip("zero-area person", file, f"{len(points)} labelled joints without extent", identity)
+            problems.skip("zero-area person", file, f"{len(points)} labeled joints without extent", identity)
         return None
     left, top = (float(value) for value in points.min(0))
     width, height = (float(value) for value in extent)

@@ -35,7 +35,7 @@ def read_lsp_mpii(
 ) -> tuple[ImageRecord, ...]:
     """Read the people of the merged file; ids are rows. Its coordinates are used as they are, without a 1-based offset.
 
-    A joint counts as labelled where its x is positive. The scale is padded by 1.25; the center drops by 15 pixels per
+    A joint counts as labeled where its x is positive. The scale is padded by 1.25; the center drops by 15 pixels per
     scale for MPII's people only.
     """
     file = annotation_file(root, split)
@@ -52,7 +52,7 @@ def read_lsp_mpii(
             problems.stop("bad annotation", file, f"{name}: a coordinate is not a finite number", row)
             continue
         if split == "train" and (scale <= 0 or not seen.any()):
-            problems.skip("zero-area person", file, f"{name}: scale {scale:g}, {seen.sum()} labelled joints", row)
+            problems.skip("zero-area person", file, f"{name}: scale {scale:g}, {seen.sum()} labeled joints", row)
             continue
         drop = mpii.CENTER_DROP if name.split("/")[0] == "mpii" else 0.0
         middle, size = mpii.correct_center_scale((float(center[0]), float(center[1])), scale, drop=drop, base=0.0)

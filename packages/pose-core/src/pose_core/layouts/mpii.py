@@ -48,7 +48,7 @@ def read_mpii(
 ) -> tuple[ImageRecord, ...]:
     """Read the images of a split. A person's ``annotation_id`` is its row in the file, 0-based.
 
-    ``train`` and ``trainval`` drop people without a labelled joint. Other splits drop nobody, ever: the rows of
+    ``train`` and ``trainval`` drop people without a labeled joint. Other splits drop nobody, ever: the rows of
     ``gt_valid.mat`` are in the same order, and a prediction finds its row by ``annotation_id``.
     """
     file = annotation_file(root, split)
@@ -58,7 +58,7 @@ def read_mpii(
         rows = persons_from_h5(file, skeleton, problems)
     else:
         rows = persons_from_json(read_json(file), file, skeleton, problems)
-    kept = list(_labelled(rows, file, problems) if split in {"train", "trainval"} else rows)
+    kept = list(_labeled(rows, file, problems) if split in {"train", "trainval"} else rows)
     return group_by_image(kept, find_images(root / "images"))
 
 
@@ -103,7 +103,7 @@ def persons_from_json(content: Any, file: Path, skeleton: Skeleton, problems: Pr
                 continue
             try:
                 joints[:, :2] = np.array(points, np.float32) - 1
-                # The file says labelled or not; whether a labelled joint is hidden, only the release knows.
+                # The file says labeled or not; whether a labeled joint is hidden, only the release knows.
                 joints[:, 2] = np.where(np.array(seen, np.float32) > 0, 2, 0)
             except ValueError:
                 problems.stop("bad annotation", file, "'joints' must be pairs of numbers", row)
@@ -118,7 +118,7 @@ def persons_from_json(content: Any, file: Path, skeleton: Skeleton, problems: Pr
 def persons_from_h5(file: Path, skeleton: Skeleton, problems: Problems) -> Iterator[tuple[str, Person]]:
     """Yield image name and person of every row of the hourglass's HDF5 files.
 
-    A joint counts as labelled where its x is positive. The published code of the hourglass takes these 1-based pixels
+    A joint counts as labeled where its x is positive. The published code of the hourglass takes these 1-based pixels
     for 0-based ones; here a person is in the same place whichever file says so.
     """
     columns = read_people(file, "an MPII annotation file", skeleton)
@@ -180,9 +180,9 @@ def _release_person(rect: Any, row: int, skeleton: Skeleton) -> Person | None:
     return Person(joints=joints, annotation_id=row, center=center, scale=scales, head_box=head)
 
 
-def _labelled(rows: Iterable[tuple[str, Person]], file: Path, problems: Problems) -> Iterator[tuple[str, Person]]:
+def _labeled(rows: Iterable[tuple[str, Person]], file: Path, problems: Problems) -> Iterator[tuple[str, Person]]:
     for name, person in rows:
-        if not person.num_labelled:
+        if not person.num_labeled:
             continue
         if person.scale is not None and person.scale[0] == 0:
             problems.skip("zero-area person", file, f"{name}: scale is 0", person.annotation_id)

@@ -23,7 +23,7 @@ def read_dataset(
 ) -> AnnotatedSet:
     """Read ``split`` (``config.train``, ``config.val``, or another) and see that its images are there.
 
-    ``everyone`` keeps COCO's and CrowdPose's crowds and unlabelled people, for methods that look at whole images.
+    ``everyone`` keeps COCO's and CrowdPose's crowds and unlabeled people, for methods that look at whole images.
     """
     layout, root, skeleton = get_layout(config.layout), find_data_root(config.root), get_skeleton(config.skeleton)
     problems = Problems() if problems is None else problems

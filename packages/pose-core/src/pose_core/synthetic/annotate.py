@@ -36,7 +36,7 @@ class DrawnPerson:
     head_box: Box
 
     def joints(self, skeleton: str) -> Array:
-        """``(K, 3)`` float32 joints of a built-in joint set; zero where not labelled."""
+        """``(K, 3)`` float32 joints of a built-in joint set; zero where not labeled."""
         rows = [INDEX[_JOINT_NAMES.get(name, name)] for name in SKELETONS[skeleton].joints]
         chosen = self.landmarks[rows]
         return np.where(chosen[:, 2:] > 0, chosen, 0).astype(np.float32)

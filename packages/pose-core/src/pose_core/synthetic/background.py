@@ -157,7 +157,7 @@ def _clutter(rng: Generator, image: Array, horizon: float) -> None:
 
 
 def _distractor(rng: Generator, image: Array) -> None:
-    """A bent bar or a ball in the colours of skin, hair or cloth."""
+    """A bent bar or a ball in the colors of skin, hair or cloth."""
     height, width = image.shape[:2]
     kind = rng.random()
     color = (

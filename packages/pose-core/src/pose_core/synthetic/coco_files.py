@@ -16,7 +16,7 @@ from pose_core.synthetic.figure import Box
 Array = np.ndarray
 Entry = dict[str, Any]
 
-UNLABELLED = 0.04
+UNLABELED = 0.04
 """How often an annotator gave a person a mask but no joints, where crowds are wanted."""
 
 
@@ -27,7 +27,7 @@ def coco_content(pictures: Sequence[tuple[str, Drawn]], seed: int, *, crowds: bo
         rng = np.random.default_rng([seed, drawn.image_id, 2])
         entries = [_person_entry(person, "coco17") for person in drawn.people]
         for entry in entries:
-            if crowds and rng.random() < UNLABELLED:
+            if crowds and rng.random() < UNLABELED:
                 entry.update(keypoints=[0] * 51, num_keypoints=0)
         if drawn.crowd is not None:
             entries.append(_crowd_entry(drawn.crowd))
@@ -143,7 +143,7 @@ def _numbered(entries: list[Entry], image_id: int) -> list[Entry]:
 
 def mask_polygons(person: DrawnPerson) -> list[list[float]]:
     """Outlines of the visible mask, one per piece, as COCO's flat x, y lists."""
-    # Twice enlarged, so that an outline runs near the pixels' edges rather than through their centres.
+    # Twice enlarged, so that an outline runs near the pixels' edges rather than through their centers.
     doubled = np.kron(person.mask.astype(np.uint8), np.ones((2, 2), np.uint8))
     outlines, _ = cv2.findContours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     rows, columns = person.window

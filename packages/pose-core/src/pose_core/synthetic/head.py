@@ -104,7 +104,7 @@ def _nearest_z(form: Array, x: Array, y: Array) -> Array:
 
 
 def _head_color(outfit: Outfit, left: Array, down: Array, front: Array) -> tuple[Array, Array]:
-    """Colour ``(h, w, 3)`` and whether hair or cap grows at a place of the head."""
+    """Color ``(h, w, 3)`` and whether hair or cap grows at a place of the head."""
     skin, hair = np.array(outfit.skin, np.float32), np.array(outfit.hair, np.float32)
     if outfit.hair_style == "bald":
         hairy = np.zeros(np.shape(left), np.float32)

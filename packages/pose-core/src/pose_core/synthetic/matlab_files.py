@@ -26,7 +26,7 @@ _HEADER_TEXT = 116
 
 
 def mpii_rows(pictures: Sequence[tuple[str, Drawn]], *, with_joints: bool = True) -> list[Entry]:
-    """Rows of ``annot/<split>.json``, 1-based; joints that are not labelled are at (−1, −1)."""
+    """Rows of ``annot/<split>.json``, 1-based; joints that are not labeled are at (−1, −1)."""
     rows = []
     for name, drawn in pictures:
         for person in drawn.people:

@@ -157,7 +157,7 @@ def paint_disc(
 
 
 def _cloth(material: Material, along: Array, across: Array, unit: float) -> Array:
-    """Colour ``(h, w, 3)``, or ``(3,)`` where plain, at pattern coordinates in pixels."""
+    """Color ``(h, w, 3)``, or ``(3,)`` where plain, at pattern coordinates in pixels."""
     color = np.array(material.color, np.float32)
     if material.pattern == "plain":
         return color

@@ -204,7 +204,7 @@ _THINGS: tuple[Callable[[Generator, Canvas, Array, float], None], ...] = (_crate
 
 
 def _take_picture(rng: Generator, pixels: Array) -> Array:
-    """Exposure, colour cast, softness and grain; RGB uint8."""
+    """Exposure, color cast, softness and grain; RGB uint8."""
     cast = rng.uniform(0.8, 1.12) * rng.uniform(0.95, 1.05, 3)
     image = cv2.convertScaleAbs(pixels * cast.astype(np.float32), alpha=1.0, beta=float(rng.uniform(0, 10)))
     if rng.random() < 0.4:

@@ -27,7 +27,7 @@ HAIR: tuple[Color, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """A colour with a pattern of a second one; ``period`` is the pattern's length in standing heights."""
+    """A color with a pattern of a second one; ``period`` is the pattern's length in standing heights."""
 
     color: Color
     pattern: Pattern = "plain"

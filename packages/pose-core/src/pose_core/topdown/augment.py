@@ -1,4 +1,4 @@
-"""How a training sample varies: drawn once per sample from (seed, epoch, index), then applied to centre and scale."""
+"""How a training sample varies: drawn once per sample from (seed, epoch, index), then applied to center and scale."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pose_core.topdown.config import AugmentConfig
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """One draw. ``half_body`` is what chance wants; it happens only with enough labelled joints."""
+    """One draw. ``half_body`` is what chance wants; it happens only with enough labeled joints."""
 
     half_body: bool = False
     prefer_upper: bool = False
@@ -48,7 +48,7 @@ def place_crop(
     skeleton: Skeleton,
     aspect: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Centre and scale of the crop, in the image as it is (not mirrored). ``joints`` is ``(K, 3)``."""
+    """Center and scale of the crop, in the image as it is (not mirrored). ``joints`` is ``(K, 3)``."""
     half = place_half_body(augmentation, config, joints, skeleton, aspect)
     center, scale = half if half is not None else (center, scale)
     return center, scale * np.float32(augmentation.scale)
@@ -57,7 +57,7 @@ def place_crop(
 def place_half_body(
     augmentation: Augmentation, config: AugmentConfig, joints: np.ndarray, skeleton: Skeleton, aspect: float
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Centre and scale of half a body, where chance wants it and enough joints ``(K, 3)`` are labelled."""
+    """Center and scale of half a body, where chance wants it and enough joints ``(K, 3)`` are labeled."""
     if not augmentation.half_body or (joints[:, 2] > 0).sum() <= config.half_body_joints:
         return None
     return half_body_center_scale(joints, skeleton.upper_body, aspect, augmentation.prefer_upper, config.half_body_min)

@@ -28,7 +28,7 @@ COORDINATE_SHARE = 100
 
 
 class Targets(NamedTuple):
-    """``heatmaps`` ``(N, K, H, W)`` and ``weights`` ``(N, K)``, zero where a joint is not to be learnt."""
+    """``heatmaps`` ``(N, K, H, W)`` and ``weights`` ``(N, K)``, zero where a joint is not to be learned."""
 
     heatmaps: Tensor
     weights: Tensor

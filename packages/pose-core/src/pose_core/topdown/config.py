@@ -22,7 +22,7 @@ class AugmentConfig(VariationConfig):
     half_body: Fraction = 0.0
     """Probability of cropping to the upper or lower body."""
     half_body_joints: int = 8
-    """Half-body needs more labelled joints than this."""
+    """Half-body needs more labeled joints than this."""
     half_body_min: int = 2
     """Fewest joints of a half that may be cropped to (2 in HRNet, 3 in ASDA)."""
 
@@ -48,7 +48,7 @@ class HeatmapConfig(Block):
     """Pixel convention of crop and heatmap; unbiased is UDP."""
     decode: Literal["argmax", "soft_argmax", "dark"] = "argmax"
     quarter: bool = True
-    """Move a quarter of a pixel towards the higher neighbour (also after soft-argmax, as published)."""
+    """Move a quarter of a pixel towards the higher neighbor (also after soft-argmax, as published)."""
     beta: Annotated[float, Field(gt=0)] = 160.0
     """Sharpness of soft-argmax."""
     bias: float = 0.0

@@ -1,6 +1,6 @@
 """People cropped one by one: what a top-down network trains and is evaluated on.
 
-A sample leaves the loader as a uint8 crop and joints in its pixels; normalising and target making happen per batch, on
+A sample leaves the loader as a uint8 crop and joints in its pixels; normalizing and target making happen per batch, on
 the device. One warp takes a decoded image to the crop: scaling, rotating, mirroring and moving are one matrix, and the
 same matrix takes the joints.
 """
@@ -71,7 +71,7 @@ class Opened(NamedTuple):
 class TopDownDataset(TrainingSet[CropBatch]):
     """People, given as records or as a table for the input's aspect, each as a crop of ``input_size`` (w, h).
 
-    Without ``augment`` the crops are those of evaluation, enlarged by ``test_scale``. People that carry a centre and a
+    Without ``augment`` the crops are those of evaluation, enlarged by ``test_scale``. People that carry a center and a
     scale (MPII) are cropped by these; boxes are grown to the input's aspect and padded by 1.25. With
     ``reduced_decode``, a JPEG of which a crop shows at most every second pixel is decoded at a half, a quarter or an
     eighth of its size.

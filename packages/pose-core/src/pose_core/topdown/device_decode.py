@@ -51,7 +51,7 @@ class EncodedBatch(Batch):
 class EncodedCrops(TrainingSet[EncodedBatch]):
     """The samples of ``people``, to be decoded by :meth:`to_device`; an image is sent once for all its people.
 
-    The crops are those of ``people`` to a few grey levels: decoders round differently, and the device's warp is exact
+    The crops are those of ``people`` to a few gray levels: decoders round differently, and the device's warp is exact
     where OpenCV's takes 32nds of a pixel.
     """
 

@@ -34,7 +34,7 @@ def person_scores(joint_scores: Array, box_scores: Array, threshold: float) -> A
 def coco_results(
     found: CropResults, sigmas: Array, *, joint_threshold: float, oks_threshold: float, soft_nms: bool = False
 ) -> list[dict[str, Any]]:
-    """Result entries as published: suppressed per image, original scores, with the crop's centre and scale.
+    """Result entries as published: suppressed per image, original scores, with the crop's center and scale.
 
     Images come in rising order of their id, poses in falling order of their score; so shards merge to one order.
     """

@@ -60,7 +60,7 @@ UNUSED = ("MODEL.NET.", "GCN.", "NON_LOCAL.", "FUSE.")
 
 BOXES_ONLY = ("TEST.COCO_BBOX_FILE", "TEST.USE_GT_BBOX", "TEST.IMAGE_THRE", "TEST.OKS_THRE", "TEST.SOFT_NMS",
               "TEST.IN_VIS_THRE")  # fmt: skip
-"""Keys about detected boxes and OKS, which a data set with its own centres and scales (MPII) does not use."""
+"""Keys about detected boxes and OKS, which a data set with its own centers and scales (MPII) does not use."""
 
 _MAPPED = (
     "GPUS", "WORKERS", "PRINT_FREQ", "MODEL.NAME", "MODEL.STYLE", "MODEL.NUM_JOINTS", "MODEL.IMAGE_SIZE",

@@ -95,7 +95,7 @@ def _data(source: Source) -> dict[str, Any]:
 
 
 def _has_boxes(source: Source) -> bool:
-    """Only COCO and CrowdPose are evaluated on boxes; MPII and LSP have centres and scales of their own."""
+    """Only COCO and CrowdPose are evaluated on boxes; MPII and LSP have centers and scales of their own."""
     return source.values.get("DATASET.DATASET", "mpii") in {"coco", "crowdpose"}
 
 
