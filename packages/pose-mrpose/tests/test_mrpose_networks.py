@@ -11,8 +11,7 @@ from torch import nn
 from pose_core.errors import ConfigError, WeightsError
 from pose_core.models.flops import count_parameters, profile_model
 from pose_core.models.initialize import PUBLISHED_STD, initialize, load_backbone
-from pose_core.models.weights import load_weights
-from pose_core.plugins.networks import create_model, list_models
+from pose_core.plugins.networks import create_model, list_models, load_weights
 from pose_testing.networks import check_parity
 
 GOLDEN = {
