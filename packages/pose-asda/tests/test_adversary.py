@@ -109,21 +109,22 @@ def test_published_steps(case: int) -> None:
     players = updater(networks)
     logged = []
     for _ in range(3):
-        values = objective.take_turns(play, players)
-        logged.append((values["loss"].item(), values["generator_loss"].item()))
+        figures = objective.take_turns(play, players)
+        logged.append((figures["loss"].item(), figures["generator_loss"].item()))
     published = []
     for name in ("train_loss", "stn_train_loss"):
         # A player with several turns logs each; ours is its last.
-        losses = [value for key, value, _ in golden["scalars"] if key == name]
-        turns = len(losses) // 3
-        published.append(losses[turns - 1 :: turns])
+        values = [value for key, value, _ in golden["scalars"] if key == name]
+        turns = len(values) // 3
+        published.append(values[turns - 1 :: turns])
     errors = np.abs(np.array(logged) / np.transpose(published) - 1)
     in_order = (errors[:, ::-1] if golden["STN_FIRST"] else errors).ravel()
     pose, generator = (networks[name].state_dict() for name in ("pose", "generator"))
     apart = {each["name"]: relative_error(generator[each["name"]].numpy(), each) for each in golden["generator_after"]}
     for each in golden["pose_after"]:
         apart[each["name"]] = relative_error(pose[translate(each["name"])].numpy(), each)
-    print(f"relative errors: losses {np.array2string(in_order, precision=1)}, weights {max(apart.values()):.1e}")
+    losses = " ".join(f"{error:.1e}" for error in in_order)
+    print(f"relative errors: losses {losses}, weights {max(apart.values()):.1e}")
     assert in_order[:2].max() < 1e-7, in_order
     assert in_order[2] < 1e-5, in_order
     if case == 0:
