@@ -395,7 +395,7 @@ def test_runs_and_data_sets_that_do_not_fit_are_named(tmp_path: Path, capsys: py
         (3, ["--runs", run, "--on", f"coco:{tmp_path}:val2018"], ["person_keypoints_val2018.json does not exist"]),
         (3, ["--runs", run, "--on", f"coco:{tmp_path / 'coco'}:test-dev2017"], ["no annotated people"]),
         (2, ["--on", "synthetic"], ["--runs DIR"]),
-        (2, ["--runs", run, "--input", "64x64"], ["leave --input out"]),
+        (2, ["--runs", run, "--input", "64x64"], ["remove --input"]),
         (2, ["--rounds", "0"], ["--rounds 0"]),
     ]:
         assert main(["benchmark", *map(str, words), "--device", "cpu", "--out", str(tmp_path / "out")]) == code, words

@@ -32,6 +32,7 @@ class AdvPose(Method):
         "advpose_ae_discriminator",
     )
     """The usual numbers of stacks; hourglasses of any other number are found by name, too."""
+    example = "coco_advpose_ae_stack4_512x512"
     curves: ClassVar = {
         "acc": "training accuracy (batch PCK)",
         "loss": "training loss",

@@ -1,7 +1,7 @@
 """List the built-in experiments.
 
-pose configs             all installed methods
-pose-lite configs lpn    those whose name holds a word
+%(prog)s                all of them
+%(prog)s coco --long    those with "coco" in their name, with their notes
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import argparse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("pattern", nargs="?", default="", help="show only names that hold this")
-    parser.add_argument("--long", action="store_true", help="with each experiment's note")
+    parser.add_argument("pattern", nargs="?", default="", help="show only names that contain this")
+    parser.add_argument("--long", action="store_true", help="also print each experiment's note")
 
 
 def run(args: argparse.Namespace) -> int:

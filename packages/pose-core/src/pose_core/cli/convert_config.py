@@ -1,4 +1,4 @@
-"""Turn a published YAML file (upper-case keys) into one of ours, saying what was mapped and what has no meaning here.
+"""Convert a published YAML file (upper-case keys) to an experiment file, and list what became of every key.
 
 pose convert-config w32_256x192_adam_lr1e-3.yaml --out mine.yaml
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="a YAML file of the published repositories")
-    parser.add_argument("--out", metavar="FILE", help="write our YAML here instead of printing it")
+    parser.add_argument("--out", metavar="FILE", help="write the experiment to this file instead of printing it")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,6 +1,6 @@
-"""Print an experiment as it would run: every key with its value, defaults included.
+"""Print an experiment with every key and its value, defaults included.
 
-pose-lite show-config --cfg coco_lpn50_256x192 train.epochs=10
+%(prog)s --cfg %(example)s train.epochs=10
 """
 
 from __future__ import annotations

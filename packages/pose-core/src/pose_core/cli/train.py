@@ -1,11 +1,11 @@
 """Train a network.
 
-  pose-lite train --cfg coco_lpn50_256x192 data.root=/data/coco
-  pose-lite train --cfg coco_lpn50_256x192 --resume
-  torchrun --standalone --nproc_per_node=4 -m pose_lite train --cfg coco_lpn50_256x192
+  %(prog)s --cfg %(example)s data.root=/data/coco
+  %(prog)s --cfg %(example)s --resume
+  torchrun --standalone --nproc_per_node=4 -m %(package)s train --cfg %(example)s
 
-Everything goes into one folder, runs/<config name>: the resolved config, log.txt, metrics.jsonl, TensorBoard events,
-last.pt and best.pt, results/. A killed run continues exactly where it was with --resume.
+Writes everything to one folder, runs/<config name>: the resolved config, log.txt, metrics.jsonl, TensorBoard events,
+last.pt and best.pt, results/. With --resume a stopped run continues exactly where it was.
 """
 
 from __future__ import annotations
