@@ -209,7 +209,7 @@ def test_mistakes_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "no network that takes images matches" in capsys.readouterr().err
     (tmp_path / "a.json").write_text("{}")
     assert main(["benchmark", "--compare", str(tmp_path / "a.json"), str(tmp_path / "none.json")]) == 3
-    assert "is no file of `pose benchmark`" in capsys.readouterr().err
+    assert "is not a file of `pose benchmark`" in capsys.readouterr().err
     assert main(["benchmark", "--input", "256", "--out", str(tmp_path)]) == 2
     assert "height x width" in capsys.readouterr().err
     assert main(["benchmark", "simplebaseline_resnet18", "--input", "60x64", "--out", str(tmp_path)]) == 2
