@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import builtins
 import importlib
 import json
 import logging
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -120,12 +120,7 @@ def test_a_failed_video_leaves_nothing(tmp_path: Path) -> None:
 def test_without_pyav_opencv_works_and_says_so(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refuse(name: str, *rest: Any) -> Any:
-        if name == "av":
-            raise ImportError
-        return builtins.__import__(name, *rest)
-
-    monkeypatch.setattr("pose_core.inference.video.import_module", refuse)
+    monkeypatch.setitem(sys.modules, "av", None)
     with caplog.at_level(logging.WARNING):
         assert backend() == "opencv"
     assert r"pip install 'pose-core[video]'" in caplog.text

@@ -32,6 +32,7 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``benchmark``."""
     parser.add_argument("pattern", nargs="?", default="*", help="shell pattern of networks, for example 'hrnet*' (all)")
     parser.add_argument("--input", metavar="HxW", help="one input size for all networks, height x width")
     parser.add_argument(
@@ -63,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Measure, or compare two results, and write the files."""
     from pose_core.errors import ConfigError
 
     if args.compare:

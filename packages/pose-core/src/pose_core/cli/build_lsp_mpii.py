@@ -16,6 +16,7 @@ from pose_core.errors import ConfigError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``data build-lsp-mpii``."""
     parser.add_argument("--mpii", required=True, metavar="DIR", help="MPII's folder, with JSON or .mat annotations")
     parser.add_argument("--lsp", required=True, metavar="DIR", help="LSP's folder, with joints.mat and images/")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write lsp_mpii.h5 to")
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Write lsp_mpii.h5; refuse to replace an existing file without ``--force``."""
     from pose_core.folders import find_data_root
     from pose_core.layouts.build_lsp_mpii import build, place_images
     from pose_core.layouts.lsp_mpii import ISTRAIN, LSP_MPII

@@ -10,11 +10,13 @@ import argparse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``configs``."""
     parser.add_argument("pattern", nargs="?", default="", help="show only names that contain this")
     parser.add_argument("--long", action="store_true", help="also print each experiment's note")
 
 
 def run(args: argparse.Namespace) -> int:
+    """Print the names of the experiments, with ``--long`` also their notes."""
     from pose_core.plugins.method import get_method, installed_methods
 
     methods = [get_method(args.method)] if args.method else list(installed_methods().values())

@@ -48,6 +48,7 @@ def _merged_layouts() -> list[str]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``data``."""
     verbs = parser.add_subparsers(dest="what", required=True, metavar="synth|check|browse|sigmas|merge|build-lsp-mpii")
 
     synth = verbs.add_parser("synth", help="draw synthetic people and write them as a real data set")
@@ -108,6 +109,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Run a subcommand."""
     return int(args.handle(args))
 
 

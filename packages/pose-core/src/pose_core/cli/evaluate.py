@@ -16,6 +16,7 @@ from pose_core.cli.arguments import add_config, add_device, add_fast, add_overri
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``eval``."""
     add_config(parser)
     add_overrides(parser)
     parser.add_argument(
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Evaluate a checkpoint and print the report."""
     from pose_core.errors import ConfigError
 
     if bool(args.weights) == args.random_weights:

@@ -14,6 +14,7 @@ from pose_core.cli.arguments import add_config, add_overrides, add_weights, load
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``export``."""
     add_config(parser)
     add_overrides(parser)
     add_weights(parser)
@@ -23,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Write the ONNX file and print how well it agrees with PyTorch."""
     config = load(args)
     from pose_core.inference.export import export_onnx
     from pose_core.ops.normalizing import IMAGENET_MEAN, IMAGENET_STD

@@ -15,6 +15,7 @@ import re
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``models``."""
     parser.add_argument("pattern", nargs="?", default="*", help="shell pattern, for example 'hrnet*'")
     parser.add_argument("--input", default="256x192", metavar="HxW", help="input, height x width (256x192)")
     parser.add_argument("--joints", type=int, default=17, metavar="K", help="number of joints (17)")
@@ -22,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Print the table of networks, or JSON."""
     from pose_core.errors import ConfigError
 
     match = re.fullmatch(r"(\d+)x(\d+)", args.input)

@@ -15,6 +15,7 @@ from pose_core.cli.arguments import add_config, add_device, add_overrides, load
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``overfit``."""
     add_config(parser)
     add_overrides(parser)
     parser.add_argument("--images", type=int, default=8, metavar="N", help="people, or whole images, to train on (8)")
@@ -24,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Train, draw the predictions, and return 1 if the network did not learn the images."""
     config = load(args)
     from pose_core.engine.overfit import overfit
     from pose_core.inference.sheets import batch_sheet

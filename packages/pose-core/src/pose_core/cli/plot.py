@@ -13,6 +13,7 @@ from pose_core.plugins.method import get_method
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``plot``."""
     titles = get_method(parser.get_default("method")).curves
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders of runs, each with a metrics.jsonl")
     parser.add_argument(
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Draw the plot and print each curve's last value."""
     titles = get_method(args.method).curves
     from pose_core.drawing.curves import STYLES, plot_runs
     from pose_core.drawing.figures import check_suffix, require_matplotlib

@@ -22,6 +22,7 @@ from pose_core.cli.arguments import add_config, add_device, add_fast, add_weight
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``predict``."""
     add_config(parser)
     parser.add_argument("inputs", nargs="+", metavar="INPUT|key=value", help="images, videos and folders; settings")
     add_weights(parser)
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Predict all inputs, write the results, and return 3 if an input could not be read."""
     args.overrides, inputs = split_overrides(args.inputs)
     config = load_fast(args, "inference")
     from pose_core.errors import ConfigError

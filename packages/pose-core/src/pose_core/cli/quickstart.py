@@ -13,6 +13,7 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``quickstart``."""
     parser.add_argument("--out", default="runs/quickstart", metavar="DIR", help="folder of the run (runs/quickstart)")
     parser.add_argument("--images", type=int, default=3000, metavar="N", help="training images (3000)")
     parser.add_argument("--val-images", type=int, default=200, metavar="N", help="held-out images (200)")
@@ -22,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Run the four steps and print the results."""
     from pose_core.drawing.figures import require_matplotlib
     from pose_core.errors import ConfigError
     from pose_core.plugins.experiments import load_config

@@ -16,6 +16,7 @@ from pose_core.cli.arguments import add_config, add_device, add_fast, add_overri
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``train``."""
     add_config(parser)
     add_overrides(parser)
     add_device(parser)
@@ -26,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Train, and return 130 if interrupted."""
     config = load_fast(args, "training")
     from pose_core.engine.trainer import train
     from pose_core.plugins.tasks import build_task

@@ -154,6 +154,8 @@ def video_writer(path: Path, fps: float, using: Backend) -> Iterator[FrameWriter
 
 
 class _AvWriter:
+    """Write a video with PyAV; the first frame fixes the size."""
+
     def __init__(self, path: Path, fps: float) -> None:
         import av
 
@@ -184,6 +186,8 @@ class _AvWriter:
 
 
 class _OpenCVWriter:
+    """Write a video with OpenCV; the first frame fixes the size."""
+
     def __init__(self, path: Path, fps: float) -> None:
         self.path, self.fps = path, fps
         self.writer: Any = None
