@@ -209,7 +209,7 @@ def test_mistakes_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "no network that takes images matches" in capsys.readouterr().err
     (tmp_path / "a.json").write_text("{}")
     assert main(["benchmark", "--compare", str(tmp_path / "a.json"), str(tmp_path / "none.json")]) == 3
-    assert "is no file of `pose benchmark`" in capsys.readouterr().err
+    assert "is not a file of `pose benchmark`" in capsys.readouterr().err
     assert main(["benchmark", "--input", "256", "--out", str(tmp_path)]) == 2
     assert "height x width" in capsys.readouterr().err
     assert main(["benchmark", "simplebaseline_resnet18", "--input", "60x64", "--out", str(tmp_path)]) == 2
@@ -395,7 +395,7 @@ def test_runs_and_data_sets_that_do_not_fit_are_named(tmp_path: Path, capsys: py
         (3, ["--runs", run, "--on", f"coco:{tmp_path}:val2018"], ["person_keypoints_val2018.json does not exist"]),
         (3, ["--runs", run, "--on", f"coco:{tmp_path / 'coco'}:test-dev2017"], ["no annotated people"]),
         (2, ["--on", "synthetic"], ["--runs DIR"]),
-        (2, ["--runs", run, "--input", "64x64"], ["leave --input out"]),
+        (2, ["--runs", run, "--input", "64x64"], ["remove --input"]),
         (2, ["--rounds", "0"], ["--rounds 0"]),
     ]:
         assert main(["benchmark", *map(str, words), "--device", "cpu", "--out", str(tmp_path / "out")]) == code, words

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
-from pose_core.cli import VERBS, guarded, main
+from pose_core.cli import VERBS, guarded, main, method_main
 from pose_core.cli.arguments import split_overrides
 from pose_core.cli.data import parse_range
 from pose_core.errors import ConfigError, DataError, PoseError
+from pose_core.plugins.method import Method
+from pose_testing.methods import installed
 
 
 def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
@@ -25,6 +29,34 @@ def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([verb, "--help"]) == 0
     assert len(capsys.readouterr().out.splitlines()) > 3
+
+
+class Stub(Method):
+    name = "stub"
+    package = "pose_stub"
+    summary = "a method for this test"
+    curves: ClassVar = {"loss": "training loss"}
+    example = "coco_stub_256x192"
+
+
+@pytest.mark.parametrize("verb", [*(name for name, verb in VERBS.items() if verb.in_methods), "plot"])
+def test_a_methods_help_names_its_own_script_and_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with installed({"stub": Stub()}):
+        assert method_main("stub", [verb, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert f"\n  pose-stub {verb} " in text or f"\npose-stub {verb} " in text
+    assert set(re.findall(r"pose[-_]([a-z]+)", text)) <= {"stub", "core"}
+    assert ("--cfg coco_stub_256x192" in text) == ("--cfg NAME|FILE" in text)
+    assert "%(" not in text
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_for_all_methods_names_the_examples_package(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with installed({"stub": Stub()}):
+        assert main([verb, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert ("--cfg pose-stub/coco_stub_256x192" in text) == ("--cfg NAME|FILE" in text)
+    assert "%(" not in text
 
 
 def test_a_misspelled_verb_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:

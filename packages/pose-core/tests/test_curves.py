@@ -209,7 +209,7 @@ def test_what_cannot_be_drawn_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
         draw(run, "--keys", "acc", "k")
     with pytest.raises(ConfigError, match="--smooth 0 must be at least 1"):
         draw(run, "--smooth", "0")
-    with pytest.raises(ConfigError, match="15 runs: colors and dashes tell 14 apart"):
+    with pytest.raises(ConfigError, match="15 runs: colors and dashes distinguish at most 14"):
         draw(*[run] * 15)
     with pytest.raises(ConfigError, match=r"plot\.jpg: use a name that ends in \.png, \.svg, \.pdf"):
         draw(run, "--out", str(tmp_path / "plot.jpg"))

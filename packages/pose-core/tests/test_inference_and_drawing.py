@@ -126,8 +126,8 @@ def test_results_are_written_beside_nothing_and_bad_images_are_counted(tmp_path:
     content = json.loads((tmp_path / "out" / "deep" / "b.json").read_text())
     assert set(content["people"][0]["keypoints"]) == set(COCO.joints)
     assert cv2.imread(str(tmp_path / "out" / "a.jpg")).shape == (120, 160, 3)
-    assert "one person who fills it" in str(summary)
-    with pytest.raises(ConfigError, match="beside the input"):
+    assert "was taken as one person" in str(summary)
+    with pytest.raises(ConfigError, match="next to the input"):
         predict_paths(predictor, [images / "a.jpg"], images)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="has no image"):
@@ -141,7 +141,7 @@ def test_no_result_replaces_another_or_an_input(tmp_path: Path) -> None:
     files = [tmp_path / name for name in names]
     targets = plan_targets([(file, Path(file.name)) for file in files[:3]], tmp_path / "new")
     assert [target.name for target in targets] == ["a", "a_2", "a_3"]
-    with pytest.raises(ConfigError, match="beside the input"):
+    with pytest.raises(ConfigError, match="next to the input"):
         plan_targets([(file, Path(file.name)) for file in files], tmp_path / "out")
 
 

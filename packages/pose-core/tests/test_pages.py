@@ -86,9 +86,9 @@ def test_what_is_merged_twice_is_merged_once(base: dict, changes: dict) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (PAGE + "  wide: {}\n", r"coco\.yaml: key 'wide' stands twice, line 12"),
-        (PAGE.replace("epochs: 210", "epochs: 210, epochs: 210"), r"coco\.yaml: key 'epochs' stands twice, line 11"),
-        (PAGE + "  both:\n    - {a: 1, a: 2}\n", r"key 'a' stands twice, line 13"),
+        (PAGE + "  wide: {}\n", r"coco\.yaml: key 'wide' appears twice, line 12"),
+        (PAGE.replace("epochs: 210", "epochs: 210, epochs: 210"), r"coco\.yaml: key 'epochs' appears twice, line 11"),
+        (PAGE + "  both:\n    - {a: 1, a: 2}\n", r"key 'a' appears twice, line 13"),
         (PAGE + "base: other.yaml\n", r"coco\.yaml must have the keys .* it has protocol, experiments, base"),
         (PAGE.replace("protocol:", "protocoll:"), r"coco\.yaml must have the keys .* it has protocoll, experiments"),
         ("protocol: {method: lite}\n", r"coco\.yaml must have the keys .* it has protocol$"),
@@ -97,8 +97,8 @@ def test_what_is_merged_twice_is_merged_once(base: dict, changes: dict) -> None:
         ("protocol: lite\nexperiments: {}\n", r"coco\.yaml: 'protocol' must be a mapping"),
         ("protocol: {}\nexperiments: [wide]\n", r"coco\.yaml: 'experiments' must be a mapping"),
         (PAGE + "  empty:\n", r"coco\.yaml: experiment 'empty' must be a mapping of what differs, or \{\}"),
-        (PAGE + "  one: {name: two}\n", r"coco\.yaml: 'name' is not stated; experiment 'one' is called by its key"),
-        (PAGE.replace("  method: lite", "  name: all"), r"coco\.yaml: 'name' is not stated"),
+        (PAGE + "  one: {name: two}\n", r"coco\.yaml: remove 'name'; the name of experiment 'one' is its key"),
+        (PAGE.replace("  method: lite", "  name: all"), r"coco\.yaml: remove 'name'"),
         (PAGE + "  open: {\n", r"coco\.yaml is not valid YAML"),
     ],
 )
@@ -123,7 +123,7 @@ def test_a_name_stands_once_in_a_package(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.syspath_prepend(tmp_path)
     assert list(builtin_experiments("pose_paged_stub")) == ["wide", "narrow"]
     (pages / "mpii.yaml").write_text(PAGE)
-    with pytest.raises(ConfigError, match=r"'wide' stands on two pages, .*coco\.yaml and .*mpii\.yaml"):
+    with pytest.raises(ConfigError, match=r"'wide' is on two pages, .*coco\.yaml and .*mpii\.yaml"):
         builtin_experiments("pose_paged_stub")
 
 
@@ -131,9 +131,9 @@ def test_a_page_is_no_experiment(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert main(["show-config", "--cfg", str(page(tmp_path, PAGE))]) == 2
     message = capsys.readouterr().err
     assert "coco.yaml is a page of several experiments. Give the name of one" in message
-    assert message.rstrip().endswith("The page holds:\n  wide\n  narrow")
+    assert message.rstrip().endswith("The page has:\n  wide\n  narrow")
     assert main(["show-config", "--cfg", str(page(tmp_path, "experiments:\n"))]) == 2
-    assert capsys.readouterr().err.rstrip().endswith("The page holds: none")
+    assert capsys.readouterr().err.rstrip().endswith("The page has: none")
 
 
 def test_a_page_is_plain_data(tmp_path: Path) -> None:

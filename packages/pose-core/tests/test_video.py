@@ -163,8 +163,8 @@ def test_boxes_cannot_name_frames(tmp_path: Path) -> None:
     boxes.write_text("[]")
     film(tmp_path / "clip.mp4", "opencv", frames=2)
     predictor = Predictor(Square())
-    with pytest.raises(ConfigError, match="'square' finds people by itself: leave out --boxes"):
+    with pytest.raises(ConfigError, match="'square' finds people by itself; remove --boxes"):
         predict_paths(predictor, [tmp_path / "clip.mp4"], tmp_path / "out", detector=FileDetector(boxes, 0.5))
     predictor.worker.needs_boxes = True
-    with pytest.raises(ConfigError, match=r"clip\.mp4 is a video, whose frames --boxes cannot name"):
+    with pytest.raises(ConfigError, match=r"clip\.mp4 is a video, and --boxes has no boxes for its frames"):
         predict_paths(predictor, [tmp_path / "clip.mp4"], tmp_path / "out", detector=FileDetector(boxes, 0.5))

@@ -244,7 +244,7 @@ def test_bad_scales_and_boxes_are_refused(refused: Callable[..., str], tmp_path:
     (tmp_path / "boxes.json").write_text("[]")
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((64, 64, 3), np.uint8))
     words = [str(tmp_path / "a.png"), "--boxes", str(tmp_path / "boxes.json"), "--out", str(tmp_path / "out")]
-    assert "finds people by itself: leave out --boxes" in refused(2, "predict", *weights, *words)
+    assert "finds people by itself; remove --boxes" in refused(2, "predict", *weights, *words)
 
 
 def test_missing_scoring_networks_and_data_are_named(refused: Callable[..., str], tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def test_notes_say_what_was_chosen() -> None:
     assert "512 in all" in text
     assert "never applied with Adam" in text
     assert "train.epochs ← TRAIN.BEGIN_EPOCH, TRAIN.END_EPOCH" in text
-    assert "DEBUG.DEBUG: pictures are made on demand" in text
+    assert "DEBUG.DEBUG: images are drawn on demand" in text
     assert max(len(line) for line in render_notes(convert_published(hrnet("hrnet_w32"), "x.yaml")).splitlines()) <= 110
     assert "taken as lpn_18, by the file's name" in text
     endless = convert_published(changed(LPN, TRAIN__END_EPOCH=210000), "lpn50.yaml")

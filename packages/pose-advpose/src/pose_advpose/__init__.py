@@ -24,6 +24,7 @@ class AdvPose(Method):
     name = "advpose"
     package = "pose_advpose"
     summary = "stacked hourglass and associative embedding, and their training against a critic"
+    example = "coco_advpose_ae_stack4_512x512"
     networks = (
         *(f"hg_stack{stacks}" for stacks in (1, 2, 4, 8)),
         *(f"hg_ae_stack{stacks}" for stacks in (1, 2, 4)),

@@ -24,6 +24,7 @@ class Asda(Method):
     summary = "adversarial semantic data augmentation of HRNet, SimpleBaseline and hourglass (top-down pose)"
     networks = ("asda_hourglass_2", "asda_hourglass_8", "asda_generator_resnet18", "asda_generator_resnet50")
     published_names = ("pose_hrnet", "pose_hrnet2", "pose_resnet", "pose_hourglass")
+    example = "coco_hrnet_w32_256x192_numpart1"
     curves: ClassVar = {
         "loss": "loss of the pose network",
         "accuracy": "training accuracy of the pose network",

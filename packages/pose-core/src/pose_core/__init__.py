@@ -1,4 +1,4 @@
-"""Human pose estimation: what every method package shares.
+"""Human pose estimation: the library that all method packages share.
 
 Importing this package loads no torch; the names below load what they need when first used.
 """
@@ -45,13 +45,13 @@ def __getattr__(name: str) -> object:
         import pose_core.ops as ops
 
         return ops
-    home = _home(name)
-    if home is None:
+    module = _defining_module(name)
+    if module is None:
         raise AttributeError(f"module 'pose_core' has no attribute {name!r}")
-    return getattr(home, name)
+    return getattr(module, name)
 
 
-def _home(name: str) -> ModuleType | None:
+def _defining_module(name: str) -> ModuleType | None:
     """Import the module that defines a public name."""
     if name in {"SKELETONS", "Skeleton", "get_skeleton"}:
         from pose_core import skeleton

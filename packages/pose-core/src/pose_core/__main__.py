@@ -1,4 +1,4 @@
-"""``python -m pose_core`` is ``pose``."""
+"""Run ``pose`` by ``python -m pose_core``."""
 
 import sys
 

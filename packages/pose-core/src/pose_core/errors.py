@@ -1,4 +1,4 @@
-"""Errors a user can act on. The command line prints their text alone and exits with their code."""
+"""Errors that a user can act on. The command line prints only their text and exits with their code."""
 
 
 class PoseError(Exception):
@@ -14,7 +14,7 @@ class ConfigError(PoseError):
 
 
 class DataError(PoseError):
-    """A data set, an annotation file or an image is not as it should be: exit code 3."""
+    """A data set, an annotation file or an image is missing or invalid: exit code 3."""
 
     exit_code = 3
 

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all: into a neighbor first, then renamed over the target."""
+"""Atomic writing: a file is written completely or not at all, by renaming a temporary file in the same folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pose_core.errors import PoseError
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[IO[bytes]]:
-    """A binary file that replaces ``path`` when the block ends well, and vanishes when it does not."""
+    """Open a binary file that replaces ``path`` when the block succeeds, and is deleted when it fails."""
     target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -27,7 +27,7 @@ def whole_file(path: str | Path) -> Iterator[IO[bytes]]:
             yield handle
             handle.flush()
             os.fsync(handle.fileno())
-        # A temporary file is private to its owner; what it becomes follows the user's umask.
+        # A temporary file is private to its owner; the target gets the user's umask.
         umask = os.umask(0)
         os.umask(umask)
         Path(handle.name).chmod(0o666 & ~umask)
@@ -40,11 +40,11 @@ def whole_file(path: str | Path) -> Iterator[IO[bytes]]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a text file whole."""
+    """Write a text file atomically."""
     with whole_file(path) as file:
         file.write(text.encode())
 
 
 def write_json(path: str | Path, content: Any, *, indent: int | None = None, sort_keys: bool = False) -> None:
-    """Write a JSON file whole."""
+    """Write a JSON file atomically."""
     write_text(path, json.dumps(content, indent=indent, sort_keys=sort_keys))

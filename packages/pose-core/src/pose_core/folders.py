@@ -1,4 +1,4 @@
-"""Where data sets and caches are: ``POSE_DATA`` and ``POSE_HOME``."""
+"""The folders of data sets and caches: ``POSE_DATA`` and ``POSE_HOME``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def find_data_root(root: str) -> Path:
-    """Return a data folder as given, or below POSE_DATA where it is relative and not in the working directory."""
+    """Return a data folder as given, or below POSE_DATA if it is relative and not in the current directory."""
     path = Path(root).expanduser()
     base = os.environ.get("POSE_DATA")
     if not path.is_absolute() and not path.exists() and base:

@@ -32,6 +32,7 @@ class Dekr(Method):
         "dekr_hrnet_w48",
     )
     published_names = ("pose_hrnet", "pose_higher_hrnet", "hrnet_dekr")
+    example = "coco_dekr_w32_512"
 
     def network_builder(self, name: str) -> NetworkBuilder | None:
         if name not in self.networks:

@@ -32,6 +32,7 @@ class MRPose(Method):
     summary = "MRHeatNet 1 and 2, MRFeaNet 1 and 2, beside SimpleBaseline (top-down pose)"
     networks = tuple(NETWORKS)
     published_names = tuple(f"mr{kind}{version}_pose_resnet" for kind in ("heat", "fea") for version in (1, 2))
+    example = "coco_mrfea2_resnet50_256x192"
 
     def network_builder(self, name: str) -> NetworkBuilder | None:
         if name not in NETWORKS:

@@ -1,1 +1,1 @@
-"""What `pose benchmark` measures: networks, and the stages around them."""
+"""The measurements of `pose benchmark`: networks, and the stages around them."""

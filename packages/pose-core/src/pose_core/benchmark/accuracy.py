@@ -27,32 +27,32 @@ from pose_core.synthetic.layouts import DRAWINGS
 
 SYNTHETIC = "synthetic"
 DRAWN = [name for name, drawing in DRAWINGS.items() if not drawing.alone]
-"""Layouts of the synthetic data set: the same pictures in each. LSP's would be others, of one person each."""
+"""Layouts of the synthetic data set, with the same images in each. LSP's images would differ: one person in each."""
 IMAGES, PEOPLE, SIZE = 100, (1, 3), (640, 480)
 SEED = 90_210
-"""Far from the seeds that people train on, by default 0: nobody has seen these images."""
+"""Far from the usual seeds of training data (default 0), so that no network was trained on these images."""
 
 
 def subjects_of_runs(folders: Sequence[str | Path], on: str, device: torch.device, results: Path) -> list[Subject]:
-    """Return the networks of finished runs with the score of each one's best weights on the data set ``on``.
+    """Return the networks of finished runs, with the score of each one's best weights on the data set ``on``.
 
     ``on`` is ``synthetic`` or ``LAYOUT:ROOT[:SPLIT]``. Predictions are written below ``results``.
     """
     where = None if on == SYNTHETIC else parse_place(on)
     paths = [Path(folder) for folder in folders]
-    # Every run is seen to fit before the first is evaluated.
+    # Check all runs before the first is evaluated.
     configs = [put_on(read_run(path), path, where) for path in paths]
-    found = []
+    subjects = []
     named = list(zip(run_names(paths), paths, configs, strict=True))
     for name, path, config in tqdm(named, "runs", unit="run", leave=False, disable=None):
         score = score_run(config, path / "best.pt", device, results / name, on)
         model, joints = config.model, get_skeleton(config.data.skeleton).num_joints
-        found.append(Subject(model.name, config.method, model.input_size, joints, model.options, name, score))
-    return found
+        subjects.append(Subject(model.name, config.method, model.input_size, joints, model.options, name, score))
+    return subjects
 
 
 def parse_place(on: str) -> tuple[str, str, str]:
-    """Split ``LAYOUT:ROOT[:SPLIT]``; the split is the one that the layout's published results are of by default."""
+    """Split ``LAYOUT:ROOT[:SPLIT]``; the default split is that of the layout's published results."""
     layout, _, root = on.partition(":")
     if layout not in LAYOUTS or not root:
         raise ConfigError(
@@ -60,15 +60,17 @@ def parse_place(on: str) -> tuple[str, str, str]:
             f"{', '.join(LAYOUTS)}, for example coco:/data/coco:val2017"
         )
     split = LAYOUTS[layout].val
-    if ":" in root and not find_data_root(root).exists():  # a folder's name may hold a colon, too
+    if ":" in root and not find_data_root(root).exists():  # a folder's name may have a colon, too
         root, _, split = root.rpartition(":")
     if not find_data_root(root).is_dir():
-        raise DataError(f"--on {on}: the folder {root} does not exist, neither here nor below POSE_DATA")
+        raise DataError(
+            f"--on {on}: the folder {root} does not exist, neither in the current directory nor below POSE_DATA"
+        )
     return layout, root, split
 
 
 def read_run(folder: Path) -> Experiment:
-    """Read the configuration of a run that has weights to score."""
+    """Read the configuration of a run that has weights to evaluate."""
     for file in (folder / "config.yaml", folder / "best.pt"):
         if not file.is_file():
             raise ConfigError(
@@ -79,7 +81,7 @@ def read_run(folder: Path) -> Experiment:
 
 
 def put_on(config: Experiment, run: Path, where: tuple[str, str, str] | None) -> Experiment:
-    """Return a run's configuration on the named data set (None: synthetic people) instead of its own; all else stays.
+    """Return a run's configuration with the named data set (None: synthetic people) in place of its own.
 
     A run that was trained in the same layout keeps its joint set, which may be a user's own.
     """
@@ -92,7 +94,7 @@ def put_on(config: Experiment, run: Path, where: tuple[str, str, str] | None) ->
     if layout is None:
         raise ConfigError(
             f"{run / 'config.yaml'}: data.skeleton={config.data.skeleton} has other joints than the data set "
-            f"({', '.join(have.values())}); leave {run} out of --runs, or name a data set with its joints: "
+            f"({', '.join(have.values())}); remove {run} from --runs, or name a data set with its joints: "
             f"--on {config.data.layout}:ROOT"
         )
     root, split = (str(synthetic_people(layout)), DRAWINGS[layout].splits[1]) if where is None else where[1:]
@@ -101,7 +103,7 @@ def put_on(config: Experiment, run: Path, where: tuple[str, str, str] | None) ->
 
 
 def synthetic_people(layout: str) -> Path:
-    """Return the folder of the synthetic data set; drawn once, whole or not at all, below POSE_HOME."""
+    """Return the folder of the synthetic data set, which is drawn once, completely or not at all, below POSE_HOME."""
     (low, high), (width, height) = PEOPLE, SIZE
     name = f"synthetic_{layout}_{IMAGES}x{width}x{height}_people{low}-{high}_seed{SEED}_pose-core{version('pose-core')}"
     folder = cache_home() / "benchmark" / name
@@ -111,7 +113,7 @@ def synthetic_people(layout: str) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".drawing") as started:
             drawn = Path(started) / layout
-            # COCO alone has crowds; without them the pictures are the same in every layout.
+            # Only COCO has crowds; without them the images are the same in every layout.
             write_dataset(
                 drawn,
                 layout,
@@ -131,21 +133,21 @@ def synthetic_people(layout: str) -> Path:
 
 
 def score_run(config: Experiment, weights: Path, device: torch.device, folder: Path, on: str) -> Score:
-    """Return the score that ``pose eval`` gives a checkpoint, and the data that it was scored on."""
+    """Return the score that ``pose eval`` gives a checkpoint, and the data it was evaluated on."""
     root = find_data_root(config.data.root).resolve()
-    # Files of two machines are compared by this: no path.
+    # No path: results of two machines are comparable if this text is equal.
     data = (
         f"synthetic people of pose-core {version('pose-core')}" if on == SYNTHETIC else f"{root.name} {config.data.val}"
     )
-    found = read_dataset(config.data, config.data.val)
-    if not (found.has_annotations and found.num_persons):
-        raise DataError(f"{found.annotation_file} has no annotated people to score with; name another split with --on")
+    dataset = read_dataset(config.data, config.data.val)
+    if not (dataset.has_annotations and dataset.num_persons):
+        raise DataError(f"{dataset.annotation_file} has no annotated people; name another split with --on")
     evaluation = evaluate_checkpoint(config, weights, ProcessContext(0, 1, device), folder)
-    # A person's box is help that whole images do not get: the two are different measures.
+    # Given boxes make the task easier than whole images: the two are different measures.
     given = "whole images" if isinstance(config, BottomUpConfig) else "given boxes"
     return Score(
         evaluation.value,
         f"{evaluation.name}, {given}",
-        f"{data}, {found.layout.name} layout: {len(found.records)} images, {found.num_persons} people",
+        f"{data}, {dataset.layout.name} layout: {len(dataset.records)} images, {dataset.num_persons} people",
         next((line for line in evaluation.report.splitlines() if line.startswith("boxes=")), ""),
     )

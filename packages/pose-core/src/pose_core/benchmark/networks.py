@@ -1,4 +1,4 @@
-"""What a network costs: size, multiply-adds, time of one image, images per second, memory, training steps."""
+"""The cost of a network: size, multiply-adds, time of one image, images per second, memory, training steps."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from pose_core.skeleton import get_skeleton
 
 BATCHES = {"cpu": (1, 2, 4, 8, 16, 32), "cuda": (1, 4, 16, 32, 64, 128, 256)}
 TRAINING_BATCH = {"cpu": 8, "cuda": 64}
-"""Fewer where memory does not hold so many, or where a CPU would take longer than LONGEST for a step."""
+"""Less if memory is too small, or if a step on a CPU would take longer than LONGEST seconds."""
 LONGEST = 10.0
 SHARE = 0.6
-"""Of the free memory, that a batch may take: what operators need inside themselves is not counted, see `timing`."""
+"""Share of the free memory that a batch may take: memory inside operators is not counted, see `timing`."""
 TIMES = ("latency_ms", "throughput", "training")
 """Figures of a row that differ from one measurement to the next."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """What a trained network reached, by which measure, on what, and by which protocol."""
+    """The accuracy of a trained network, with its measure, data and protocol."""
 
     accuracy: float | None = None
     measure: str = ""
@@ -52,15 +52,15 @@ class Subject:
     num_joints: int
     options: Mapping[str, Any] = field(default_factory=dict)
     label: str = ""
-    """What the row is called, where not by the network's name."""
+    """Name of the row, if it is not the network's name."""
     score: Score = Score()
 
 
 @dataclass(frozen=True)
 class NetworkRow:
-    """One line of the table; what was not measured is None.
+    """One row of the table; a figure that was not measured is None.
 
-    ``spread`` says of a time how far the rounds lie from their middle, as a share of the figure.
+    ``spread`` is half the range of a time over the rounds, as a share of the median.
     """
 
     name: str
@@ -83,7 +83,7 @@ class NetworkRow:
 
 
 def subjects(pattern: str, input_size: tuple[int, int] | None = None) -> list[Subject]:
-    """Networks by name, each with the input and joints of the first built-in experiment that uses it."""
+    """Return networks by name, each with the input and joints of the first built-in experiment that uses it."""
     used: dict[str, Subject] = {}
     for method in installed_methods().values():
         for experiment, entry in method.experiments().items():
@@ -94,19 +94,19 @@ def subjects(pattern: str, input_size: tuple[int, int] | None = None) -> list[Su
             used[name] = Subject(
                 name, method.name, config.model.input_size, get_skeleton(config.data.skeleton).num_joints
             )
-    found = []
+    chosen = []
     for name in filter(sees_images, list_models(pattern)):
         owner = next((m.name for m in installed_methods().values() if name in m.networks), "core")
         subject = used.get(name, Subject(name, owner, (192, 256), 17))
         size = input_size or subject.input_size
-        found.append(Subject(name, owner if owner != "core" else subject.method, size, subject.num_joints))
-    if not found:
+        chosen.append(Subject(name, owner if owner != "core" else subject.method, size, subject.num_joints))
+    if not chosen:
         raise ConfigError(f"no network that takes images matches {pattern!r}; `pose models` lists all")
-    return found
+    return chosen
 
 
 def sees_images(name: str) -> bool:
-    """Whether a network takes images alone; a critic takes heatmaps with them."""
+    """Return whether a network takes only images; a critic takes heatmaps in addition."""
     with torch.device("meta"):
         model = create_model(name)
     stem = next((layer for layer in model.modules() if isinstance(layer, nn.Conv2d)), None)
@@ -116,10 +116,11 @@ def sees_images(name: str) -> bool:
 def measure_network(
     subject: Subject, device: torch.device, *, fast: bool = False, training: bool = True, budget: float = 1.0
 ) -> NetworkRow:
-    """Measure one network; ``budget`` seconds go to each figure.
+    """Measure one network; ``budget`` is the time for each figure in seconds.
 
-    Time of one image is by one thread on a CPU, everything else by all that PyTorch has. ``fast`` is the copy
-    for inference (batch norm folded, channels last, packed weights); on a GPU bfloat16, compiled, as CUDA graphs.
+    The time of one image is measured with one thread on a CPU, everything else with all of PyTorch's threads. ``fast``
+    measures the copy for inference (batch norm folded, channels last, packed weights); on a GPU in bfloat16, compiled,
+    as CUDA graphs.
     """
     model = create_model(subject.name, num_joints=subject.num_joints, **subject.options)
     check_input_size(model, subject.name, subject.input_size)
@@ -139,7 +140,7 @@ def measure_network(
 
 
 def middle_row(rows: Sequence[NetworkRow]) -> NetworkRow:
-    """One network's rows of several rounds as one: the median of each time, and its spread."""
+    """Merge one network's rows of several rounds: the median of each time, and its spread."""
     if len(rows) == 1:
         return rows[0]
     times = {name: [getattr(row, name) for row in rows] for name in TIMES if getattr(rows[0], name) is not None}
@@ -153,9 +154,9 @@ def middle_row(rows: Sequence[NetworkRow]) -> NetworkRow:
 def milliseconds_of_one(
     model: nn.Module, size: tuple[int, int], device: torch.device, *, fast: bool = False, budget: float = 1.0
 ) -> float:
-    """Milliseconds of a forward pass of one image of ``size`` (w, h); on a CPU by one thread.
+    """Measure the milliseconds of a forward pass of one image of ``size`` (w, h); on a CPU with one thread.
 
-    Several threads that share their cores with other work wait for each other longer than they work.
+    Several threads on cores that are shared with other work wait for each other longer than they compute.
     """
     model = model.to(device).eval()
     images = _images(1, size, device, fast)
@@ -166,7 +167,7 @@ def milliseconds_of_one(
 def best_throughput(
     model: nn.Module, size: tuple[int, int], device: torch.device, *, fast: bool, budget: float
 ) -> tuple[float, int, float]:
-    """Images per second at the best batch, that batch, and the memory of a forward pass with it."""
+    """Measure images per second at the best batch size; return them, that size, and the memory of its forward pass."""
     best, batch = 0.0, 1
     with _inference(device, fast):
         of_one = peak_megabytes(partial(model, _images(1, size, device, fast)), device)
@@ -190,7 +191,7 @@ def best_throughput(
 def training_rate(
     model: nn.Module, subject: Subject, device: torch.device, *, fast: bool, budget: float
 ) -> tuple[float, int]:
-    """Images per second of forward, backward and an Adam step, and by how many; what the loss is matters little."""
+    """Measure images per second of forward, backward (of a dummy loss) and an Adam step; also return the batch size."""
     model = model.to(device).train()
     if fast:
         model = model.to(memory_format=torch.channels_last)
@@ -204,14 +205,14 @@ def training_rate(
         torch.autograd.backward(loss)
         optimizer.step()
 
-    # Two, because there is no batch norm of one.
+    # Two images, since batch norm cannot normalize a single value per channel.
     started = time.perf_counter()
     of_two = peak_megabytes(partial(step, model, _images(2, subject.input_size, device, fast)), device)
-    # The first step on a GPU says nothing of the next.
+    # On a GPU the first step's time does not predict the next.
     seconds = time.perf_counter() - started if device.type == "cpu" else 0.0
-    most = min(2 * SHARE * free_megabytes(device) / of_two, 2 * LONGEST / seconds if seconds else float("inf"))
+    limit = min(2 * SHARE * free_megabytes(device) / of_two, 2 * LONGEST / seconds if seconds else float("inf"))
     count = TRAINING_BATCH[device.type]
-    while count > max(most, 2):
+    while count > max(limit, 2):
         count //= 2
     run = torch.compile(model) if fast and device.type == "cuda" else model
     images = _images(count, subject.input_size, device, fast)
@@ -219,10 +220,11 @@ def training_rate(
 
 
 def matrix_limit(device: torch.device, *, fast: bool, budget: float = 0.5) -> float:
-    """FLOP/s of one large convolution, run as the networks are: a matrix product and nothing else, so the most that
-    any of them could reach.
+    """Measure the FLOP/s of one large convolution, run as the networks are.
+
+    It is one matrix product and nothing else, so this is an upper limit for every network.
     """
-    # A thousand GFLOP on a GPU, two and a half on a CPU: what precision costs besides is little.
+    # 1000 GFLOP on a GPU, 2.5 on a CPU, so that casting to bfloat16 costs little in comparison.
     images, channels = (48, 1024) if device.type == "cuda" else (2, 256)
     layer = nn.Conv2d(channels, channels, 3, padding=1, bias=False).to(device).to(memory_format=torch.channels_last)
     x = torch.randn(images, channels, 32, 32, device=device).to(memory_format=torch.channels_last)
@@ -231,7 +233,7 @@ def matrix_limit(device: torch.device, *, fast: bool, budget: float = 0.5) -> fl
 
 
 def tensors(outputs: Any) -> Iterator[Tensor]:
-    """Every tensor of a network's output, however it is nested."""
+    """Yield every tensor of a network's output, regardless of nesting."""
     if isinstance(outputs, Tensor):
         yield outputs
     elif isinstance(outputs, dict):
@@ -249,7 +251,7 @@ def _images(count: int, size: tuple[int, int], device: torch.device, fast: bool)
 
 @contextmanager
 def _inference(device: torch.device, fast: bool) -> Iterator[None]:
-    """No gradients; bfloat16 where it pays."""
+    """Disable gradients; with ``fast`` on a GPU, use bfloat16."""
     with (
         torch.inference_mode(),
         torch.autocast(device.type, torch.bfloat16, enabled=fast and device.type == "cuda"),

@@ -1,4 +1,4 @@
-"""Benchmark figures as JSON, Markdown and a picture, and two files of them side by side."""
+"""Benchmark figures as JSON, Markdown and a plot, and the comparison of two files."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ NETWORK_HEAD = (
 )  # fmt: skip
 STAGE_HEAD = ("stage", "ms", "rate")
 COMPARED = {"latency_ms": -1, "throughput": 1, "memory_mb": -1, "training": 1, "accuracy": 1}
-"""Figures of a network that are compared; −1 where less is better."""
+"""Figures of a network that are compared; −1 if lower is better."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
-"""A method's marker in the plot, beside its color."""
+"""A method's marker in the plot, in addition to its color."""
 LABEL = 36
-"""Characters of a network's name in the plot."""
+"""Most characters of a network's name in the plot."""
 
 
 def header(
@@ -57,7 +57,7 @@ def header(
     networks: Sequence[NetworkRow] = (),
     limit: float | None = None,
 ) -> dict[str, Any]:
-    """The device, its ``limit`` in FLOP/s, the versions, the moment, and what ``networks`` were scored on."""
+    """Return the device, its ``limit`` in FLOP/s, the versions, the time, and the data that gave the accuracies."""
     names = ["torch", "torchvision", "numpy", "opencv-python-headless", "pose-core"]
     names += [method.script for method in installed_methods().values()]
     return {
@@ -74,7 +74,7 @@ def header(
 
 
 def accuracy_protocols(networks: Sequence[NetworkRow]) -> list[dict[str, Any]]:
-    """The data set and the protocol of the accuracies, and whose they are."""
+    """Return the data sets and protocols of the accuracies, each with its networks."""
     owners: dict[tuple[str, str, str], list[str]] = {}
     for row in networks:
         if row.accuracy is not None:
@@ -86,7 +86,7 @@ def accuracy_protocols(networks: Sequence[NetworkRow]) -> list[dict[str, Any]]:
 
 
 def device_name(device: torch.device) -> str:
-    """What the figures were measured on."""
+    """Return the name of the GPU, or of the CPU with its number of cores."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     info = Path("/proc/cpuinfo")
@@ -103,11 +103,12 @@ def _version(name: str) -> str | None:
 
 
 def to_json(head: dict[str, Any], networks: Sequence[NetworkRow], stages: Sequence[StageRow]) -> dict[str, Any]:
+    """Return the header and the rows as JSON content."""
     return {**head, "networks": [asdict(row) for row in networks], "stages": [asdict(row) for row in stages]}
 
 
 def to_markdown(head: dict[str, Any], networks: Sequence[NetworkRow], stages: Sequence[StageRow]) -> str:
-    """The header and a table of each kind."""
+    """Return the header and the tables of networks and stages as Markdown."""
     versions = ", ".join(f"{name} {number}" for name, number in head["versions"].items())
     how = "fast preset" if head["fast"] else "as trained"
     parts = [
@@ -116,11 +117,11 @@ def to_markdown(head: dict[str, Any], networks: Sequence[NetworkRow], stages: Se
     ]
     if networks and head["limit_tflops"]:
         parts.append(
-            f"the limit: {head['limit_tflops']:.3g} TFLOP/s in one large convolution; the share of it that the network "
-            "reaches at its images/s, and at its training images/s (three times the work of an image)"
+            f"the limit: {head['limit_tflops']:.3g} TFLOP/s in one large convolution; its column has the network's "
+            "share of it at its images/s, and at its training images/s (training an image is three times the work)"
         )
     if networks and head["rounds"] > 1:
-        parts.append(f"times: medians of {head['rounds']} rounds, ± half of the way from the lowest to the highest")
+        parts.append(f"times: medians of {head['rounds']} rounds, ± half of their range")
     for group in head["accuracy"]:
         names = ", ".join(group["networks"])
         parts.append(f"{group['measure']}: {names}  \non {group['data']}  \n{group['protocol']}")
@@ -149,9 +150,9 @@ def _time(row: NetworkRow, name: str) -> str:
 
 
 def compare_files(first: Path, second: Path) -> str:
-    """A table of ratios: above 1 the second file is better, whatever better means for a figure.
+    """Return a table of ratios; above 1 the second file is better, for every figure.
 
-    Accuracies are compared where they are of the same measure, data set and protocol.
+    Accuracies are compared if they have the same measure, data set and protocol.
     """
     before, after = _read(first), _read(second)
     rows = []
@@ -199,19 +200,19 @@ def _read(path: Path) -> dict[str, Any]:
         raise DataError(f"{path} is not valid JSON: {error}") from None
     missing = {"device", "threads", "fast", "networks", "stages"} - set(content if isinstance(content, dict) else ())
     if missing:
-        raise DataError(f"{path} is no file of `pose benchmark`: it lacks {', '.join(sorted(missing))}")
+        raise DataError(f"{path} is not a file of `pose benchmark`: {', '.join(sorted(missing))} missing")
     return dict(content)
 
 
 def draw_plot(rows: Sequence[NetworkRow], target: Path) -> None:
-    """Write the picture of :func:`plot_figure`."""
+    """Write the plot of :func:`plot_figure`."""
     write_figure(plot_figure(rows), target)
 
 
 def plot_figure(rows: Sequence[NetworkRow]) -> Figure:
-    """Return images per second against accuracy where two networks or more have one, against GMACs otherwise.
+    """Plot images per second against accuracy if two or more networks have one, against GMACs otherwise.
 
-    Different measures are not to be compared: each has a panel of its own, above one axis of speed.
+    Different measures cannot be compared: each has its own panel, above a shared axis of speed.
     """
     panels: dict[str, list[tuple[NetworkRow, float]]] = {}
     for row in rows:
@@ -220,7 +221,7 @@ def plot_figure(rows: Sequence[NetworkRow]) -> Figure:
     scored = sum(map(len, panels.values())) > 1
     if not scored:
         panels = {"multiply-adds (G)": [(row, row.gmacs) for row in rows]}
-    # Inches; where points are many, room for their names.
+    # Inches; more with many points, for their names.
     heights = [float(np.clip(0.12 * len(points), 4.8 if len(panels) == 1 else 3.2, 8)) for points in panels.values()]
     figure, shown = new_figure(heights, list(panels), "images per second")
     dots: dict[str, PathCollection] = {}

@@ -29,7 +29,7 @@ BATCH, SIZE = 32, (192, 256)
 
 @dataclass(frozen=True)
 class StageRow:
-    """``rate`` counts ``unit`` a second."""
+    """The time of one call of a stage; ``rate`` is in ``unit`` per second."""
 
     stage: str
     unit: str
@@ -38,7 +38,7 @@ class StageRow:
 
 
 def stage_rows(folder: Path, device: torch.device, *, workers: int, budget: float = 1.0) -> list[StageRow]:
-    """Measure every stage, those of the installed methods last; ``folder`` takes the synthetic data set."""
+    """Measure every stage, those of the installed methods last; a synthetic data set is written to ``folder``."""
     rows = []
     own = (method.microbenchmarks(device) for method in installed_methods().values())
     for stage in chain(stages(folder, device, workers), *own):
@@ -48,12 +48,12 @@ def stage_rows(folder: Path, device: torch.device, *, workers: int, budget: floa
 
 
 def stages(folder: Path, device: torch.device, workers: int) -> Iterator[Microbenchmark]:
-    """The stages that all methods share."""
+    """Yield the stages that all methods share."""
     write_dataset(folder, layout="coco", images=64, val_images=16, people=(1, 4), size=(640, 480), seed=0)
     config = DataConfig(root=str(folder))
-    found = read_dataset(config, config.train)
+    records = read_dataset(config, config.train).records
     skeleton = get_skeleton(config.skeleton)
-    dataset = TopDownDataset(found.records, skeleton, input_size=SIZE, augment=AugmentConfig())
+    dataset = TopDownDataset(records, skeleton, input_size=SIZE, augment=AugmentConfig())
     indices = list(range(min(len(dataset), BATCH)))
     yield Microbenchmark(
         "training samples, one process", "samples", len(indices), lambda: dataset.__getitems__(indices)
@@ -111,7 +111,7 @@ def _loss(maps: torch.Tensor, joints: torch.Tensor, weights: torch.Tensor, ratio
 
 
 def evaluation_set(images: int, joints: int = 17, seed: int = 0) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Ground truth of two people an image and detections near them."""
+    """Return ground truth of two people per image, and detections near them."""
     rng = np.random.default_rng(seed)
     annotations: list[dict[str, Any]] = []
     detections: list[dict[str, Any]] = []

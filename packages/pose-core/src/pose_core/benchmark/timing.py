@@ -1,4 +1,4 @@
-"""How long something takes, and how much memory it needs at its worst."""
+"""Time and peak memory of a function."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from torch.utils._pytree import tree_iter
 
 
 def seconds_of(run: Callable[[], object], device: torch.device, budget: float = 1.0, least: int = 3) -> float:
-    """Median seconds of ``run``, called for ``budget`` seconds and at least ``least`` times, after one to warm up."""
+    """Measure the median seconds of ``run``, called for ``budget`` seconds and at least ``least`` times.
+
+    One call before these is not counted.
+    """
     wait = synchronizer(device)
     run()
     wait()
@@ -32,7 +35,7 @@ def seconds_of(run: Callable[[], object], device: torch.device, budget: float = 
 
 
 def synchronizer(device: torch.device) -> Callable[[], None]:
-    """What waits for a device's work to be done."""
+    """Return a function that waits until a device has finished its work."""
     if device.type == "cuda":
         return lambda: torch.cuda.synchronize(device)
     return lambda: None
@@ -40,7 +43,7 @@ def synchronizer(device: torch.device) -> Callable[[], None]:
 
 @contextlib.contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Let PyTorch use so many CPU threads for a while."""
+    """Let PyTorch use ``count`` CPU threads within the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -50,10 +53,10 @@ def threads(count: int) -> Iterator[None]:
 
 
 def peak_megabytes(run: Callable[[], object], device: torch.device) -> float:
-    """The most memory that ``run`` holds at once beyond what is held before it.
+    """Measure the peak memory of ``run`` in MB, beyond what is allocated before it.
 
-    On a GPU PyTorch's allocator tells. On a CPU the tensors that live at the same time are counted; what an operator
-    needs inside itself is not.
+    On a GPU this is the peak of PyTorch's allocator. On a CPU it is the size of all tensors that exist at the same
+    time; memory inside operators is not counted.
     """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -61,22 +64,22 @@ def peak_megabytes(run: Callable[[], object], device: torch.device) -> float:
         run()
         torch.cuda.synchronize(device)
         return float(torch.cuda.max_memory_allocated(device) - before) / 2**20
-    with _Ledger() as ledger:
+    with _StorageCounter() as counter:
         run()
-    return ledger.peak / 2**20
+    return counter.peak / 2**20
 
 
 def free_megabytes(device: torch.device) -> float:
-    """Memory that is there to be taken. Of a CPU Linux tells, and a container's limit; elsewhere nothing is known."""
+    """Return the free memory in MB: for a CPU, what Linux and the container allow, infinite on other systems."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0] / 2**20
     free = [float("inf")]
     for line in _lines("/proc/meminfo"):
         if line.startswith("MemAvailable:"):
             free.append(int(line.split()[1]) / 2**10)
-    for most, used in zip(_lines("/sys/fs/cgroup/memory.max"), _lines("/sys/fs/cgroup/memory.current"), strict=False):
-        if most.isdecimal():
-            free.append((int(most) - int(used)) / 2**20)
+    for limit, used in zip(_lines("/sys/fs/cgroup/memory.max"), _lines("/sys/fs/cgroup/memory.current"), strict=False):
+        if limit.isdecimal():
+            free.append((int(limit) - int(used)) / 2**20)
     return min(free)
 
 
@@ -87,8 +90,8 @@ def _lines(file: str) -> list[str]:
         return []
 
 
-class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of the storages that operators make, until each is freed."""
+class _StorageCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the bytes of the storages that operators allocate, until each is freed."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -111,5 +114,5 @@ class _Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _address(tensor: Tensor) -> int:
-    """Where a tensor's bytes begin; packed weights do not say."""
+    """Return the address of a tensor's storage; 0 for packed weights, which have none."""
     return 0 if tensor.is_mkldnn else int(tensor.untyped_storage().data_ptr())

@@ -1,6 +1,6 @@
-"""The command line that every method shares: ``pose`` for all methods, and a script of its own for each.
+"""The command line that all methods share: ``pose`` for every installed method, ``pose-<method>`` for one.
 
-Only argparse is imported here; a verb's module is imported when the verb is used, and torch when it works.
+Only argparse is imported here; a command's module is imported when the command is used, and torch when it runs.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from collections.abc import Callable, Mapping, Sequence
 
 from pose_core.cli.verbs import PLOT, VERBS
 from pose_core.errors import PoseError
-from pose_core.plugins.method import Command, get_method
+from pose_core.plugins.method import Command, get_method, installed_methods
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """``pose``: the umbrella over every installed method."""
-    return run_command("pose", VERBS, "Human pose estimation, one method at a time.", argv)
+    """Run ``pose``, the command for all installed methods."""
+    return run_command("pose", VERBS, "Human pose estimation: train, evaluate and run the installed methods.", argv)
 
 
 def method_main(method: str, argv: Sequence[str] | None = None) -> int:
-    """``pose-<method>``: the same verbs for one method, and its own."""
+    """Run ``pose-<method>``: the shared commands for one method, and its own."""
     own = get_method(method)
     verbs: dict[str, Command] = {name: verb for name, verb in VERBS.items() if verb.in_methods}
     if own.curves:
@@ -37,9 +37,9 @@ def run_command(
     argv: Sequence[str] | None = None,
     method: str | None = None,
 ) -> int:
-    """Parse ``argv`` and run one verb. Exit codes: 0 done, 1 failed, 2 wrong usage or config, 3 data problem."""
-    # OpenMP's threads spin while they wait; on cores shared with other work that costs three quarters of the speed.
-    # Sleeping at once costs a fifth on idle ones, so they spin for some microseconds.
+    """Parse ``argv`` and run one command. Exit codes: 0 done, 1 failed, 2 wrong usage or config, 3 data problem."""
+    # OpenMP threads spin while they wait; on cores shared with other work that costs three quarters of the speed.
+    # Without any spinning they lose a fifth on idle cores, so they spin for a few microseconds.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     words = list(sys.argv[1:] if argv is None else argv)
@@ -56,13 +56,13 @@ def run_command(
         from difflib import get_close_matches
 
         near = get_close_matches(name, verbs, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; did you mean {near[0]!r}?" if near else "."
         print(f"error: {script} has no command {name!r}{hint} `{script} --help` lists them", file=sys.stderr)
         return 2
     module = verbs[name].load()
     parser = argparse.ArgumentParser(
         prog=f"{script} {name}",
-        description=module.__doc__,
+        description=fill_help(module.__doc__ or "", script, name, method),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(method=method, script=script, verb=name)
@@ -70,12 +70,29 @@ def run_command(
     return guarded(lambda: _parse_and_run(parser, module.run, words[1:]))
 
 
+def fill_help(text: str, script: str, verb: str, method: str | None) -> str:
+    """Fill the placeholders of a help text: ``%(prog)s``, ``%(script)s``, ``%(package)s`` and ``%(example)s``.
+
+    The example is an experiment of the method; for ``pose`` it is one of an installed method, if possible of the one
+    that `pose quickstart` uses.
+    """
+    if method is not None:
+        package, example = get_method(method).package, get_method(method).example
+    else:
+        methods = sorted(installed_methods().values(), key=lambda each: each.quickstart is None)
+        package, example = "pose_core", next((f"{each.script}/{each.example}" for each in methods if each.example), "")
+    values = {"prog": f"{script} {verb}", "script": script, "package": package, "example": example or "NAME"}
+    for key, value in values.items():
+        text = text.replace(f"%({key})s", value)
+    return text
+
+
 def _parse_and_run(
     parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], int], words: Sequence[str]
 ) -> int:
     try:
         args = parser.parse_intermixed_args(words)
-    except TypeError:  # a verb with sub-verbs of its own
+    except TypeError:  # a command with subcommands
         args = parser.parse_args(words)
     return run(args)
 
@@ -93,7 +110,7 @@ def guarded(work: Callable[[], int]) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader of a pipe (`| head`) has gone; leave quietly, also at interpreter exit.
+        # The reader of the pipe (`| head`) has closed it; exit without a message, also at interpreter exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except SystemExit as leaving:
@@ -110,17 +127,17 @@ def guarded(work: Callable[[], int]) -> int:
 
 
 def text_of(error: PoseError) -> str:
-    """The message alone: what a loader's worker raises comes with the traceback around it."""
+    """Return an error's message, without the traceback that a loader's worker process adds."""
     text, name = str(error), f"{type(error).__module__}.{type(error).__qualname__}: "
     return text.rpartition(name)[2].strip() if text.startswith("Caught ") else text
 
 
 def overview(script: str, verbs: Mapping[str, Command], summary: str) -> str:
-    """The text of ``--help``."""
+    """Return the text of ``--help``."""
     width = max(map(len, verbs)) + 2
     lines = [f"usage: {script} COMMAND …", "", summary, "", "commands:"]
     lines += [f"  {name:<{width}}{verb.summary}" for name, verb in verbs.items()]
-    lines += ["", f"`{script} COMMAND --help` explains one."]
+    lines += ["", f"`{script} COMMAND --help` explains a command."]
     if script == "pose":
         lines += ["New here? `pose quickstart` trains a network on this machine in a few minutes."]
     lines += ["", "exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 problem with the data"]

@@ -1,4 +1,4 @@
-"""Arguments that several verbs share, and how they become a configuration."""
+"""Arguments that several commands share, and the configuration that they give."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OVERRIDE = re.compile(r"[a-z_]+(\.[a-z_]+)*=|[A-Z_]+(\.[A-Z_0-9]+)*=")
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
-    """``--cfg``, required."""
+    """Add ``--cfg``, required."""
     parser.add_argument(
         "--cfg",
         required=True,
@@ -27,41 +27,39 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def add_overrides(parser: argparse.ArgumentParser) -> None:
-    """Trailing ``key=value`` words."""
+    """Add trailing ``key=value`` words."""
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="settings that replace the file's, for example train.epochs=1"
     )
 
 
 def add_weights(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
-    """``--weights`` and how strictly they must fit."""
+    """Add ``--weights`` and ``--partial-weights``."""
     parser.add_argument(
         "--weights",
         required=required,
         metavar="FILE",
-        help="a checkpoint of ours (best.pt) or of the published code (.pth, .pth.tar)",
+        help="a checkpoint of a run (best.pt) or of the published code (.pth, .pth.tar)",
     )
     parser.add_argument(
         "--partial-weights",
         action="store_true",
-        help="load what fits and say what does not, instead of refusing a file that does not match",
+        help="load the weights that fit and list the others, instead of refusing a file that does not match",
     )
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
-    """``--device``."""
-    parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1; by default a GPU where there is one")
+    """Add ``--device``."""
+    parser.add_argument("--device", metavar="NAME", help="cpu, cuda or cuda:1 (a GPU if there is one)")
 
 
 def add_fast(parser: argparse.ArgumentParser) -> None:
-    """``--fast``, see :func:`load_fast`."""
-    parser.add_argument(
-        "--fast", action="store_true", help="the settings that are quick on this device; says what it switches on"
-    )
+    """Add ``--fast``; see :func:`load_fast`."""
+    parser.add_argument("--fast", action="store_true", help="use the fastest settings for this device, and print them")
 
 
 def add_switches(parser: argparse.ArgumentParser) -> None:
-    """The flags of the method whose command this is."""
+    """Add the flags of the command's method."""
     name = parser.get_default("method")
     if name is None:
         return
@@ -84,7 +82,7 @@ def split_overrides(words: list[str]) -> tuple[list[str], list[str]]:
 
 
 def load(args: argparse.Namespace) -> Experiment:
-    """The configuration that the arguments ask for."""
+    """Return the configuration that the arguments give."""
     from pose_core.config import read_yaml
     from pose_core.plugins.experiments import load_config
     from pose_core.plugins.published import convert_published, is_published, override_published
@@ -106,7 +104,7 @@ def load(args: argparse.Namespace) -> Experiment:
     elif args.method and "/" not in name:
         from pose_core.plugins.method import get_method
 
-        # A method's own command looks in its own package first.
+        # A method's command searches its own package first.
         method = get_method(args.method)
         if name in method.experiments():
             name = f"{method.script}/{name}"
@@ -119,7 +117,7 @@ def load(args: argparse.Namespace) -> Experiment:
 
 
 def load_fast(args: argparse.Namespace, work: Work) -> Experiment:
-    """The configuration, with ``--fast`` the preset's settings in it where the user sets nothing else."""
+    """Return the configuration; with ``--fast``, the preset's settings apply to all keys that the user does not set."""
     config = load(args)
     if not args.fast:
         return config
@@ -128,6 +126,6 @@ def load_fast(args: argparse.Namespace, work: Work) -> Experiment:
 
     settings = fast_settings(choose_device(config.run.device), work)
     lines = [f"  {key}={value}: {why}" for key, (value, why) in settings.items()]
-    print("\n".join(["fast:", *lines]) if lines else f"fast: {work} is as quick on this device without it")
+    print("\n".join(["fast:", *lines]) if lines else f"fast: nothing to change for {work} on this device")
     args.overrides = [f"{key}={value}" for key, (value, _) in settings.items()] + args.overrides
     return load(args)

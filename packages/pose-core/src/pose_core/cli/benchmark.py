@@ -1,27 +1,26 @@
-"""Measure every installed method's networks, and the stages around them, on this machine.
+"""Measure the networks of all installed methods, and the stages around them, on this machine.
 
-  pose benchmark 'lpn*'                              size, speed, memory and training rate of some networks
-  pose benchmark --stages                            reading, targets, loss, decoding, evaluation, too
+  pose benchmark 'hrnet*'                            size, speed, memory and training rate of some networks
+  pose benchmark --stages                            also reading, targets, loss, decoding and evaluation
   pose benchmark --runs runs/a runs/b                the networks of trained runs, with accuracy on synthetic people
   pose benchmark --runs runs/a runs/b --on coco:/data/coco        … on COCO's val2017
-  pose benchmark --fast --out after                  what the fast preset gives
+  pose benchmark --fast --out after                  with the fast preset
   pose benchmark --compare before/benchmark.json after/benchmark.json
 
 Every network is measured with the input and the joints of the first built-in experiment that uses it, or of its run.
-Time of one image is by one thread on a CPU; everything else by all threads. Times are medians of several rounds, each
-over all networks in turn, so that a machine that slows down slows all of them. "Of the limit" is the share of what the
-device does in one large convolution that the network reaches, forward and in training. A network that is too large for
-the usual training batch is measured with a smaller one, which the table names. Two slow cores take three quarters of an
-hour for all networks of all methods: name those of interest, or leave training out.
+The time of one image is measured with one thread on a CPU, everything else with all threads. Times are medians of
+several rounds, each over all networks in turn, so that a temporary slowdown of the machine affects all of them.
+"Of the limit" is the network's FLOP/s as a share of those of one large convolution, in inference and in training. A
+network that is too large for the usual training batch is measured with a smaller one, given in the table. All networks
+of all methods take three quarters of an hour on two slow cores: select some by name, or give --no-training.
 
-The best weights of every run are evaluated on one data set, as `pose eval` does, whatever they were trained on: with
-ground-truth boxes where a method looks at one person, on whole images where it finds people itself. These two are
-different measures, and the plot draws each by itself. The synthetic data set shows the same images to every joint set
-(coco17, crowdpose14, mpii16); it tells networks apart that were trained on synthetic people, and says nothing about
-photographs.
+The best weights of every run are evaluated on one data set, as `pose eval` does, regardless of their training data:
+top-down networks with ground-truth boxes, bottom-up networks on whole images. These are different measures, and the
+plot draws each in its own panel. The synthetic data set has the same images for every joint set (coco17, crowdpose14,
+mpii16); it compares networks that were trained on synthetic people, and says nothing about photographs.
 
-Writes benchmark.json, benchmark.md, benchmark.png and, of runs, the predictions. Without matplotlib
-(pip install 'pose-core[plot]') there is no benchmark.png.
+Writes benchmark.json, benchmark.md, benchmark.png and, with --runs, the predictions. benchmark.png needs matplotlib:
+pip install 'pose-core[plot]'
 """
 
 from __future__ import annotations
@@ -33,36 +32,39 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("pattern", nargs="?", default="*", help="shell pattern of networks, for example 'lpn*' (all)")
-    parser.add_argument("--input", metavar="HxW", help="one input for all networks, height x width")
+    """Add the arguments of ``benchmark``."""
+    parser.add_argument("pattern", nargs="?", default="*", help="shell pattern of networks, for example 'hrnet*' (all)")
+    parser.add_argument("--input", metavar="HxW", help="one input size for all networks, height x width")
     parser.add_argument(
-        "--runs", nargs="+", metavar="DIR", help="folders of trained runs: their networks, and accuracy of best.pt"
+        "--runs", nargs="+", metavar="DIR", help="folders of trained runs: measure their networks, evaluate best.pt"
     )
     parser.add_argument(
         "--on", metavar="DATA",
-        help="what --runs are scored on: synthetic (the default; drawn once, below POSE_HOME), or LAYOUT:ROOT[:SPLIT], "
-        "for example coco:/data/coco or crowdpose:data/crowd:val; by default the split of published results",
+        help="data set to evaluate --runs on: synthetic (the default; drawn once, below POSE_HOME), or "
+        "LAYOUT:ROOT[:SPLIT], for example coco:/data/coco or crowdpose:data/crowd:val; the default split is that of "
+        "published results",
     )  # fmt: skip
-    parser.add_argument("--stages", action="store_true", help="measure the stages around a network, too")
-    parser.add_argument("--no-networks", action="store_true", help="measure the stages alone")
-    parser.add_argument("--no-training", action="store_true", help="leave out the training rate")
+    parser.add_argument("--stages", action="store_true", help="also measure the stages around a network")
+    parser.add_argument("--no-networks", action="store_true", help="measure only the stages")
+    parser.add_argument("--no-training", action="store_true", help="skip the training rate")
     parser.add_argument(
         "--fast", action="store_true",
-        help="fold batch norm, order channels last, fused optimizer; on a GPU also bfloat16 and compiling",
+        help="folded batch norm, channels last, fused optimizer; on a GPU also bfloat16 and torch.compile",
     )  # fmt: skip
-    parser.add_argument("--seconds", type=float, default=1.0, metavar="S", help="time for each figure, all rounds (1)")
-    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="how often all networks take turns (3)")
-    parser.add_argument("--workers", type=int, default=2, metavar="N", help="loader processes of the stages (2)")
     parser.add_argument(
-        "--device", default="auto", metavar="NAME", help="cpu, cuda; by default a GPU where there is one"
+        "--seconds", type=float, default=1.0, metavar="S", help="time for each figure over all rounds (1)"
     )
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="rounds over all networks (3)")
+    parser.add_argument("--workers", type=int, default=2, metavar="N", help="loader processes of the stages (2)")
+    parser.add_argument("--device", default="auto", metavar="NAME", help="cpu or cuda (a GPU if there is one)")
     parser.add_argument("--out", default="runs/benchmark", metavar="DIR", help="folder of the results (runs/benchmark)")
     parser.add_argument(
-        "--compare", nargs=2, metavar=("A.json", "B.json"), help="print the ratios of two results; measures nothing"
+        "--compare", nargs=2, metavar=("A.json", "B.json"), help="print the ratios of two results and measure nothing"
     )
 
 
 def run(args: argparse.Namespace) -> int:
+    """Measure, or compare two results, and write the files."""
     from pose_core.errors import ConfigError
 
     if args.compare:
@@ -75,9 +77,9 @@ def run(args: argparse.Namespace) -> int:
     if args.rounds < 1:
         raise ConfigError(f"--rounds {args.rounds} must be 1 or more")
     if args.on and not args.runs:
-        raise ConfigError("--on names what trained runs are scored on: give their folders with --runs DIR…")
+        raise ConfigError("--on names a data set to evaluate trained runs on: give their folders with --runs DIR…")
     if args.input and args.runs:
-        raise ConfigError("--input: a run's network is measured with the input it was trained with; leave --input out")
+        raise ConfigError("--input: a run's network is measured with the input it was trained with; remove --input")
     match = re.fullmatch(r"(\d+)x(\d+)", args.input) if args.input else None
     if args.input and not match:
         raise ConfigError(f"--input {args.input!r} must be height x width, for example 256x192")
@@ -99,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             require_matplotlib()
         except ConfigError as error:
-            # Measuring needs no plot; said now, while stopping costs nothing.
+            # The measurements need no plot. Report it before they start, so that the user can still stop.
             print(f"no benchmark.png: {error}", file=sys.stderr)
             with_plot = False
     device = choose_device(args.device)

@@ -1,10 +1,10 @@
-"""Make lsp_mpii.h5, MPII and LSP in one file, of the official annotations of the two.
+"""Make lsp_mpii.h5, which has MPII and LSP in one file, from the official annotations of the two.
 
   pose data build-lsp-mpii --mpii data/mpii --lsp data/lsp --out data
   pose data build-lsp-mpii --mpii ~/sets/mpii --lsp ~/sets/lsp --out data --link
 
-Train is MPII's and LSP's training people, val LSP's test people, test MPII's. The file names images as mpii/images/…
-and lsp/images/… below its own folder; --link makes these names where the data sets lie elsewhere.
+The split train has the training people of MPII and LSP, val the test people of LSP, test those of MPII. The file names
+images as mpii/images/… and lsp/images/… in its own folder; if the data sets are elsewhere, --link links them there.
 """
 
 from __future__ import annotations
@@ -16,19 +16,21 @@ from pose_core.errors import ConfigError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--mpii", required=True, metavar="DIR", help="MPII's folder, in any form that is read")
+    """Add the arguments of ``data build-lsp-mpii``."""
+    parser.add_argument("--mpii", required=True, metavar="DIR", help="MPII's folder, with JSON or .mat annotations")
     parser.add_argument("--lsp", required=True, metavar="DIR", help="LSP's folder, with joints.mat and images/")
-    parser.add_argument("--out", required=True, metavar="DIR", help="the folder that lsp_mpii.h5 goes to")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write lsp_mpii.h5 to")
     parser.add_argument(
         "--mpii-train",
         metavar="SPLIT",
-        help="MPII's people to train on: train, or trainval; train by default, trainval where only the release is",
+        help="MPII's people to train on: train or trainval (train; trainval if the folder has only the .mat release)",
     )
     parser.add_argument("--link", action="store_true", help="link mpii and lsp into --out")
-    parser.add_argument("--force", action="store_true", help="replace a file that is there")
+    parser.add_argument("--force", action="store_true", help="replace an existing file")
 
 
 def run(args: argparse.Namespace) -> int:
+    """Write lsp_mpii.h5; refuse to replace an existing file without ``--force``."""
     from pose_core.folders import find_data_root
     from pose_core.layouts.build_lsp_mpii import build, place_images
     from pose_core.layouts.lsp_mpii import ISTRAIN, LSP_MPII
@@ -43,5 +45,5 @@ def run(args: argparse.Namespace) -> int:
         line = place_images(out / name, folder, link=args.link)
         if line:
             print(line)
-    print(f"check it: pose data check --layout lsp_mpii --root {out} --splits {' '.join(ISTRAIN)}")
+    print(f"to check it: pose data check --layout lsp_mpii --root {out} --splits {' '.join(ISTRAIN)}")
     return 0

@@ -1,7 +1,7 @@
 """List the built-in experiments.
 
-pose configs             all installed methods
-pose-lite configs lpn    those whose name holds a word
+%(prog)s                all of them
+%(prog)s coco --long    those with "coco" in their name, with their notes
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ import argparse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("pattern", nargs="?", default="", help="show only names that hold this")
-    parser.add_argument("--long", action="store_true", help="with each experiment's note")
+    """Add the arguments of ``configs``."""
+    parser.add_argument("pattern", nargs="?", default="", help="show only names that contain this")
+    parser.add_argument("--long", action="store_true", help="also print each experiment's note")
 
 
 def run(args: argparse.Namespace) -> int:
+    """Print the names of the experiments, with ``--long`` also their notes."""
     from pose_core.plugins.method import get_method, installed_methods
 
     methods = [get_method(args.method)] if args.method else list(installed_methods().values())

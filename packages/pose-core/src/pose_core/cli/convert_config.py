@@ -1,4 +1,4 @@
-"""Turn a published YAML file (upper-case keys) into one of ours, saying what was mapped and what has no meaning here.
+"""Convert a published YAML file (upper-case keys) to an experiment file, and list what became of every key.
 
 pose convert-config w32_256x192_adam_lr1e-3.yaml --out mine.yaml
 """
@@ -11,11 +11,13 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``convert-config``."""
     parser.add_argument("file", metavar="FILE", help="a YAML file of the published repositories")
-    parser.add_argument("--out", metavar="FILE", help="write our YAML here instead of printing it")
+    parser.add_argument("--out", metavar="FILE", help="write the experiment to this file instead of printing it")
 
 
 def run(args: argparse.Namespace) -> int:
+    """Write or print the converted file; the notes go to stderr if it is printed."""
     from pose_core.config import dump_config, parse_config, read_yaml
     from pose_core.errors import ConfigError
     from pose_core.files import write_text

@@ -1,4 +1,4 @@
-"""Make, inspect and look at data.
+"""Make and inspect data sets.
 
 pose data synth  --out data/synthetic --images 200 --people 1-3
 pose data check  --layout coco --root data/coco --splits train2017 val2017
@@ -20,7 +20,7 @@ from pose_core.errors import ConfigError
 
 
 class Later:
-    """Choices of an option, listed when a value is checked or printed: --help of the other verbs need not wait."""
+    """Choices of an option, listed only when a value is checked or printed, so that other commands start fast."""
 
     def __init__(self, names: Callable[[], Iterable[str]]) -> None:
         self.names = names
@@ -48,6 +48,7 @@ def _merged_layouts() -> list[str]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``data``."""
     verbs = parser.add_subparsers(dest="what", required=True, metavar="synth|check|browse|sigmas|merge|build-lsp-mpii")
 
     synth = verbs.add_parser("synth", help="draw synthetic people and write them as a real data set")
@@ -59,13 +60,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     synth.add_argument("--size", default="640x480", metavar="WxH", help="image size, width x height (640x480)")
     synth.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed draws the same files (0)")
     synth.add_argument("--zip", action="store_true", help="pack the images into zip files")
-    synth.add_argument("--masks", action="store_true", help="write body-part label maps too")
-    synth.add_argument("--workers", type=int, default=1, metavar="N", help="processes that draw (1)")
+    synth.add_argument("--masks", action="store_true", help="also write body-part label maps")
+    synth.add_argument("--workers", type=int, default=1, metavar="N", help="drawing processes (1)")
     synth.set_defaults(handle=_synth)
 
     check = verbs.add_parser("check", help="print the layout expected, what was found, and every problem")
     _add_where(check)
-    check.add_argument("--splits", nargs="+", metavar="SPLIT", help="the layout's usual ones by default")
+    check.add_argument("--splits", nargs="+", metavar="SPLIT", help="splits to check (the layout's usual ones)")
     check.add_argument(
         "--decode", choices=["none", "sample", "all"], default="sample", help="which images to open (sample)"
     )
@@ -73,9 +74,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     browse = verbs.add_parser("browse", help="draw annotations on their images: a contact sheet or an HTML page")
     _add_where(browse)
-    browse.add_argument("--split", metavar="SPLIT", help="the layout's training split by default")
+    browse.add_argument("--split", metavar="SPLIT", help="split to show (the layout's training split)")
     browse.add_argument("--count", type=int, default=24, metavar="N", help="images shown (24)")
-    browse.add_argument("--seed", type=int, default=0, metavar="N", help="which ones are drawn at random (0)")
+    browse.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the random choice of images (0)")
     browse.add_argument("--out", default="browse.jpg", metavar="FILE", help="a .jpg, .png or .html file (browse.jpg)")
     browse.set_defaults(handle=_browse)
 
@@ -89,19 +90,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     sigmas.set_defaults(handle=_sigmas)
 
-    merge = verbs.add_parser("merge", help="make one split of several: CrowdPose's trainval of train and val")
+    merge = verbs.add_parser("merge", help="merge several splits into one: CrowdPose's trainval from train and val")
     _add_layout(merge, _merged_layouts, "crowdpose")
     merge.add_argument("--root", default="data/crowdpose", metavar="DIR", help="the data set's folder (data/crowdpose)")
-    merge.add_argument("--splits", nargs="+", default=["train", "val"], metavar="SPLIT", help="in order (train val)")
+    merge.add_argument(
+        "--splits",
+        nargs="+",
+        default=["train", "val"],
+        metavar="SPLIT",
+        help="splits to merge, in this order (train val)",
+    )
     merge.add_argument("--name", default="trainval", metavar="SPLIT", help="name of the new split (trainval)")
     merge.set_defaults(handle=_merge)
 
-    build = verbs.add_parser("build-lsp-mpii", help="make lsp_mpii.h5 of the official annotations of MPII and LSP")
+    build = verbs.add_parser("build-lsp-mpii", help="make lsp_mpii.h5 from the official annotations of MPII and LSP")
     build_lsp_mpii.add_arguments(build)
     build.set_defaults(handle=build_lsp_mpii.run)
 
 
 def run(args: argparse.Namespace) -> int:
+    """Run a subcommand."""
     return int(args.handle(args))
 
 
@@ -118,11 +126,11 @@ def _add_layout(parser: argparse.ArgumentParser, names: Callable[[], Iterable[st
 def _add_where(parser: argparse.ArgumentParser) -> None:
     _add_layout(parser, _layouts, "coco")
     parser.add_argument("--root", required=True, metavar="DIR", help="the data set's folder")
-    parser.add_argument("--skeleton", metavar="NAME|FILE", help="joint set; the layout's own by default")
+    parser.add_argument("--skeleton", metavar="NAME|FILE", help="joint set (the layout's own)")
 
 
 def parse_range(text: str, option: str) -> tuple[int, int]:
-    """Read ``"1-4"`` or ``"2"`` as a closed range."""
+    """Parse ``"1-4"`` or ``"2"`` as a closed range."""
     match = re.fullmatch(r"(\d+)(?:-(\d+))?", text)
     if not match:
         raise ConfigError(f"{option} {text!r} must be a number or a range, for example 1-4")
@@ -153,7 +161,7 @@ def _synth(args: argparse.Namespace) -> int:
         progress=True,
     )
     print(summary)
-    print(f"look at it: pose data browse --layout {args.layout} --root {args.out}")
+    print(f"to view it: pose data browse --layout {args.layout} --root {args.out}")
     return 0
 
 
@@ -179,7 +187,7 @@ def _browse(args: argparse.Namespace) -> int:
 
 def _sigmas(args: argparse.Namespace) -> int:
     if len(args.annotations) < 2:
-        raise ConfigError("--annotations needs at least two files: the same people annotated by different persons")
+        raise ConfigError("--annotations needs at least two files, one per annotator of the same people")
     from pose_core.data.repeat_annotations import read_repeated
     from pose_core.skeleton import estimate_sigmas
 

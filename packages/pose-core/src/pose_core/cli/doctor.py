@@ -1,4 +1,4 @@
-"""Print what is installed, which device is there, and which fast paths are in use and why.
+"""Print the installed packages and methods, the devices, and which fast paths are in use and why.
 
 pose doctor
 """
@@ -35,6 +35,7 @@ def add_arguments(_: argparse.ArgumentParser) -> None:
 
 
 def run(_: argparse.Namespace) -> int:
+    """Print the report and return 1 if there are problems."""
     problems = []
     print(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores")
     print("\npackages")
@@ -46,7 +47,7 @@ def run(_: argparse.Namespace) -> int:
         print(f"  {name:<26}{_version(name) or f'not installed ({use})'}")
     wheels = sorted(d.metadata["Name"] for d in distributions() if (d.metadata["Name"] or "").startswith("opencv-"))
     if len(wheels) > 1:
-        problems.append(f"several OpenCV wheels break each other: {', '.join(wheels)}; keep opencv-python-headless")
+        problems.append(f"several OpenCV packages conflict: {', '.join(wheels)}; keep only opencv-python-headless")
 
     import torch
 
@@ -71,8 +72,8 @@ def run(_: argparse.Namespace) -> int:
         print(f"  {op:<20}{path:<10} {why}")
 
     print("\nfolders")
-    print(f"  POSE_DATA  {os.environ.get('POSE_DATA', 'not set: data roots are looked for here')}")
-    print(f"  POSE_HOME  {os.environ.get('POSE_HOME', 'not set: caches lie in ~/.cache/pose')}")
+    print(f"  POSE_DATA  {os.environ.get('POSE_DATA', 'not set: data roots are searched in the current directory')}")
+    print(f"  POSE_HOME  {os.environ.get('POSE_HOME', 'not set: caches are in ~/.cache/pose')}")
     for problem in problems:
         print(f"\nproblem: {problem}")
     print("\nno problems" if not problems else "")

@@ -1,10 +1,10 @@
 """Evaluate a checkpoint on the config's validation split.
 
-  pose-lite eval --cfg coco_lpn50_256x192 --weights runs/coco_lpn50_256x192/best.pt
-  pose-lite eval --cfg coco_lpn50_256x192 --weights FILE --boxes detections.json
+  %(prog)s --cfg %(example)s --weights best.pt
+  %(prog)s --cfg %(example)s --weights best.pt --boxes detections.json    (top-down methods)
 
-Prints the benchmark's familiar table, and under it the protocol: whose boxes, flip or not, which decoding. Writes the
-predictions in the benchmark's format.
+Prints the benchmark's usual table, and under it the protocol: which boxes, flip test, decoding. Writes the predictions
+in the benchmark's format.
 """
 
 from __future__ import annotations
@@ -16,24 +16,26 @@ from pose_core.cli.arguments import add_config, add_device, add_fast, add_overri
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``eval``."""
     add_config(parser)
     add_overrides(parser)
     parser.add_argument(
-        "--weights", metavar="FILE", help="a checkpoint of ours (best.pt) or of the published code (.pth, .pth.tar)"
+        "--weights", metavar="FILE", help="a checkpoint of a run (best.pt) or of the published code (.pth, .pth.tar)"
     )
     parser.add_argument(
         "--random-weights", action="store_true", help="evaluate an untrained network, to try the pipeline"
     )
-    parser.add_argument("--partial-weights", action="store_true", help="load what fits and say what does not")
+    parser.add_argument("--partial-weights", action="store_true", help="load the weights that fit and list the others")
     parser.add_argument(
-        "--boxes", metavar="gt|FILE", help="ground-truth boxes, or a detections JSON; the config decides otherwise"
+        "--boxes", metavar="gt|FILE", help="ground-truth boxes, or a detections JSON (the config's test.boxes)"
     )
-    parser.add_argument("--out", metavar="DIR", help="where results/ goes; by default the run's folder")
+    parser.add_argument("--out", metavar="DIR", help="folder to write results/ to (the run's folder)")
     add_device(parser)
     add_fast(parser)
 
 
 def run(args: argparse.Namespace) -> int:
+    """Evaluate a checkpoint and print the report."""
     from pose_core.errors import ConfigError
 
     if bool(args.weights) == args.random_weights:

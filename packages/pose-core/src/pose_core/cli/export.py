@@ -1,8 +1,8 @@
 """Write a network as an ONNX file, and check it against PyTorch under onnxruntime.
 
-  pose-lite export --cfg coco_lpn50_256x192 --weights best.pt --out lpn50.onnx
+  %(prog)s --cfg %(example)s --weights best.pt --out network.onnx
 
-The network takes normalized images (N, 3, H, W) in the color order of its experiment. The file's metadata hold the
+The network takes normalized images (N, 3, H, W) in the color order of its experiment. The file's metadata has the
 input size, color order, mean, standard deviation and joints. Needs: pip install 'pose-core[export]'
 """
 
@@ -14,15 +14,17 @@ from pose_core.cli.arguments import add_config, add_overrides, add_weights, load
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``export``."""
     add_config(parser)
     add_overrides(parser)
     add_weights(parser)
     parser.add_argument("--out", required=True, metavar="FILE", help="the ONNX file to write")
-    parser.add_argument("--batch", type=int, metavar="N", help="fix the number of images; free by default")
+    parser.add_argument("--batch", type=int, metavar="N", help="fixed number of images (any number)")
     parser.add_argument("--opset", type=int, default=19, metavar="N", help="ONNX operator set (19)")
 
 
 def run(args: argparse.Namespace) -> int:
+    """Write the ONNX file and print how well it agrees with PyTorch."""
     config = load(args)
     from pose_core.inference.export import export_onnx
     from pose_core.ops.normalizing import IMAGENET_MEAN, IMAGENET_STD
@@ -39,6 +41,6 @@ def run(args: argparse.Namespace) -> int:
     done = export_onnx(network, config.model.input_size, args.out, batch=args.batch, opset=args.opset, notes=notes)
     checked = "not checked: onnxruntime is not installed"
     if done.error is not None:
-        checked = f"onnxruntime's answer differs from PyTorch's by {done.error:.1e} of the largest output"
+        checked = f"onnxruntime's output differs from PyTorch's by {done.error:.1e} of the largest output"
     print(f"written: {done.file}, outputs {', '.join(done.outputs)}; {checked}")
     return 0

@@ -1,10 +1,10 @@
 """List networks with their size and cost.
 
   pose models
-  pose models 'lpn*' --input 256x192
+  pose models 'hrnet*' --input 256x192
 
-GMACs are true multiply-adds. "published G" counts as the published tables do: weights times output positions for
-transposed convolutions too (four times too many at stride 2), in units of 1024³; it is there to compare with papers.
+GMACs are true multiply-adds. "published G", for comparison with papers, counts as the published tables do: weights
+times output positions also for transposed convolutions (four times too many at stride 2), in units of 1024³.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ import re
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("pattern", nargs="?", default="*", help="shell pattern, for example 'lpn*'")
+    """Add the arguments of ``models``."""
+    parser.add_argument("pattern", nargs="?", default="*", help="shell pattern, for example 'hrnet*'")
     parser.add_argument("--input", default="256x192", metavar="HxW", help="input, height x width (256x192)")
     parser.add_argument("--joints", type=int, default=17, metavar="K", help="number of joints (17)")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> int:
+    """Print the table of networks, or JSON."""
     from pose_core.errors import ConfigError
 
     match = re.fullmatch(r"(\d+)x(\d+)", args.input)

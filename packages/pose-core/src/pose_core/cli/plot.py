@@ -1,4 +1,4 @@
-"""Draw the training curves of several runs in one picture.
+"""Draw the training curves of several runs in one plot.
 
 %(prog)s runs/first runs/second --out plot.png --smooth 10
 """
@@ -13,16 +13,17 @@ from pose_core.plugins.method import get_method
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``plot``."""
     titles = get_method(parser.get_default("method")).curves
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders of runs, with their metrics.jsonl")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders of runs, each with a metrics.jsonl")
     parser.add_argument(
-        "--out", type=Path, default=Path("plot.png"), metavar="FILE", help="the picture: .png, .svg or .pdf (plot.png)"
+        "--out", type=Path, default=Path("plot.png"), metavar="FILE", help="the plot: .png, .svg or .pdf (plot.png)"
     )
     parser.add_argument(
         "--keys",
         nargs="+",
         metavar="KEY",
-        help=f"a panel each; names that training logs, or val/NAME (those of {' '.join(titles)} that a run has)",
+        help=f"one panel for each: a name that training logs, or val/NAME ({' '.join(titles)}, where a run has them)",
     )
     parser.add_argument(
         "--smooth", type=int, default=1, metavar="N", help="draw the mean of N logged values in a row (1)"
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Draw the plot and print each curve's last value."""
     titles = get_method(args.method).curves
     from pose_core.drawing.curves import STYLES, plot_runs
     from pose_core.drawing.figures import check_suffix, require_matplotlib
@@ -38,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     require_matplotlib()
     check_suffix(args.out)
     if len(args.runs) > len(STYLES):
-        raise ConfigError(f"{len(args.runs)} runs: colors and dashes tell {len(STYLES)} apart; give fewer")
+        raise ConfigError(f"{len(args.runs)} runs: colors and dashes distinguish at most {len(STYLES)}; give fewer")
     if args.smooth < 1:
         raise ConfigError(f"--smooth {args.smooth} must be at least 1")
     panels = compare_runs(args.runs, args.keys or list(titles), smooth=args.smooth)

@@ -1,14 +1,16 @@
-"""Find poses in images and draw them.
+"""Find poses in images and videos, and draw them.
 
-  pose-lite predict --cfg coco_lpn50_256x192 --weights best.pt photo.jpg folder/ --out predictions
-  pose-lite predict --cfg … --weights best.pt folder/ --boxes detections.json
-  pose-lite predict --cfg … --weights best.pt folder/ --detector fasterrcnn --detector-weights FILE
+  %(prog)s --cfg %(example)s --weights best.pt photo.jpg folder/ --out predictions
+  %(prog)s --cfg %(example)s --weights best.pt clip.mp4 --fps 10
 
-  pose-dekr predict --cfg … --weights best.pt clip.mp4 --fps 10
+top-down methods:
 
-A top-down network looks at one box at a time. Without a detector or boxes, the whole image is taken as one person.
-A bottom-up network finds everyone by itself. For every image, and every frame of a video: a drawn copy, and its poses
-as JSON; of a video a drawn one, too. The inputs are never touched.
+  %(prog)s --cfg %(example)s --weights best.pt folder/ --boxes detections.json
+  %(prog)s --cfg %(example)s --weights best.pt folder/ --detector fasterrcnn --detector-weights FILE
+
+A top-down network predicts one box at a time; without boxes or a detector, the whole image is taken as one person.
+A bottom-up network finds all people itself. Writes a drawn copy and the poses as JSON for every image and for every
+frame of a video, and a drawn video. The inputs are never modified.
 """
 
 from __future__ import annotations
@@ -20,23 +22,25 @@ from pose_core.cli.arguments import add_config, add_device, add_fast, add_weight
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``predict``."""
     add_config(parser)
-    parser.add_argument("inputs", nargs="+", metavar="INPUT|key=value", help="images, videos, folders; settings too")
+    parser.add_argument("inputs", nargs="+", metavar="INPUT|key=value", help="images, videos and folders; settings")
     add_weights(parser)
     parser.add_argument("--out", default="predictions", metavar="DIR", help="folder for the results (predictions)")
     parser.add_argument("--boxes", metavar="FILE", help="detections JSON with the people's boxes")
-    parser.add_argument("--detector", choices=["whole", "fasterrcnn"], default="whole", help="how people are found")
+    parser.add_argument("--detector", choices=["whole", "fasterrcnn"], default="whole", help="how to find people")
     parser.add_argument("--detector-weights", metavar="FILE", help="weights of the detector; never downloaded")
     parser.add_argument("--box-threshold", type=float, default=0.9, metavar="S", help="lowest box score (0.9)")
     parser.add_argument("--threshold", type=float, default=0.2, metavar="S", help="lowest joint score drawn (0.2)")
     parser.add_argument("--style", default="side", metavar="NAME", help="colors: side, chunhua, xiaochu (side)")
-    parser.add_argument("--fps", type=float, metavar="N", help="frames of a second of video to predict (all)")
+    parser.add_argument("--fps", type=float, metavar="N", help="frames per second of video to predict (all)")
     parser.add_argument("--no-draw", action="store_true", help="write JSON only")
     add_device(parser)
     add_fast(parser)
 
 
 def run(args: argparse.Namespace) -> int:
+    """Predict all inputs, write the results, and return 3 if an input could not be read."""
     args.overrides, inputs = split_overrides(args.inputs)
     config = load_fast(args, "inference")
     from pose_core.errors import ConfigError

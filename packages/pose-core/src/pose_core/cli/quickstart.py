@@ -1,7 +1,7 @@
-"""Train, evaluate and draw on this machine, in a few minutes, with nothing to download.
+"""Train, evaluate and draw predictions on this machine in a few minutes, without downloads.
 
-Draws a data set of synthetic people, trains a light network on it, evaluates COCO AP on images it never saw, and
-leaves pictures to look at: predictions.jpg, training.png, and the run's folder. Needs: pip install 'pose-core[plot]'
+Draws a data set of synthetic people, trains a small network on it, evaluates COCO AP on held-out images, and writes
+predictions.jpg, training.png and the run's folder. Needs: pip install 'pose-core[plot]'
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``quickstart``."""
     parser.add_argument("--out", default="runs/quickstart", metavar="DIR", help="folder of the run (runs/quickstart)")
     parser.add_argument("--images", type=int, default=3000, metavar="N", help="training images (3000)")
     parser.add_argument("--val-images", type=int, default=200, metavar="N", help="held-out images (200)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of data and training (0)")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings, for example train.epochs=40")
-    parser.add_argument("--device", metavar="NAME", help="cpu, cuda; by default a GPU where there is one")
+    parser.add_argument("--device", metavar="NAME", help="cpu or cuda (a GPU if there is one)")
 
 
 def run(args: argparse.Namespace) -> int:
+    """Run the four steps and print the results."""
     from pose_core.drawing.figures import require_matplotlib
     from pose_core.errors import ConfigError
     from pose_core.plugins.experiments import load_config
@@ -77,13 +79,13 @@ def run(args: argparse.Namespace) -> int:
     print(
         f"\nCOCO AP {result.evaluation.value:.3f} on {args.val_images} held-out synthetic images"
         f", {seconds:.0f} s in all\n"
-        f"\nlook at  {folder / 'predictions.jpg'}   predictions on images it never saw"
+        f"\nresults  {folder / 'predictions.jpg'}   predictions on held-out images"
         f"\n         {folder / 'training.png'}      loss and AP over the training"
         f"\n         {folder}/                the run: config, log, metrics, checkpoints, results"
         "\n\nthree things to try next"
         f"\n  {command} predict --cfg {folder / 'config.yaml'} --weights {weights}"
         f" {folder / 'data' / 'images' / 'val2017'} --out predictions"
         f"\n  {command} eval --cfg {folder / 'config.yaml'} --weights {weights} --boxes gt test.flip=false"
-        f"\n  {command} train --cfg coco_lpn50_256x192 data.root=/path/to/coco"
+        f"\n  {command} train --cfg {method.example or 'NAME'} data.root=/path/to/coco"
     )
     return 0

@@ -1,6 +1,6 @@
-"""Print an experiment as it would run: every key with its value, defaults included.
+"""Print an experiment with every key and its value, defaults included.
 
-pose-lite show-config --cfg coco_lpn50_256x192 train.epochs=10
+%(prog)s --cfg %(example)s train.epochs=10
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from pose_core.cli.arguments import add_config, add_overrides, load
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``show-config``."""
     add_config(parser)
     add_overrides(parser)
 
 
 def run(args: argparse.Namespace) -> int:
+    """Print the resolved experiment as YAML."""
     from pose_core.config import dump_config
 
     print(dump_config(load(args)), end="")

@@ -1,11 +1,11 @@
 """Train a network.
 
-  pose-lite train --cfg coco_lpn50_256x192 data.root=/data/coco
-  pose-lite train --cfg coco_lpn50_256x192 --resume
-  torchrun --standalone --nproc_per_node=4 -m pose_lite train --cfg coco_lpn50_256x192
+  %(prog)s --cfg %(example)s data.root=/data/coco
+  %(prog)s --cfg %(example)s --resume
+  torchrun --standalone --nproc_per_node=4 -m %(package)s train --cfg %(example)s
 
-Everything goes into one folder, runs/<config name>: the resolved config, log.txt, metrics.jsonl, TensorBoard events,
-last.pt and best.pt, results/. A killed run continues exactly where it was with --resume.
+Writes everything to one folder, runs/<config name>: the resolved config, log.txt, metrics.jsonl, TensorBoard events,
+last.pt and best.pt, results/. With --resume a stopped run continues exactly where it was.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pose_core.cli.arguments import add_config, add_device, add_fast, add_overri
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``train``."""
     add_config(parser)
     add_overrides(parser)
     add_device(parser)
@@ -26,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Train, and return 130 if interrupted."""
     config = load_fast(args, "training")
     from pose_core.engine.trainer import train
     from pose_core.plugins.tasks import build_task

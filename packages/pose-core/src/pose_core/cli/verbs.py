@@ -1,6 +1,6 @@
-"""The verbs of the command line: a line of help for each, and the function that imports its module.
+"""The shared commands: for each a line of help and a function that imports its module.
 
-Listing them imports nothing; a verb's module is imported when the verb is used.
+Listing them imports nothing; a command's module is imported when the command is used.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pose_core.plugins.method import Command, CommandModule
 
 @dataclass(frozen=True)
 class Verb(Command):
-    """A command that `pose` has, and every method's script where ``in_methods``."""
+    """A command of `pose`, and with ``in_methods`` of every method's script."""
 
     in_methods: bool = False
 
@@ -110,11 +110,11 @@ VERBS = {
     "overfit": Verb("train on eight images: the smoke test for your own data", _overfit, in_methods=True),
     "configs": Verb("list the built-in experiments", _configs, in_methods=True),
     "show-config": Verb("print an experiment as one complete file", _show_config, in_methods=True),
-    "convert-config": Verb("turn a published (upper-case) YAML file into ours", _convert_config),
+    "convert-config": Verb("convert a published (upper-case) YAML file", _convert_config),
     "models": Verb("list networks with their size and cost", _models),
     "benchmark": Verb("measure networks and the stages around them on this machine", _benchmark),
     "data": Verb("synth | check | browse | sigmas | merge: make and inspect data sets", _data),
-    "doctor": Verb("print what is installed, which device and which fast paths are in use", _doctor),
+    "doctor": Verb("print the installed packages, the devices and the fast paths in use", _doctor),
 }
-PLOT = Verb("draw the training curves of several runs in one picture", _plot)
-"""Of methods that say which curves."""
+PLOT = Verb("draw the training curves of several runs in one plot", _plot)
+"""The command of methods that define ``curves``."""

@@ -1,6 +1,6 @@
-"""The settings of a run: the schema's blocks and their defaults, and how files and overrides become one.
+"""The settings of a run: the schema's blocks with their defaults, and the reading of files and overrides.
 
-No plug-in is known here: which method an experiment belongs to, and which schema it has, `pose_core.plugins` decides.
+This package knows no method: `pose_core.plugins` finds the method of an experiment and its schema.
 """
 
 from pose_core.config.reading import (

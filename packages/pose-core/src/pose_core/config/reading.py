@@ -1,4 +1,4 @@
-"""From YAML files and ``key=value`` overrides to a validated configuration.
+"""Reading of YAML files and ``key=value`` overrides into a validated configuration.
 
 Unknown keys and wrong types are errors that name the key, the file and the nearest valid key.
 """
@@ -26,7 +26,7 @@ _EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML mapping from a file, or a ConfigError that names it."""
+    """Read a mapping from a YAML file; raise a ConfigError that names the file."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -36,7 +36,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"config file {path} is not valid YAML: {error}") from None
     if not isinstance(content, dict):
-        raise ConfigError(f"config file {path} must hold a mapping of keys to values")
+        raise ConfigError(f"config file {path} must be a mapping of keys to values")
     return content
 
 
@@ -44,8 +44,8 @@ def apply_overrides(content: Mapping[str, Any], overrides: Sequence[str]) -> dic
     """Set dotted keys, ``train.lr=1e-3``; values are read as YAML."""
     result: dict[str, Any] = yaml.safe_load(yaml.safe_dump(dict(content)))
     for item in overrides:
-        key, found, text = item.partition("=")
-        if not found or not key:
+        key, equals, text = item.partition("=")
+        if not equals or not key:
             raise ConfigError(f"override {item!r} must have the form key=value, for example train.epochs=10")
         try:
             value = yaml.safe_load(text)
@@ -63,9 +63,9 @@ def apply_overrides(content: Mapping[str, Any], overrides: Sequence[str]) -> dic
 
 
 def update_spelling(content: Mapping[str, Any], schema: type[Block], where: str) -> dict[str, Any]:
-    """Return ``content`` with today's spelling of keys and values that earlier versions spelled otherwise.
+    """Return ``content`` with today's spelling of keys and values that earlier versions spelled differently.
 
-    Each of them is logged with its new spelling.
+    Each change is logged.
     """
     result, notes = _update(content, schema, "")
     for note in notes:
@@ -123,7 +123,7 @@ def _text(value: str | bool) -> str:
 
 
 def parse_config(content: Mapping[str, Any], schema: type[C], where: str) -> C:
-    """Validate a mapping against a schema; every fault is named with its key and ``where`` it stands."""
+    """Validate a mapping against a schema; the error names ``where`` and every invalid key."""
     content = update_spelling(content, schema, where)
     try:
         return schema.model_validate(content)
@@ -148,7 +148,7 @@ def _explain(fault: Any, schema: type[BaseModel]) -> str:
 
 
 def all_keys(schema: type[BaseModel], prefix: str = "") -> list[str]:
-    """Every dotted key a schema knows."""
+    """Return every dotted key of a schema."""
     keys = []
     for name, field in schema.model_fields.items():
         kind = field.annotation
@@ -160,7 +160,7 @@ def all_keys(schema: type[BaseModel], prefix: str = "") -> list[str]:
 
 
 def nearest_key(key: str, schema: type[BaseModel]) -> str | None:
-    """The valid dotted key that looks most like ``key``."""
+    """Return the valid dotted key that is most similar to ``key``."""
     keys = all_keys(schema)
     if "." not in key:
         near = get_close_matches(key, {full.partition(".")[0] for full in keys}, n=1, cutoff=0.75)
@@ -175,6 +175,6 @@ def nearest_key(key: str, schema: type[BaseModel]) -> str | None:
 
 
 def dump_config(config: Experiment) -> str:
-    """The resolved whole as YAML, ready to be read again."""
+    """Return a resolved experiment as YAML that can be read again."""
     text: str = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
     return text

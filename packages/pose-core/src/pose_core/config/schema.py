@@ -1,4 +1,4 @@
-"""The blocks of settings that every experiment has: what each key means and its default, stated once.
+"""The blocks of settings that every experiment has, with the meaning and the default of each key.
 
 A configuration is data: frozen, and strict about its keys. A kind of method adds its own blocks in a subclass of
 `Experiment`: see `pose_core.topdown.config` and `pose_core.bottomup.config`.
@@ -16,7 +16,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class Renamed(NamedTuple):
-    """What a key of an earlier version is called today, and its values that have another spelling today."""
+    """Today's name of a key of an earlier version, and today's spelling of its values that changed."""
 
     key: str
     values: Mapping[str, str | bool] = {}
@@ -31,12 +31,12 @@ class Block(BaseModel):
 
 
 class DataConfig(Block):
-    """Which images and annotations."""
+    """Images and annotations."""
 
     layout: str = "coco"
     """The published folder layout; `pose data check` prints what it expects."""
     root: str = "data/coco"
-    """Folder of the data set; a relative path is looked for here, then under POSE_DATA."""
+    """Folder of the data set; a relative path is searched in the current directory, then under POSE_DATA."""
     train: str = "train2017"
     """Name of the training split."""
     val: str = "val2017"
@@ -44,11 +44,11 @@ class DataConfig(Block):
     skeleton: str = "coco17"
     """Joint set: a built-in name, or a YAML file."""
     color: Literal["rgb", "bgr"] = "rgb"
-    """Channel order the network sees; a property of the published weights."""
+    """Channel order of the network's input; a property of the published weights."""
     pixels: Literal["imagenet", "unit"] = "imagenet"
-    """Pixels as the network sees them: normalized by ImageNet's mean and deviation, or 0…1 as they are."""
+    """Pixel values of the network's input: normalized by ImageNet's mean and standard deviation, or plain 0…1."""
     detections: str | None = None
-    """Detections JSON for test.boxes=detections; relative to the data root or to here."""
+    """Detections JSON for test.boxes=detections; relative to the data root or the current directory."""
     min_box_score: float = 0.0
     """Detections below this score are dropped."""
     on_bad_image: Literal["stop", "skip"] = "stop"
@@ -56,7 +56,7 @@ class DataConfig(Block):
 
 
 class VariationConfig(Block):
-    """How training samples vary; each kind of experiment has its own settings."""
+    """Random variation of training samples; each kind of experiment has its own settings."""
 
     def without_variation(self) -> Self:
         """Return settings under which samples never vary."""
@@ -64,14 +64,14 @@ class VariationConfig(Block):
 
 
 class ModelConfig(Block):
-    """Which network."""
+    """The network."""
 
     name: str
     """A name that `pose models` lists."""
     input_size: Size = (192, 256)
     """[width, height] in pixels. Names of experiments say height x width: 256x192 is [192, 256]."""
     pretrained: str | None = None
-    """File of ImageNet or other weights for the trunk; loaded before training starts."""
+    """File of ImageNet or other weights for the backbone; loaded before training starts."""
     init: Literal["published", "framework"] = "published"
     """Initial weights: the published scheme, or the framework's default."""
     options: dict[str, Any] = {}
@@ -79,13 +79,13 @@ class ModelConfig(Block):
 
 
 class TrainConfig(Block):
-    """How the network is trained."""
+    """Training of the network."""
 
     epochs: Annotated[int, Field(ge=1)] = 210
     iterations: Annotated[int, Field(ge=1)] | None = None
-    """Stop after this many optimizer steps, whatever `epochs` says."""
+    """Stop after this many optimizer steps, regardless of `epochs`."""
     batch_size: Annotated[int, Field(ge=1)] = 128
-    """Samples per optimizer step over all processes together; the learning rate is never scaled by it."""
+    """Samples per optimizer step over all processes; the learning rate is never scaled by it."""
     accumulate: Annotated[int, Field(ge=1)] = 1
     """Split every batch into this many forward passes, to save memory."""
     optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
@@ -116,20 +116,20 @@ class TrainConfig(Block):
     """Put the people of one image into the same batch, so that it is decoded once."""
     reduced_decode: bool = False
     """Decode a JPEG at a half, a quarter or an eighth of its size where a crop needs no more (crops, not whole
-    images). Pixels differ a little from the full decode's; evaluation never does it."""
+    images). Pixels differ a little from the full decode's. Never used in evaluation."""
     device_decode: bool = False
     """Send JPEGs as they are, and decode and crop them on the device (crops, not whole images): for a GPU with a
-    decoder, where the loader's CPU cores are too few. Pixels differ by a few gray levels; evaluation never does it."""
+    decoder, where the loader has too few CPU cores. Pixels differ by a few gray levels. Never used in evaluation."""
     validate_every: Annotated[int, Field(ge=0)] = 1
     """Epochs between evaluations; 0 evaluates only at the end."""
     checkpoint_every: Annotated[int, Field(ge=0)] = 0
-    """Optimizer steps between checkpoints within an epoch; every epoch's end has one anyway."""
+    """Optimizer steps between checkpoints within an epoch; each epoch ends with a checkpoint in any case."""
     log_every: Annotated[int, Field(ge=1)] = 100
     """Steps between log lines."""
 
 
 class EvaluationConfig(Block):
-    """How the network is evaluated; each kind of experiment adds settings of its own."""
+    """Evaluation of the network; each kind of experiment adds its own settings."""
 
     flip: bool = True
     """Average with the mirrored image's prediction."""
@@ -140,7 +140,7 @@ class EvaluationConfig(Block):
 
 
 class RunConfig(Block):
-    """Where a run lives."""
+    """The run's folder, seed and device."""
 
     dir: str = "runs"
     """Runs are written to dir/<experiment name>."""
@@ -148,18 +148,18 @@ class RunConfig(Block):
     """Folder name; the config's name by default."""
     seed: int = 1337
     device: str = "auto"
-    """auto takes a GPU where there is one; or cpu, cuda, cuda:1."""
+    """auto uses a GPU if there is one; or cpu, cuda, cuda:1."""
 
 
 class Experiment(Block):
-    """What every experiment says; the blocks ``augment``, ``heatmap`` and ``test`` are those of its kind of method."""
+    """The settings of an experiment; the kind of method defines the blocks ``augment``, ``heatmap`` and ``test``."""
 
     method: str
     """The package that trains it, without its prefix: lite, dekr, …"""
     name: str = "experiment"
-    """Names the run folder; the file's name by default."""
+    """Name of the run folder; the file's name by default."""
     note: str = ""
-    """What a reader should know: the paper's row, the number to expect, what differs."""
+    """Remarks for the reader: the paper's row, the expected number, differences from the paper."""
     data: DataConfig = DataConfig()
     augment: VariationConfig = VariationConfig()
     model: ModelConfig

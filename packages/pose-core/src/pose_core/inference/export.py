@@ -1,4 +1,4 @@
-"""A network as an ONNX file, checked against PyTorch."""
+"""Export of networks to ONNX, checked against PyTorch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OPSET = 19
 
 @dataclass(frozen=True)
 class Exported:
-    """``error`` is the largest difference from PyTorch over the largest output; None where nothing checked it."""
+    """A written file; ``error`` is its largest difference from PyTorch over the largest output, None if not checked."""
 
     file: Path
     outputs: tuple[str, ...]
@@ -40,11 +40,11 @@ def export_onnx(
 ) -> Exported:
     """Write ``network`` for normalized images ``(N, 3, H, W)`` of ``input_size`` (w, h), and run the file once.
 
-    N is free, or ``batch``. ``notes`` go into the file's metadata. An answer that differs from PyTorch's by more than
-    ``tolerance`` of the largest value is refused, and so no such file stays.
+    N is ``batch``, or any number for None. ``notes`` go into the file's metadata. A file whose output differs from
+    PyTorch's by more than ``tolerance`` of the largest value is deleted, and an error is raised.
     """
     try:
-        import onnxscript  # noqa: F401  # what torch.onnx translates with
+        import onnxscript  # noqa: F401  # needed by torch.onnx
     except ImportError:
         raise ConfigError("exporting needs onnx and onnxscript: pip install 'pose-core[export]'") from None
     network = network.cpu().float().eval()
@@ -53,7 +53,7 @@ def export_onnx(
     with torch.no_grad():
         expected = list(_named(network(images)))
     names = tuple(name for name, _ in expected)
-    # None marks a size that stays as it is.
+    # None: every size is fixed.
     shapes = None if batch else ({0: torch.export.Dim("batch")},)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:
@@ -70,12 +70,14 @@ def export_onnx(
     error = _check(target, images, [value for _, value in expected])
     if error is not None and error > tolerance:
         target.unlink()
-        raise PoseError(f"the exported network differs from PyTorch's by {error:.1e} of the largest output: not kept")
+        raise PoseError(
+            f"the output of {target} differs from PyTorch's by {error:.1e} of the largest value; the file was deleted"
+        )
     return Exported(target, names, error)
 
 
 def _named(outputs: Any, name: str = "heatmaps") -> Iterator[tuple[str, Tensor]]:
-    """A network's outputs in order, named by a named tuple's fields or by number."""
+    """Yield a network's outputs in order, named by a named tuple's fields or by number."""
     if isinstance(outputs, Tensor):
         yield name, outputs
         return
@@ -85,15 +87,15 @@ def _named(outputs: Any, name: str = "heatmaps") -> Iterator[tuple[str, Tensor]]
 
 
 def _check(file: Path, images: Tensor, expected: Sequence[Tensor]) -> float | None:
-    """The largest relative error of the file's answers; None without onnxruntime."""
+    """Return the largest relative error of the file's outputs; None without onnxruntime."""
     try:
         import onnxruntime
     except ImportError:
         return None
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    found = session.run(None, {"images": images.numpy()})
+    outputs = session.run(None, {"images": images.numpy()})
     errors = []
-    for ours, theirs in zip(expected, found, strict=True):
+    for ours, theirs in zip(expected, outputs, strict=True):
         scale = ours.abs().max().clamp_min(1e-12)
         errors.append(float((ours - torch.from_numpy(theirs)).abs().max() / scale))
     return max(errors)

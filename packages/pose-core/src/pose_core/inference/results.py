@@ -31,7 +31,7 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 
 @dataclass
 class Summary:
-    """What ``predict_paths`` did."""
+    """Counts of images, frames and people, and the unreadable inputs, of a call of ``predict_paths``."""
 
     folder: Path
     whole_images: bool = False
@@ -41,12 +41,12 @@ class Summary:
     unreadable: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        seen = f"{self.images} images" if self.images or not self.frames else ""
+        inputs = f"{self.images} images" if self.images or not self.frames else ""
         if self.frames:
-            seen += f"{' and ' if seen else ''}{self.frames} frames"
-        lines = [f"{self.people} people in {seen}, written to {self.folder}"]
+            inputs += f"{' and ' if inputs else ''}{self.frames} frames"
+        lines = [f"{self.people} people in {inputs}, written to {self.folder}"]
         if self.whole_images:
-            lines.append("each image was taken as one person who fills it; --boxes or --detector look for people")
+            lines.append("each whole image was taken as one person; give --boxes or --detector to find people")
         if self.unreadable:
             lines.append(f"{len(self.unreadable)} inputs could not be read:")
             lines += [f"  {text}" for text in self.unreadable]
@@ -54,9 +54,9 @@ class Summary:
 
 
 def find_images(inputs: Sequence[Path], folder: Path) -> list[tuple[Path, Path]]:
-    """Images and videos named or contained in folders: the file, and its place below the output ``folder``.
+    """List the images and videos, given or in given folders: each file and its place below the output ``folder``.
 
-    What lies below ``folder`` is our own from an earlier time, unless it is asked for by name.
+    Files below ``folder`` are taken for results of an earlier run and skipped, unless they or ``folder`` are given.
     """
     found = []
     own = folder.resolve()
@@ -76,8 +76,8 @@ def find_images(inputs: Sequence[Path], folder: Path) -> list[tuple[Path, Path]]
 
 
 def plan_targets(images: Sequence[tuple[Path, Path]], folder: Path) -> list[Path]:
-    """Where each image's results go, without a suffix: no two alike, and none beside an input."""
-    beside = {path.resolve().parent: path for path, _ in images}
+    """Return the path of each image's results, without a suffix: all different, and none next to an input."""
+    inputs = {path.resolve().parent: path for path, _ in images}
     targets: list[Path] = []
     taken: set[Path] = set()
     for _, place in images:
@@ -86,10 +86,10 @@ def plan_targets(images: Sequence[tuple[Path, Path]], folder: Path) -> list[Path
         while target in taken:  # two inputs of one name: keep both results
             number += 1
             target = folder / place.with_name(f"{place.stem}_{number}")
-        neighbor = beside.get(target.resolve().parent)
+        neighbor = inputs.get(target.resolve().parent)
         if neighbor is not None:
             raise ConfigError(
-                f"--out {folder} would put results beside the input {neighbor}, perhaps over files of yours; "
+                f"--out {folder} would write results next to the input {neighbor} and might overwrite your files; "
                 "choose another folder"
             )
         taken.add(target)
@@ -110,17 +110,15 @@ def predict_paths(
 ) -> Summary:
     """Predict every image and write ``<name>.jpg`` (drawn) and ``<name>.json`` below ``folder``.
 
-    Of a video, every frame or ``fps`` a second are predicted: ``<name>.mp4`` is drawn, and ``<name>/`` has a drawn
-    picture and a JSON file of each. The inputs are never touched. What cannot be read is counted and named at the end.
+    Of a video, all frames or ``fps`` frames per second are predicted: ``<name>.mp4`` is the drawn video, ``<name>/``
+    has a drawn image and a JSON file for each frame. Inputs are never modified. The summary lists unreadable inputs.
     """
-    palette(predictor.skeleton, style)  # an unknown style should not be found out after the first prediction
+    palette(predictor.skeleton, style)  # raises for an unknown style before the first prediction
     found = find_images(inputs, folder)
     places = list(zip(found, plan_targets(found, folder), strict=True))
     images = [(source, target) for source, target in places if source[0].suffix.lower() not in VIDEOS]
     if not predictor.needs_boxes and detector is not whole_image:
-        raise ConfigError(
-            f"method {predictor.config.method!r} finds people by itself: leave out --boxes and --detector"
-        )
+        raise ConfigError(f"method {predictor.config.method!r} finds people by itself; remove --boxes and --detector")
     summary = Summary(folder, whole_images=predictor.needs_boxes and detector is whole_image)
     opened = _open_and_detect([s for s, _ in images], [t for _, t in images], detector, summary)
     for (path, target, image), poses in predictor.predict_stream(opened):
@@ -131,7 +129,7 @@ def predict_paths(
             write_image(Path(f"{target}.jpg"), poses.draw(image, threshold, style))
     videos = [(path, target) for (path, _), target in places if path.suffix.lower() in VIDEOS]
     if videos and isinstance(detector, FileDetector):
-        raise ConfigError(f"{videos[0][0]} is a video, whose frames --boxes cannot name: use --detector instead")
+        raise ConfigError(f"{videos[0][0]} is a video, and --boxes has no boxes for its frames: use --detector instead")
     using = backend() if videos else None
     for path, target in videos:
         assert using is not None
@@ -178,7 +176,7 @@ def _predict_video(
 def _open_and_detect(
     images: Sequence[tuple[Path, Path]], targets: Sequence[Path], detector: Detector, summary: Summary
 ) -> Iterator[DetectedImage[tuple[Path, Path, Array]]]:
-    """The readable images with their people: what to remember of each, pixels, boxes, scores."""
+    """Yield the readable images with their people's boxes and scores."""
     bar = tqdm(images, "predicting", unit="image", disable=None, file=sys.stderr)
     for (path, _), target in zip(bar, targets, strict=True):
         try:
@@ -190,7 +188,7 @@ def _open_and_detect(
 
 
 def as_json(poses: Poses) -> dict[str, Any]:
-    """Poses with their joints' names."""
+    """Return poses as JSON content, with the joints' names."""
     names = poses.skeleton.joints
     people = []
     for index in range(len(poses)):

@@ -1,4 +1,4 @@
-"""What a network sees: contact sheets of predictions."""
+"""Contact sheets of predictions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Array = np.ndarray
 def prediction_sheet(
     predictor: Predictor, config: Experiment, target: Path, *, count: int = 18, threshold: float = 0.2
 ) -> None:
-    """Poses on the first images of the validation split that have people, from their annotated boxes."""
+    """Draw poses on the first images of the validation split that have people, predicted from annotated boxes."""
     records = [record for record in read_dataset(config.data, config.data.val).records if record.persons][:count]
     if not records:
         raise DataError(f"the split {config.data.val} has no annotated people to draw predictions on")
@@ -36,7 +36,7 @@ def prediction_sheet(
 
 
 def batch_sheet(predictor: PosePredictor, batch: Batch, target: Path, *, threshold: float = 0.0) -> None:
-    """Draw the samples of a training batch with the poses found in them, as the network sees them."""
+    """Draw the samples of a training batch, as the network gets them, with the predicted poses."""
     tiles = [poses.draw(image, threshold) for image, poses in predictor.predict_batch(batch)]
     height, width = tiles[0].shape[:2]
     large = not predictor.needs_boxes
@@ -45,7 +45,7 @@ def batch_sheet(predictor: PosePredictor, batch: Batch, target: Path, *, thresho
 
 
 def _box(person: Person) -> tuple[float, ...]:
-    """A person's box; where the layout has a center and a scale instead, the box that is padded to them."""
+    """Return a person's box; if the layout has a center and a scale instead, the box that is padded to them."""
     if person.box is not None or person.center is None or person.scale is None:
         return person.box or (0.0, 0.0, 0.0, 0.0)
     width, height = (PIXEL_STD * value / 1.25 for value in person.scale)

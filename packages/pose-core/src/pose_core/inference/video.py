@@ -1,7 +1,7 @@
-"""Frames of a video in, a drawn video out.
+"""Reading and writing of videos.
 
-PyAV (``pip install 'pose-core[video]'``) reads and writes what FFmpeg can. Without it OpenCV does, and says so: it
-knows fewer formats, guesses times from the frame rate, and writes files that browsers may not play.
+PyAV (``pip install 'pose-core[video]'``) reads and writes the formats of FFmpeg. Without it OpenCV is used, with a
+warning: it supports fewer formats, estimates times from the frame rate, and writes files that browsers may not play.
 """
 
 from __future__ import annotations
@@ -36,26 +36,27 @@ class Frame:
 
 
 class FrameWriter(Protocol):
-    """Takes the frames of a video, one after another."""
+    """A function that takes the frames of a video in order."""
 
-    def __call__(self, image: Array) -> None: ...
+    def __call__(self, image: Array) -> None:
+        """Write one frame, ``(H, W, 3)`` RGB uint8."""
 
 
 def backend() -> Backend:
-    """PyAV where it is installed; else OpenCV, loudly."""
+    """Return PyAV if it is installed; otherwise OpenCV, with a warning."""
     try:
         import av  # noqa: F401
     except ImportError:
         _log.warning(
-            "PyAV is not installed: OpenCV reads and writes the video, which knows fewer formats and guesses frame "
-            "times; better: pip install 'pose-core[video]'"
+            "PyAV is not installed: the video is read and written by OpenCV, which supports fewer formats and "
+            "estimates frame times; for PyAV: pip install 'pose-core[video]'"
         )
         return "opencv"
     return "av"
 
 
 def frame_rate(path: Path, using: Backend) -> float:
-    """Frames per second; a DataError where the file is no video."""
+    """Return a video's frames per second; raise a DataError if the file is not a video."""
     if not path.is_file():
         raise DataError(f"video {path} does not exist")
     if using == "av":
@@ -78,17 +79,17 @@ def frame_rate(path: Path, using: Backend) -> float:
 
 
 def read_frames(path: Path, using: Backend, fps: float | None = None) -> Iterator[Frame]:
-    """Frames of a video in order; with ``fps``, so many a second: the first at or after each point in time."""
+    """Yield a video's frames in order; with ``fps``, that many per second: the first at or after each time point."""
     native = frame_rate(path, using)
     if fps is not None and not 0 < fps <= native * 1.001:
         raise ConfigError(f"--fps {fps:g}: {path} has {native:g} frames a second; give a number up to that")
     frames = _av_frames(path, native) if using == "av" else _opencv_frames(path, native)
     taken = 0
     for frame in frames:
-        # Times carry rounding: a frame that is early by a hundredth of a frame is on time.
+        # Times are rounded: accept a frame that is early by a hundredth of a frame interval.
         if fps is None or frame.time + 0.01 / native >= taken / fps:
             if fps is not None:
-                # After a gap in the times the frames between are gone, not owed.
+                # After a gap in the times, skip the time points in it.
                 taken = max(taken + 1, int((frame.time + 0.01 / native) * fps) + 1)
             yield frame
 
@@ -106,7 +107,7 @@ def _av_frames(path: Path, native: float) -> Iterator[Frame]:
                 time = decoded.time if decoded.time is not None else number / native
                 first = time if first is None else first
                 image = decoded.to_ndarray(format="rgb24")
-                # Phones film in one direction and note how the frame must be turned.
+                # Phones record in one orientation and store the rotation to apply.
                 turns = round(getattr(decoded, "rotation", 0) / 90) % 4
                 yield Frame(number, time - first, np.ascontiguousarray(np.rot90(image, turns)) if turns else image)
     except av.FFmpegError as error:
@@ -120,8 +121,8 @@ def _opencv_frames(path: Path, native: float) -> Iterator[Frame]:
     number = -1
     try:
         while True:
-            found, image = capture.read()
-            if not found:
+            success, image = capture.read()
+            if not success:
                 break
             number += 1
             yield Frame(number, number / native, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
@@ -137,7 +138,7 @@ def _unreadable(path: Path, why: object) -> DataError:
 
 @contextmanager
 def video_writer(path: Path, fps: float, using: Backend) -> Iterator[FrameWriter]:
-    """Write RGB frames ``(H, W, 3)`` of one size; the file appears when the block ends well."""
+    """Write RGB frames ``(H, W, 3)`` of one size; the file appears when the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.part{path.suffix}")
     writer = _AvWriter(partial, fps) if using == "av" else _OpenCVWriter(partial, fps)
@@ -153,6 +154,8 @@ def video_writer(path: Path, fps: float, using: Backend) -> Iterator[FrameWriter
 
 
 class _AvWriter:
+    """Write a video with PyAV; the first frame fixes the size."""
+
     def __init__(self, path: Path, fps: float) -> None:
         import av
 
@@ -183,6 +186,8 @@ class _AvWriter:
 
 
 class _OpenCVWriter:
+    """Write a video with OpenCV; the first frame fixes the size."""
+
     def __init__(self, path: Path, fps: float) -> None:
         self.path, self.fps = path, fps
         self.writer: Any = None
@@ -194,8 +199,8 @@ class _OpenCVWriter:
             self.writer = cv2.VideoWriter(str(self.path), code, self.fps, (image.shape[1], image.shape[0]))
             if not self.writer.isOpened():
                 raise PoseError(
-                    f"OpenCV cannot write {self.path}; install PyAV (pip install 'pose-core[video]') or leave the "
-                    "video out with --no-draw"
+                    f"OpenCV cannot write {self.path}; install PyAV (pip install 'pose-core[video]') or skip the "
+                    "video with --no-draw"
                 )
         self.writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
 
@@ -206,7 +211,7 @@ class _OpenCVWriter:
 
 
 def _even(image: Array) -> Array:
-    """Video formats want even sides: the last row or column is repeated."""
+    """Repeat the last row or column of an odd side, since video formats need even sides."""
     height, width = image.shape[:2]
     if height % 2 or width % 2:
         image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")

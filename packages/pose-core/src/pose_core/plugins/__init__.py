@@ -1,1 +1,1 @@
-"""Where names become things: installed methods, networks, experiments, predictors."""
+"""Installed methods, and networks, experiments, tasks and predictors by name."""

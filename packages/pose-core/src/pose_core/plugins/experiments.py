@@ -22,13 +22,13 @@ from pose_core.plugins.published import convert_published, is_published, overrid
 
 
 def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
-    """Load an experiment: a built-in name, a YAML file of ours, or a published (upper-case) YAML.
+    """Load an experiment: a built-in name, a YAML file, or a published (upper-case) YAML file.
 
     Built-in names are ``coco_lpn50_256x192`` or, where two installed packages share one, ``pose-lite/coco_…``.
     Overrides of a published file may also name its own keys, ``MODEL.NAME=mrfea1_pose_resnet``.
     """
     path = Path(name_or_path)
-    # A folder may well be called like an experiment: runs are.
+    # A folder may have the name of an experiment, as run folders do.
     if path.suffix in {".yaml", ".yml"} or path.is_file():
         content = read_yaml(path)
         refuse_page(content, path)
@@ -61,12 +61,12 @@ def find_experiment(name: str) -> Entry:
     """Return a built-in experiment, ``coco_lpn50_256x192`` or ``pose-lite/coco_lpn50_256x192``."""
     package, _, stem = name.rpartition("/")
     methods = [get_method(package)] if package else list(installed_methods().values())
-    found = [(m, m.experiments()[stem]) for m in methods if stem in m.experiments()]
-    if len(found) == 1:
-        return found[0][1]
-    if found:
-        names = ", ".join(f"{m.script}/{stem}" for m, _ in found)
-        raise ConfigError(f"several packages have a config {stem!r}: say which, {names}")
+    matches = [(m, m.experiments()[stem]) for m in methods if stem in m.experiments()]
+    if len(matches) == 1:
+        return matches[0][1]
+    if matches:
+        names = ", ".join(f"{m.script}/{stem}" for m, _ in matches)
+        raise ConfigError(f"several packages have a config {stem!r}: give one of {names}")
     known = [f"{m.script}/{key}" if package else key for m in methods for key in m.experiments()]
     near = get_close_matches(name, known, n=3, cutoff=0.4)
     hint = f"; did you mean {' or '.join(near)}?" if near else "."

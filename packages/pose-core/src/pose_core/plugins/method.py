@@ -1,7 +1,7 @@
-"""What a method package contributes, and how the installed ones are found.
+"""The interface of a method package, and the list of installed ones.
 
 A package declares one entry point in the group ``pose.methods`` that names its ``METHOD``, an instance of a subclass
-of `Method`. Finding the methods and listing their names loads no torch: every hook imports what it needs when called.
+of `Method`. Listing the methods loads no torch: every hook imports what it needs when called.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 C = TypeVar("C", bound="Experiment")
 NetworkBuilder = Callable[..., "nn.Module"]
-"""Makes a network with random weights, called with ``num_joints=…`` and the options of ``model.options``."""
+"""Builds a network with random weights, called with ``num_joints=…`` and the options of ``model.options``."""
 
 
 class CommandModule(Protocol):
@@ -36,9 +36,11 @@ class CommandModule(Protocol):
 
     __doc__: str | None
 
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the command's arguments."""
 
-    def run(self, args: argparse.Namespace) -> int: ...
+    def run(self, args: argparse.Namespace) -> int:
+        """Run the command and return its exit code."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +70,10 @@ class Microbenchmark:
 
 
 class Method:
-    """What a package contributes; a package subclasses it and overrides what it has of its own."""
+    """A method: the package's subclass overrides what differs from a plain top-down method."""
 
     name: ClassVar[str]
-    """As configs and entry points have it: the package's name without its prefix."""
+    """Name in configs and entry points: the package's without its prefix."""
     package: ClassVar[str]
     """The importable package."""
     summary: ClassVar[str]
@@ -80,33 +82,35 @@ class Method:
     switches: ClassVar[Mapping[str, Switch]] = {}
     """Flags of its ``train``, by name without the dashes."""
     curves: ClassVar[Mapping[str, str]] = {}
-    """What its ``plot`` draws: keys of metrics.jsonl, each with a title; without any there is no ``plot``."""
+    """Keys of metrics.jsonl that its ``plot`` draws, each with a title; without any it has no ``plot``."""
     published_names: ClassVar[tuple[str, ...]] = ()
-    """What MODEL.NAME says in the published files that it converts."""
+    """Values of MODEL.NAME in the published files that it converts."""
     quickstart: ClassVar[str | None] = None
-    """The experiment on synthetic people that `pose quickstart` runs, where it has one for it."""
+    """The experiment on synthetic people that `pose quickstart` runs; None if there is none."""
+    example: ClassVar[str] = ""
+    """The experiment that examples in help texts name."""
 
     def experiments(self) -> dict[str, Entry]:
-        """Return the built-in experiments by name, in the order of the pages they stand on."""
+        """Return the built-in experiments by name, in the order of their pages."""
         return builtin_experiments(self.package)
 
     @property
     def script(self) -> str:
-        """The name of its command, the package's with a dash."""
+        """The name of its command: the package's with a dash."""
         return self.package.replace("_", "-")
 
     def network_builder(self, name: str) -> NetworkBuilder | None:
-        """Return the builder of one of its networks; None for a name that is not its own."""
+        """Return the builder of one of its networks; None for any other name."""
         return None
 
     def schema(self, content: Mapping[str, Any], where: str) -> type[Experiment]:
-        """Return the schema of its experiments; ``content`` is what a file says, ``where`` what to call it."""
+        """Return the schema of its experiments; ``content`` is a file's content, ``where`` its name in messages."""
         from pose_core.topdown.config import TopDownConfig
 
         return TopDownConfig
 
     def task(self, config: Experiment, build: BuildNetwork) -> Task:
-        """Return what trains and evaluates an experiment; ``build`` makes its pose network."""
+        """Return the task that trains and evaluates an experiment; ``build`` builds its pose network."""
         from pose_core.topdown.config import TopDownConfig
         from pose_core.topdown.task import TopDownTask
 
@@ -115,7 +119,7 @@ class Method:
     def predictor(
         self, network: nn.Module, config: Experiment, skeleton: Skeleton, device: torch.device
     ) -> PosePredictor:
-        """Return what predicts with a trained network of an experiment."""
+        """Return the predictor of an experiment's trained network."""
         from pose_core.topdown.config import TopDownConfig
         from pose_core.topdown.predictor import TopDownPredictor
 
@@ -126,16 +130,16 @@ class Method:
         return {}
 
     def microbenchmarks(self, device: torch.device) -> Iterable[Microbenchmark]:
-        """Yield what `pose benchmark --stages` measures of it beside its networks."""
+        """Return its stages that `pose benchmark --stages` measures in addition to the shared ones."""
         return ()
 
     def convert(self, source: Source) -> Converted | None:
-        """Return a published configuration as one of its own; None for a file that is another method's."""
+        """Convert a published configuration to one of its own; return None for another method's file."""
         return None
 
 
 def expect(config: Experiment, schema: type[C]) -> C:
-    """Return ``config``, which must be of a schema: a method's hooks get experiments of its own schemas alone."""
+    """Return ``config`` if it has ``schema``, else raise: a method's hooks take experiments of its own schemas only."""
     if not isinstance(config, schema):
         raise ConfigError(
             f"experiment {config.name!r} of method {config.method!r} is a {type(config).__name__}; "
@@ -151,7 +155,7 @@ def installed_methods() -> dict[str, Method]:
 
 
 def get_method(name: str) -> Method:
-    """Return an installed method, by its name or its command's."""
+    """Return an installed method by its name or its command's name."""
     methods = installed_methods()
     short = name.removeprefix("pose-")
     if short in methods:

@@ -1,4 +1,4 @@
-"""Networks by name: the core's own, and those that installed methods contribute."""
+"""Networks by name: the core's own, and those of installed methods."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def list_models(pattern: str = "*") -> list[str]:
 
 
 def create_model(name: str, num_joints: int = 17, *, weights: str | Path | None = None, **options: object) -> nn.Module:
-    """Return a network, float32; with the ``weights`` of a file, or random ones. ``options`` go to its builder."""
+    """Build a float32 network, with the ``weights`` of a file or random ones; ``options`` go to its builder."""
     builder = _own_builder(name) or _contributed_builder(name)
     if builder is None:
         near = get_close_matches(name, list_models(), n=3, cutoff=0.4)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        hint = f"; did you mean {' or '.join(near)}?" if near else "."
         raise ConfigError(f"no network is named {name!r}{hint} `pose models` lists them")
     try:
         signature(builder).bind(num_joints=num_joints, **options)
@@ -84,7 +84,7 @@ def _contributed_builder(name: str) -> NetworkBuilder | None:
 
 
 def build_network(config: Experiment) -> nn.Module:
-    """Return an experiment's network, initialized as it says, with the backbone of ``model.pretrained``."""
+    """Build an experiment's network, initialized by ``model.init``, with the backbone of ``model.pretrained``."""
     from pose_core.engine.distributed import rank_and_world_size
     from pose_core.models.initialize import initialize, load_backbone
 
@@ -100,7 +100,7 @@ def build_network(config: Experiment) -> nn.Module:
 
 
 def bare_network(config: Experiment) -> nn.Module:
-    """Return an experiment's network with the framework's random weights, to load a checkpoint into."""
+    """Build an experiment's network with the framework's random weights, to load a checkpoint into."""
     from pose_core.skeleton import get_skeleton
 
     model = config.model
@@ -135,9 +135,9 @@ def load_weights(model: nn.Module, weights: str | Path | Mapping[str, Any], *, s
 
 
 def identify(state: Mapping[str, Tensor]) -> list[str]:
-    """Return the names of the networks whose parameters and buffers are exactly these, whatever the number of joints.
+    """Return the names of the networks with exactly these parameters and buffers, for any number of joints.
 
-    Batch counters do not count: files older than PyTorch 1.0 have none. A network's published names count as its own.
+    Batch counters are ignored: files older than PyTorch 1.0 have none. Published parameter names are recognized, too.
     """
     import torch
 
@@ -159,7 +159,7 @@ def identify(state: Mapping[str, Tensor]) -> list[str]:
 
 
 _HEAD = re.compile(r"(^|\.)(final_layer|final_layers\.0|heatmaps\.0|score\.0|chantojoints\.0)\.weight$")
-"""The layer that yields the heatmaps, in the names in use; its first side is the number of joints."""
+"""The layer that outputs the heatmaps, under the names in use; its first dimension is the number of joints."""
 
 
 def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:

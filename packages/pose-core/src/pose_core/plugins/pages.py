@@ -1,9 +1,9 @@
-"""Pages of experiments: one YAML file holds the built-in experiments of one data set.
+"""Pages of experiments: each is a YAML file with the built-in experiments of one data set.
 
-A page has two keys: ``protocol``, what all its experiments share, and ``experiments``, for each name a row of what
-differs. An experiment is its row merged onto the protocol: two mappings merge key by key, and any other value of the
-row replaces the protocol's. What neither states has the schema's default, so a row returns to a default by stating it.
-No page inherits from another.
+A page has two keys: ``protocol``, the settings that all its experiments share, and ``experiments``, for each name a row
+of settings that differ. An experiment is its row merged into the protocol: two mappings merge key by key, and any other
+value of the row replaces the protocol's. A key that is in neither has the schema's default; to use that default instead
+of the protocol's value, a row must state it. No page inherits from another.
 """
 
 from __future__ import annotations
@@ -32,33 +32,33 @@ class Entry:
 
     @property
     def note(self) -> str:
-        """What a reader should know of it."""
+        """The experiment's note, or the page's."""
         return str(self.row.get("note", self.protocol.get("note", ""))).strip()
 
     def content(self) -> dict[str, Any]:
-        """Return the experiment as a file of its own would state it, name included."""
+        """Return the experiment's settings as a file of its own would have them, name included."""
         return {**merge(self.protocol, self.row), "name": self.name}
 
 
 def builtin_experiments(package: str) -> dict[str, Entry]:
     """Return the experiments on all pages of an installed package (``pose_lite``) by name, in the pages' order."""
-    found: dict[str, Entry] = {}
+    entries: dict[str, Entry] = {}
     for page in sorted(Path(str(files(package)), "experiments").glob("*.yaml")):
         for name, entry in read_page(page).items():
-            if name in found:
-                raise ConfigError(f"experiment {name!r} stands on two pages, {found[name].page} and {page}")
-            found[name] = entry
-    return found
+            if name in entries:
+                raise ConfigError(f"experiment {name!r} is on two pages, {entries[name].page} and {page}")
+            entries[name] = entry
+    return entries
 
 
 @cache
 def read_page(path: Path) -> Mapping[str, Entry]:
-    """Read a page; returns its experiments by name, in the page's order."""
+    """Read a page and return its experiments by name, in the page's order."""
     content = _load(path)
     keys = {"protocol", "experiments"}
     if not isinstance(content, dict) or set(content) != keys:
         have = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
-        raise ConfigError(f"page {path} must have the keys 'protocol' and 'experiments' and no other; it has {have}")
+        raise ConfigError(f"page {path} must have the keys 'protocol' and 'experiments' and no others; it has {have}")
     for key in sorted(keys):
         if not isinstance(content[key], dict):
             raise ConfigError(f"page {path}: {key!r} must be a mapping")
@@ -67,7 +67,7 @@ def read_page(path: Path) -> Mapping[str, Entry]:
         if not isinstance(row, dict):
             raise ConfigError(f"page {path}: experiment {name!r} must be a mapping of what differs, or {{}}")
         if "name" in row or "name" in protocol:
-            raise ConfigError(f"page {path}: 'name' is not stated; experiment {name!r} is called by its key")
+            raise ConfigError(f"page {path}: remove 'name'; the name of experiment {name!r} is its key")
     return {str(name): Entry(str(name), path, protocol, row) for name, row in rows.items()}
 
 
@@ -88,12 +88,12 @@ def refuse_page(content: Mapping[str, Any], path: Path) -> None:
     names = [f"\n  {name}" for name in rows] if isinstance(rows, dict) else []
     raise ConfigError(
         f"config file {path} is a page of several experiments. Give the name of one; to edit it, write it to a file "
-        f"with `pose show-config --cfg NAME`. The page holds:{''.join(names) or ' none'}"
+        f"with `pose show-config --cfg NAME`. The page has:{''.join(names) or ' none'}"
     )
 
 
 def _load(path: Path) -> Any:
-    """Parse a YAML file; other than YAML's own rule, a key that stands twice in a mapping is an error."""
+    """Parse a YAML file; unlike PyYAML, refuse a mapping that has a key twice."""
     loader_class = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
     try:
         loader = loader_class(path.read_text(encoding="utf-8"))
@@ -119,6 +119,6 @@ def _check_unique(node: yaml.Node, path: Path) -> None:
         seen = set()
         for key, value in node.value:
             if key.value in seen:
-                raise ConfigError(f"page {path}: key {key.value!r} stands twice, line {key.start_mark.line + 1}")
+                raise ConfigError(f"page {path}: key {key.value!r} appears twice, line {key.start_mark.line + 1}")
             seen.add(key.value)
             _check_unique(value, path)

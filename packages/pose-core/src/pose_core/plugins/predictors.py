@@ -1,4 +1,4 @@
-"""From an image to its poses, in three lines of Python."""
+"""Prediction of the poses in images, from Python."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class Predictor:
-    """Finds poses with the network of an experiment, as the experiment crops, flips and decodes.
+    """Predicts poses with an experiment's network and its settings for crops, flip test and decoding.
 
     >>> predictor = Predictor.from_config("pose-lite/coco_lpn50_256x192", weights="best.pt")
     >>> poses = predictor("photo.jpg")
@@ -50,21 +50,23 @@ class Predictor:
         if weights is not None:
             load_weights(network, weights, strict=strict)
         skeleton = get_skeleton(config.data.skeleton)
-        # An experiment made in code may name no installed method: the core's own hooks serve it.
+        # An experiment made in code may name no installed method: it gets the core's defaults.
         method = installed_methods().get(config.method, Method())
         return cls(method.predictor(network, config, skeleton, choose_device(device)))
 
     @property
     def config(self) -> Experiment:
+        """The experiment."""
         return self.worker.config
 
     @property
     def skeleton(self) -> Skeleton:
+        """The joint set of the poses."""
         return self.worker.skeleton
 
     @property
     def needs_boxes(self) -> bool:
-        """Whether people's boxes must be given or detected; otherwise it finds people itself."""
+        """True if people's boxes must be given or detected, False if the network finds people itself."""
         return self.worker.needs_boxes
 
     def __call__(
@@ -72,22 +74,24 @@ class Predictor:
     ) -> Poses:
         """Return the poses in an image: RGB ``(H, W, 3)`` uint8, or the path of one.
 
-        ``boxes`` ``(N, 4)`` are the people's, as x, y, w, h (with a fifth column, their scores). Without them
+        ``boxes`` ``(N, 4)`` are the people's boxes x, y, w, h, or ``(N, 5)`` with their scores. Without them
         ``detector`` finds people; by default the whole image is one person. A method that finds people itself takes
         neither.
         """
         if not self.needs_boxes and (boxes is not None or detector is not None):
-            raise ConfigError(f"method {self.config.method!r} finds people by itself: leave out boxes and detectors")
+            raise ConfigError(
+                f"method {self.config.method!r} finds people by itself; give neither boxes nor a detector"
+            )
         pixels, source = _open(image)
         if boxes is None:
-            found, scores = (detector or whole_image)(pixels, source)
+            people, scores = (detector or whole_image)(pixels, source)
         else:
             table = np.asarray(boxes, dtype=np.float64)
             if table.ndim != 2 or table.shape[1] not in (4, 5):
                 raise DataError(f"boxes must be (N, 4) x, y, w, h, or (N, 5) with scores, not {table.shape}")
-            found = table[:, :4]
+            people = table[:, :4]
             scores = table[:, 4] if table.shape[1] == 5 else np.ones(len(table))
-        return next(self.predict_stream([DetectedImage(None, pixels, found, scores)]))[1]
+        return next(self.predict_stream([DetectedImage(None, pixels, people, scores)]))[1]
 
     def predict_many(
         self, images: Iterable[Array | str | Path], *, detector: Detector = whole_image
@@ -107,7 +111,7 @@ class Predictor:
 
 
 def _open(image: Array | str | Path) -> tuple[Array, Path | None]:
-    """Return pixels, and where they came from if that is known."""
+    """Return the pixels, and their file if there is one."""
     if isinstance(image, str | Path):
         return open_image(str(image), "rgb"), Path(image)
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:

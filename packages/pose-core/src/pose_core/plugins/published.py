@@ -18,7 +18,7 @@ def is_published(content: Mapping[str, Any]) -> bool:
 
 
 def convert_published(content: Mapping[str, Any], file_name: str) -> Converted:
-    """Convert a published file; ``file_name`` decides where the content alone is ambiguous."""
+    """Convert a published file; ``file_name`` decides if the content alone is ambiguous."""
     methods = installed_methods()
     for method in methods.values():
         converted = method.convert(Source(content, file_name))

@@ -12,16 +12,16 @@ from pose_core.plugins.networks import build_network, load_weights
 
 
 def build_task(config: Experiment) -> Task:
-    """Return the task of an experiment's method."""
+    """Build an experiment's task with its method."""
     return get_method(config.method).task(config, build_network)
 
 
 def evaluate_checkpoint(
     config: Experiment, weights: str | Path | None, process: ProcessContext, folder: Path, *, strict: bool = True
 ) -> Evaluation:
-    """Score a checkpoint by its experiment's protocol; without ``weights``, an untrained network.
+    """Evaluate a checkpoint by its experiment's protocol; without ``weights``, an untrained network.
 
-    Predictions are written below ``folder/results``. The files that training would start from are not needed.
+    Predictions are written to ``folder/results``. The pretrained weights that training starts from are not needed.
     """
     model = config.model.model_copy(update={"pretrained": None, "init": "framework"})
     task = build_task(config.model_copy(update={"model": model}))

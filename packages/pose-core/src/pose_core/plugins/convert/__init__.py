@@ -1,4 +1,4 @@
-"""Published YAML files (upper-case keys) to ours: what the methods' converters share.
+"""Conversion of published YAML files (upper-case keys), shared by the methods' converters.
 
-A key is mapped, or known to have no meaning here and why, or unknown, which is an error.
+A key is mapped, or noted as meaningless here with the reason, or unknown, which is an error.
 """

@@ -1,24 +1,24 @@
-"""The published keys that mean nothing here, and why; those with one value only; and which exist at all."""
+"""Published keys: those without a meaning here and why, those with a single value, and the list of all."""
 
 from __future__ import annotations
 
 from functools import cache
 from typing import Any
 
-_PATHS = "runs live under run.dir"
-_DEBUG = "pictures are made on demand: pose data browse, predict"
-_CUDNN = "cuDNN is PyTorch's to tune"
-_NEVER = "read by nothing in the published code"
+_PATHS = "runs are written to run.dir"
+_DEBUG = "images are drawn on demand: pose data browse, predict"
+_CUDNN = "PyTorch tunes cuDNN"
+_NEVER = "never read by the published code"
 _LAUNCH = "torchrun launches processes"
-_RESUME = "resuming is asked for: --resume"
-_WEIGHTS = "weights are named: model.pretrained for the backbone, --weights for the whole"
+_RESUME = "give --resume to resume a run"
+_WEIGHTS = "weights are given by model.pretrained for the backbone, --weights for the whole network"
 
 MEANINGLESS: dict[str, str] = {
     "AUTO_RESUME": _RESUME,
     "CUDNN.BENCHMARK": _CUDNN,
     "CUDNN.DETERMINISTIC": _CUDNN,
     "CUDNN.ENABLED": _CUDNN,
-    "DATA_DIR": "relative paths are looked for under POSE_DATA",
+    "DATA_DIR": "relative paths are searched in the current directory and under POSE_DATA",
     "OUTPUT_DIR": _PATHS,
     "LOG_DIR": _PATHS,
     "PIN_MEMORY": "memory is pinned whenever there is a GPU",
@@ -33,14 +33,14 @@ MEANINGLESS: dict[str, str] = {
     "MODEL.HTM_MODEL_PATH": _WEIGHTS,
     "LOSS.USE_OHKM": _NEVER,
     "LOSS.TOPK": _NEVER,
-    "DATASET.DATA_FORMAT": "folders and zip files are told apart by looking",
+    "DATASET.DATA_FORMAT": "folders and zip files are both recognized",
     "TRAIN.GAMMA1": _NEVER,
     "TRAIN.GAMMA2": _NEVER,
     "TRAIN.RESUME": _RESUME,
     "TRAIN.CHECKPOINT": _RESUME,
     "TEST.BBOX_THRE": _NEVER,
     "TEST.NMS_THRE": _NEVER,
-    "TEST.MODEL_FILE": "weights are named on the command line: --weights",
+    "TEST.MODEL_FILE": "weights are given on the command line: --weights",
     **{f"DEBUG.{name}": _DEBUG for name in (
         "DEBUG", "SAVE_BATCH_IMAGES_GT", "SAVE_BATCH_IMAGES_PRED", "SAVE_HEATMAPS_GT", "SAVE_HEATMAPS_PRED")},
 }  # fmt: skip
@@ -77,9 +77,9 @@ _MAPPED = (
 
 @cache
 def known_keys() -> list[str]:
-    """Return every key that the published top-down files may hold, MODEL.EXTRA apart."""
+    """Return every key that the published top-down files may have, except those of MODEL.EXTRA."""
     return sorted({*MEANINGLESS, *FIXED, *_MAPPED})
 
 
 OTHER_SYSTEMS = ("ASA.", "STN.", "RESCORE.", "DATASET.OFFSET_RADIUS", "DATASET.MAX_NUM_PEOPLE")
-"""Beginnings of keys that only files of systems with more than a top-down network have."""
+"""Prefixes of keys that only files of systems with more than a top-down network have."""

@@ -1,7 +1,7 @@
-"""Which of the core's networks a published file describes.
+"""The core's network that a published file describes.
 
-The section MODEL.EXTRA is a table of layers. A network here has a name instead, so the table must be that of a network
-we have, key by key; anything else is an error that says what differs.
+The section MODEL.EXTRA is a table of layers. A network here has a name instead, so the table must equal that of a known
+network, key by key; anything else is an error that names the difference.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ELSEWHERE = ("PRETRAINED_LAYERS", "HEATMAP_SIZE", "SIGMA", "TARGET_TYPE")
 
 @dataclass(frozen=True)
 class Network:
-    """A network of ours, and what had to be assumed to name it."""
+    """A network of this project, and notes on what was assumed to identify it."""
 
     name: str
     options: dict[str, Any] = field(default_factory=dict)
@@ -30,7 +30,7 @@ class Network:
 
 
 def layer_table(source: Source) -> dict[str, Any]:
-    """Return what MODEL.EXTRA says about layers."""
+    """Return the layer settings of MODEL.EXTRA."""
     table = {key.removeprefix(EXTRA): value for key, value in source.values.items() if key.startswith(EXTRA)}
     return {key: literal(value) for key, value in table.items() if key not in ELSEWHERE}
 
@@ -62,7 +62,7 @@ def find_hrnet(source: Source) -> Network:
     table, file_name = layer_table(source), source.file_name
     for key in HRNET_TABLES["hrnet_w32"]:
         if key.startswith("STAGE") and key not in table:
-            raise ConfigError(f"{file_name}: pose_hrnet needs {EXTRA}{key}, which tells one HRNet from another")
+            raise ConfigError(f"{file_name}: pose_hrnet needs {EXTRA}{key}, which identifies the HRNet")
     name = max(HRNET_TABLES, key=lambda each: _agreement(table, HRNET_TABLES[each]))
     require_layers(table, HRNET_TABLES[name], name, file_name, f"the HRNets here are {', '.join(HRNET_TABLES)}")
     if name != "hrnet_w18_small_v1":
@@ -79,7 +79,7 @@ def _agreement(table: Mapping[str, Any], known: Mapping[str, Any]) -> int:
 
 
 def deconvolutions(steps: int) -> dict[str, Any]:
-    """Return the published upsampling head of so many steps."""
+    """Return the settings of the published upsampling head with ``steps`` transposed convolutions."""
     return {
         "FINAL_CONV_KERNEL": 1,
         "DECONV_WITH_BIAS": False,

@@ -1,4 +1,4 @@
-"""A published file as its converter reads it, and our configuration as it comes out, with a note on every key."""
+"""A published file's values for its converter, and the converted configuration with a note on every key."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 @dataclass
 class Converted:
-    """Our configuration, and what was done with the published keys."""
+    """The converted configuration, and notes on the published keys."""
 
     config: dict[str, Any]
     mapped: list[str] = field(default_factory=list)
@@ -24,7 +24,7 @@ class Converted:
 
 
 def render_notes(converted: Converted) -> str:
-    """The notes for people to read."""
+    """Return the notes as text for the user."""
     lines = ["converted from the published form", "mapped:"]
     mapped = _group((target, key) for key, target in (line.split(" → ") for line in converted.mapped))
     lines += [_paragraph(f"{target} ← {keys}") for target, keys in mapped.items()]
@@ -36,7 +36,7 @@ def render_notes(converted: Converted) -> str:
 
 
 def _group(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """The keys that share a target or a reason, on one line."""
+    """Join the keys that share a target or a reason."""
     groups: dict[str, str] = {}
     for shared, key in pairs:
         groups[shared] = f"{groups[shared]}, {key}" if shared in groups else key
@@ -48,7 +48,7 @@ def _paragraph(text: str) -> str:
 
 
 class Source:
-    """The values of a published file by dotted key; remembers which key went where."""
+    """The values of a published file by dotted key; records the target of each key that is read."""
 
     def __init__(self, content: Mapping[str, Any], file_name: str) -> None:
         self.values = flatten(content)
@@ -57,7 +57,7 @@ class Source:
 
     @property
     def is_old(self) -> bool:
-        """The family's oldest branch keeps sizes under MODEL.EXTRA and has other defaults."""
+        """True for the family's oldest branch, which has sizes under MODEL.EXTRA and other defaults."""
         return "MODEL.EXTRA.HEATMAP_SIZE" in self.values
 
     def take(self, key: str, target: str, default: T, kind: Kind[T]) -> T:
@@ -73,15 +73,19 @@ class Source:
         return default
 
     def flag(self, key: str, target: str, default: bool) -> bool:
+        """Return a truth value."""
         return self.take(key, target, default, FLAG)
 
     def number(self, key: str, target: str, default: float) -> float:
+        """Return a number."""
         return self.take(key, target, default, NUMBER)
 
     def whole(self, key: str, target: str, default: int) -> int:
+        """Return a whole number."""
         return self.take(key, target, default, WHOLE)
 
     def text(self, key: str, target: str, default: str) -> str:
+        """Return a name or a path."""
         return self.take(key, target, default, TEXT)
 
     def pair(self, key: str, target: str, default: tuple[int, int]) -> tuple[int, int]:
@@ -90,7 +94,7 @@ class Source:
 
 
 def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested sections to dotted keys; an empty section holds nothing."""
+    """Flatten nested sections to dotted keys; an empty section has none."""
     flat: dict[str, Any] = {}
     for key, value in content.items():
         if isinstance(value, Mapping):
@@ -101,7 +105,7 @@ def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def literal(value: Any) -> Any:
-    """``(0,1,2,3)`` is a tuple written as text."""
+    """Parse a tuple or list that is written as text, such as ``(0,1,2,3)``; return any other value unchanged."""
     if isinstance(value, str) and value[:1] in {"(", "["}:
         try:
             return ast.literal_eval(value)
@@ -111,36 +115,42 @@ def literal(value: Any) -> Any:
 
 
 def flag(value: Any) -> bool:
+    """Read true or false."""
     if not isinstance(value, bool):
         raise TypeError
     return value
 
 
 def whole(value: Any) -> int:
+    """Read a whole number."""
     if isinstance(value, bool) or not float(value).is_integer():
         raise ValueError
     return int(float(value))
 
 
 def text(value: Any) -> str:
+    """Read a name or a path; null is empty."""
     if value is not None and not isinstance(value, str | int | float):
         raise TypeError
     return "" if value is None else str(value)
 
 
 def wholes(value: Any) -> list[int]:
+    """Read a list of whole numbers."""
     if not isinstance(value, Sequence) or isinstance(value, str):
         raise TypeError
     return [whole(item) for item in value]
 
 
 def numbers(value: Any) -> list[float]:
+    """Read a list of numbers."""
     if not isinstance(value, Sequence) or isinstance(value, str):
         raise TypeError
     return [float(item) for item in value]
 
 
 def pair(value: Any) -> tuple[int, int]:
+    """Read a width and a height."""
     width, height = wholes(value)
     if min(width, height) < 1:
         raise ValueError
@@ -148,7 +158,7 @@ def pair(value: Any) -> tuple[int, int]:
 
 
 def gpu_count(value: Any) -> int:
-    """How many GPUs ``(0,1,2,3)``, ``0,1`` or ``0`` name."""
+    """Count the GPUs in ``(0,1,2,3)``, ``0,1`` or ``0``."""
     if isinstance(value, tuple | list):
         return max(len(value), 1)
     return len([whole(item) for item in str(value).split(",")])
@@ -156,7 +166,7 @@ def gpu_count(value: Any) -> int:
 
 @dataclass(frozen=True)
 class Kind(Generic[T]):
-    """How a value is read, and what to expect where it cannot be; ``read`` raises TypeError or ValueError."""
+    """A type of value: its reader, which raises TypeError or ValueError, and its description for that message."""
 
     read: Callable[[Any], T]
     expected: str

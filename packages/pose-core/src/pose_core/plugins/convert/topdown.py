@@ -1,4 +1,4 @@
-"""A published top-down file to the blocks of our configuration; methods with such files share it."""
+"""Conversion of a published top-down file, shared by the methods that have such files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LAYOUTS = {
     "coco": ("coco", "coco17", 17), "mpii": ("mpii", "mpii16", 16), "crowdpose": ("crowdpose", "crowdpose14", 14),
     "lspetmpii": ("lsp_mpii", "lsp_mpii16", 16),
 }  # fmt: skip
-"""Published name of a data set → our layout, skeleton, number of joints."""
+"""Published name of a data set → layout, skeleton, number of joints."""
 
 
 def convert_topdown(
@@ -28,8 +28,8 @@ def convert_topdown(
 ) -> Converted:
     """Return the blocks that every top-down experiment has.
 
-    A method that reads keys of its own reads them before, so that the notes say where they went: ``own_keys`` are all
-    that its files may hold beside the shared ones, ``meaningless`` those of them that have no meaning here, and why.
+    A method reads its own keys first, so that the notes have their targets. ``own_keys`` are all keys that its files
+    may have in addition to the shared ones; ``meaningless`` gives the reason for those without a meaning here.
     """
     reasons = MEANINGLESS | dict(meaningless or {})
     _refuse_unknown(source, {*known_keys(), *own_keys, *reasons})
@@ -49,7 +49,7 @@ def convert_topdown(
 
 
 def _refuse_unknown(source: Source, known: set[str]) -> None:
-    """Refuse a key that no published file has, and a value that we do not offer."""
+    """Refuse a key that no published file has, and a value that is not supported."""
     in_extra = {f"{EXTRA}{key.removeprefix('MODEL.')}": key for key in FIXED if key.startswith("MODEL.")}
     for key, value in source.values.items():
         if key not in known and not key.startswith((*UNUSED, EXTRA)):
@@ -83,11 +83,11 @@ def _data(source: Source) -> dict[str, Any]:
         "color": "rgb" if source.flag("DATASET.COLOR_RGB", "data.color", False) else "bgr",
     }
     if layout == "lsp_mpii":
-        # Whatever set the published code is asked for but train is one of LSP's; its people are the merged file's val.
+        # In the published code every set but train is one of LSP's; its people are the merged file's val.
         data["val"] = "val"
     if _has_boxes(source):
         data["min_box_score"] = source.number("TEST.IMAGE_THRE", "data.min_box_score", 0.0 if source.is_old else 0.1)
-        # Ours are relative to the root.
+        # Here they are relative to the root.
         detections = source.text("TEST.COCO_BBOX_FILE", "data.detections", "").removeprefix(f"{root}/")
         if detections:
             data["detections"] = detections
@@ -95,7 +95,7 @@ def _data(source: Source) -> dict[str, Any]:
 
 
 def _has_boxes(source: Source) -> bool:
-    """Only COCO and CrowdPose are evaluated on boxes; MPII and LSP have centers and scales of their own."""
+    """Return whether evaluation uses boxes, as for COCO and CrowdPose; MPII and LSP have centers and scales."""
     return source.values.get("DATASET.DATASET", "mpii") in {"coco", "crowdpose"}
 
 
@@ -180,7 +180,7 @@ def _epochs(source: Source, steps: list[int], result: Converted) -> int:
 
 
 def _batch_size(source: Source, result: Converted) -> int:
-    """One figure for all processes together; the published files give it per GPU."""
+    """Return the batch size over all processes; the published files give it per GPU."""
     each, gpus = _per_gpu(source, "TRAIN", "train.batch_size")
     if gpus > 1:
         result.notes.append(
@@ -192,7 +192,7 @@ def _batch_size(source: Source, result: Converted) -> int:
 
 
 def _per_gpu(source: Source, section: str, target: str) -> tuple[int, int]:
-    """Samples on one GPU, and how many GPUs the file names."""
+    """Return the samples per GPU and the number of GPUs."""
     # The lite family's default; the others name their GPUs in every file.
     gpus = source.take("GPUS", "train.batch_size, test.batch_size", 1, GPU_COUNT)
     each = source.whole(f"{section}.BATCH_SIZE", target, 32)
@@ -208,7 +208,7 @@ def _test(source: Source) -> dict[str, Any]:
         "shift_heatmap": source.flag("TEST.SHIFT_HEATMAP", "test.shift_heatmap", source.is_old),
     }
     if not _has_boxes(source):
-        # What the published code takes where a file is silent: every joint counts.
+        # The published code's default: every joint counts.
         return {**test, "joint_threshold": 0.0}
     truth = source.flag("TEST.USE_GT_BBOX", "test.boxes", False)
     return {
@@ -221,7 +221,7 @@ def _test(source: Source) -> dict[str, Any]:
 
 
 def _account(source: Source, result: Converted, reasons: Mapping[str, str]) -> None:
-    """Note for every key of the file where it went, or why it means nothing."""
+    """Note the target of every key of the file, or why it has no meaning here."""
     for key in source.values:
         target = source.went.get(key) or _network_target(key)
         if target:
