@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from pose_core.errors import ConfigError
-from pose_core.models.flops import count_parameters, profile_model
+from pose_core.models.flops import count_parameters
 from pose_core.models.fuse_batch_norm import fold_batch_norm
 from pose_core.models.hrnet import HRNETS, HRNetBackbone
 from pose_core.models.initialize import initialize, load_backbone
 from pose_core.models.resnet import ResNetBackbone
-from pose_core.plugins.networks import check_input_size, create_model, identify, list_models
+from pose_core.plugins.networks import check_input_size, create_model, identify, list_models, profile_model
 from pose_testing.networks import check_parity, published_state
 
 GOLDEN = {

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from pose_core.errors import ConfigError, WeightsError
-from pose_core.models.flops import count_macs, profile_model
+from pose_core.models.flops import count_macs
 from pose_core.models.fuse_batch_norm import fold_batch_norm
 from pose_core.models.heads import grouped_up_unit
 from pose_core.models.initialize import initialize
-from pose_core.plugins.networks import create_model, list_models, load_weights
+from pose_core.plugins.networks import create_model, list_models, load_weights, profile_model
 from pose_lite.models import LPN, LPNS, GlobalContext, LightBasic, LightBottleneck, SqueezeExcite
 from pose_testing.golden import load_golden
 from pose_testing.networks import check_parity, published_state

@@ -30,8 +30,7 @@ def run(args: argparse.Namespace) -> int:
     if not match:
         raise ConfigError(f"--input {args.input!r} must be height x width, for example 256x192")
     height, width = int(match[1]), int(match[2])
-    from pose_core.models.flops import profile_model
-    from pose_core.plugins.networks import list_models
+    from pose_core.plugins.networks import list_models, profile_model
 
     names = list_models(args.pattern)
     if not names:

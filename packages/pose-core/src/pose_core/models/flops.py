@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from pose_core.models.deform_conv import DeformConv
-from pose_core.plugins.networks import create_model
 
 
 class Cost(NamedTuple):
@@ -60,11 +59,3 @@ def count_macs(model: nn.Module, input_size: tuple[int, int]) -> tuple[int, int]
         for hook in hooks:
             hook.remove()
     return true, published
-
-
-def profile_model(name: str, input_size: tuple[int, int], num_joints: int = 17) -> Cost:
-    """Cost of a catalogd network, without allocating its weights."""
-    with torch.device("meta"):
-        model = create_model(name, num_joints=num_joints)
-        true, published = count_macs(model, input_size)
-    return Cost(name, count_parameters(model), true / 1e9, published / 1024**3)

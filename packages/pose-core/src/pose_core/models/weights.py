@@ -139,7 +139,7 @@ def _is_state(content: Mapping[Any, Any]) -> bool:
 
 def load_weights(
     model: nn.Module,
-    weights: str | Path | Mapping[str, Any],
+    weights: str | Path | Mapping[str, object],
     *,
     strict: bool = True,
     identify: Identify | None = None,

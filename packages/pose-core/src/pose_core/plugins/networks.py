@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from functools import partial
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pose_core.errors import ConfigError
 from pose_core.plugins.method import NetworkBuilder, installed_methods
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from pose_core.config import Experiment
+    from pose_core.models.flops import Cost
     from pose_core.models.weights import LoadReport
 
 _log = logging.getLogger(__name__)
@@ -110,6 +111,18 @@ def bare_network(config: Experiment) -> nn.Module:
     return network
 
 
+def profile_model(name: str, input_size: tuple[int, int], num_joints: int = 17) -> Cost:
+    """Return the size and cost of a network at ``input_size`` (w, h), without allocating its weights."""
+    import torch
+
+    from pose_core.models.flops import Cost, count_macs, count_parameters
+
+    with torch.device("meta"):
+        model = create_model(name, num_joints=num_joints)
+        true, published = count_macs(model, input_size)
+    return Cost(name, count_parameters(model), true / 1e9, published / 1024**3)
+
+
 def check_input_size(model: nn.Module, name: str, input_size: tuple[int, int]) -> None:
     """Refuse an input (w, h) that the network's stages cannot halve evenly."""
     from pose_core.models.network import PoseNetwork
@@ -123,7 +136,7 @@ def check_input_size(model: nn.Module, name: str, input_size: tuple[int, int]) -
         )
 
 
-def load_weights(model: nn.Module, weights: str | Path | Mapping[str, Any], *, strict: bool = True) -> LoadReport:
+def load_weights(model: nn.Module, weights: str | Path | Mapping[str, object], *, strict: bool = True) -> LoadReport:
     """Load weights into ``model``, from a file or a state dict, in our layout or the published one.
 
     A mismatch is refused, naming the networks that the weights fit; ``strict=False`` loads what fits and reports the
