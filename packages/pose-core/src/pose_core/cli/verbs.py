@@ -113,7 +113,7 @@ VERBS = {
     "convert-config": Verb("convert a published (upper-case) YAML file", _convert_config),
     "models": Verb("list networks with their size and cost", _models),
     "benchmark": Verb("measure networks and the stages around them on this machine", _benchmark),
-    "data": Verb("synth | check | browse | sigmas | merge: make and inspect data sets", _data),
+    "data": Verb("synth | check | browse | sigmas | merge | build-lsp-mpii: make and inspect data sets", _data),
     "doctor": Verb("print the installed packages, the devices and the fast paths in use", _doctor),
 }
 PLOT = Verb("draw the training curves of several runs in one plot", _plot)
