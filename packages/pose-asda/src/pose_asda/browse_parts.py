@@ -14,6 +14,7 @@ from pose_core.errors import DataError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``browse-parts``."""
     parser.add_argument(
         "--pool", type=Path, required=True, metavar="DIR", help="the pool: a folder with part_anns.json"
     )
@@ -25,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Check the pool and write the contact sheet."""
     pool = read_pool(args.pool / ANNOTATIONS)
     faults = check_pool(pool)
     if faults:

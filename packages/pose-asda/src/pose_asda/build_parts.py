@@ -76,6 +76,7 @@ SegmentedPerson = tuple[str, Array, Mapping[str, Array], list[float]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``build-parts``."""
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--synthetic", type=int, metavar="N", help="cut parts out of N synthetic people")
     source.add_argument("--labels", type=Path, metavar="DIR", help="LIP label maps (PNG), named like the images")
@@ -95,6 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Write the pool and print its size."""
     if args.synthetic is None and args.images is None:
         raise ConfigError("--labels and --coco need the folder of their images: --images DIR")
     if (args.out / ANNOTATIONS).exists():

@@ -23,7 +23,7 @@ PREDECESSOR = {
 }
 HOURGLASS = {"NSTACKS": ("stacks", 2), "NMODULES": ("modules", 1), "NCHANNELS": ("channels", 256),
              "NREDUCTIONS": ("depth", 4)}  # fmt: skip
-"""Keys of MODEL.NET → a keyword of ours and its default."""
+"""Keys of MODEL.NET → keyword of `asda_hourglass` and its default."""
 
 
 def convert(source: Source) -> Converted | None:

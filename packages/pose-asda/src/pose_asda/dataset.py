@@ -66,6 +66,7 @@ class PartedDataset(TrainingSet[PartBatch]):
 
     @property
     def groups(self) -> np.ndarray:
+        """The number ``(len,)`` of each person's image."""
         return self.people.groups
 
     def __getitem__(self, key: Key) -> PartBatch:

@@ -16,7 +16,7 @@ _REACH = 2.4
 
 
 class Generator(ResNetBackbone):
-    """Crops ``(N, 3, H, W)`` → placements ``(N, 25, 3)`` in −½…½: a turn and a move, for each type of part.
+    """Crops ``(N, 3, H, W)`` → placements ``(N, 25, 3)`` in −½…½: rotation and translation for each type of part.
 
     Its input is the crop without parts. A new generator moves nothing. The weights have the published names. ``width``
     is the number of channels of the first stage, 64 as published.

@@ -32,6 +32,7 @@ JITTER = 0.05
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``occlude``."""
     add_config(parser)
     parser.add_argument("--parts", type=int, default=2, metavar="N", help="parts on each person (2)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the random parts and positions (0)")
@@ -46,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Write the copy and print its size."""
     if args.parts < 1:
         raise ConfigError(f"--parts {args.parts}: at least one part per person is needed")
     if args.out.exists() and any(args.out.iterdir()):

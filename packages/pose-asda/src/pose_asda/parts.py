@@ -151,7 +151,7 @@ class DrawnParts(NamedTuple):
 
 @dataclass(frozen=True)
 class PartSampler:
-    """Draws parts from a pool, each for the center of a canvas of ``size`` (w, h).
+    """A sampler of parts from a pool, each for the center of a canvas of ``size`` (w, h).
 
     ``counts`` are the numbers of parts a sample may get; one is drawn uniformly. ``erode`` and ``blur`` are the sizes
     of the kernels that shrink and soften a mask. ``compat`` repeats two bugs of the published code: parts are RGB also
@@ -187,7 +187,7 @@ class PartSampler:
     @cached_property
     def brush(self) -> np.ndarray:
         """The kernel that shrinks a mask."""
-        # OpenCV's kernels and ours are (width, height).
+        # OpenCV's kernels and the settings are (width, height).
         return np.ones(self.erode[::-1], np.uint8)
 
     def empty(self) -> DrawnParts:

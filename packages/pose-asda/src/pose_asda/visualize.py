@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``visualize``."""
     add_config(parser)
     parser.add_argument(
         "--weights", nargs="*", default=[], metavar="FILE", help="checkpoints with a generator, one column each"
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Write the image and print its path."""
     from pose_core.cli.arguments import split_overrides
     from pose_core.drawing.sheets import contact_sheet, write_image
 

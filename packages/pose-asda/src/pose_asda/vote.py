@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``vote``."""
     add_config(parser)
     add_weights(parser)
     parser.add_argument("--scales", nargs="+", default=["1.0", "1.1"], metavar="S", help="scales of the crop (1.0 1.1)")
@@ -46,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Evaluate by voting and print the report."""
     from pose_core.engine.distributed import choose_device
     from pose_core.errors import ConfigError
     from pose_core.plugins.method import expect

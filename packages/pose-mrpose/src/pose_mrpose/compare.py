@@ -24,6 +24,7 @@ COSTS = ("parameters", "GMACs", "published G", "ms")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``compare``."""
     parser.add_argument("--cfg", nargs="+", required=True, metavar="NAME|FILE", help="experiments to compare")
     parser.add_argument("--weights", nargs="+", metavar="FILE", help="one checkpoint for each experiment, in order")
     parser.add_argument("--params", action="store_true", help="size, cost and speed only; needs no data, no weights")
@@ -38,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Print and write the table."""
     from pose_core.engine.distributed import process_group
     from pose_core.errors import ConfigError
     from pose_core.files import write_text
@@ -62,9 +64,9 @@ def run(args: argparse.Namespace) -> int:
         return 0
     splits = {(config.data.layout, config.data.val) for config in configs}
     if len(splits) > 1:
-        names = ", ".join(f"{layout} {val}" for layout, val in sorted(splits))
+        sets = ", ".join(f"{layout} {val}" for layout, val in sorted(splits))
         raise ConfigError(
-            f"these experiments are evaluated on different sets ({names}); give --cfg experiments with one data set"
+            f"these experiments are evaluated on different sets ({sets}); give --cfg experiments with one data set"
         )
     from pose_core.plugins.tasks import evaluate_checkpoint
 
