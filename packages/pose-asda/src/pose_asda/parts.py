@@ -1,7 +1,7 @@
 """Read, check and sample a pool of body parts.
 
     pool/part_anns.json                {"Left-arm": [{"file_name": "a.bmp", "keypoints": [x, y, v, …]}, …], …}
-    pool/Left-arm/a.bmp                the part on pure black; every other pixel is the part
+    pool/Left-arm/a.bmp                the part; every pixel around it is pure black
 
 The order of types is the order of the generator's rows.
 """
@@ -124,7 +124,7 @@ def decode(paths: Iterable[Path]) -> dict[Path, np.ndarray]:
 def open_part(path: Path) -> np.ndarray:
     """Read a part ``(h, w, 3)`` uint8 BGR; every pixel that is not black is the part, and some must be black."""
     image = open_bgr(str(path))
-    # For almost every part the first and the middle row are enough to see both.
+    # For almost every part the first and the middle row show that some pixels are black and some are not.
     for rows in (image[:: max(len(image) // 2, 1)], image):
         black = cv2.countNonZero(cv2.inRange(rows, BLACK, BLACK))
         if 0 < black < rows.shape[0] * rows.shape[1]:
