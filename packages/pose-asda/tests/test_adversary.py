@@ -1,4 +1,4 @@
-"""The two players: the published steps, who moves when, resuming, and gradients over processes."""
+"""Adversarial training: the published steps, the order of updates, parts in samples, and resuming."""
 
 from __future__ import annotations
 
@@ -47,20 +47,20 @@ def first_batch(config: AsdaConfig, count: int = 4) -> PartBatch:
 
 
 def translate(key: str) -> str:
-    """A published name of the hourglass in ours."""
+    """Return our name of a published hourglass key."""
     known = {key: torch.empty(0), "hourglass.start.conv.weight": torch.empty(0)}
     return next(iter(StackedHourglass.from_published(known)))
 
 
 def published_hourglass_keys() -> dict[str, tuple[int, ...]]:
-    """Keys and shapes of the golden run's pose network, from the keys of the deeper golden hourglass."""
+    """Return keys and shapes of the golden run's pose network, from the keys of the deeper golden hourglass."""
     network = StackedHourglass(16, 2, 1, 32, 2, norm_first=True)
     wanted = {key: tuple(value.shape) for key, value in network.state_dict().items()}
     deep = load_golden("asda/hourglass_stack2")["state_dict"]
     keys = [key.replace(".hg.hg.hg.num1res", ".hg.num1res") for key, _ in deep]
-    found = {key: wanted[translate(key)] for key in keys if translate(key) in wanted}
-    assert len(found) == len(wanted)
-    return found
+    published = {key: wanted[translate(key)] for key in keys if translate(key) in wanted}
+    assert len(published) == len(wanted)
+    return published
 
 
 def golden_networks() -> Networks:
@@ -77,12 +77,12 @@ def golden_networks() -> Networks:
 
 @pytest.mark.parametrize("case", range(3))
 def test_published_steps(case: int) -> None:
-    """Three iterations of both players on one batch, compared as far as rounding leaves them determined.
+    """Run three iterations on one batch; compare what does not depend on the processor's rounding.
 
-    Even in float64 Adam amplifies the last bits, by 10⁴ and more in an iteration. Weights that differ by 1e-13 of
-    themselves, hundreds of roundings, move the first three losses by less than 1e-6, and any loss of run 0 by less
-    than 5e-8. The later losses of runs 1 and 2 they move by up to 6e-3, as far as a generator with the wrong sign does:
-    those are printed.
+    Even in float64 Adam amplifies rounding errors by 10⁴ and more per iteration. A relative change of the weights by
+    1e-13 (hundreds of roundings) changes the first three losses by less than 1e-6, and any loss of run 0 by less than
+    5e-8. It changes the later losses of runs 1 and 2 by up to 6e-3, as much as a generator with the wrong sign does:
+    those are only printed.
     """
     golden = STEPS["runs"][case]
     networks = golden_networks()
@@ -101,22 +101,22 @@ def test_published_steps(case: int) -> None:
 
     texels, boxes = pack(parts, masks)
 
-    def play(_: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(_: bool) -> tuple[torch.Tensor, torch.Tensor]:
         outputs = networks["pose"](objective.place_and_paste(networks, images, texels, boxes, types))
         loss = torch.stack([mse_loss(each, target, weight) for each in outputs]).sum()
         return loss, torch.zeros(())
 
-    players = updater(networks)
+    update = updater(networks)
     logged = []
     for _ in range(3):
-        figures = objective.take_turns(play, players)
+        figures = objective.update_in_order(forward, update)
         logged.append((figures["loss"].item(), figures["generator_loss"].item()))
     published = []
     for name in ("train_loss", "stn_train_loss"):
-        # A player with several turns logs each; ours is its last.
+        # The published code logs each of several updates, ours only the last.
         values = [value for key, value, _ in golden["scalars"] if key == name]
-        turns = len(values) // 3
-        published.append(values[turns - 1 :: turns])
+        updates = len(values) // 3
+        published.append(values[updates - 1 :: updates])
     errors = np.abs(np.array(logged) / np.transpose(published) - 1)
     in_order = (errors[:, ::-1] if golden["STN_FIRST"] else errors).ravel()
     pose, generator = (networks[name].state_dict() for name in ("pose", "generator"))
@@ -135,17 +135,17 @@ def test_published_steps(case: int) -> None:
 
 
 @pytest.mark.parametrize(("steps", "pose_steps", "still"), [(0, 1, "generator"), (1, 0, "pose")])
-def test_who_has_no_steps_never_moves(config: AsdaConfig, steps: int, pose_steps: int, still: str) -> None:
+def test_a_network_without_updates_does_not_change(config: AsdaConfig, steps: int, pose_steps: int, still: str) -> None:
     config = change(config, steps=steps, pose_steps=pose_steps)
     task = AsdaTask(config, build_network)
     networks = task.networks()
     before = {name: copy.deepcopy(list(network.parameters())) for name, network in networks.items()}
     values = task.objective(torch.device("cpu")).step(networks, first_batch(config), updater(networks))
-    moved = {
+    changed = {
         name: any(not torch.equal(a, b) for a, b in zip(before[name], network.parameters(), strict=True))
         for name, network in networks.items()
     }
-    assert moved == {"pose": still != "pose", "generator": still != "generator"}
+    assert changed == {"pose": still != "pose", "generator": still != "generator"}
     assert "loss" in values
 
 
@@ -168,7 +168,7 @@ def test_generator_first_changes_the_order_and_only_that(config: AsdaConfig) -> 
     assert orders[True] == ["generator"] * 2 + ["pose"] * 3
 
 
-def test_random_placement_is_the_same_code_with_another_source(config: AsdaConfig) -> None:
+def test_random_placement_pastes_without_a_generator(config: AsdaConfig) -> None:
     config = change(config, placement="random")
     task = AsdaTask(config, build_network)
     networks = task.networks()
@@ -183,7 +183,7 @@ def test_random_placement_is_the_same_code_with_another_source(config: AsdaConfi
     assert set(objective.step(networks, batch, updater(networks))) == {"loss", "accuracy"}
 
 
-def test_the_generator_keeps_its_own_rate(config: AsdaConfig) -> None:
+def test_the_generator_has_its_own_learning_rate(config: AsdaConfig) -> None:
     task = AsdaTask(change(config, lr=3e-4), build_network)
     own = task.train_settings("generator")
     assert (own.lr, own.schedule, own.optimizer, own.weight_decay) == (3e-4, "constant", "adam", 0.0)
@@ -216,7 +216,7 @@ def test_accumulating_is_refused(config: AsdaConfig) -> None:
         AsdaConfig.model_validate(content)
 
 
-def test_a_resumed_run_ends_with_the_very_same_networks(config: AsdaConfig, tmp_path: Path) -> None:
+def test_a_resumed_run_ends_with_the_same_networks(config: AsdaConfig, tmp_path: Path) -> None:
     long = config.model_copy(update={"train": config.train.model_copy(update={"iterations": 2, "validate_every": 0})})
     short = long.model_copy(update={"train": long.train.model_copy(update={"iterations": 1})})
     train(AsdaTask(long, build_network), folder=tmp_path / "whole")

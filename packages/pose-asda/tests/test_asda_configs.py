@@ -1,4 +1,4 @@
-"""The built-in experiments: complete, valid, and equal to the published files; what the files may not say."""
+"""The built-in experiments: complete, valid, and equal to the published files; errors in published files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def table(width: int) -> dict[str, Any]:
 
 
 def published_file(name: str) -> dict[str, Any]:
-    """The content of a published file, in its own keys."""
+    """Return the content of a published file, in its own keys."""
     coco = name.startswith("coco")
     one = "numpart1" in name
     parts: dict[str, Any] = {}
@@ -109,12 +109,12 @@ def test_every_experiment_is_valid_and_names_a_network() -> None:
 
 
 def test_a_converted_file_says_what_became_of_its_keys() -> None:
-    found = convert_published(published_file("mpii_hourglass_stack8_256x256_numpart1"), "stack8.yaml")
-    assert found.config["model"] == {"name": "asda_hourglass_8", "input_size": [256, 256], "init": "framework"}
-    assert "ASA.NUM_AUG → parts.counts" in found.mapped
-    assert "STN.LR → generator.lr" in found.mapped
-    assert "MODEL.PRETRAINED: the published code loads no weights into an hourglass" in found.meaningless
-    assert any("parts.compat=true" in note for note in found.notes)
+    converted = convert_published(published_file("mpii_hourglass_stack8_256x256_numpart1"), "stack8.yaml")
+    assert converted.config["model"] == {"name": "asda_hourglass_8", "input_size": [256, 256], "init": "framework"}
+    assert "ASA.NUM_AUG → parts.counts" in converted.mapped
+    assert "STN.LR → generator.lr" in converted.mapped
+    assert "MODEL.PRETRAINED: the published code loads no weights into an hourglass" in converted.meaningless
+    assert any("parts.compat=true" in note for note in converted.notes)
 
 
 def test_a_network_without_parts_stays_plain() -> None:
@@ -137,7 +137,7 @@ def test_a_published_value_of_the_wrong_kind_is_named() -> None:
         convert_published(content, "odd.yaml")
 
 
-def test_settings_that_cannot_be_are_refused() -> None:
+def test_invalid_settings_are_refused() -> None:
     with pytest.raises(ValueError, match="must be odd"):
         PartsConfig(blur=(4, 3))
     with pytest.raises(ValueError, match="must be two positive numbers in order"):

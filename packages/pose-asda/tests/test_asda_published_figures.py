@@ -1,4 +1,4 @@
-"""Published figures that no other test compares with: the accuracy that is logged, and CrowdPose's suppression."""
+"""Published figures not covered by other tests: the logged accuracy, and suppression with CrowdPose's sigmas."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def peaks(heatmaps: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("case", ["accuracy", "random_case"])
 def test_logged_accuracy(case: str) -> None:
-    """The published code averages joints' shares, ours is the share of all; joint by joint they are the same.
+    """Compare joint by joint: the published code averages over joints, ours counts all joints together.
 
-    It divides x by the height and y by the width. On maps as narrow as these neither makes a difference to a joint.
+    It also divides x by the height and y by the width, which makes no difference on maps as narrow as these.
     """
     golden = GOLDEN["accuracy"] if case == "accuracy" else GOLDEN["accuracy"]["random_case"]
     output, target = maps("acc_out"), maps("acc_tgt")

@@ -1,4 +1,4 @@
-"""A pool that cannot be used, and what the commands say of it: exit code and message."""
+"""Pools that cannot be used: exit codes and messages of the commands."""
 
 from __future__ import annotations
 
@@ -111,16 +111,16 @@ def test_nothing_to_cut_parts_from(copy: Path, tmp_path: Path, capsys: pytest.Ca
     code, said = build(*labels)
     assert (code, "need the folder of their images: --images DIR" in said) == (2, True)
     code, said = build(*labels, *images)
-    assert (code, "holds no label maps" in said) == (3, True)
+    assert (code, "has no label maps" in said) == (3, True)
     cv2.imwrite(str(tmp_path / "labels/a.png"), np.zeros((4, 4), np.uint8))
     code, said = build(*labels, *images)
     assert (code, "has no image a.* in" in said) == (3, True)
     for content, message in (
-        ([], "is no COCO annotation file"),
-        ({"images": [], "annotations": [{"id": 1}]}, "is no COCO annotation file"),
+        ([], "is not a COCO annotation file"),
+        ({"images": [], "annotations": [{"id": 1}]}, "is not a COCO annotation file"),
         ({"images": [], "annotations": [{"id": 1, "image_id": 7, "segmentation": [[0, 0, 9, 0, 9, 9]]}]},
          "annotation 1 is of image 7, which the file does not list"),
-        ({"images": [], "annotations": []}, "no part was large enough and whole"),
+        ({"images": [], "annotations": []}, "no part passed the filters"),
     ):  # fmt: skip
         coco.write_text(json.dumps(content))
         code, said = build("--coco", str(coco), *images)

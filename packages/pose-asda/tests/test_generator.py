@@ -1,4 +1,4 @@
-"""The generator against the published figures, and pasting against its reference and finite differences."""
+"""The generator compared with published figures, and pasting with its reference and finite differences."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def oval(height: int, width: int) -> np.ndarray:
 
 
 def golden_inputs(types: torch.Tensor, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Images, parts and masks by the rule of the golden files."""
+    """Return images, parts and masks by the rule of the golden files."""
     count, slots = types.shape
     mask = torch.from_numpy(oval(height, width)).expand(count, slots, 1, height, width).clone()
     mask[types < 0] = 0
@@ -43,11 +43,11 @@ def test_published_figures(name: str, path: str, monkeypatch: pytest.MonkeyPatch
     images, parts, masks = golden_inputs(types, golden["config"]["H"], golden["config"]["W"])
     packed = pack(parts, masks)
     with torch.no_grad():
-        found = network(images)
-        thetas = placements_to_thetas(found, types)
+        placements = network(images)
+        thetas = placements_to_thetas(placements, types)
         pasted = {a: paste(images, *packed, thetas, align_corners=bool(a)) for a in (0, 1)}
         warped = {a: warp(parts, masks, thetas, align_corners=bool(a)) for a in (0, 1)}
-    assert relative_error((found + 0.5).reshape(-1, 75, 1, 1).numpy(), outputs["sigmoid"]) < 1e-9
+    assert relative_error((placements + 0.5).reshape(-1, 75, 1, 1).numpy(), outputs["sigmoid"]) < 1e-9
     assert relative_error(thetas.flatten(0, 1).numpy(), outputs["theta"]) < 1e-9
     for aligned in (0, 1):
         assert relative_error(pasted[aligned].numpy(), outputs[f"align{aligned}.composite"]) < 1e-9
@@ -84,7 +84,7 @@ def test_gradients_are_those_of_finite_differences(path: str, aligned: bool, mon
 
 @pytest.mark.parametrize("aligned", [True, False])
 def test_fast_path_is_the_reference(aligned: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where parts hang over the edge, lie outside, or are missing; gradients included."""
+    """Compare values and gradients, also of parts that cross an edge, are outside, or are missing."""
     torch.manual_seed(1)
     types = torch.randint(-1, 25, (6, 4))
     images, _, masks = golden_inputs(types, 40, 56)
@@ -121,5 +121,5 @@ def test_packing_is_undone() -> None:
     texels, boxes = pack(parts, masks)
     assert len(texels) < masks.numel()
     assert boxes[0].tolist()[1] == [0, 0, 0, 0]
-    for found, expected in zip(unpack(texels, boxes, (24, 18)), (parts, masks), strict=True):
-        assert torch.equal(found, expected)
+    for unpacked, expected in zip(unpack(texels, boxes, (24, 18)), (parts, masks), strict=True):
+        assert torch.equal(unpacked, expected)

@@ -1,4 +1,4 @@
-"""LSP, its extension and MPII in one file: parts, the vote, and evaluation images with parts."""
+"""LSP, its extension and MPII in one file: parts, voting, and evaluation images with parts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def merged(config: AsdaConfig, people: Path, tmp_path: Path) -> AsdaConfig:
-    """Synthetic people as if MPII's were for training, LSP's for training and validation."""
+    """Write synthetic people as if of MPII (training) and of LSP (training and validation)."""
     h5py = pytest.importorskip("h5py", reason="the merged file needs the extra pose-core[h5]")
     root = tmp_path / "merged"
     rows = [(record.source, person) for split in ("train", "valid")
@@ -70,9 +70,9 @@ def test_a_published_file_of_it_becomes_this_layout() -> None:
         "ASA": {"NUM_AUG": "(1,)"},
         "MODEL": {"NAME": "pose_resnet", "NUM_JOINTS": 16, "EXTRA": {"NUM_LAYERS": 50}},
     }
-    found = convert_published(content, "lsp.yaml").config
-    data = found["data"]
-    assert (found["method"], data["layout"], data["skeleton"]) == ("asda", "lsp_mpii", "lsp_mpii16")
+    converted = convert_published(content, "lsp.yaml").config
+    data = converted["data"]
+    assert (converted["method"], data["layout"], data["skeleton"]) == ("asda", "lsp_mpii", "lsp_mpii16")
     assert (data["train"], data["val"]) == ("train", "val")  # its test set is LSP's, the file's own test is MPII's
-    assert found["parts"]["counts"] == [1]
-    AsdaConfig.model_validate(found)
+    assert converted["parts"]["counts"] == [1]
+    AsdaConfig.model_validate(converted)

@@ -1,4 +1,4 @@
-"""A data set whose evaluation images carry parts: what is pasted, and that it is read like the one it came from."""
+"""Copies of data sets with parts on the evaluation images: changed pixels, unchanged annotations."""
 
 from __future__ import annotations
 
@@ -36,12 +36,14 @@ def of_layout(config: AsdaConfig, layout: str, root: Path) -> AsdaConfig:
     return config.model_copy(update={"data": config.data.model_copy(update=change)})
 
 
-def pictures(root: Path) -> dict[str, bytes]:
+def jpegs(root: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (root / "images").rglob("*.jpg")}
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_copy_with_parts_is_read_and_scored_as_its_origin(layout: str, config: AsdaConfig, tmp_path: Path) -> None:
+def test_a_copy_with_parts_is_read_and_scored_like_the_original(
+    layout: str, config: AsdaConfig, tmp_path: Path
+) -> None:
     write_dataset(tmp_path / "clean", layout, 2, (2, 2), 0, val_images=3)
     clean = of_layout(config, layout, tmp_path / "clean")
     images, parts = occlude(clean, tmp_path / "hidden", 2)
@@ -56,9 +58,9 @@ def test_a_copy_with_parts_is_read_and_scored_as_its_origin(layout: str, config:
     network = AsdaTask(hidden, build_network).networks()["pose"].eval()
     assert evaluate_topdown(network, hidden, torch.device("cpu"), tmp_path / "out").metrics
     occlude(clean, tmp_path / "again", 2)
-    assert pictures(tmp_path / "again") == pictures(tmp_path / "hidden")
+    assert jpegs(tmp_path / "again") == jpegs(tmp_path / "hidden")
     occlude(clean, tmp_path / "other", 2, seed=1)
-    assert pictures(tmp_path / "other") != pictures(tmp_path / "hidden")
+    assert jpegs(tmp_path / "other") != jpegs(tmp_path / "hidden")
 
 
 def test_images_of_an_archive_become_a_folder(config: AsdaConfig, tmp_path: Path) -> None:
@@ -71,7 +73,7 @@ def test_images_of_an_archive_become_a_folder(config: AsdaConfig, tmp_path: Path
             path.unlink()
     folder.rmdir()
     occlude(of_layout(config, "mpii", tmp_path / "clean"), tmp_path / "from-archive", 1)
-    assert pictures(tmp_path / "from-archive") == pictures(tmp_path / "hidden")
+    assert jpegs(tmp_path / "from-archive") == jpegs(tmp_path / "hidden")
 
 
 def test_nothing_is_written_outside_the_folder(config: AsdaConfig, tmp_path: Path) -> None:
@@ -81,7 +83,7 @@ def test_nothing_is_written_outside_the_folder(config: AsdaConfig, tmp_path: Pat
     (tmp_path / "stray.jpg").write_bytes((tmp_path / "clean/images" / content[0]["image"]).read_bytes())
     content[0]["image"] = "../../stray.jpg"
     file.write_text(json.dumps(content))
-    with pytest.raises(DataError, match="lies outside"):
+    with pytest.raises(DataError, match="is outside"):
         occlude(of_layout(config, "mpii", tmp_path / "clean"), tmp_path / "hidden", 1)
 
 

@@ -1,4 +1,4 @@
-"""The pool of parts: published canvases, faults, and building one."""
+"""The pool of parts: published canvases, faults, and building a pool."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def write_pool(folder: Path, **kinds: int) -> Path:
 def on_canvas(
     pixels: np.ndarray, soft: np.ndarray, box: tuple[int, int, int, int], size: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A drawn part where it lies: ``(H, W, 3)`` and ``(H, W)``."""
+    """Return a drawn part on its canvas: colors ``(H, W, 3)`` and mask ``(H, W)``."""
     left, top, right, bottom = box
     image, mask = np.zeros((size[1], size[0], 3), np.uint8), np.zeros((size[1], size[0]), np.float32)
     image[top:bottom, left:right] = pixels.reshape(bottom - top, right - left, 3)
@@ -63,18 +63,18 @@ def test_published_canvas(case: int) -> None:
     )
     pixels, soft, box = sampler.place(part, kind, golden["scale_factor"], golden["person_random_scale"])
     image, mask = on_canvas(pixels, soft, box, sampler.size)
-    for found, wanted, near in (
+    for array, wanted, tolerance in (
         (image, golden["image_rgb"], 1),
         (mask[..., None], golden["mask"], 1e-6),
     ):
-        assert list(found.shape) == wanted["shape"]
-        assert np.abs(found.ravel()[wanted["at"]].astype(float) - wanted["values"]).max() <= near
-        assert abs(found.mean(dtype=float) - wanted["mean"]) < max(near * 1e-2, 1e-6)
+        assert list(array.shape) == wanted["shape"]
+        assert np.abs(array.ravel()[wanted["at"]].astype(float) - wanted["values"]).max() <= tolerance
+        assert abs(array.mean(dtype=float) - wanted["mean"]) < max(tolerance * 1e-2, 1e-6)
     rows, columns = np.nonzero(mask)
     assert [columns.min(), rows.min(), columns.max(), rows.max()] == pytest.approx(golden["mask_bbox_xyxy"], abs=1)
 
 
-def test_a_part_is_centerd_unless_the_published_oddity_is_wanted(tmp_path: Path) -> None:
+def test_parts_are_centered_unless_compat_repeats_the_published_bug(tmp_path: Path) -> None:
     pool = read_pool(write_pool(tmp_path, Left_arm=1))
     middles = {}
     for compat in (False, True):
@@ -87,7 +87,7 @@ def test_a_part_is_centerd_unless_the_published_oddity_is_wanted(tmp_path: Path)
     assert middles[True][1] < 30
 
 
-def test_draws_are_as_many_as_asked_and_only_of_types_that_exist(tmp_path: Path) -> None:
+def test_draws_have_the_configured_counts_and_the_types_of_the_pool(tmp_path: Path) -> None:
     sampler = PartSampler(read_pool(write_pool(tmp_path, Left_arm=2, Hat=1)), (192, 256), (0, 1, 3))
     counts = set()
     for seed in range(30):
@@ -110,11 +110,11 @@ def test_parts_kept_in_memory_are_bounded_and_draws_the_same_without_them(
     (tmp_path / "Left-arm/0.bmp").write_bytes(b"no image")
     one = blob().nbytes
     pools = {}
-    for most, number in ((1 << 27, 4), (2 * one, 2), (0, 0)):
-        monkeypatch.setattr(parts, "KEPT", most)
+    for size, number in ((1 << 27, 4), (2 * one, 2), (0, 0)):
+        monkeypatch.setattr(parts, "KEPT", size)
         pools[number] = read_pool(file)
         assert len(pools[number].kept) == number
-        assert sum(part.nbytes for part in pools[number].kept.values()) <= most
+        assert sum(part.nbytes for part in pools[number].kept.values()) <= size
     assert tmp_path / "Left-arm/0.bmp" not in pools[4].kept
     for seed in range(20):
         first, *others = (
@@ -127,9 +127,9 @@ def test_parts_kept_in_memory_are_bounded_and_draws_the_same_without_them(
         assert np.array_equal(part, cv2.imread(str(path)))
 
 
-def test_a_part_is_sound_wherever_its_black_is(tmp_path: Path) -> None:
+def test_a_part_may_have_its_black_anywhere(tmp_path: Path) -> None:
     image = np.full((9, 7, 3), 80, np.uint8)
-    image[6, 2] = 0  # in neither of the rows that are looked at first
+    image[6, 2] = 0  # in neither of the rows that are read first
     cv2.imwrite(str(tmp_path / "dot.bmp"), image)
     assert np.array_equal(parts.open_part(tmp_path / "dot.bmp"), image)
 
@@ -237,7 +237,7 @@ def test_coco_people_are_cut_by_mask_and_joints(tmp_path: Path) -> None:
     whole = cv2.imread(str(tmp_path / "pool/All/000000000007.bmp"))
     assert whole.shape == (148, 63, 3)
     head = cut_by_joints(np.ones((160, 100), bool), joints)["Head"]
-    assert np.flatnonzero(head.any(0))[[0, -1]].tolist() == [28, 72]  # a raised arm beside it is not of it
+    assert np.flatnonzero(head.any(0))[[0, -1]].tolist() == [28, 72]  # without a raised arm next to it
     assert whole[1:-1, 1:-1].any(2).all()  # also where the two polygons overlap
     moved = np.array(found["All"][0]["keypoints"]).reshape(16, 3)
     assert moved[13].tolist() == [41.0, 36.0, 2.0]  # the left shoulder, in the order of MPII

@@ -1,4 +1,4 @@
-"""Two processes give the gradient of one, for both networks."""
+"""Two processes compute the gradients of one, for both networks."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ WORLD = 2
 
 
 def gradients(objective: PasteObjective, networks: dict[str, Any], batch: PartBatch) -> dict[str, dict[str, Tensor]]:
-    """What each player's update would step along; the first player does not step, so both see the same weights."""
-    found: dict[str, dict[str, Tensor]] = {}
+    """Return the gradients of both networks' updates, without stepping, so that both are for the same weights."""
+    gradients_of: dict[str, dict[str, Tensor]] = {}
 
     def update(name: str, loss: Tensor) -> None:
         for network in networks.values():
@@ -29,11 +29,11 @@ def gradients(objective: PasteObjective, networks: dict[str, Any], batch: PartBa
         loss.backward()  # type: ignore[no-untyped-call]
         network = networks[name]
         bare: nn.Module = network.module if isinstance(network, DistributedDataParallel) else network
-        # A parameter that leads nowhere has no gradient.
-        found[name] = {key: p.grad.clone() for key, p in bare.named_parameters() if p.grad is not None}
+        # A parameter that the loss does not depend on has no gradient.
+        gradients_of[name] = {key: p.grad.clone() for key, p in bare.named_parameters() if p.grad is not None}
 
     objective.step(networks, batch, update)
-    return found
+    return gradients_of
 
 
 def prepare(config: AsdaConfig, first: int = 0, step: int = 1) -> tuple[PasteObjective, dict[str, Any], PartBatch]:
@@ -41,7 +41,7 @@ def prepare(config: AsdaConfig, first: int = 0, step: int = 1) -> tuple[PasteObj
     torch.set_num_threads(1)
     task = AsdaTask(config, build_network)
     networks: dict[str, Any] = task.networks()
-    # A fresh generator's head is zero, and so would be its trunk's gradient.
+    # A new generator's head is zero, so its backbone would have no gradient.
     nn.init.normal_(networks["generator"].fc_locs[2].weight, std=0.05)
     for network in networks.values():
         network.eval()  # batch statistics are each process's own
@@ -64,7 +64,7 @@ def work(rank: int, config: AsdaConfig, folder: str) -> None:
     distributed.destroy_process_group()
 
 
-def test_two_processes_give_the_gradient_of_one(config: AsdaConfig, tmp_path: Path) -> None:
+def test_two_processes_compute_the_gradients_of_one(config: AsdaConfig, tmp_path: Path) -> None:
     objective, networks, batch = prepare(config)
     assert on_device(batch)[1].any()
     one = gradients(objective, networks, batch)

@@ -1,4 +1,4 @@
-"""The vote: the published rule, equality with a plain evaluation, and a cache that never lies; pictures of pasting."""
+"""Voting: the published rule, equality with a plain evaluation, and the cache; images of pasting."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scipy.io import loadmat
 
 from pose_asda.config import AsdaConfig
 from pose_asda.task import AsdaTask
-from pose_asda.visualize import paste_pictures
+from pose_asda.visualize import paste_tiles
 from pose_asda.vote import evaluate_by_vote, vote
 from pose_core.cli import method_main
 from pose_core.config import dump_config
@@ -35,12 +35,12 @@ LAYOUTS = {
 def test_published_rule() -> None:
     stack = uniform("vote", 4 * 3 * 5 * 2).reshape(4, 3, 5, 2)
     stack = np.concatenate([stack[:, :2] * 10 + 50, np.abs(stack[:, 2:])], 1)
-    found = vote(stack.transpose(0, 3, 2, 1)).transpose(2, 1, 0)
-    assert found == pytest.approx(np.array(load_golden("asda/functions")["voting"]["result"]), abs=1e-12)
+    voted = vote(stack.transpose(0, 3, 2, 1)).transpose(2, 1, 0)
+    assert voted == pytest.approx(np.array(load_golden("asda/functions")["voting"]["result"]), abs=1e-12)
 
 
 def predictions(folder: Path) -> np.ndarray:
-    """What an evaluation wrote, ``(people, joints, 2 or 3)``."""
+    """Read the predictions that an evaluation wrote, ``(people, joints, 2 or 3)``."""
     file = next((folder / "results").iterdir())
     if file.suffix == ".mat":
         return np.asarray(loadmat(file)["preds"])
@@ -53,7 +53,7 @@ def test_one_scale_and_one_stage_are_a_plain_evaluation(layout: str, config: Asd
     train, val, skeleton = LAYOUTS[layout]
     write_dataset(tmp_path / "people", layout, 1, (2, 2), 0, val_images=3, size=(160, 120), crowds=False)
     data = {"layout": layout, "root": str(tmp_path / "people"), "train": train, "val": val, "skeleton": skeleton}
-    # Bad images are left out, and said to be, by both.
+    # Both skip images that do not decode, and report them.
     data["on_bad_image"] = "skip"
     config = config.model_copy(update={"data": config.data.model_copy(update=data)})
     Path(read_dataset(config.data, val).records[-1].source).write_bytes(b"no image")
@@ -70,7 +70,7 @@ def test_one_scale_and_one_stage_are_a_plain_evaluation(layout: str, config: Asd
     assert "scales=1,1.2" in more.report
     assert "stages=2 voted" in more.report
     assert not np.array_equal(predictions(tmp_path / "more"), expected)
-    with pytest.raises(ConfigError, match=r"has 2 stage\(s\), 3 were asked for"):
+    with pytest.raises(ConfigError, match=r"has 2 stage\(s\), 3 were requested"):
         evaluate_by_vote(network, config, CPU, tmp_path / "many", [1.0], 3)
 
 
@@ -89,7 +89,7 @@ def test_a_stale_cache_is_refused(
         caplog.clear()
         with caplog.at_level(logging.WARNING):
             evaluate_by_vote(network, settings, CPU, tmp_path, scales, stages, cache=cache)
-        return "predicting anew" in caplog.text
+        return "predicting again" in caplog.text
 
     assert not is_stale(config, [1.0])
     assert is_stale(config, [1.1])
@@ -113,7 +113,7 @@ def test_a_stale_cache_is_refused(
 
 
 def test_the_command(config: AsdaConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Settings may follow the scales; what cannot be is refused."""
+    """Settings may follow the scales; invalid values are refused."""
     file, weights = tmp_path / "mine.yaml", tmp_path / "weights.pt"
     file.write_text(dump_config(config))
     torch.save(AsdaTask(config, build_network).networks()["pose"].state_dict(), weights)
@@ -121,8 +121,8 @@ def test_the_command(config: AsdaConfig, tmp_path: Path, capsys: pytest.CaptureF
     for wrong, message in (
         (["--scales", "1", "0"], "--scales 1 0: must be positive numbers"),
         (["--scales", "1", "big"], "--scales 1 big: must be positive numbers"),
-        (["--stages", "0"], "--stages 0: at least the last stage must vote"),
-        (["--scales", "1", "--stages", "3"], "the network has 2 stage(s), 3 were asked for"),
+        (["--stages", "0"], "--stages 0: at least one stage is needed"),
+        (["--scales", "1", "--stages", "3"], "the network has 2 stage(s), 3 were requested"),
     ):
         assert method_main("asda", [*words, *wrong]) == 2
         assert message in capsys.readouterr().err
@@ -130,8 +130,8 @@ def test_the_command(config: AsdaConfig, tmp_path: Path, capsys: pytest.CaptureF
     assert "flip=no decode=argmax+quarter scales=1,1.2" in capsys.readouterr().out
 
 
-def test_pictures_of_pasting(config: AsdaConfig, tmp_path: Path) -> None:
-    tiles, captions = paste_pictures(config, [], 2)
+def test_tiles_of_pasting(config: AsdaConfig, tmp_path: Path) -> None:
+    tiles, captions = paste_tiles(config, [], 2)
     assert captions == ["original", "random", "fresh generator", "target joints"] * 2
     assert all(tile.shape == (64, 64, 3) for tile in tiles)
     assert not np.array_equal(tiles[0], tiles[1])
@@ -139,12 +139,12 @@ def test_pictures_of_pasting(config: AsdaConfig, tmp_path: Path) -> None:
     file = tmp_path / "stn_41.pth"
     state = AsdaTask(config, build_network).networks()["generator"].state_dict()
     torch.save({"epoch": 41, "stn_state_dict": {f"module.{key}": value for key, value in state.items()}}, file)
-    assert paste_pictures(config, [file], 1)[1][2] == "adversarial stn_41"
+    assert paste_tiles(config, [file], 1)[1][2] == "adversarial stn_41"
     narrow = config.model_copy(update={"generator": config.generator.model_copy(update={"width": 16})})
     with pytest.raises(
-        WeightsError, match=r"stn_41.pth holds another generator than generator.depth=18 and .*width=16"
+        WeightsError, match=r"stn_41.pth: its generator does not have generator.depth=18 and .*width=16"
     ):
-        paste_pictures(narrow, [file], 1)
+        paste_tiles(narrow, [file], 1)
     torch.save({"state_dict": {}}, file)
     with pytest.raises(WeightsError, match="holds no generator"):
-        paste_pictures(config, [file], 1)
+        paste_tiles(config, [file], 1)

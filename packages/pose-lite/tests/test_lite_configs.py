@@ -43,7 +43,7 @@ def test_every_experiment_names_a_network_and_has_a_note(name: str) -> None:
 
 
 class Published(NamedTuple):
-    """What tells one published file from another."""
+    """The values in which published files differ."""
 
     file: str
     network: str
@@ -51,7 +51,7 @@ class Published(NamedTuple):
     epochs: int
     steps: tuple[int, int]
     augment: tuple[float, float, float | None]
-    """Rotation, scale, half-body probability where it is stated."""
+    """Rotation, scale, and half-body probability (None where the file does not set it)."""
     rgb: bool
     workers: int
     truth: bool | None = True
@@ -102,11 +102,11 @@ PUBLISHED: dict[str, Published] = {
         pretrained=RESNETS[n])
        for n in RESNETS},
 }  # fmt: skip
-"""The table of the published files, by our names."""
+"""The published files, by the names of our experiments."""
 
 
 def published_file(row: Published, layout: str) -> dict[str, Any]:
-    """The content of a published file in its own keys."""
+    """Return the content of a published file, in its own keys."""
     width, height = row.size
     rotation, scale, half_body = row.augment
     dataset: dict[str, Any] = {
@@ -144,7 +144,7 @@ def published_file(row: Published, layout: str) -> dict[str, Any]:
 
 
 def layers(network: str) -> tuple[str, dict[str, Any]]:
-    """MODEL.NAME and MODEL.EXTRA."""
+    """Return MODEL.NAME and MODEL.EXTRA of a network."""
     extra: dict[str, Any] = {}
     if network.startswith("hrnet"):
         for key, value in HRNET_TABLES[network].items():
@@ -170,5 +170,5 @@ def test_built_in_experiments_equal_the_converted_published_files(name: str) -> 
     assert ours == theirs
 
 
-def test_every_published_experiment_is_there_and_no_other() -> None:
+def test_experiments_are_the_published_ones_and_a_synthetic_one() -> None:
     assert {*PUBLISHED, "synthetic_quick"} == set(CONFIGS)

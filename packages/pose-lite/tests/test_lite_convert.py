@@ -48,11 +48,11 @@ OLD = {
     "TRAIN": {"BATCH_SIZE": 24, "END_EPOCH": 140, "LR_STEP": [90, 120]},
     "TEST": {"BATCH_SIZE": 16, "FLIP_TEST": False},
 }  # fmt: skip
-"""The family's oldest layout, with sizes under EXTRA."""
+"""The oldest layout of these files, with sizes under EXTRA."""
 
 
 def changed(content: dict[str, Any], **values: Any) -> dict[str, Any]:
-    """A copy with values set: ``MODEL__NAME="x"`` is MODEL.NAME."""
+    """Return a copy with values set: ``MODEL__NAME="x"`` is MODEL.NAME."""
     result = deepcopy(content)
     for key, value in values.items():
         *parents, last = key.split("__")
@@ -72,7 +72,7 @@ def hrnet(name: str) -> dict[str, Any]:
 
 
 def flat(converted: Converted) -> str:
-    """The notes without their line breaks."""
+    """Return the notes without their line breaks."""
     return " ".join(render_notes(converted).split())
 
 
@@ -177,7 +177,7 @@ def test_an_hrnet_is_known_by_its_stage_table(name: str) -> None:
         ("lpn34h.yaml", "lpn_18h"),
     ],
 )
-def test_the_file_s_name_tells_what_its_content_cannot(file: str, name: str) -> None:
+def test_the_file_name_decides_between_networks_with_the_same_content(file: str, name: str) -> None:
     assert convert_published(LPN, file).config["model"]["name"] == name
 
 
@@ -223,12 +223,12 @@ def test_gpus_are_written_in_many_ways(gpus: Any, count: int) -> None:
         ({"GPUS": "all"}, "GPUS is 'all'"),
     ],
 )
-def test_what_cannot_be_converted_is_said(change: dict[str, Any], message: str) -> None:
+def test_errors_name_what_cannot_be_converted(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         convert_published(changed(LPN, **change), "x.yaml")
 
 
-def test_another_hrnet_is_never_taken_for_one_of_ours() -> None:
+def test_unknown_network_variants_are_refused() -> None:
     content = changed(hrnet("hrnet_w32"), MODEL__EXTRA__STAGE3__NUM_BLOCKS=[4, 4, 2])
     with pytest.raises(ConfigError, match=r"STAGE3\.NUM_BLOCKS is \[4, 4, 2\]; hrnet_w32 has \[4, 4, 4\]"):
         convert_published(content, "x.yaml")

@@ -91,7 +91,7 @@ def test_an_unknown_attention_is_refused() -> None:
         create_model("lpn_18", attention="CBAM")
 
 
-def test_a_variant_with_half_the_groups_is_told_apart() -> None:
+def test_weights_of_a_variant_with_half_the_groups_are_refused() -> None:
     with pytest.raises(WeightsError, match="lpn_18h"):
         load_weights(create_model("lpn_18"), create_model("lpn_18h").state_dict())
 

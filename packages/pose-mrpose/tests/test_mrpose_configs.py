@@ -26,7 +26,7 @@ SIZES = {"256x192": (192, 256), "384x288": (288, 384), "256x256": (256, 256), "3
 
 
 def published_file(layout: str, design: str, depth: int, style: str, size: str) -> dict[str, Any]:
-    """The content of a published file, in its own keys."""
+    """Return the content of a published file, in its own keys."""
     width, height = SIZES[size]
     coco, large = layout == "coco", height == 384
     test: dict[str, Any] = {"BATCH_SIZE": 32, "FLIP_TEST": False, "MODEL_FILE": ""}
@@ -96,9 +96,9 @@ def test_built_in_experiments_equal_the_converted_published_files(row: tuple[str
         convert_published(published_file(*row), f"{name}.yaml").config, TopDownConfig, name
     ).model_dump()
     ours = load_config(f"pose-mrpose/{name}").model_dump()
-    # The published scripts flip, whatever the file says.
+    # The published scripts use a flip test, regardless of the file.
     assert (converted["test"].pop("flip"), ours["test"].pop("flip")) == (False, True)
-    # The baseline's file is one of SimpleBaseline as well.
+    # A file of the baseline is one of SimpleBaseline, which pose-lite converts.
     assert converted.pop("method") == ("lite" if row[1] == "baseline" else "mrpose")
     assert ours.pop("method") == "mrpose"
     for unstated in (converted, ours):

@@ -1,4 +1,4 @@
-"""A user's session with pose-mrpose: train, evaluate, submit, compare; and what goes wrong."""
+"""pose-mrpose as a user runs it: train, evaluate, submit, compare; and error messages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TINY = [
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Synthetic people: ``coco`` (with test-dev2017) and ``mpii``."""
+    """Write synthetic people: ``coco`` (with test-dev2017) and ``mpii``."""
     root = tmp_path_factory.mktemp("data")
     for layout in ("coco", "mpii"):
         write_dataset(root / layout, layout=layout, images=8, val_images=4, people=(1, 2), size=(160, 120))
@@ -35,7 +35,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def command(data: Path, tmp_path: Path) -> Callable[..., int]:
-    """Run a verb of pose-mrpose with a tiny network."""
+    """Return a function that runs a command of pose-mrpose with a tiny network."""
 
     def run(verb: str, layout: str, *words: str) -> int:
         fixed = ["--cfg", f"synthetic_{layout}", f"data.root={data / layout}", f"run.dir={tmp_path / 'runs'}", *TINY]
@@ -45,7 +45,7 @@ def command(data: Path, tmp_path: Path) -> Callable[..., int]:
 
 
 def weights(tmp_path: Path, name: str = "mrfea2_resnet18", joints: int = 17) -> str:
-    """A checkpoint as the published trainer leaves its best: bare, with the data-parallel prefix."""
+    """Write a checkpoint like the published trainer's best one: a state dict with the data-parallel prefix."""
     file = tmp_path / "model_best.pth.tar"
     state = create_model(name, num_joints=joints, width=8).state_dict()
     torch.save({f"module.{key}": value for key, value in state.items()}, file)
@@ -69,7 +69,7 @@ def test_every_design_trains_and_is_evaluated(
     assert "boxes=ground-truth" in text
 
 
-def test_test_dev_gives_a_file_that_the_server_takes(
+def test_test_dev_writes_a_file_for_the_server(
     data: Path, command: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     boxes = next((data / "coco" / "person_detection_results").glob("COCO_test-dev2017*.json"))
@@ -81,14 +81,14 @@ def test_test_dev_gives_a_file_that_the_server_takes(
     assert set(entries[0]) == {"image_id", "category_id", "keypoints", "score"}
     images = COCO(str(data / "coco" / "annotations" / "image_info_test-dev2017.json"))
     images.dataset["annotations"] = []
-    found = images.loadRes(str(file))
-    assert len(found.anns) == len(entries)
+    results = images.loadRes(str(file))
+    assert len(results.anns) == len(entries)
     assert all(len(entry["keypoints"]) == 51 for entry in entries)
     first = entries[0]
     print(f"{len(entries)} entries; the first: image {first['image_id']}, {first['keypoints'][:6]}, {first['score']}")
 
 
-def test_mpii_test_gives_the_matrix_that_the_server_takes(
+def test_mpii_test_writes_the_matrix_for_the_server(
     data: Path, command: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--weights", weights(tmp_path, joints=16), "--out", str(tmp_path), "data.val=test"]
@@ -130,19 +130,19 @@ def test_compare_prints_one_table(
     assert "--params" in capsys.readouterr().err
 
 
-def test_mistakes_are_answered_with_the_mend(
+def test_errors_say_how_to_fix_them(
     data: Path, command: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def refused(code: int, found: int, *mentions: str) -> None:
+    def refused(code: int, result: int, *mentions: str) -> None:
         text = capsys.readouterr().err
         print(text.strip().splitlines()[-1])
-        assert found == code, text
+        assert result == code, text
         for mention in mentions:
             assert mention in text
         assert "Traceback" not in text
 
     train = ("train", "coco")
-    # The published initialization is of the head alone.
+    # The published initialization covers only the head.
     refused(2, command(*train, "model.init=published"), "model.pretrained", "model.init=framework")
     missing = str(tmp_path / "resnet18.pth")
     words = ("model.init=published", f"model.pretrained={missing}")
@@ -150,7 +150,7 @@ def test_mistakes_are_answered_with_the_mend(
     # A checkpoint of another depth.
     wrong = weights(tmp_path, "mrfea2_resnet34")
     refused(1, command("eval", "coco", "--weights", wrong), "unexpected", "layer1.2")
-    # Sizes that the trunk cannot halve.
+    # Sizes that the backbone cannot halve.
     refused(2, command(*train, "model.input_size=[80, 64]"), "multiples of 32")
     # Boxes of another split.
     file = next((data / "coco" / "person_detection_results").glob("COCO_test-dev2017*.json"))

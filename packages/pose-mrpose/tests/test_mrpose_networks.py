@@ -24,7 +24,7 @@ GOLDEN = {
     "mrpose/pose_resnet50_pytorch": "simplebaseline_resnet50",
     "mrpose/pose_resnet50_caffe": "simplebaseline_resnet50_caffe",
 }
-# 17 joints, 256x192: parameters; true GMACs; the summary rule's Gi. Of ResNet-50, 101, 152.
+# 17 joints, 256x192, on ResNet-50, 101, 152: parameters; true GMACs; the published count in Gi.
 COSTS = {
     "mrheat1": ((34_017_785, 53_009_913, 68_653_561), (5.435, 9.071, 12.708), (9.01, 12.40, 15.78)),
     "mrheat2": ((34_022_409, 53_014_537, 68_658_185), (5.439, 9.075, 12.711), (9.02, 12.41, 15.80)),
@@ -65,7 +65,7 @@ def test_size_and_cost_are_the_published_ones(design: str, depth: int) -> None:
     assert (cost.parameters, cost.gmacs) == (mpii, pytest.approx(mpii_gmacs, abs=6e-4))
 
 
-def test_basic_block_trunks_count_as_published_where_the_published_code_can() -> None:
+def test_basic_block_networks_have_the_published_size() -> None:
     for name, parameters in (
         ("mrheat1_resnet18", 15_394_809),
         ("mrheat1_resnet34", 25_502_969),
@@ -75,7 +75,7 @@ def test_basic_block_trunks_count_as_published_where_the_published_code_can() ->
         assert count_parameters(create_model(name)) == parameters
 
 
-def test_every_design_stands_on_every_trunk() -> None:
+def test_every_design_runs_on_every_backbone() -> None:
     names = list_models("mr*")
     assert len(names) == 4 * (5 + 3)
     for name in names:
@@ -92,7 +92,7 @@ def test_gradients_reach_every_parameter(design: str) -> None:
 
 
 @pytest.mark.parametrize("design", DESIGNS)
-def test_the_output_is_the_sum_that_the_design_says(design: str) -> None:
+def test_the_output_is_the_sum_of_the_design(design: str) -> None:
     torch.manual_seed(0)
     net = create_model(f"{design}_resnet18", num_joints=3, width=8).eval()
     x = torch.randn(1, 3, 64, 64)
@@ -130,7 +130,7 @@ def test_a_checkpoint_of_other_joints_is_refused_and_says_so() -> None:
             load_weights(create_model("mrfea2_resnet50", num_joints=17), state)
 
 
-def test_weights_named_after_the_other_trunk_style_are_doubted(tmp_path: Path) -> None:
+def test_weights_named_after_the_other_backbone_style_give_a_warning(tmp_path: Path) -> None:
     network = create_model("mrfea1_resnet50", num_joints=2, width=8)
     file = tmp_path / "mrfea1_pose_resnet_50_caffe.pth.tar"
     torch.save(network.state_dict(), file)
@@ -141,17 +141,17 @@ def test_weights_named_after_the_other_trunk_style_are_doubted(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
-def test_an_imagenet_file_fills_the_trunk_and_leaves_the_published_head(wrapped: bool, tmp_path: Path) -> None:
+def test_an_imagenet_file_fills_the_backbone_and_leaves_the_published_head(wrapped: bool, tmp_path: Path) -> None:
     donor = create_model("simplebaseline_resnet50", width=8).state_dict()
-    trunk = {key: value for key, value in donor.items() if not key.startswith(("deconv", "final"))}
-    trunk |= {"fc.weight": torch.zeros(1000, 256), "fc.bias": torch.zeros(1000)}
+    backbone = {key: value for key, value in donor.items() if not key.startswith(("deconv", "final"))}
+    backbone |= {"fc.weight": torch.zeros(1000, 256), "fc.bias": torch.zeros(1000)}
     file = tmp_path / ("resnet50-caffe.pth.tar" if wrapped else "resnet50-19c8e357.pth")
-    torch.save({"state_dict": {f"module.{k}": v for k, v in trunk.items()}} if wrapped else trunk, file)
+    torch.save({"state_dict": {f"module.{k}": v for k, v in backbone.items()}} if wrapped else backbone, file)
     network = create_model("mrheat2_resnet50" + ("_caffe" if wrapped else ""), width=8)
     initialize(network, backbone_follows=True)
     report = load_backbone(network, file)
     assert not report.missing
-    assert torch.equal(network.state_dict()["layer3.0.conv2.weight"], trunk["layer3.0.conv2.weight"])
+    assert torch.equal(network.state_dict()["layer3.0.conv2.weight"], backbone["layer3.0.conv2.weight"])
     head = [m for n, m in network.named_modules() if n.startswith(("deconv", "s_", "final"))]
     for module in head:
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):

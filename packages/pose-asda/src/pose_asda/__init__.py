@@ -1,4 +1,4 @@
-"""Adversarial semantic data augmentation: parts of bodies, pasted where they confuse a pose network most."""
+"""Adversarial semantic data augmentation: body parts pasted where they raise a pose network's loss most."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class Asda(Method):
-    """A pose network, and a generator that places pasted parts."""
+    """A pose network, and a generator that places the pasted parts."""
 
     name = "asda"
     package = "pose_asda"
-    summary = "adversarial semantic data augmentation of HRNet, SimpleBaseline and hourglass (top-down pose)"
+    summary = "adversarial semantic data augmentation for HRNet, SimpleBaseline and hourglass (top-down pose)"
     networks = ("asda_hourglass_2", "asda_hourglass_8", "asda_generator_resnet18", "asda_generator_resnet50")
     published_names = ("pose_hrnet", "pose_hrnet2", "pose_resnet", "pose_hourglass")
     example = "coco_hrnet_w32_256x192_numpart1"
@@ -55,11 +55,11 @@ class Asda(Method):
 
     def commands(self) -> Mapping[str, Command]:
         return {
-            "build-parts": Command("cut a pool of parts out of segmented people", _build_parts),
-            "browse-parts": Command("show a pool of parts as a contact sheet", _browse_parts),
-            "occlude": Command("paste parts on a copy of the evaluation images, to see what they do", _occlude),
-            "vote": Command("evaluate by a vote over scales and stages", _vote),
-            "visualize": Command("show crops with parts placed at random and by the generator", _visualize),
+            "build-parts": Command("cut body parts out of segmented people: the pool to paste from", _build_parts),
+            "browse-parts": Command("check a pool of parts and draw a contact sheet of it", _browse_parts),
+            "occlude": Command("copy the evaluation images with parts pasted over the people", _occlude),
+            "vote": Command("evaluate with the predictions of several scales and stages combined", _vote),
+            "visualize": Command("draw crops with parts placed at random and by the generator", _visualize),
             "visualise": Command("the former name of visualize", _visualize),
         }
 

@@ -1,4 +1,4 @@
-"""Two players: the pose network learns to cope, the generator learns where parts hurt most."""
+"""Adversarial training: the pose network minimizes its loss on pasted crops, the generator maximizes it."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from pose_core.ops import normalize, paste
 from pose_core.ops.normalizing import Pixels
 from pose_core.topdown.codec import HeatmapCodec
 
-Play = Callable[[bool], tuple[Tensor, Tensor]]
-"""A forward through placing, pasting and the pose network: its loss, and its accuracy for the log.
+Forward = Callable[[bool], tuple[Tensor, Tensor]]
+"""A pass through placing, pasting and the pose network: its loss, and its accuracy for the log.
 
-Told whether it is the generator's turn; otherwise placing needs no gradient.
+The argument says whether the generator is to be updated; otherwise placing needs no gradient.
 """
 
 
 class PasteObjective(Objective[PartBatch]):
     """The pose network minimizes the loss on pasted crops, the generator maximizes the same.
 
-    Each update follows a forward of its own, so the second player sees what the first has just learned; batch
-    statistics of both move in every forward. With random placement there is one player.
+    Each update has its own forward pass, with the weights that the update before it has left; every pass updates the
+    batch statistics of both networks. With random placement there is only the pose network.
     """
 
     def __init__(
@@ -41,36 +41,36 @@ class PasteObjective(Objective[PartBatch]):
     def step(self, networks: Mapping[str, nn.Module], batch: PartBatch, update: Update) -> dict[str, Tensor]:
         images, texels, boxes = on_device(batch, self.channels_last, self.pixels)
 
-        def play(places: bool) -> tuple[Tensor, Tensor]:
-            with torch.set_grad_enabled(places):
+        def forward(updates_generator: bool) -> tuple[Tensor, Tensor]:
+            with torch.set_grad_enabled(updates_generator):
                 pasted = self.place_and_paste(networks, images, texels, boxes, batch.part_types)
             return self.codec.loss_and_accuracy(networks["pose"](pasted), batch.joints)
 
-        return self.take_turns(play, update)
+        return self.update_in_order(forward, update)
 
     def place_and_paste(
         self, networks: Mapping[str, nn.Module], images: Tensor, texels: Tensor, boxes: Tensor, types: Tensor
     ) -> Tensor:
-        """Crops ``(N, 3, H, W)`` with their parts where the generator, or chance, puts them."""
+        """Return crops ``(N, 3, H, W)`` with their parts pasted where the generator puts them, or at random."""
         if self.settings.placement == "random":
             placements = random_placements(len(images), images.device)
         else:
             placements = networks["generator"](images)
-        # Half precision is too coarse for places: a step of bfloat16 at 1 is a pixel of 256.
+        # Half precision is too coarse for positions: a step of bfloat16 at 1 is a pixel of 256.
         thetas = placements_to_thetas(placements.to(images.dtype), types)
         pasted: Tensor = paste(images, texels, boxes, thetas, align_corners=self.settings.align_corners)
         return pasted
 
-    def take_turns(self, play: Play, update: Update) -> dict[str, Tensor]:
-        """All updates for one batch, in the order of the settings; returns each player's last figures."""
+    def update_in_order(self, forward: Forward, update: Update) -> dict[str, Tensor]:
+        """Make all updates for one batch, in the order of the settings; return the last losses and accuracies."""
         settings, values = self.settings, {}
-        turns = ["pose"] * settings.pose_steps
+        order = ["pose"] * settings.pose_steps
         if settings.placement == "adversarial":
-            others = ["generator"] * settings.steps
-            turns = others + turns if settings.first else turns + others
-        for player in turns:
-            loss, accuracy = play(player == "generator")
-            if player == "pose":
+            generator = ["generator"] * settings.steps
+            order = generator + order if settings.first else order + generator
+        for network in order:
+            loss, accuracy = forward(network == "generator")
+            if network == "pose":
                 update("pose", loss)
                 values["loss"], values["accuracy"] = loss, accuracy
             else:
@@ -84,12 +84,12 @@ class PasteObjective(Objective[PartBatch]):
 def on_device(
     batch: PartBatch, channels_last: bool = False, pixels: Pixels = "imagenet"
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Normalized images ``(N, 3, H, W)`` of a batch; texels ``(P, 4)`` and boxes ``(N, S, 4)`` of its parts.
+    """Return a batch's normalized images ``(N, 3, H, W)``, and its parts as texels ``(P, 4)`` and boxes ``(N, S, 4)``.
 
-    A part is zero, the mean color, where its mask is.
+    A part is zero, the mean color, where its mask is zero.
     """
     masks = batch.part_masks[:, None]
-    # As an image one pixel high, whose channels end up side by side.
+    # As an image one pixel high, so that the channels of a pixel end up next to each other.
     colors = normalize(batch.part_pixels[None, None], pixels=pixels, channels_last=True)[0, :, 0].T
     texels = torch.cat([torch.where(masks > 0, colors, 0), masks], 1)
     return normalize(batch.images, pixels=pixels, channels_last=channels_last), texels, batch.part_boxes

@@ -1,6 +1,6 @@
-"""Show a pool of parts as one contact sheet, and check every image of it.
+"""Check every image of a pool of parts, and draw a contact sheet of some of each type.
 
-pose-asda browse-parts --pool data/parts [--each 4] [--out parts.png]
+pose-asda browse-parts --pool data/parts --each 4 --out parts.png
 """
 
 from __future__ import annotations
@@ -14,13 +14,19 @@ from pose_core.errors import DataError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--pool", type=Path, required=True, metavar="DIR", help="folder with part_anns.json")
-    parser.add_argument("--each", type=int, default=4, metavar="N", help="parts of each type (4)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("parts.png"), metavar="FILE")
+    """Add the arguments of ``browse-parts``."""
+    parser.add_argument(
+        "--pool", type=Path, required=True, metavar="DIR", help="the pool: a folder with part_anns.json"
+    )
+    parser.add_argument("--each", type=int, default=4, metavar="N", help="parts drawn of each type (4)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="which parts are drawn (0)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("parts.png"), metavar="FILE", help="image to write (parts.png)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
+    """Check the pool and write the contact sheet."""
     pool = read_pool(args.pool / ANNOTATIONS)
     faults = check_pool(pool)
     if faults:

@@ -5,9 +5,10 @@
   pose-asda build-parts --coco data/coco/annotations/person_keypoints_train2017.json \\
       --images data/coco/images/train2017 --out data/parts
 
-Label maps are those of LIP (values 0 to 19). From COCO come whole people and, where the joints are labeled, limbs,
-halves and heads cut out of the instance's mask. Parts smaller than --smallest pixels, or in so many pieces that the
-largest is less than --largest-piece of them, are left out: the published pool says that it was filtered, not how.
+Label maps are those of LIP (values 0 to 19). Of COCO, the pool takes whole people and, where their joints are labeled,
+limbs, half bodies and heads cut out of the person's mask. Skipped are parts of fewer pixels than --smallest, and parts
+in several pieces of which the largest has less than the share --largest-piece of the pixels. (The published pool was
+filtered, too; how is not known.)
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ LIP = {
     "face": (13,), "Head": HEAD, "UpperClothes": (5,), "Dress": (6,), "Coat": (7,), "Socks": (8,), "Pants": (9,),
     "Jumpsuits": (10,), "Scarf": (11,), "Skirt": (12,), "Left-shoe": (18,), "Right-shoe": (19,),
 }  # fmt: skip
-"""Labels of LIP that make up each type."""
+"""Type of part → the LIP labels that make it up."""
 
 
 def _numbers(*names: str) -> tuple[int, ...]:
@@ -63,31 +64,39 @@ SYNTHETIC = {
     "All": tuple(range(1, len(PARTS))), "Hair": _numbers("hair"), "Head": _numbers("head", "hair"),
     "UpperClothes": _numbers("torso"), "Left-shoe": _limb("left", "foot"), "Right-shoe": _limb("right", "foot"),
 }  # fmt: skip
-"""Parts of synthetic people that make up each type they have."""
+"""Type of part → the parts of synthetic people that make it up."""
 
 COCO_LIMBS = {"Left-arm": (5, 7, 9), "Right-arm": (6, 8, 10), "Left-leg": (11, 13, 15), "Right-leg": (12, 14, 16)}
-"""COCO joints along each limb."""
+"""Type of part → the COCO joints along that limb."""
 MPII_OF_COCO = [16, 14, 12, 11, 13, 15, -1, -1, -1, -1, 10, 8, 6, 5, 7, 9]
-"""The COCO joint that is each of MPII's; −1 for pelvis, thorax, neck and head top."""
+"""For each MPII joint the COCO joint; −1 for pelvis, thorax, neck and head top."""
 
-Found = tuple[str, Array, Mapping[str, Array], list[float]]
-"""A person: a name for the files, the image (BGR), masks ``(H, W)`` bool by type, and MPII's 16 joints as x, y, v."""
+SegmentedPerson = tuple[str, Array, Mapping[str, Array], list[float]]
+"""A name for the files, the image (BGR), masks ``(H, W)`` bool by type, and MPII's 16 joints as x, y, v."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``build-parts``."""
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--synthetic", type=int, metavar="N", help="draw N synthetic people and cut them up")
-    source.add_argument("--labels", type=Path, metavar="DIR", help="LIP label maps (PNG), named as the images are")
+    source.add_argument("--synthetic", type=int, metavar="N", help="cut parts out of N synthetic people")
+    source.add_argument("--labels", type=Path, metavar="DIR", help="LIP label maps (PNG), named like the images")
     source.add_argument("--coco", type=Path, metavar="FILE", help="COCO keypoint annotations with segmentations")
-    parser.add_argument("--images", type=Path, metavar="DIR", help="the images of --labels or --coco")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the pool")
-    parser.add_argument("--smallest", type=int, default=200, metavar="PIXELS", help="least area of a part (200)")
-    parser.add_argument("--largest-piece", type=float, default=0.8, metavar="SHARE", help="of a part's area (0.8)")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="folder of the images of --labels or --coco")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write the pool to")
+    parser.add_argument("--smallest", type=int, default=200, metavar="PIXELS", help="smallest area of a part (200)")
+    parser.add_argument(
+        "--largest-piece",
+        type=float,
+        default=0.8,
+        metavar="SHARE",
+        help="smallest share of a part's area in its largest piece (0.8)",
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="stop after N people")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the synthetic people (0)")
 
 
 def run(args: argparse.Namespace) -> int:
+    """Write the pool and print its size."""
     if args.synthetic is None and args.images is None:
         raise ConfigError("--labels and --coco need the folder of their images: --images DIR")
     if (args.out / ANNOTATIONS).exists():
@@ -102,14 +111,14 @@ def run(args: argparse.Namespace) -> int:
         counts = write_pool(people, args.out, args.smallest, args.largest_piece, args.limit)
     for name, count in counts.items():
         print(f"{name:22s} {count}")
-    print(f"{sum(counts.values())} parts in {args.out}; look at them: pose-asda browse-parts --pool {args.out}")
+    print(f"{sum(counts.values())} parts in {args.out}; view them with: pose-asda browse-parts --pool {args.out}")
     return 0
 
 
 def write_pool(
-    people: Iterator[Found], folder: Path, smallest: int, largest_piece: float, limit: int | None = None
+    people: Iterator[SegmentedPerson], folder: Path, smallest: int, largest_piece: float, limit: int | None = None
 ) -> dict[str, int]:
-    """Cut and write parts; returns how many of each type. Files are BMP: black stays black."""
+    """Cut and write parts; return the number of each type. Files are BMP, so that black stays black."""
     annotations: dict[str, list[dict[str, Any]]] = {}
     for number, (name, image, masks, joints) in enumerate(people):
         if limit is not None and number >= limit:
@@ -124,7 +133,7 @@ def write_pool(
                 file.write(content)
             annotations.setdefault(kind, []).append({"file_name": f"{name}.bmp", "keypoints": moved})
     if not annotations:
-        raise DataError(f"no part was large enough and whole: nothing written to {folder}; try a lower --smallest")
+        raise DataError(f"no part passed the filters; nothing written to {folder}; lower --smallest or --largest-piece")
     write_json(folder / ANNOTATIONS, annotations)
     return {kind: len(entries) for kind, entries in annotations.items()}
 
@@ -132,7 +141,7 @@ def write_pool(
 def cut_part(
     image: Array, mask: Array, joints: list[float], smallest: int, largest_piece: float
 ) -> tuple[Array, list[float]] | None:
-    """The masked part on black in its bounds with a pixel around, and its joints; None where it is filtered out."""
+    """Return the part on black, cropped to its bounds plus a pixel, and its joints; None where the filters skip it."""
     area = int(mask.sum())
     if area < max(smallest, 1):
         return None
@@ -151,39 +160,39 @@ def cut_part(
     return part, [round(float(value), 2) for value in points.ravel()]
 
 
-def labeled_people(images: Path, labels: Path, unions: Mapping[str, tuple[int, ...]]) -> Iterator[Found]:
-    """One person per image; a label map of the same stem says what each pixel is."""
+def labeled_people(images: Path, labels: Path, unions: Mapping[str, tuple[int, ...]]) -> Iterator[SegmentedPerson]:
+    """Yield one person per label map, with the image of the same stem and masks by ``unions`` of labels."""
     by_stem = {path.stem: path for path in images.iterdir()} if images.is_dir() else {}
     maps = sorted(labels.glob("*.png")) if labels.is_dir() else []
     if not maps:
-        raise DataError(f"{labels} holds no label maps (*.png)")
+        raise DataError(f"{labels} has no label maps (*.png)")
     for path in maps:
         if path.stem not in by_stem:
             raise DataError(f"label map {path} has no image {path.stem}.* in {images}")
         image = open_bgr(str(by_stem[path.stem]))
         values = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         if values is None or values.shape != image.shape[:2]:
-            found = "does not decode" if values is None else f"is {values.shape[::-1]}, its image {image.shape[1::-1]}"
-            raise DataError(f"label map {path} {found}")
+            fault = "does not decode" if values is None else f"is {values.shape[::-1]}, its image {image.shape[1::-1]}"
+            raise DataError(f"label map {path} {fault}")
         yield path.stem, image, {kind: np.isin(values, union) for kind, union in unions.items()}, [0.0] * 48
 
 
-def synthetic_people(folder: Path, count: int, seed: int) -> Iterator[Found]:
-    """People drawn one to an image, and their part maps."""
+def synthetic_people(folder: Path, count: int, seed: int) -> Iterator[SegmentedPerson]:
+    """Draw synthetic people, one per image, with their part maps, and yield them."""
     written = write_dataset(folder, "mpii", count, (1, 1), seed, val_images=0, split="train", masks=True)
     maps = sorted((written.folder / "part_masks").rglob("*.png"))
     yield from labeled_people(written.folder / "images", maps[0].parent, SYNTHETIC)
 
 
-def coco_people(annotations: Path, images: Path) -> Iterator[Found]:
-    """Annotated people with polygons; what their joints let one cut out."""
+def coco_people(annotations: Path, images: Path) -> Iterator[SegmentedPerson]:
+    """Yield annotated people that have polygons, with the masks that `cut_by_joints` makes."""
     content = read_json(annotations)
     try:
         files = {image["id"]: image["file_name"] for image in content["images"]}
         entries = [(entry["id"], entry["image_id"], entry) for entry in content["annotations"]]
     except (KeyError, TypeError) as error:
         raise DataError(
-            f"{annotations} is no COCO annotation file: images need id and file_name, annotations id and image_id "
+            f"{annotations} is not a COCO annotation file: images need id and file_name, annotations id and image_id "
             f"({type(error).__name__}: {error})"
         ) from None
     place = find_images(images)
@@ -195,37 +204,38 @@ def coco_people(annotations: Path, images: Path) -> Iterator[Found]:
             raise DataError(f"{annotations}: annotation {number} is of image {image_id}, which the file does not list")
         image = open_bgr(image_source(place, files[image_id]))
         mask = np.zeros(image.shape[:2], np.uint8)
-        for each in polygons:  # one by one: where two overlap, both are the person
+        for each in polygons:  # one by one, so that an overlap of two is filled
             cv2.fillPoly(mask, [np.array(each).reshape(-1, 2).round().astype(np.int32)], 1)
         joints = np.array(entry.get("keypoints") or [0] * 51, dtype=np.float64).reshape(-1, 3)
-        # As the published pool has them: sixteen of MPII, of which COCO lacks four.
+        # The published pool has the 16 joints of MPII, of which COCO lacks four.
         in_mpii = np.vstack([joints, np.zeros(3)])[MPII_OF_COCO]
         yield f"{number:012d}", image, cut_by_joints(mask > 0, joints), in_mpii.ravel().tolist()
 
 
 def cut_by_joints(mask: Array, joints: Array) -> dict[str, Array]:
-    """A person's mask ``(H, W)`` and COCO joints ``(17, 3)`` → masks by type; only those whose joints are labeled."""
-    seen = joints[:, 2] > 0
+    """Return masks by type from a person's mask ``(H, W)`` and COCO joints ``(17, 3)``, where these are labeled."""
+    labeled = joints[:, 2] > 0
     masks = {"All": mask}
-    # A limb is about a quarter as wide as the trunk is long.
-    trunk = np.linalg.norm(joints[5:7, :2].mean(0) - joints[11:13, :2].mean(0)) if seen[[5, 6, 11, 12]].all() else 0.0
+    # A limb is about a quarter as wide as the torso is long.
+    has_torso = labeled[[5, 6, 11, 12]].all()
+    torso = np.linalg.norm(joints[5:7, :2].mean(0) - joints[11:13, :2].mean(0)) if has_torso else 0.0
     for kind, places in COCO_LIMBS.items():
-        if trunk and seen[list(places)].all():
+        if torso and labeled[list(places)].all():
             tube = np.zeros(mask.shape, np.uint8)
             line = joints[list(places), :2].round().astype(np.int32)
-            cv2.polylines(tube, [line], False, 1, max(int(trunk / 3), 1))
+            cv2.polylines(tube, [line], False, 1, max(int(torso / 3), 1))
             masks[kind] = mask & (tube > 0)
     rows = np.arange(mask.shape[0])[:, None]
-    if trunk:
+    if torso:
         shoulders, hips = joints[5:7, 1].mean(), joints[11:13, 1].mean()
-        # Only of people who stand upright does a level line part head, trunk and legs.
-        if hips - shoulders > 0.8 * trunk:
+        # A horizontal line separates head, torso and legs only of upright people.
+        if hips - shoulders > 0.8 * torso:
             masks["Upper-body-with-head"] = mask & (rows < hips)
             masks["Lower_body"] = mask & (rows >= hips)
-            if seen[0] and joints[0, 1] < shoulders:
+            if labeled[0] and joints[0, 1] < shoulders:
                 neck = shoulders - 0.3 * (shoulders - joints[0, 1])
-                # Not so wide that most of a raised arm is in it; of a face in profile the ear says where the head is.
-                away = np.abs(np.arange(mask.shape[1]) - joints[:5][seen[:5], 0].mean())
-                masks["Head"] = mask & (rows < neck) & (away < 0.45 * trunk)
+                # Narrow enough to exclude most of a raised arm; centered on nose, eyes and ears, also in profile.
+                away = np.abs(np.arange(mask.shape[1]) - joints[:5][labeled[:5], 0].mean())
+                masks["Head"] = mask & (rows < neck) & (away < 0.45 * torso)
                 masks["Upper-body"] = mask & (rows >= neck) & (rows < hips)
     return masks

@@ -1,4 +1,4 @@
-"""Published files of adversarial data augmentation: a network, and the sections ASA and STN beside it."""
+"""Convert published files of adversarial data augmentation: a network, and the sections ASA and STN."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from pose_core.plugins.convert.source import NUMBERS, WHOLES, Converted, Source
 from pose_core.plugins.convert.topdown import convert_topdown
 
 PUBLISHED_NAMES = ("pose_hrnet2", "pose_hourglass")
-"""Names that only this repository has: an HRNet beside another generator, and the stacked hourglass."""
+"""Names that only this method's files have: an HRNet with another generator, and the stacked hourglass."""
 IMAGENET = {18: "models/pytorch/imagenet/resnet18-5c106cde.pth", 50: "models/pytorch/imagenet/resnet50-19c8e357.pth"}
-"""What the published code fetched for the generator's backbone."""
+"""ImageNet weights of the generator's backbone, which the published code downloads."""
 OWN_KEYS = (
     "ASA.NUM_AUG", "ASA.SCALE_RANGE", "ASA.PART_ANN_FILE", "ASA.PART_ROOT_DIR", "ASA.ERODE_KERNEL",
     "ASA.GAUSSIAN_KERNEL", "ASA.BOTH_HF_SA", "STN.LR", "STN.STN_FIRST", "STN.NG", "STN.ND",
 )  # fmt: skip
 PREDECESSOR = {
-    f"ASA.{name}": "about a predecessor that searched for places"
+    f"ASA.{name}": "of an earlier method that searched for placements"
     for name in ("INTERVAL", "LR", "NUM_MODELS", "THETA_GRAD", "USE_SA", "LOAD_THETA", "THETA_PATH", "BETA1", "BETA2")
 }
 HOURGLASS = {"NSTACKS": ("stacks", 2), "NMODULES": ("modules", 1), "NCHANNELS": ("channels", 256),
              "NREDUCTIONS": ("depth", 4)}  # fmt: skip
-"""Keys of MODEL.NET → a keyword of ours and its default."""
+"""Keys of MODEL.NET → keyword of `asda_hourglass` and its default."""
 
 
 def convert(source: Source) -> Converted | None:
-    """Convert a file that pastes parts, or names a network of this repository."""
+    """Convert a file that pastes parts, or has a network of `PUBLISHED_NAMES`; return None for any other."""
     name = str(source.values.get("MODEL.NAME", "pose_hrnet"))
     with_parts = uses_parts(source.values)
     if not with_parts and name not in PUBLISHED_NAMES:
         return None
     meaningless = dict(PREDECESSOR)
-    if name in {"pose_hrnet", "pose_hrnet2"}:  # the same network beside different generators
+    if name in {"pose_hrnet", "pose_hrnet2"}:  # the same network with different generators
         network = find_hrnet(source)
     elif name == "pose_resnet":
         network = find_resnet(source)
@@ -42,8 +42,8 @@ def convert(source: Source) -> Converted | None:
         meaningless["MODEL.PRETRAINED"] = "the published code loads no weights into an hourglass"
     else:
         raise ConfigError(
-            f"{source.file_name}: the sections ASA and STN paste parts, which is not offered for MODEL.NAME {name!r}; "
-            "known are pose_hrnet, pose_hrnet2, pose_resnet, pose_hourglass"
+            f"{source.file_name}: ASA and STN paste parts, which is not supported for MODEL.NAME {name!r}; "
+            "choose pose_hrnet, pose_hrnet2, pose_resnet or pose_hourglass"
         )
     parts = part_blocks(source)
     result = convert_topdown(source, "asda", network, own_keys=OWN_KEYS, meaningless=meaningless)
@@ -51,18 +51,18 @@ def convert(source: Source) -> Converted | None:
     result.config["augment"]["half_body_min"] = 3
     if with_parts:
         result.notes.append(
-            f"the generator beside {name} is a ResNet-{generator_depth(source.values)} from ImageNet, which the "
-            "published code fetched: generator.pretrained"
+            f"the generator of {name} is a ResNet-{generator_depth(source.values)} with ImageNet weights, which the "
+            "published code downloads; set generator.pretrained to your file"
         )
         result.notes.append(
-            "parts are centered and follow data.color; the published code swapped the axes of a part's middle and left "
-            "parts RGB: parts.compat=true"
+            "parts are centered and have the channel order of data.color; those of the published code are off center "
+            "and always RGB: parts.compat=true"
         )
     return result
 
 
 def find_hourglass(source: Source) -> Network:
-    """Return the stacked hourglass of a file."""
+    """Return the stacked hourglass that a file describes."""
     stated = {}
     for key, (ours, default) in HOURGLASS.items():
         value = source.values.get(f"MODEL.NET.{key}", default)
@@ -76,22 +76,22 @@ def find_hourglass(source: Source) -> Network:
     name = f"asda_hourglass_{stated['stacks'] if stated['stacks'] in {2, 8} else 2}"
     implied = defaults | {"stacks": int(name.rpartition("_")[2])}
     options = {key: value for key, value in stated.items() if value != implied[key]}
-    note = "the published code starts an hourglass from the framework's weights, whatever MODEL.PRETRAINED names"
+    note = "the published code starts an hourglass from PyTorch's random weights, regardless of MODEL.PRETRAINED"
     return Network(name, options, (note,))
 
 
 def uses_parts(values: dict[str, Any]) -> bool:
-    """Whether a file is an experiment with pasted parts."""
+    """Return whether a file is an experiment with pasted parts."""
     return any(key.startswith(("ASA.", "STN.")) for key in values)
 
 
 def generator_depth(values: dict[str, Any]) -> int:
-    """The published code keeps a generator beside each pose network: ResNet-50 in one file, ResNet-18 in the others."""
+    """Return the depth of the published generator: ResNet-50 for pose_hrnet, ResNet-18 for the other networks."""
     return 50 if values.get("MODEL.NAME", "pose_hrnet") == "pose_hrnet" else 18
 
 
 def part_blocks(source: Source) -> dict[str, Any]:
-    """``parts`` and ``generator``; a key that is not given has the published default."""
+    """Return the blocks ``parts`` and ``generator``, with published defaults for keys that the file lacks."""
     if not uses_parts(source.values):
         return {"generator": {"placement": "none"}}
     depth = generator_depth(source.values)

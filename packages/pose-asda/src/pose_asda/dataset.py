@@ -1,4 +1,4 @@
-"""People with parts to paste: the core's crops, and for each sample the parts."""
+"""Crops of people, and the parts to paste on them."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ class PartBatch(CropBatch):
     """A batch of crops, and the parts to paste on them."""
 
     part_pixels: torch.Tensor
-    """``(P, 3)`` uint8, in the crops' channel order: the colors of all parts, row by row, one after the other."""
+    """``(P, 3)`` uint8, in the crops' channel order: the pixels of all parts, row by row, concatenated."""
     part_masks: torch.Tensor
     """``(P,)`` float32, soft."""
     part_boxes: torch.Tensor
-    """``(N, S, 4)`` int32: what each part fills of its canvas; left, top, right, bottom."""
+    """``(N, S, 4)`` int32: the box of each part on its canvas; left, top, right, bottom."""
     part_types: torch.Tensor
     """``(N, S)`` int64; −1 where a slot is empty."""
 
     @classmethod
     def stack(cls, samples: Sequence[PartBatch]) -> PartBatch:
-        """Return samples as one batch: their parts, of any number and size, follow one another."""
+        """Return samples as one batch; pixels and masks of their parts are concatenated."""
         columns = {each.name: [getattr(sample, each.name) for sample in samples] for each in fields(cls)}
         packed = {name: torch.cat(columns.pop(name)) for name in ("part_pixels", "part_masks")}
-        # In a worker it stacks into shared memory, which saves the crops a copy.
+        # In a worker, default_collate stacks into shared memory, which saves a copy of the crops.
         return cls(**packed, **{name: default_collate(column) for name, column in columns.items()})
 
     def split(self, parts: int) -> Iterator[PartBatch]:
@@ -49,10 +49,10 @@ class PartBatch(CropBatch):
 
 
 class PartedDataset(TrainingSet[PartBatch]):
-    """The samples of ``people``, with parts drawn from (seed, epoch, index) as the samples' variations are.
+    """The samples of ``people``, each with parts drawn from (seed, epoch, index), like its augmentation.
 
-    Crops of half a body get none unless ``with_half_body``; people with fewer labeled joints than ``min_joints``
-    get none. Joints, and thus targets, stay what they are.
+    Half-body crops get parts only with ``with_half_body``, and people only with at least ``min_joints`` labeled joints.
+    Joints, and thus targets, do not change.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class PartedDataset(TrainingSet[PartBatch]):
 
     @property
     def groups(self) -> np.ndarray:
+        """The number ``(len,)`` of each person's image."""
         return self.people.groups
 
     def __getitem__(self, key: Key) -> PartBatch:
@@ -74,7 +75,7 @@ class PartedDataset(TrainingSet[PartBatch]):
     def __getitems__(self, keys: Iterable[Key]) -> list[PartBatch]:
         keys = list(keys)
         crops = self.people.__getitems__(keys)
-        # One step for all samples, then the next: little code at a time stays in the processor's caches.
+        # One step for all samples, then the next, so that the code stays in the processor's caches.
         zooms = [self._zoom(key, crop) for key, crop in zip(keys, crops, strict=True)]
         parts = [self._draw(key, zoom) for key, zoom in zip(keys, zooms, strict=True)]
         return [
@@ -83,7 +84,7 @@ class PartedDataset(TrainingSet[PartBatch]):
         ]
 
     def _zoom(self, key: Key, crop: CropBatch) -> float | None:
-        """How many times as much as its person a crop shows; None where it gets no parts."""
+        """Return the factor by which a crop is enlarged around its person; None where it gets no parts."""
         drawn, is_half = self.people.variation(key)
         few = self.min_joints > 0 and int((crop.joints[:, 2] > 0).sum()) < self.min_joints
         return None if (is_half and not self.with_half_body) or few or not crop.valid else drawn.scale
@@ -91,6 +92,6 @@ class PartedDataset(TrainingSet[PartBatch]):
     def _draw(self, key: Key, zoom: float | None) -> DrawnParts:
         if zoom is None:
             return self.sampler.empty()
-        # A generator apart from that of the sample's variation: with parts or without, a crop is the same.
+        # A random generator of its own, so that a crop is the same with parts and without.
         rng = np.random.default_rng((self.people.seed, *epoch_index(key), 1))
         return self.sampler.draw(rng, zoom)

@@ -1,4 +1,4 @@
-"""The generator: from a crop, for each of the 25 types of part, an angle and a place."""
+"""The generator: predict an angle and a position for each of the 25 types of part from a crop."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pose_core.models.resnet import ResNetBackbone
 
 NUM_TYPES = 25
 _PI = 3.1415926
-"""As published; to be kept where published weights are compared."""
+"""As published; the outputs of published weights depend on it."""
 _REACH = 2.4
 
 
 class Generator(ResNetBackbone):
-    """Crops ``(N, 3, H, W)`` → placements ``(N, 25, 3)`` in −½…½: a turn and a move, for each type of part.
+    """Crops ``(N, 3, H, W)`` → placements ``(N, 25, 3)`` in −½…½: rotation and translation for each type of part.
 
-    It sees the crop and never the parts; a fresh one moves nothing. Keys are the published ones. ``width`` is the first
-    stage's planes, 64 in any published one.
+    Its input is the crop without parts. A new generator moves nothing. The weights have the published names. ``width``
+    is the number of channels of the first stage, 64 as published.
     """
 
     def __init__(self, depth: Literal[18, 50] = 18, width: int = 64) -> None:
@@ -40,23 +40,23 @@ class Generator(ResNetBackbone):
 
 
 def generator(num_joints: int = 17, *, depth: Literal[18, 50] = 18) -> Generator:
-    """A generator by name; joints play no part in it."""
+    """Return a generator; it does not depend on ``num_joints``."""
     return Generator(depth)
 
 
 def random_placements(count: int, device: torch.device) -> Tensor:
-    """``(N, 25, 3)`` placements like a generator's, from chance."""
+    """Return random placements ``(N, 25, 3)``, uniform in −½…½."""
     return torch.rand(count, NUM_TYPES, 3, device=device) - 0.5
 
 
 def placements_to_thetas(placements: Tensor, types: Tensor) -> Tensor:
-    """Placements ``(N, 25, 3)`` of the parts of ``types`` ``(N, S)`` → thetas ``(N, S, 2, 3)`` for `ops.paste`.
+    """Convert placements ``(N, 25, 3)`` of parts of ``types`` ``(N, S)`` to thetas ``(N, S, 2, 3)`` for `ops.paste`.
 
-    A turn within ±90° and a move within ±1.2, in coordinates from −1 to 1. An empty slot has type −1 and takes the
-    last type's row, which shows nowhere: its mask is zero. On a crop that is not square, turning these coordinates
-    stretches the part, as it did for the published weights.
+    Rotations are within ±90° and translations within ±1.2, in coordinates from −1 to 1. An empty slot has type −1 and
+    uses the last type's row, which has no effect, since its mask is zero. On a crop that is not square the rotation
+    stretches the part, as in the published code.
     """
-    # Negative indices count from the end, gather does not know them.
+    # gather does not take negative indices.
     rows = types.remainder(NUM_TYPES)[..., None].expand(-1, -1, 3)
     turn, right, down = placements.gather(1, rows).unbind(-1)
     angle = turn * _PI

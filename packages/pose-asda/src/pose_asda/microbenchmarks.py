@@ -1,4 +1,4 @@
-"""What `pose benchmark --stages` measures of this method: parts pasted on crops, and what that teaches."""
+"""Stages that `pose benchmark --stages` measures: pasting parts on crops, without and with its gradient."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pose_core.ops import paste
 from pose_core.plugins.method import Microbenchmark
 
 BATCH, SLOTS, SIDE, PART = 32, 4, 256, 64
-"""Crops, parts on each, pixels along a crop and along a part."""
+"""Crops per batch, parts per crop, and the side lengths of a crop and of a part in pixels."""
 
 
 def microbenchmarks(device: torch.device) -> Iterator[Microbenchmark]:
-    """The composite of a batch, forward, and with the gradient of where parts lie."""
+    """Yield pasting a batch of parts, without and with the gradient with respect to their placements."""
     scene = tuple(tensor.to(device) for tensor in parted(BATCH))
     name = f"{SLOTS} parts of {PART}² on {SIDE}² crops"
     yield Microbenchmark(f"{name}, pasted", "crops", BATCH, partial(composite, *scene))
@@ -25,20 +25,20 @@ def microbenchmarks(device: torch.device) -> Iterator[Microbenchmark]:
 
 
 def composite(images: Tensor, texels: Tensor, boxes: Tensor, placements: Tensor, types: Tensor) -> Tensor:
-    """Crops ``(N, 3, H, W)`` with their parts on them."""
+    """Return crops ``(N, 3, H, W)`` with their parts pasted."""
     thetas = placements_to_thetas(placements, types)
     return paste(images, texels, boxes, thetas, align_corners=True)
 
 
 def learn(images: Tensor, texels: Tensor, boxes: Tensor, placements: Tensor, types: Tensor) -> Tensor:
-    """The gradient of the composite's square with respect to the placements ``(N, 25, 3)``."""
+    """Return the gradient of the mean square of the pasted crops with respect to the placements ``(N, 25, 3)``."""
     leaf = placements.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(composite(images, texels, boxes, leaf, types).square().mean(), leaf)
     return gradient
 
 
 def parted(images: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Crops, and for each its parts: texels, boxes ``(N, S, 4)``, placements ``(N, 25, 3)`` and types ``(N, S)``."""
+    """Return random crops, texels, boxes ``(N, S, 4)``, placements ``(N, 25, 3)`` and types ``(N, S)``."""
     torch.manual_seed(0)
     corners = torch.randint(0, SIDE - PART, (images, SLOTS, 2), dtype=torch.int32)
     boxes = torch.cat([corners, corners + PART], 2)

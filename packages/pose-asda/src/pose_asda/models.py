@@ -1,4 +1,4 @@
-"""Networks by the names this method contributes; HRNet and SimpleBaseline are the core's."""
+"""The hourglass of this method; HRNet and SimpleBaseline are the core's."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pose_core.models.hourglass import StackedHourglass
 def asda_hourglass(
     num_joints: int = 16, *, stacks: int = 2, modules: int = 1, channels: int = 256, depth: int = 4
 ) -> StackedHourglass:
-    """A stacked hourglass that normalizes before it convolves, the image itself included, as published."""
+    """Return a stacked hourglass that normalizes before each convolution, also of the image, as published."""
     return StackedHourglass(num_joints, stacks, modules, channels, depth, norm_first=True)
 
 
 class Stage(nn.Module):
-    """One output of a network of several stages: the ``back``-th before the last."""
+    """One output of a network of several stages: the last for ``back`` 0, the one before it for 1, and so on."""
 
     def __init__(self, network: nn.Module, back: int) -> None:
         super().__init__()
@@ -26,5 +26,5 @@ class Stage(nn.Module):
         outputs = self.network(x)
         stages = [outputs] if isinstance(outputs, Tensor) else list(outputs)
         if self.back >= len(stages):
-            raise ConfigError(f"--stages: the network has {len(stages)} stage(s), {self.back + 1} were asked for")
+            raise ConfigError(f"--stages: the network has {len(stages)} stage(s), {self.back + 1} were requested")
         return stages[-1 - self.back]

@@ -1,11 +1,11 @@
-"""Copy the evaluation images with parts pasted over their people: what a network makes of hidden joints.
+"""Copy the evaluation images with parts pasted over the people, to evaluate a network on hidden joints.
 
   pose-asda occlude --cfg synthetic_plain --out data/occluded parts.annotations=data/other-parts/part_anns.json
   pose-asda eval --cfg synthetic_plain --weights best.pt data.root=data/occluded
 
-Each person of the validation split gets --parts parts, each on one of its labeled joints, turned and sized by chance,
-with edges as in training. Annotations are copied: hidden joints are still asked for. Give it a pool that no network was
-trained with. The same pool and --seed give the same pictures.
+Each person of the validation split gets --parts parts, each on one of the labeled joints, with a random angle and size
+and with edges as in training. Annotations are copied, so hidden joints still count. Use a pool that no network was
+trained with. The same pool and --seed give the same images.
 """
 
 from __future__ import annotations
@@ -28,20 +28,28 @@ if TYPE_CHECKING:
 
 QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 95]
 JITTER = 0.05
-"""How far from its joint a part's middle may lie, as a share of the body's diagonal."""
+"""Largest offset of a part's center from its joint, as a share of the body's diagonal."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``occlude``."""
     add_config(parser)
     parser.add_argument("--parts", type=int, default=2, metavar="N", help="parts on each person (2)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a data set of the same layout")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the random parts and positions (0)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="empty folder for the copy, a data set of the same layout",
+    )
     add_overrides(parser)
 
 
 def run(args: argparse.Namespace) -> int:
+    """Write the copy and print its size."""
     if args.parts < 1:
-        raise ConfigError(f"--parts {args.parts}: at least one part must be pasted")
+        raise ConfigError(f"--parts {args.parts}: at least one part per person is needed")
     if args.out.exists() and any(args.out.iterdir()):
         raise ConfigError(f"{args.out} is not empty; give --out another folder, or remove this one")
     config = load(args)
@@ -51,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def occlude(config: AsdaConfig, folder: Path, parts: int, seed: int = 0) -> tuple[int, int]:
-    """Write the validation split with ``parts`` parts on each person; returns the numbers of images and parts."""
+    """Write the validation split with ``parts`` parts on each person; return the numbers of images and parts."""
     from pose_asda.task import sampler_of
     from pose_core.data.images import open_bgr, read_bytes
     from pose_core.files import whole_file
@@ -61,17 +69,17 @@ def occlude(config: AsdaConfig, folder: Path, parts: int, seed: int = 0) -> tupl
     from pose_core.topdown.person_table import tabulate
 
     sampler = sampler_of(config)
-    found = read_dataset(config.data, config.data.val)
+    dataset = read_dataset(config.data, config.data.val)
     root = find_data_root(config.data.root)
     width, height = config.model.input_size
-    people = tabulate(found.records, get_skeleton(config.data.skeleton).num_joints, width / height)
+    people = tabulate(dataset.records, get_skeleton(config.data.skeleton).num_joints, width / height)
     pasted = 0
-    for number, record in enumerate(found.records):
-        # An archive becomes a folder.
+    for number, record in enumerate(dataset.records):
+        # A zip file becomes a folder.
         place = Path(record.source.replace(".zip@", "/"))
         target = (folder / place.relative_to(root)).resolve()
         if not target.is_relative_to(folder.resolve()):
-            raise DataError(f"{found.annotation_file}: image {record.source} lies outside {root}")
+            raise DataError(f"{dataset.annotation_file}: image {record.source} is outside {root}")
         rows = np.flatnonzero(people.image == number)
         if len(rows):
             image = open_bgr(record.source)
@@ -80,18 +88,18 @@ def occlude(config: AsdaConfig, folder: Path, parts: int, seed: int = 0) -> tupl
             content = cv2.imencode(target.suffix, image, QUALITY if target.suffix in {".jpg", ".jpeg"} else [])[1]
         with whole_file(target) as file:
             file.write(content.tobytes() if len(rows) else read_bytes(record.source))
-    for truth in found.layout.ground_truth_files(found):
+    for truth in dataset.layout.ground_truth_files(dataset):
         if truth.exists():
             copy = folder / truth.relative_to(root)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(truth, copy)
-    return len(found.records), pasted
+    return len(dataset.records), pasted
 
 
 def paste_on(
     image: np.ndarray, people: PersonTable, row: int, sampler: PartSampler, parts: int, rng: np.random.Generator
 ) -> int:
-    """Paste on the person of a row, in place; returns the number of parts: none where no joint is in the image."""
+    """Paste on the person of a row, in place; return the number of parts, 0 where no joint is inside the image."""
     from pose_asda.parts import BODY_PADDING
 
     height, width = image.shape[:2]

@@ -1,7 +1,7 @@
-"""The pool of body parts: read, checked, and drawn from.
+"""Read, check and sample a pool of body parts.
 
     pool/part_anns.json                {"Left-arm": [{"file_name": "a.bmp", "keypoints": [x, y, v, …]}, …], …}
-    pool/Left-arm/a.bmp                the part on pure black; what is not black is the part
+    pool/Left-arm/a.bmp                the part; every pixel around it is pure black
 
 The order of types is the order of the generator's rows.
 """
@@ -34,45 +34,47 @@ TYPES = {
     "Coat": 0.3, "Socks": 0.1, "Pants": 0.4, "Jumpsuits": 0.7, "Scarf": 0.1, "Skirt": 0.1, "Left-shoe": 0.1,
     "Right-shoe": 0.1,
 }  # fmt: skip
-"""The 25 types of part, as the published pool spells them, and each one's share of the body's diagonal."""
+"""The 25 types of part, spelled as in the published pool → size as a share of the body's diagonal."""
 TYPE_NAMES = tuple(TYPES)
 SHARES = tuple(TYPES.values())
 ANNOTATIONS = "part_anns.json"
 BODY_PADDING = 1.25
-"""A crop is its person's box, grown by this."""
+"""A crop is the box of its person, enlarged by this factor."""
 BLACK = (0, 0, 0)
 KEPT = 1 << 27
-"""Bytes of decoded parts that a pool keeps in memory: those of 250 synthetic people, not those of LIP."""
+"""Bytes of decoded parts that a pool keeps in memory: enough for 250 synthetic people, not for all of LIP."""
 Box = tuple[int, int, int, int]
 """Left, top, right and bottom (exclusive) in pixels of a canvas."""
 
 
 @dataclass(frozen=True)
 class PartPool:
-    """Files of parts by number of their type; only types that have any."""
+    """Files of parts by the number of their type, for the types that have any."""
 
     files: dict[int, tuple[Path, ...]]
     kept: dict[Path, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
-    """Parts decoded beforehand, `KEPT` bytes at most: forked workers share them, a spawned one has a copy."""
+    """Parts decoded in advance, at most `KEPT` bytes: forked workers share them, a spawned one has a copy."""
 
     def __len__(self) -> int:
         return sum(map(len, self.files.values()))
 
     def open(self, path: Path) -> np.ndarray:
-        """A part as `open_part` gives it, not to be written to."""
+        """Return a part like `open_part`; do not write to it."""
         part = self.kept.get(path)
         return open_part(path) if part is None else part
 
 
 def read_pool(annotations: Path, root: Path | None = None, *, skip_missing: bool = False) -> PartPool:
-    """The pool of an annotation file; images lie in ``root`` (its folder by default) by type.
+    """Read the pool of an annotation file; the images are in ``root`` (its folder by default) by type.
 
-    With ``skip_missing`` parts without their image are left out, as the published code did without a word.
+    With ``skip_missing`` parts whose image is missing are skipped, as in the published code.
     """
     root = annotations.parent if root is None else root
     content = read_json(annotations, "part annotations")
     if not isinstance(content, dict):
-        raise DataError(f"{annotations}: must hold an object of part types, as `pose-asda build-parts` writes it")
+        raise DataError(
+            f"{annotations}: must be a JSON object, type of part → list of parts, as `pose-asda build-parts` writes it"
+        )
     files: dict[int, tuple[Path, ...]] = {}
     missing: list[Path] = []
     for name, entries in content.items():
@@ -104,7 +106,7 @@ def read_pool(annotations: Path, root: Path | None = None, *, skip_missing: bool
 
 
 def decode(paths: Iterable[Path]) -> dict[Path, np.ndarray]:
-    """The first of these parts, `KEPT` bytes of them. A damaged one is left to be named when it is drawn."""
+    """Decode parts until they fill `KEPT` bytes; skip damaged ones, which are reported when they are drawn."""
     kept: dict[Path, np.ndarray] = {}
     room = KEPT
     for path in paths:
@@ -120,9 +122,9 @@ def decode(paths: Iterable[Path]) -> dict[Path, np.ndarray]:
 
 
 def open_part(path: Path) -> np.ndarray:
-    """A part ``(h, w, 3)`` uint8 BGR; what is not black is the part, and some of it must be black."""
+    """Read a part ``(h, w, 3)`` uint8 BGR; every pixel that is not black is the part, and some must be black."""
     image = open_bgr(str(path))
-    # Two rows, the first and the middle one, tell of almost every part that it is sound.
+    # For almost every part the first and the middle row show that some pixels are black and some are not.
     for rows in (image[:: max(len(image) // 2, 1)], image):
         black = cv2.countNonZero(cv2.inRange(rows, BLACK, BLACK))
         if 0 < black < rows.shape[0] * rows.shape[1]:
@@ -132,13 +134,13 @@ def open_part(path: Path) -> np.ndarray:
 
 
 class DrawnParts(NamedTuple):
-    """The parts drawn for one sample, without their canvases: each fills a box of a canvas as large as the crop.
+    """The parts of one sample, each with its box on a canvas of the crop's size, as `pose_core.ops.paste` takes them.
 
-    `pose_core.ops.paste` takes them so. A canvas is 60 times as much to make, to move and to read.
+    Whole canvases would be 60 times as much data.
     """
 
     pixels: np.ndarray
-    """``(P, 3)`` uint8: the boxes' colors, row by row, one box after the other."""
+    """``(P, 3)`` uint8: the pixels of the boxes, row by row, concatenated."""
     masks: np.ndarray
     """``(P,)`` float32, soft."""
     boxes: np.ndarray
@@ -149,12 +151,12 @@ class DrawnParts(NamedTuple):
 
 @dataclass(frozen=True)
 class PartSampler:
-    """Draws parts from a pool, each for the middle of a canvas of ``size`` (w, h).
+    """A sampler of parts from a pool, each for the center of a canvas of ``size`` (w, h).
 
-    ``counts`` are the numbers of parts a sample may get, one drawn uniformly. ``erode`` and ``blur`` are the sides of
-    the kernels that soften a mask. ``compat`` keeps two oddities of the published code: parts are RGB whatever the
-    crop is, and the axes of a part's middle are swapped, so that a long part starts off the center. With ``skip_bad`` a
-    part whose image is damaged or has no mask leaves its slot empty, with a warning.
+    ``counts`` are the numbers of parts a sample may get; one is drawn uniformly. ``erode`` and ``blur`` are the sizes
+    of the kernels that shrink and soften a mask. ``compat`` repeats two bugs of the published code: parts are RGB also
+    on BGR crops, and the axes of a part's center are swapped, so that a long part starts off the center. With
+    ``skip_bad`` a part whose image is damaged or has no mask leaves its slot empty, with a warning.
     """
 
     pool: PartPool
@@ -168,29 +170,32 @@ class PartSampler:
     skip_bad: bool = False
 
     def __post_init__(self) -> None:
-        most = max(self.counts, default=0)
-        if most < 1 or min(self.counts) < 0:
+        largest = max(self.counts, default=0)
+        if largest < 1 or min(self.counts) < 0:
             raise ConfigError(f"parts.counts={list(self.counts)}: at least one count must be positive, none negative")
-        if most > len(self.pool):
+        if largest > len(self.pool):
             raise ConfigError(
-                f"parts.counts={list(self.counts)} asks for {most} parts, and the pool has {len(self.pool)}; "
+                f"parts.counts={list(self.counts)} asks for {largest} parts, and the pool has {len(self.pool)}; "
                 "build a larger one with `pose-asda build-parts`, or ask for fewer"
             )
 
     @property
     def slots(self) -> int:
+        """The largest number of parts of a sample."""
         return max(self.counts)
 
     @cached_property
     def brush(self) -> np.ndarray:
-        # OpenCV's kernels and ours are (width, height).
+        """The kernel that shrinks a mask."""
+        # OpenCV's kernels and the settings are (width, height).
         return np.ones(self.erode[::-1], np.uint8)
 
     def empty(self) -> DrawnParts:
+        """Return the slots of a sample without parts."""
         return self._join([])
 
     def draw(self, rng: np.random.Generator, zoom: float) -> DrawnParts:
-        """Parts for a crop that shows ``zoom`` times as much as its person's."""
+        """Draw parts for a crop that augmentation has enlarged by ``zoom``."""
         drawn = []
         for _ in range(self.counts[rng.integers(len(self.counts))]):
             try:
@@ -204,20 +209,20 @@ class PartSampler:
         return self._join(drawn)
 
     def choose(self, rng: np.random.Generator) -> tuple[np.ndarray, int, float]:
-        """A part (BGR) of a type drawn uniformly, the type, and the factor of its size."""
+        """Draw a type uniformly, then a part (BGR) of it and the factor of its size; return (part, type, factor)."""
         kinds = tuple(self.pool.files)
         kind = kinds[rng.integers(len(kinds))]
         files = self.pool.files[kind]
         return self.pool.open(files[rng.integers(len(files))]), kind, rng.uniform(*self.scale_range)
 
     def place(self, part: np.ndarray, kind: int, factor: float, zoom: float) -> tuple[np.ndarray, np.ndarray, Box]:
-        """A part (BGR), scaled to its share of the body: its colors, its soft mask, and its box on the canvas."""
+        """Scale a part (BGR) to its share of the body; return its colors, its soft mask, and its box on the canvas."""
         part, soft = self.shape(part, kind, math.hypot(*self.size) / (zoom * BODY_PADDING), factor)
         size = soft.shape[1], soft.shape[0]
         if self.compat or self.color == "rgb":
             part = cv2.cvtColor(part, cv2.COLOR_BGR2RGB)
-        middle = (size[1] // 2, size[0] // 2) if self.compat else (size[0] // 2, size[1] // 2)
-        left, top = self.size[0] // 2 - middle[0], self.size[1] // 2 - middle[1]
+        center = (size[1] // 2, size[0] // 2) if self.compat else (size[0] // 2, size[1] // 2)
+        left, top = self.size[0] // 2 - center[0], self.size[1] // 2 - center[1]
         x0, y0 = max(left, 0), max(top, 0)
         x1, y1 = min(left + size[0], self.size[0]), min(top + size[1], self.size[1])
         if x0 >= x1 or y0 >= y1:
@@ -226,7 +231,7 @@ class PartSampler:
         return part[inside], soft[inside], (x0, y0, x1, y1)
 
     def shape(self, part: np.ndarray, kind: int, body: float, factor: float) -> tuple[np.ndarray, np.ndarray]:
-        """A part (BGR), scaled for a body whose diagonal is ``body`` pixels, and its soft mask."""
+        """Scale a part (BGR) for a body whose diagonal is ``body`` pixels; return it and its soft mask."""
         height, width = part.shape[:2]
         scale = body * SHARES[kind] / math.hypot(width, height) * factor
         size = (max(int(width * scale), 1), max(int(height * scale), 1))
@@ -245,7 +250,7 @@ class PartSampler:
 
 
 def check_pool(pool: PartPool) -> list[str]:
-    """What is wrong with the images of a pool; every one is opened."""
+    """Open every image of a pool; return the faults."""
     faults = []
     for path in (path for paths in pool.files.values() for path in paths):
         try:
@@ -256,7 +261,7 @@ def check_pool(pool: PartPool) -> list[str]:
 
 
 def browse_pool(pool: PartPool, each: int, seed: int = 0) -> tuple[list[np.ndarray], list[str]]:
-    """Up to ``each`` parts of every type as RGB pictures, and their captions."""
+    """Return up to ``each`` parts of every type as RGB images, and their captions."""
     rng = np.random.default_rng(seed)
     tiles, captions = [], []
     for kind, paths in pool.files.items():

@@ -1,4 +1,4 @@
-"""A top-down experiment with a second network, a pool of parts, and two players."""
+"""The task: a top-down experiment with a pool of parts and a second network, the generator."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 class AsdaTask(TopDownTask):
-    """With ``generator.placement=none`` it is the core's task: the plain baseline."""
+    """A pose network trained on crops with parts; with ``generator.placement=none``, the core's top-down task."""
 
     config: AsdaConfig
 
@@ -42,7 +42,7 @@ class AsdaTask(TopDownTask):
         return networks
 
     def train_settings(self, network: str) -> TrainConfig:
-        """The generator has a plain Adam and a constant rate of its own."""
+        """Return the settings of a network; the generator has plain Adam with its own, constant learning rate."""
         if network != "generator":
             return self.config.train
         own = {
@@ -67,13 +67,13 @@ class AsdaTask(TopDownTask):
 
 
 def with_parts(people: TopDownDataset, config: AsdaConfig) -> PartedDataset:
-    """People, and parts from the configured pool."""
+    """Return ``people`` with parts from the configured pool."""
     parts = config.parts
     return PartedDataset(people, sampler_of(config), with_half_body=parts.with_half_body, min_joints=parts.min_joints)
 
 
 def sampler_of(config: AsdaConfig) -> PartSampler:
-    """Draws from the configured pool as the configuration says."""
+    """Return a sampler of the configured pool."""
     parts = config.parts
     pool = read_pool(*parts.files(), skip_missing=config.data.on_bad_image == "skip")
     return PartSampler(

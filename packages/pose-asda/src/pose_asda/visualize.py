@@ -1,9 +1,9 @@
-"""See what the generator does: original, random paste, adversarial paste and target joints, side by side.
+"""Draw crops next to each other: original, random paste, adversarial paste, and target joints.
 
   pose-asda visualize --cfg synthetic_adversarial --weights runs/synthetic_adversarial/last.pt --count 8 --out paste.png
 
-The weights are a run's last.pt, or a published checkpoint (checkpoint.pth, stn_41.pth); several files make several
-columns. Without any, the last column is that of a fresh generator, which moves nothing.
+--weights takes a run's last.pt or a published checkpoint (checkpoint.pth, stn_41.pth); each file gets a column. Without
+it the column shows a new generator, which leaves the parts in the center.
 """
 
 from __future__ import annotations
@@ -26,22 +26,28 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``visualize``."""
     add_config(parser)
-    parser.add_argument("--weights", nargs="*", default=[], metavar="FILE", help="checkpoints with a generator")
-    parser.add_argument("--count", type=int, default=8, metavar="N", help="samples (8)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("paste.png"), metavar="FILE")
+    parser.add_argument(
+        "--weights", nargs="*", default=[], metavar="FILE", help="checkpoints with a generator, one column each"
+    )
+    parser.add_argument("--count", type=int, default=8, metavar="N", help="training samples, one row each (8)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of parts and random placement (0)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("paste.png"), metavar="FILE", help="image to write (paste.png)"
+    )
     add_overrides(parser)
 
 
 def run(args: argparse.Namespace) -> int:
+    """Write the image and print its path."""
     from pose_core.cli.arguments import split_overrides
     from pose_core.drawing.sheets import contact_sheet, write_image
 
     more, weights = split_overrides(args.weights)
     args.overrides += more
     config = load(args)
-    tiles, captions = paste_pictures(config, [Path(file) for file in weights], args.count, args.seed)  # type: ignore[arg-type]
+    tiles, captions = paste_tiles(config, [Path(file) for file in weights], args.count, args.seed)  # type: ignore[arg-type]
     write_image(
         args.out, contact_sheet(tiles, captions, columns=len(tiles) // args.count, tile=config.model.input_size)
     )
@@ -49,10 +55,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def paste_pictures(
+def paste_tiles(
     config: AsdaConfig, weights: Sequence[Path], count: int, seed: int = 0
 ) -> tuple[list[np.ndarray], list[str]]:
-    """RGB tiles, a row for each of the first ``count`` training samples (unvaried), and their captions."""
+    """Return RGB tiles, one row per training sample (the first ``count``, not augmented), and their captions."""
     import torch
 
     from pose_asda.adversary import PasteObjective, on_device
@@ -68,16 +74,16 @@ def paste_pictures(
     task = AsdaTask(config, build_network)
     data = with_parts(task.people(), config)
     if not 0 < count <= len(data):
-        raise ConfigError(f"--count {count}: the training set has {len(data)} samples")
+        raise ConfigError(f"--count {count}: must be from 1 to {len(data)}, the number of training samples")
     batch = PartedDataset.collate([data[(seed, index)] for index in range(count)])
     images, texels, boxes = on_device(batch)
     torch.manual_seed(seed)
     columns = {"original": images}
     codec = HeatmapCodec.from_config(config)
-    by_chance = PasteObjective(codec, config.generator.model_copy(update={"placement": "random"}))
+    at_random = PasteObjective(codec, config.generator.model_copy(update={"placement": "random"}))
     learned = PasteObjective(codec, config.generator)
     with torch.no_grad():
-        columns["random"] = by_chance.place_and_paste({}, images, texels, boxes, batch.part_types)
+        columns["random"] = at_random.place_and_paste({}, images, texels, boxes, batch.part_types)
         files: list[Path | None] = [*weights] or [None]
         for file in files:
             generator = load_generator(config.generator, file).eval()
@@ -87,8 +93,8 @@ def paste_pictures(
     joints = batch.joints.numpy()
     tiles, captions = [], []
     for row in range(count):
-        for name, pictures in columns.items():
-            tiles.append(to_pixels(pictures[row], config.data.color))
+        for name, crops in columns.items():
+            tiles.append(to_pixels(crops[row], config.data.color))
             captions.append(name)
         poses = Poses(joints[row : row + 1, :, :2], joints[row : row + 1, :, 2], np.ones(1), skeleton)
         tiles.append(poses.draw(tiles[-1]))
@@ -97,7 +103,7 @@ def paste_pictures(
 
 
 def load_generator(settings: GeneratorConfig, file: Path | None) -> Generator:
-    """The generator of a run's last.pt or a published checkpoint; without a file a fresh one."""
+    """Return the generator of a run's last.pt or of a published checkpoint; without a file, a new one."""
     from pose_asda.generator import Generator
     from pose_core.models.weights import companion_state
 
@@ -108,14 +114,14 @@ def load_generator(settings: GeneratorConfig, file: Path | None) -> Generator:
             generator.load_state_dict(state)
         except RuntimeError:
             raise WeightsError(
-                f"{file} holds another generator than generator.depth={settings.depth} and "
-                f"generator.width={settings.width} make; give those that it was trained with"
+                f"{file}: its generator does not have generator.depth={settings.depth} and "
+                f"generator.width={settings.width}; set them to the values it was trained with"
             ) from None
     return generator
 
 
 def to_pixels(image: Tensor, color: str) -> np.ndarray:
-    """A normalized crop ``(3, H, W)`` as an RGB picture."""
+    """Return a normalized crop ``(3, H, W)`` as an RGB image."""
     from pose_core.ops.normalizing import IMAGENET_MEAN, IMAGENET_STD
 
     pixels = image.permute(1, 2, 0).numpy() * np.array(IMAGENET_STD) + np.array(IMAGENET_MEAN)

@@ -1,9 +1,10 @@
-"""Evaluate by a vote over several scales of the crop and the last stages of the network.
+"""Evaluate with the combined predictions of several scales of the crop and the last stages of the network.
 
   pose-asda vote --cfg mpii_hourglass_stack2_256x256_numpart1 --weights best.pt --scales 1.0 1.1 --stages 2
 
-With one scale of 1 and one stage it is `pose-asda eval`. A cache (--cache FILE) keeps the predictions and what they
-were made from (weights, settings, annotations, images, scales, stages); where any of it has changed, it is not used.
+For each joint, the predictions that agree are averaged. With --scales 1 --stages 1 the result is that of
+`pose-asda eval`. --cache FILE stores the predictions; a later run reuses them unless weights, settings, annotations,
+images, scales or stages have changed.
 """
 
 from __future__ import annotations
@@ -30,29 +31,35 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``vote``."""
     add_config(parser)
     add_weights(parser)
-    parser.add_argument("--scales", nargs="+", default=["1.0", "1.1"], help="factors of the crop (1.0 1.1)")
-    parser.add_argument("--stages", type=int, default=1, metavar="N", help="the last N stages of the network (1)")
-    parser.add_argument("--cache", type=Path, metavar="FILE", help="keep predictions in FILE.npz, or use it if it fits")
-    parser.add_argument("--out", type=Path, default=Path("runs/vote"), metavar="DIR", help="results go here")
+    parser.add_argument("--scales", nargs="+", default=["1.0", "1.1"], metavar="S", help="scales of the crop (1.0 1.1)")
+    parser.add_argument(
+        "--stages", type=int, default=1, metavar="N", help="combine the last N stages of the network (1)"
+    )
+    parser.add_argument("--cache", type=Path, metavar="FILE", help="file (.npz) of predictions to reuse or write")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/vote"), metavar="DIR", help="folder for the results (runs/vote)"
+    )
     add_overrides(parser)
     add_device(parser)
 
 
 def run(args: argparse.Namespace) -> int:
+    """Evaluate by voting and print the report."""
     from pose_core.engine.distributed import choose_device
     from pose_core.errors import ConfigError
     from pose_core.plugins.method import expect
     from pose_core.plugins.networks import bare_network, load_weights
     from pose_core.topdown.config import TopDownConfig
 
-    # Settings that follow --scales are taken for scales.
+    # argparse takes settings that follow --scales as scales.
     more, words = split_overrides(args.scales)
     args.overrides += more
     scales = read_scales(words)
     if args.stages < 1:
-        raise ConfigError(f"--stages {args.stages}: at least the last stage must vote")
+        raise ConfigError(f"--stages {args.stages}: at least one stage is needed")
     config = expect(load(args), TopDownConfig)
     network = bare_network(config)
     report = load_weights(network, args.weights, strict=not args.partial_weights)
@@ -65,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def read_scales(words: Sequence[str]) -> list[float]:
-    """Factors of the crop, none of them zero or below."""
+    """Return positive scales of the crop."""
     from pose_core.errors import ConfigError
 
     try:
@@ -78,17 +85,17 @@ def read_scales(words: Sequence[str]) -> list[float]:
 
 
 def vote(points: np.ndarray) -> np.ndarray:
-    """Predictions ``(P, N, K, 3)`` (x, y, score) → one ``(N, K, 3)``.
+    """Combine predictions ``(P, N, K, 3)`` (x, y, score) into one ``(N, K, 3)``.
 
-    The mean of those that lie no farther (in the sum of absolute differences) from the mean of all than they do on
-    average; their scores are averaged as well. Outliers have no say.
+    Average those whose distance to the mean of all (the sum of absolute differences) is at most the average distance;
+    their scores are averaged as well. Outliers do not count.
     """
     wide = points.astype(np.float64)
     away = np.abs(wide[..., :2] - wide[..., :2].mean(0)).sum(-1)
-    has_say = away <= away.mean(0)
-    # Rounding may leave none within the average of equals.
-    has_say |= ~has_say.any(0) & (away == away.min(0))
-    weights = has_say[..., None].astype(np.float64)
+    counts = away <= away.mean(0)
+    # Where all distances are equal, rounding may put each of them above the average.
+    counts |= ~counts.any(0) & (away == away.min(0))
+    weights = counts[..., None].astype(np.float64)
     return ((wide * weights).sum(0) / weights.sum(0)).astype(points.dtype)
 
 
@@ -102,15 +109,15 @@ def evaluate_by_vote(
     *,
     cache: Path | None = None,
 ) -> Evaluation:
-    """Score the vote over ``scales`` (of the configured test scale) and the last ``stages`` of the network."""
+    """Score the vote over ``scales`` (times ``test.scale``) and the last ``stages`` of the network."""
     from pose_core.engine.interfaces import Evaluation
     from pose_core.evaluation.report import protocol_line
     from pose_core.topdown.evaluate import crop_dataset, evaluated_people, left_out, score
 
-    found, records, boxes = evaluated_people(config)
-    found.layout.check_ground_truth(found)
+    annotated, records, boxes = evaluated_people(config)
+    annotated.layout.check_ground_truth(annotated)
     first = crop_dataset(_at_scale(config, scales[0]), records, training=False)
-    made_from = fingerprint(network, config, first, found.annotation_file, scales, stages)
+    made_from = fingerprint(network, config, first, annotated.annotation_file, scales, stages)
     stored = read_cache(cache, made_from) if cache is not None else None
     if stored is None:
         results = [
@@ -122,7 +129,7 @@ def evaluate_by_vote(
         if cache is not None:
             write_cache(cache, made_from, *stored)
     columns, points = stored
-    scored = score(columns._replace(keypoints=vote(points)), found, config, folder / "results", write=True)
+    scored = score(columns._replace(keypoints=vote(points)), annotated, config, folder / "results", write=True)
     protocol = protocol_line(
         boxes=boxes,
         flip=config.test.flip,
@@ -130,7 +137,11 @@ def evaluate_by_vote(
         scales=tuple(config.test.scale * scale for scale in scales),
         evaluator=scored.name,
     )
-    lines = [scored.report, f"{protocol} stages={stages} voted", *left_out(found, len(first) - len(columns.image_id))]
+    lines = [
+        scored.report,
+        f"{protocol} stages={stages} voted",
+        *left_out(annotated, len(first) - len(columns.image_id)),
+    ]
     return Evaluation(scored.name, scored.value, scored.metrics, "\n".join(lines))
 
 
@@ -141,12 +152,12 @@ def _at_scale(config: TopDownConfig, scale: float) -> TopDownConfig:
 def _predict(
     network: nn.Module, stage: int, dataset: TopDownDataset, config: TopDownConfig, device: torch.device
 ) -> CropResults:
-    """Predictions of the ``stage``-th output from the last."""
+    """Predict with one output of the network: the last for ``stage`` 0, the one before it for 1."""
     from pose_asda.models import Stage
     from pose_core.topdown.evaluate import merge, predict_dataset
 
-    seen = network if stage == 0 else Stage(network, stage)
-    return merge([predict_dataset(seen, dataset, config, device)])
+    one_output = network if stage == 0 else Stage(network, stage)
+    return merge([predict_dataset(one_output, dataset, config, device)])
 
 
 def fingerprint(
@@ -157,7 +168,7 @@ def fingerprint(
     scales: Sequence[float],
     stages: int,
 ) -> str:
-    """A digest of everything that predictions depend on."""
+    """Return a digest of everything that the predictions depend on."""
     from pose_core.data.sources import split_source
     from pose_core.topdown.detections import find_detections
 
@@ -165,7 +176,7 @@ def fingerprint(
     for key, value in network.state_dict().items():
         digest.update(key.encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    # Where a run lies and how it trains change no prediction.
+    # The run folder and the training settings do not change predictions.
     settings = config.model_dump(mode="json", include={"data", "model", "heatmap", "test"})
     digest.update(json.dumps([settings, config.train.precision, list(scales), stages], sort_keys=True).encode())
     detections = [find_detections(config.data)] if config.test.boxes == "detections" else []
@@ -184,7 +195,7 @@ def fingerprint(
 
 
 def read_cache(file: Path, made_from: str) -> tuple[CropResults, np.ndarray] | None:
-    """Stored predictions, or None where there are none, or they were made from something else."""
+    """Return stored predictions; None where there are none, or ``made_from`` differs."""
     import logging
 
     from pose_core.topdown.scoring import CropResults
@@ -198,14 +209,14 @@ def read_cache(file: Path, made_from: str) -> tuple[CropResults, np.ndarray] | N
                 columns = CropResults(*(content[name] for name in CropResults._fields))
                 return columns, content["points"]
     except (OSError, ValueError, KeyError) as error:
-        log.warning("%s is not a cache of ours (%s): predicting anew", file, error)
+        log.warning("%s is not a cache of predictions (%s): predicting again", file, error)
         return None
-    log.warning("%s was made from other weights, settings, people or images: predicting anew", file)
+    log.warning("%s was made with other weights, settings, people or images: predicting again", file)
     return None
 
 
 def write_cache(file: Path, made_from: str, columns: CropResults, points: np.ndarray) -> None:
-    """Store predictions with what they were made from."""
+    """Write predictions with the digest of what they depend on."""
     from io import BytesIO
 
     from pose_core.files import whole_file

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Lite(Method):
-    """LPN, and the experiments of HRNet and SimpleBaseline beside it."""
+    """LPN, and experiments with LPN, HRNet and SimpleBaseline."""
 
     name = "lite"
     package = "pose_lite"

@@ -1,4 +1,4 @@
-"""Published files of LPN, of HRNet and of SimpleBaseline."""
+"""Convert published experiment files of LPN, HRNet and SimpleBaseline."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pose_core.plugins.convert.topdown import convert_topdown
 
 
 def convert(source: Source) -> Converted | None:
-    """Convert a file of one top-down network that trains as it is."""
+    """Convert a file of LPN, HRNet or SimpleBaseline; return None for any other."""
     finders = {"lpn": find_lpn, "pose_hrnet": find_hrnet, "pose_resnet": find_resnet}
     find = finders.get(str(source.values.get("MODEL.NAME", "pose_hrnet")))
     if find is None or any(key.startswith(OTHER_SYSTEMS) for key in source.values):
@@ -28,10 +28,10 @@ def convert(source: Source) -> Converted | None:
 
 
 def find_lpn(source: Source) -> Network:
-    """Return the LPN of a file; of two with the same content, the one that the file's name says."""
+    """Return the LPN that a file describes; its name decides where two have the same content."""
     table, file_name = layer_table(source), source.file_name
     depth = find_depth(table, (18, 34, 50, 100, 101, 152), file_name)
-    # The published code takes every other word for no attention at all.
+    # The published code takes any other value as no attention.
     attention = str(table.get("ATTENTION"))
     attention = attention if attention in {"GC", "SE"} else "none"
     known = {**deconvolutions(2), "NUM_LAYERS": depth, "ATTENTION": table.get("ATTENTION")}
@@ -39,10 +39,10 @@ def find_lpn(source: Source) -> Network:
     options = {} if attention == "GC" else {"attention": attention}
     if depth not in {18, 34}:
         return Network(f"lpn_{depth}", options=options)
-    # The files of lpn18 and lpn18h are the same to the byte; the published code built the second for both.
+    # The published files of lpn18 and lpn18h are identical; the published code builds lpn_18h for both.
     named = re.search(rf"lpn_?{depth}(h?)(?![0-9a-z])", file_name.lower())
     name = f"lpn_{depth}{'h' if named is None else named[1]}"
     why = "which the published code builds" if named is None else "by the file's name"
     return Network(
-        name, options=options, notes=(f"lpn_{depth} and lpn_{depth}h have the same content; taken as {name}, {why}",)
+        name, options=options, notes=(f"files of lpn_{depth} and lpn_{depth}h do not differ; taken as {name}, {why}",)
     )

@@ -1,4 +1,4 @@
-"""LPN: a light ResNet-like trunk with depthwise convolutions and attention, and a grouped-deconvolution head."""
+"""LPN: a light ResNet-like backbone with depthwise convolutions and attention, and a grouped-deconvolution head."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ Attention = Literal["GC", "SE", "none"]
 
 @dataclass(frozen=True)
 class LPNSpec:
-    """``channels_per_group`` concerns basic blocks: 1 is depthwise (lpn_18, lpn_34), 2 halves the groups ("h")."""
+    """Blocks per stage and their kind.
+
+    ``channels_per_group`` applies to basic blocks: 1 is depthwise (lpn_18, lpn_34), 2 halves the groups ("h").
+    """
 
     blocks: tuple[int, int, int, int]
     bottleneck: bool = True
@@ -35,9 +38,11 @@ LPNS: dict[str, LPNSpec] = {
     "lpn_101": LPNSpec((3, 4, 23, 3)),
     "lpn_152": LPNSpec((3, 8, 36, 3)),
 }
+"""Name of an LPN → its blocks."""
 
 
 def hidden_width(channels: int) -> int:
+    """Return the hidden width of an attention module."""
     return max(channels // 16, 16)
 
 
@@ -51,7 +56,7 @@ def _bottleneck_mlp(channels: int, hidden: int) -> nn.Sequential:
 
 
 class GlobalContext(nn.Module):
-    """Global-context attention: one weighted mean over all positions, transformed and added to every position.
+    """Global-context attention: a weighted mean over all positions, transformed and added to every position.
 
     ``multiply`` adds the gate of the general form, a sigmoid factor applied before the addition; LPN has none.
     """
@@ -78,7 +83,7 @@ class GlobalContext(nn.Module):
 
 
 class SqueezeExcite(nn.Module):
-    """Squeeze and excite: the mean over positions decides a factor for each channel."""
+    """Squeeze-and-excitation: scale each channel by a factor computed from the means over positions."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -95,6 +100,7 @@ class SqueezeExcite(nn.Module):
 
 
 def build_attention(kind: Attention, channels: int) -> nn.Module | None:
+    """Return an attention module, or None for "none"."""
     if kind not in get_args(Attention):
         raise ConfigError(f"attention {kind!r} does not exist; choose {', '.join(get_args(Attention))}")
     if kind == "GC":
@@ -103,7 +109,7 @@ def build_attention(kind: Attention, channels: int) -> nn.Module | None:
 
 
 class LightBottleneck(nn.Module):
-    """1×1, depthwise 3×3, 1×1; the channels do not expand."""
+    """Residual block of 1×1, depthwise 3×3 and 1×1 convolutions, without channel expansion."""
 
     def __init__(self, inputs: int, planes: int, stride: int, attention: Attention) -> None:
         super().__init__()
@@ -125,7 +131,7 @@ class LightBottleneck(nn.Module):
 
 
 class LightBasic(nn.Module):
-    """Two grouped 3×3 convolutions."""
+    """Residual block of two grouped 3×3 convolutions."""
 
     def __init__(self, inputs: int, planes: int, stride: int, attention: Attention, channels_per_group: int) -> None:
         super().__init__()
@@ -182,5 +188,5 @@ class LPN(PoseNetwork):
 
 
 def lpn(num_joints: int = 17, *, name: str = "lpn_50", attention: Attention = "GC") -> LPN:
-    """An LPN of the table above."""
+    """Return an LPN by its name in `LPNS`."""
     return LPN(LPNS[name], num_joints, attention)

@@ -1,4 +1,4 @@
-"""Simple multi-resolution representation learning: heatmaps or features of several resolutions above a ResNet."""
+"""Simple multi-resolution representation learning: heatmaps or features of several resolutions on a ResNet."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     for suffix, style, depths in _STYLES
     for depth in depths
 }
-"""Name of a network → its kind, and the keywords that the name stands for."""
+"""Name of a network → its kind, and the keywords of `mrheat` or `mrfea`."""
 
 
 class MRPose(Method):
@@ -29,7 +29,7 @@ class MRPose(Method):
 
     name = "mrpose"
     package = "pose_mrpose"
-    summary = "MRHeatNet 1 and 2, MRFeaNet 1 and 2, beside SimpleBaseline (top-down pose)"
+    summary = "MRHeatNet 1 and 2, MRFeaNet 1 and 2, compared with SimpleBaseline (top-down pose)"
     networks = tuple(NETWORKS)
     published_names = tuple(f"mr{kind}{version}_pose_resnet" for kind in ("heat", "fea") for version in (1, 2))
     example = "coco_mrfea2_resnet50_256x192"
@@ -49,7 +49,7 @@ class MRPose(Method):
         return MRPoseTask(expect(config, TopDownConfig), build)
 
     def commands(self) -> Mapping[str, Command]:
-        return {"compare": Command("print one table of several networks: size, cost, speed, accuracy", _compare)}
+        return {"compare": Command("compare networks in one table: size, cost, speed, accuracy", _compare)}
 
     def convert(self, source: Source) -> Converted | None:
         from pose_mrpose.convert import convert

@@ -6,6 +6,7 @@ from pose_core.cli import method_main
 
 
 def main() -> int:
+    """Run ``pose-mrpose``."""
     return method_main("mrpose")
 
 

@@ -4,9 +4,8 @@
   pose-mrpose compare --cfg coco_baseline_resnet50_256x192 coco_mrfea1_resnet50_256x192 \\
       --weights pose_resnet_50_256x192.pth.tar mrfea1_pose_resnet_50_256x192.pth.tar [--boxes FILE] [key=value …]
 
-With --params only the networks are compared: parameters, multiply-adds, milliseconds of one image (on a CPU, by one
-thread). Otherwise every checkpoint is evaluated as well, all on the same benchmark. Overrides hold for every one of
-them. The table is Markdown.
+Print a Markdown table with one row per experiment. With --params: parameters, multiply-adds and milliseconds per image
+(on a CPU: with one thread). Without it, evaluate the checkpoints too, all on the same data set, and add their scores.
 """
 
 from __future__ import annotations
@@ -25,18 +24,22 @@ COSTS = ("parameters", "GMACs", "published G", "ms")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--cfg", nargs="+", required=True, metavar="NAME|FILE", help="the experiments, one per row")
-    parser.add_argument("--weights", nargs="+", metavar="FILE", help="a checkpoint for each experiment, in order")
-    parser.add_argument("--params", action="store_true", help="compare only the networks: no data, no weights")
-    parser.add_argument("--boxes", metavar="gt|FILE", help="ground-truth boxes, or a detections JSON")
+    """Add the arguments of ``compare``."""
+    parser.add_argument("--cfg", nargs="+", required=True, metavar="NAME|FILE", help="experiments to compare")
+    parser.add_argument("--weights", nargs="+", metavar="FILE", help="one checkpoint for each experiment, in order")
+    parser.add_argument("--params", action="store_true", help="size, cost and speed only; needs no data, no weights")
+    parser.add_argument("--boxes", metavar="gt|FILE", help="ground-truth boxes, or those of a detections JSON")
     parser.add_argument(
-        "--out", default="runs/compare", metavar="DIR", help="predictions and table.md go here (runs/compare)"
+        "--out", default="runs/compare", metavar="DIR", help="folder for predictions and table.md (runs/compare)"
     )
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings for every experiment")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="settings that replace those of all experiments"
+    )
     add_device(parser)
 
 
 def run(args: argparse.Namespace) -> int:
+    """Print and write the table."""
     from pose_core.engine.distributed import process_group
     from pose_core.errors import ConfigError
     from pose_core.files import write_text
@@ -59,10 +62,12 @@ def run(args: argparse.Namespace) -> int:
     if args.params:
         print(cost_table(configs))
         return 0
-    split = {(config.data.layout, config.data.val) for config in configs}
-    if len(split) > 1:
-        found = ", ".join(f"{layout} {val}" for layout, val in sorted(split))
-        raise ConfigError(f"these experiments are evaluated on different sets ({found}): one table cannot compare them")
+    splits = {(config.data.layout, config.data.val) for config in configs}
+    if len(splits) > 1:
+        sets = ", ".join(f"{layout} {val}" for layout, val in sorted(splits))
+        raise ConfigError(
+            f"these experiments are evaluated on different sets ({sets}); give --cfg experiments with one data set"
+        )
     from pose_core.plugins.tasks import evaluate_checkpoint
 
     folder = Path(args.out)
@@ -80,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def costs(config: Experiment) -> list[str]:
-    """Parameters, true and published multiply-adds, milliseconds of one image: the cells of an experiment's row."""
+    """Return the cells of an experiment's row: parameters, true and published multiply-adds, milliseconds per image."""
     from pose_core.benchmark.networks import milliseconds_of_one
     from pose_core.engine.distributed import choose_device
     from pose_core.models.flops import count_macs, count_parameters
@@ -97,7 +102,7 @@ def costs(config: Experiment) -> list[str]:
 
 
 def cost_table(configs: list[Experiment]) -> str:
-    """The networks alone."""
+    """Return a Markdown table of the networks' size, cost and speed."""
     from pose_core.evaluation.report import markdown_table
 
     rows = [[config.model.name, _input(config), *costs(config)] for config in configs]
@@ -105,7 +110,7 @@ def cost_table(configs: list[Experiment]) -> str:
 
 
 def result_table(configs: list[Experiment], evaluations: list[Evaluation]) -> str:
-    """The networks, what they cost and how they score, and below it each row's protocol."""
+    """Return a Markdown table of the networks' size, cost, speed and scores, followed by the evaluation protocols."""
     from pose_core.evaluation.report import markdown_table
     from pose_core.layouts.table import get_layout
 

@@ -1,4 +1,4 @@
-"""Published files of the multi-resolution networks."""
+"""Convert published experiment files of the multi-resolution networks."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pose_core.plugins.convert.source import Converted, Source
 from pose_core.plugins.convert.topdown import convert_topdown
 
 DESIGNS = {f"{design}_pose_resnet": design for design in ("mrheat1", "mrheat2", "mrfea1", "mrfea2")}
-"""MODEL.NAME → our name of the network above the ResNet."""
-FLIPS = "the published scripts test with a flip, whatever TEST.FLIP_TEST says"
+"""MODEL.NAME → the first part of our network name."""
+FLIPS = "the published scripts use a flip test, regardless of TEST.FLIP_TEST"
 
 
 def convert(source: Source) -> Converted | None:
-    """Convert a file of a multi-resolution network."""
+    """Convert a file of a multi-resolution network; return None for any other."""
     design = DESIGNS.get(str(source.values.get("MODEL.NAME")))
     if design is None:
         return None

@@ -1,8 +1,8 @@
-"""Four ways to keep several resolutions alive above a ResNet (Tran, Nguyen and Bui, 2020).
+"""Four networks that use several resolutions of a ResNet (Tran, Nguyen and Bui, 2020).
 
-SimpleBaseline deconvolves the last stage alone. The heat networks draw heatmaps from every step of that deconvolution
-and add them up; the feature networks bring all four stages to stride 4 and average them. Two switches tell the four
-apart: `MRHeatNet` (`apart`) and `MRFeaNet` (`halving`).
+SimpleBaseline upsamples only the last stage, by three transposed convolutions. The heat networks predict heatmaps after
+each of them and add these up; the feature networks upsample all four stages to stride 4 and average them. The two
+versions of each differ in one switch: ``apart`` of `MRHeatNet`, ``halving`` of `MRFeaNet`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from pose_core.models.resnet import ResNetBackbone, Style
 class MRHeatNet(ResNetBackbone):
     """Images ``(N, 3, H, W)`` → heatmaps ``(N, K, H/4, W/4)``, a sum over strides 16, 8 and 4.
 
-    ``apart`` (MRHeatNet2) brings each lower resolution up by itself; otherwise (MRHeatNet1) they are added on the way.
+    ``apart`` (MRHeatNet2) upsamples each lower resolution separately; otherwise (MRHeatNet1) the heatmaps of stride 16
+    are added to those of stride 8, and their sum is upsampled.
     """
 
     def __init__(
@@ -54,15 +55,15 @@ class MRHeatNet(ResNetBackbone):
 
 
 def _squeeze(inputs: int, num_joints: int) -> nn.Sequential:
-    """Heatmaps of a low resolution; their ReLU clips what speaks against a joint, as published."""
+    """Return layers that predict heatmaps of a low resolution; their ReLU clips negative evidence, as published."""
     return nn.Sequential(final_conv(inputs, num_joints), nn.BatchNorm2d(num_joints), nn.ReLU(inplace=True))
 
 
 class MRFeaNet(ResNetBackbone):
-    """Images ``(N, 3, H, W)`` → heatmaps ``(N, K, H/4, W/4)`` from the mean of four stages brought to stride 4.
+    """Images ``(N, 3, H, W)`` → heatmaps ``(N, K, H/4, W/4)`` from the mean of four stages upsampled to stride 4.
 
     The mean has the first stage's channels: 256 with bottlenecks, ``width`` with basic blocks. ``halving`` (MRFeaNet2)
-    halves the channels at every step up; otherwise (MRFeaNet1) the first step goes all the way down.
+    halves the channels at every upsampling step; otherwise (MRFeaNet1) the first step reduces them to that number.
     """
 
     def __init__(
@@ -95,9 +96,9 @@ def mrheat(
     filters: tuple[int, int, int] = (256, 256, 256),
     width: int = 64,
 ) -> MRHeatNet:
-    """MRHeatNet 1 or 2; ``filters`` (of the three deconvolutions) and ``width`` (of the trunk) make it lighter."""
+    """Return MRHeatNet 1 or 2; ``filters`` (of its deconvolutions) and ``width`` (of its backbone) set its size."""
     if len(filters) != 3:
-        raise ConfigError(f"filters={list(filters)}: a heat network has three deconvolutions, so three numbers")
+        raise ConfigError(f"filters={list(filters)}: a heat network has three deconvolutions; give three numbers")
     first, second, third = filters
     return MRHeatNet(depth, num_joints, apart=version == 2, style=style, filters=(first, second, third), width=width)
 
@@ -105,5 +106,5 @@ def mrheat(
 def mrfea(
     num_joints: int = 17, *, version: int = 1, depth: int = 50, style: Style = "pytorch", width: int = 64
 ) -> MRFeaNet:
-    """MRFeaNet 1 or 2; ``width`` (of the trunk) makes it lighter."""
+    """Return MRFeaNet 1 or 2; ``width`` (of its backbone) sets its size."""
     return MRFeaNet(depth, num_joints, halving=version == 2, style=style, width=width)
