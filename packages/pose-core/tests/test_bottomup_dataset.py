@@ -37,7 +37,7 @@ CROWD = {"size": [48, 64], "counts": [48 * 32, 48 * 32]}
 
 def records(root: Path, content: dict[str, Any]) -> tuple[ImageRecord, ...]:
     write_coco(root, content)
-    return read_dataset(DataConfig(root=str(root)), "train2017", everyone=True).records
+    return read_dataset(DataConfig(root=str(root)), "train2017", keep_unlabeled=True).records
 
 
 @pytest.fixture

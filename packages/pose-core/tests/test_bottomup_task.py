@@ -44,7 +44,7 @@ def crowds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_dataset(root / "coco", layout="coco", split="test-dev2017", images=2, people=(1, 2), size=(96, 80))
     for layout, (skeleton, split) in SPLITS.items():
         found = read_dataset(
-            DataConfig(layout=layout, root=str(root / layout), skeleton=skeleton), split, everyone=True
+            DataConfig(layout=layout, root=str(root / layout), skeleton=skeleton), split, keep_unlabeled=True
         )
         for number, record in enumerate(found.records):
             cv2.imwrite(record.source, np.full((80, 96, 3), 20 * (number + 1), np.uint8))
@@ -103,7 +103,7 @@ def experiment(root: Path, layout: str, **changes: Any) -> BottomUpConfig:
 
 def knowing(config: BottomUpConfig) -> Knowing:
     predictor = Knowing(nn.Conv2d(3, 1, 1), config, get_skeleton(config.data.skeleton), CPU)
-    found = read_dataset(config.data, config.data.train, everyone=True)
+    found = read_dataset(config.data, config.data.train, keep_unlabeled=True)
     joints = len(predictor.skeleton.joints)
     predictor.people = {
         number: np.array([p.joints for p in record.persons if p.num_labeled]).reshape(-1, joints, 3)
@@ -206,7 +206,7 @@ def test_only_chosen_images_are_looked_at_and_scored(crowds: Path, tmp_path: Pat
     evaluation = evaluate_bottomup(predictor, config, tmp_path, lambda found: [found.records[1], found.records[3]])
     assert evaluation.value == pytest.approx(1)
     entries = json.loads((tmp_path / "results/keypoints_train2017_results.json").read_text())
-    ids = [record.image_id for record in read_dataset(config.data, "train2017", everyone=True).records]
+    ids = [record.image_id for record in read_dataset(config.data, "train2017", keep_unlabeled=True).records]
     assert {entry["image_id"] for entry in entries} == {ids[1], ids[3]}
 
 

@@ -44,22 +44,22 @@ def box_to_center_scale(
 
 
 def half_body_center_scale(
-    joints: Array, upper_body: tuple[int, ...], aspect: float, prefer_upper: bool, fewest: int = 2
+    joints: Array, upper_body: tuple[int, ...], aspect: float, prefer_upper: bool, min_joints: int = 2
 ) -> tuple[Array, Array] | None:
     """Center and scale around the upper or the lower body, or None where too few joints are labeled.
 
-    ``joints`` is ``(K, 3)``. A half is preferred only with more than ``fewest`` joints, and used only with at least
+    ``joints`` is ``(K, 3)``. A half is preferred only with more than ``min_joints`` joints, and used only with at least
     as many: 2 in HRNet and its kin, 3 in ASDA.
     """
     labeled = joints[:, 2] > 0
     is_upper = np.zeros(len(joints), dtype=bool)
     is_upper[list(upper_body)] = True
     upper, lower = np.flatnonzero(labeled & is_upper), np.flatnonzero(labeled & ~is_upper)
-    if prefer_upper and len(upper) > fewest:
+    if prefer_upper and len(upper) > min_joints:
         chosen = upper
     else:
-        chosen = lower if len(lower) > fewest else upper
-    if len(chosen) < fewest:
+        chosen = lower if len(lower) > min_joints else upper
+    if len(chosen) < min_joints:
         return None
     points = joints[chosen, :2].astype(np.float32)
     extent = points.max(0) - points.min(0)

@@ -27,7 +27,7 @@ def annotation_file(root: Path, split: str) -> Path:
 
 
 def read_toy(
-    root: Path, split: str, skeleton: Skeleton, problems: Problems, *, everyone: bool = False
+    root: Path, split: str, skeleton: Skeleton, problems: Problems, *, keep_unlabeled: bool = False
 ) -> tuple[ImageRecord, ...]:
     """Read the images of a split; annotation ids are rows from 1."""
     file, people = annotation_file(root, split), dict[str, list[Person]]()

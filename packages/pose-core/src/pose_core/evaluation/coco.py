@@ -55,7 +55,7 @@ def coco_keypoint_ap(
         raise ConfigError(f"iou_areas={iou_areas!r} is not one of {', '.join(AREA_OF_BOX)}")
     spread = np.array(SKELETONS["coco17"].sigmas if sigmas is None else sigmas, dtype=np.float64)
     truth = read_ground_truth(ground_truth, len(spread), area_of_box=AREA_OF_BOX[iou_areas])
-    found = read_detections(detections, truth, most=max_detections)
+    found = read_detections(detections, truth, max_detections=max_detections)
     if image_ids is not None:
         truth, found = restrict(truth, found, _mask_of(image_ids, truth.image_ids))
     precision, recall = evaluate(truth, found, spread, list(AREAS.values()))

@@ -34,7 +34,7 @@ def crowdpose_ap(ground_truth: Source, detections: Source) -> dict[str, float]:
     sigmas = np.array(SKELETONS["crowdpose14"].sigmas)
     truth = read_ground_truth(ground_truth, len(sigmas), area_of_box=AREA_OF_BOX)
     check_crowd_index(ground_truth)
-    found = read_detections(detections, truth, most=MAX_DETECTIONS)
+    found = read_detections(detections, truth, max_detections=MAX_DETECTIONS)
     whole = [AREAS["all"]]
     precision, recall = evaluate(truth, found, sigmas, whole)
     result = {}

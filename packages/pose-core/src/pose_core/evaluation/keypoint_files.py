@@ -107,8 +107,8 @@ def read_ground_truth(source: Source, joints: int, *, area_of_box: float | None 
     )  # fmt: skip
 
 
-def read_detections(source: Source, truth: GroundTruth, *, most: int) -> Detections:
-    """Read results on the images of ``truth``, the ``most`` best of each image and category.
+def read_detections(source: Source, truth: GroundTruth, *, max_detections: int) -> Detections:
+    """Read results on the images of ``truth``, the ``max_detections`` best of each image and category.
 
     Results of a category that the ground truth does not have count for nothing, as in the COCO tools; an entry without
     one is of the first. An entry's area is that of its ``bbox`` where entries have one, else that of the box around all
@@ -143,7 +143,7 @@ def read_detections(source: Source, truth: GroundTruth, *, most: int) -> Detecti
     order = order[known[order]]
     group = np.searchsorted(truth.categories, category[order]) * len(truth.image_ids) + image[order]
     rank = np.arange(len(order)) - np.searchsorted(group, group)
-    kept = order[rank < most]
+    kept = order[rank < max_detections]
     return Detections(image[kept], category[kept], points[kept], score[kept], area[kept])
 
 

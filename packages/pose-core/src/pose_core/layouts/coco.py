@@ -33,12 +33,12 @@ def annotation_file(root: Path, split: str) -> Path:
 
 
 def read_coco(
-    root: Path, split: str, skeleton: Skeleton, problems: Problems, *, everyone: bool = False
+    root: Path, split: str, skeleton: Skeleton, problems: Problems, *, keep_unlabeled: bool = False
 ) -> tuple[ImageRecord, ...]:
     """Read the images of a split, in the file's order, those without people included.
 
     Kept, as published for top-down methods: people that are no crowd, have a positive area, a box that touches the
-    image (clipped to it), and at least one number in their keypoints. ``everyone`` keeps crowds and people without
+    image (clipped to it), and at least one number in their keypoints. ``keep_unlabeled`` keeps crowds and people without
     labeled joints too, for methods that look at whole images.
     """
     file = annotation_file(root, split)
@@ -46,7 +46,7 @@ def read_coco(
     place = find_images(root / "images" / ("test2017" if "test" in split else split))
     prefix = f"COCO_{split}_" if "2014" in split else ""
     pattern = prefix + "{:012d}.jpg"
-    return records_from_coco(content, file, place, skeleton, pattern, problems, everyone=everyone)
+    return records_from_coco(content, file, place, skeleton, pattern, problems, keep_unlabeled=keep_unlabeled)
 
 
 def records_from_coco(
@@ -57,7 +57,7 @@ def records_from_coco(
     pattern: str,
     problems: Problems,
     *,
-    everyone: bool = False,
+    keep_unlabeled: bool = False,
     area_of_box: float | None = None,
 ) -> tuple[ImageRecord, ...]:
     """Return the records of a COCO-style dictionary.
@@ -97,7 +97,9 @@ def records_from_coco(
             continue
         if _is_ignored(annotation, joints):
             ignore.setdefault(image["id"], []).append(annotation.get("segmentation"))
-        person = _person(annotation, joints, image, file, problems, everyone=everyone, area_of_box=area_of_box)
+        person = _person(
+            annotation, joints, image, file, problems, keep_unlabeled=keep_unlabeled, area_of_box=area_of_box
+        )
         if person is not None:
             people[image["id"]].append(person)
     return tuple(
@@ -198,13 +200,13 @@ def _person(
     file: Path,
     problems: Problems,
     *,
-    everyone: bool,
+    keep_unlabeled: bool,
     area_of_box: float | None,
 ) -> Person | None:
     """Return the person of an annotation, or None where the published rules drop it."""
     identity, crowd = annotation["id"], bool(annotation.get("iscrowd", 0))
     # Crowds and people without a single labeled joint are ordinary in these files: not worth a report.
-    if not everyone and (crowd or joints.max() == 0):
+    if not keep_unlabeled and (crowd or joints.max() == 0):
         return None
     try:
         x, y, w, h = (float(value) for value in annotation["bbox"])

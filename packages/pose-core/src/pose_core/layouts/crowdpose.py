@@ -28,14 +28,14 @@ def annotation_file(root: Path, split: str) -> Path:
 
 
 def read_crowdpose(
-    root: Path, split: str, skeleton: Skeleton, problems: Problems, *, everyone: bool = False
+    root: Path, split: str, skeleton: Skeleton, problems: Problems, *, keep_unlabeled: bool = False
 ) -> tuple[ImageRecord, ...]:
     """Read the images of a split with their crowd index; people by COCO's rules, but their areas follow from boxes."""
     file = annotation_file(root, split)
     content = read_json(file)
     place = find_images(root / "images")
     return records_from_coco(
-        content, file, place, skeleton, "{}.jpg", problems, everyone=everyone, area_of_box=AREA_OF_BOX
+        content, file, place, skeleton, "{}.jpg", problems, keep_unlabeled=keep_unlabeled, area_of_box=AREA_OF_BOX
     )
 
 

@@ -19,12 +19,12 @@ from pose_core.structures import ImageRecord
 class Read(Protocol):
     """Read the images of a split as its annotation file has them.
 
-    ``everyone`` keeps crowds and people without labeled joints, where a layout has such, for methods that look at
+    ``keep_unlabeled`` keeps crowds and people without labeled joints, where a layout has such, for methods that look at
     whole images.
     """
 
     def __call__(
-        self, root: Path, split: str, skeleton: Skeleton, problems: Problems, *, everyone: bool = False
+        self, root: Path, split: str, skeleton: Skeleton, problems: Problems, *, keep_unlabeled: bool = False
     ) -> tuple[ImageRecord, ...]: ...
 
 

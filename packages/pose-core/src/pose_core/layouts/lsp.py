@@ -31,7 +31,7 @@ def annotation_file(root: Path, split: str) -> Path:
 
 
 def read_lsp(
-    root: Path, split: str, skeleton: Skeleton, problems: Problems, *, everyone: bool = False
+    root: Path, split: str, skeleton: Skeleton, problems: Problems, *, keep_unlabeled: bool = False
 ) -> tuple[ImageRecord, ...]:
     """Read one person per image, its box the extent of its labeled joints. Ids are LSP's own numbers, from 1."""
     file = annotation_file(root, split)

@@ -31,7 +31,7 @@ def annotation_file(root: Path, split: str) -> Path:
 
 
 def read_lsp_mpii(
-    root: Path, split: str, skeleton: Skeleton, problems: Problems, *, everyone: bool = False
+    root: Path, split: str, skeleton: Skeleton, problems: Problems, *, keep_unlabeled: bool = False
 ) -> tuple[ImageRecord, ...]:
     """Read the people of the merged file; ids are rows. Its coordinates are used as they are, without a 1-based offset.
 

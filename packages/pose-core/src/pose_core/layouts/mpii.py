@@ -44,7 +44,7 @@ def annotation_file(root: Path, split: str) -> Path:
 
 
 def read_mpii(
-    root: Path, split: str, skeleton: Skeleton, problems: Problems, *, everyone: bool = False
+    root: Path, split: str, skeleton: Skeleton, problems: Problems, *, keep_unlabeled: bool = False
 ) -> tuple[ImageRecord, ...]:
     """Read the images of a split. A person's ``annotation_id`` is its row in the file, 0-based.
 

@@ -19,11 +19,11 @@ __all__ = ["AnnotatedSet", "read_dataset"]
 
 
 def read_dataset(
-    config: DataConfig, split: str, *, problems: Problems | None = None, everyone: bool = False
+    config: DataConfig, split: str, *, problems: Problems | None = None, keep_unlabeled: bool = False
 ) -> AnnotatedSet:
     """Read ``split`` (``config.train``, ``config.val``, or another) and see that its images are there.
 
-    ``everyone`` keeps COCO's and CrowdPose's crowds and unlabeled people, for methods that look at whole images.
+    ``keep_unlabeled`` keeps COCO's and CrowdPose's crowds and unlabeled people, for methods that look at whole images.
     """
     layout, root, skeleton = get_layout(config.layout), find_data_root(config.root), get_skeleton(config.skeleton)
     problems = Problems() if problems is None else problems
@@ -34,7 +34,7 @@ def read_dataset(
             f"{layout.expected.replace('<split>', split)}"
         )
     with collector_paused():
-        records = layout.read(root, split, skeleton, problems, everyone=everyone)
+        records = layout.read(root, split, skeleton, problems, keep_unlabeled=keep_unlabeled)
         gone = missing_images(records)
     if gone:
         records = _without(records, gone, config.on_bad_image == "skip", problems)
