@@ -297,7 +297,7 @@ def test_wrong_choices_are_refused() -> None:
         coco_keypoint_ap(truth, detections, iou_areas="box")
     with pytest.raises(DataError, match=r"\[5\] are not among"):
         coco_keypoint_ap(truth, detections, image_ids=[5])
-    with pytest.raises(DataError, match="no entry is of a keypoint category"):
+    with pytest.raises(DataError, match="no entry has a keypoint category"):
         coco_keypoint_ap(truth, [{**entry, "category_id": 7} for entry in detections])
 
 

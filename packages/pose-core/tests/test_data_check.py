@@ -87,7 +87,7 @@ def test_a_summary_shows_the_first_of_each_kind() -> None:
 
 
 def test_unknown_layout(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"layout 'voc' is not known\. Known: coco, crowdpose, mpii, lsp, lsp_mpii"):
+    with pytest.raises(ConfigError, match=r"unknown layout 'voc'\. Known: coco, crowdpose, mpii, lsp, lsp_mpii"):
         check_dataset("voc", tmp_path, ["train"])
     with pytest.raises(ConfigError, match="did you mean 'crowdpose'"):
         get_layout("crowd_pose")

@@ -117,7 +117,7 @@ def test_of_the_release_alone_trainval_is_taken(sets: Path, tmp_path: Path) -> N
         ("trainval", "train"), ("train", "train"), ("test", "val"), ("test", "test"),
     ]  # fmt: skip
     assert next(iter(built.people.values())) == everyone
-    assert "nobody of MPII is left to validate on" in str(built)
+    assert "no MPII people remain for validation" in str(built)
 
 
 def test_people_without_a_place_and_joints_at_the_edge_are_told(sets: Path, tmp_path: Path) -> None:
@@ -131,10 +131,10 @@ def test_people_without_a_place_and_joints_at_the_edge_are_told(sets: Path, tmp_
     file.write_text(json.dumps(rows))
     built = build(tmp_path / "mpii", sets / "lsp", tmp_path)
     text = str(built)
-    assert "left out: 1 people whose annotation has no position" in text
-    assert f"{built.outside} labeled joints lie at x ≤ 0" in text
+    assert "skipped: 1 people whose annotation has no position" in text
+    assert f"{built.outside} labeled joints have x ≤ 0" in text
     assert built.outside >= 1
-    assert "nobody: MPII's test annotations are not there" in text
+    assert "no people: MPII's test annotations are missing" in text
     assert next(iter(built.people.values())) == len(rows) - 1
     with h5py.File(built.file) as merged:
         assert merged["part"][0, 0].tolist() == [-0.5, 8]  # kept, though it is not labeled there
@@ -203,7 +203,7 @@ def test_the_command_writes_links_and_says_how_to_check(
     assert (tmp_path / "lsp_mpii.h5").read_bytes() == (sets / "lsp_mpii.h5").read_bytes()
     assert place_images(tmp_path / "mpii", sets / "mpii", link=False) == ""
     (tmp_path / "other").mkdir()
-    with pytest.raises(DataError, match=r"other exists and is not .*move it away, then ln -s"):
+    with pytest.raises(DataError, match=r"other exists and is not .*move it away, then run ln -s"):
         place_images(tmp_path / "other", sets / "mpii", link=True)
 
 

@@ -146,7 +146,7 @@ def test_official_release(tmp_path: Path) -> None:
 
 
 def test_the_release_does_not_know_the_usual_division(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"trainval and test; .* annot/valid\.json"):
+    with pytest.raises(DataError, match=r"trainval and test, not 'valid'; .* annot/valid\.json"):
         read_dataset(write_release(tmp_path), "valid")
 
 
@@ -255,5 +255,5 @@ def test_a_ground_truth_of_other_people_is_refused() -> None:
     check_same_people({row: people[row] for row in (1, 4)}, truth, Path("valid.h5"))  # some images may be missing
     with pytest.raises(DataError, match=r"valid\.h5: 2 of 5 people are not those .*row 1\)"):
         check_same_people(people | {1: joints[3], 3: joints[1]}, truth, Path("valid.h5"))
-    with pytest.raises(DataError, match=r"has a row 5, but the ground truth for PCKh only 5 people"):
+    with pytest.raises(DataError, match=r"has a row 5, but the ground truth for PCKh has only 5 people"):
         check_same_people(people | {5: joints[0]}, truth, Path("valid.h5"))

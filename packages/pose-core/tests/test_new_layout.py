@@ -77,7 +77,7 @@ def test_it_is_checked_browsed_and_read(root: Path, capsys: pytest.CaptureFixtur
     told = capsys.readouterr().out
     assert "layout toy below" in told
     assert "<split>.csv" in told
-    assert "3 images (3 there, 3 opened), 3 with people" in told
+    assert "3 images (3 present, 3 opened), 3 with people" in told
     assert main(["data", "browse", "--layout", "toy", "--root", str(root), "--out", str(root / "sheet.jpg")]) == 0
     assert (root / "sheet.jpg").stat().st_size > 1000
     found = read_dataset(data_of(root), TOY.train)
