@@ -330,7 +330,7 @@ def test_lsp_files_hold_whole_people(layout: str, tmp_path: Path) -> None:
     [
         ({"layout": "coc"}, "coc"),
         ({"images": 0}, "at least one image"),
-        ({"people": (3, 1)}, "fewest"),
+        ({"people": (3, 1)}, "minimum and maximum"),
         ({"people": (1, 500)}, "at most"),
         ({"size": (40, 40)}, "too small"),
         ({"split": "valid"}, "train2017"),

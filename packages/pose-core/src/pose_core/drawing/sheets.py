@@ -1,4 +1,4 @@
-"""Contact sheets: many pictures on one page."""
+"""Contact sheets: many images on one page."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def contact_sheet(
     columns: int = 6,
     tile: tuple[int, int] = (240, 200),
 ) -> Array:
-    """One RGB image with all tiles, each fitted into ``tile`` (w, h) without distortion, with a caption below."""
+    """Return an RGB image with all tiles, each scaled into ``tile`` (w, h) without distortion, with captions below."""
     width, height = tile
     below = CAPTION if captions else 0
     columns = max(min(columns, len(tiles)), 1)
@@ -43,7 +43,7 @@ def contact_sheet(
 
 
 def fit(picture: Array, size: tuple[int, int]) -> Array:
-    """Scale a picture into ``size`` (w, h), padded with a pale gray."""
+    """Scale an image to fit ``size`` (w, h) and pad it with a pale gray."""
     height, width = picture.shape[:2]
     zoom = min(size[0] / width, size[1] / height)
     new = (max(round(width * zoom), 1), max(round(height * zoom), 1))
@@ -55,13 +55,13 @@ def fit(picture: Array, size: tuple[int, int]) -> Array:
 
 
 def write_image(path: Path, image: Array) -> None:
-    """Write an RGB picture; the suffix decides the format."""
+    """Write an RGB image in the format of the suffix."""
     parameters = [cv2.IMWRITE_JPEG_QUALITY, 92] if path.suffix.lower() in {".jpg", ".jpeg"} else []
     try:
         done, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), parameters)
     except cv2.error:
         done = False
     if not done:
-        raise PoseError(f"cannot write a picture to {path}: use a name that ends in .jpg or .png")
+        raise PoseError(f"cannot write an image to {path}: use a name that ends in .jpg or .png")
     with whole_file(path) as file:
         file.write(data.tobytes())

@@ -1,4 +1,4 @@
-"""Draw many scenes, in one process or several, and put their image files where a layout wants them."""
+"""Draw many scenes, in one or several processes, and store their image files."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from pose_core.synthetic.scene import render_scene
 Array = np.ndarray
 
 COMMON_SIZES = ((640, 480), (640, 427), (480, 640), (500, 375), (640, 360), (427, 640))
-"""What photographs of published sets measure; drawn from where no size is asked for."""
+"""Usual image sizes of published data sets (width, height), sampled if no size is given."""
 SPLIT_STRIDE = 1_000_000
-"""Splits are numbered far apart, so that a scene does not depend on how many images another split has."""
+"""The distance between the image ids of splits, so that a scene does not depend on the sizes of other splits."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to draw. ``size`` None varies the size from image to image."""
+    """The settings of a data set's scenes. With ``size`` None, the size varies between images."""
 
     seed: int
     size: Size | None
@@ -38,7 +38,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What the annotation files need of a scene; and, until they are stored, the encoded image and part map."""
+    """The annotations of a scene; and, until they are stored, the encoded image and part map."""
 
     image_id: int
     size: Size
@@ -50,9 +50,9 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Target:
-    """Where images go: ``folder``, or ``folder.zip`` (``append`` to it where several splits share one).
+    """The place of images: ``folder``, or ``folder.zip`` (with ``append`` if several splits share it).
 
-    ``part_folder`` takes the part maps, PNG files whose values are numbers of ``PARTS``.
+    ``part_folder`` is for part maps, PNG files whose values are indices into ``PARTS``.
     """
 
     folder: Path
@@ -62,13 +62,13 @@ class Target:
 
 
 def image_ids(split_number: int, count: int) -> range:
-    """Ids from 1, 1,000,001, 2,000,001 … by split."""
+    """Return ``count`` image ids, from 1, 1,000,001, 2,000,001 … by split."""
     start = split_number * SPLIT_STRIDE + 1
     return range(start, start + count)
 
 
 def draw(recipe: Recipe, image_id: int) -> Drawn:
-    """One scene, encoded."""
+    """Draw and encode one scene."""
     rng = np.random.default_rng([recipe.seed, image_id, 1])
     size = recipe.size or COMMON_SIZES[int(rng.integers(len(COMMON_SIZES)))]
     scene = render_scene(recipe.seed, image_id, size, recipe.people, crowds=recipe.crowds, whole=recipe.whole)
