@@ -1,4 +1,4 @@
-"""What only this method's command line has: heatmaps side by side, curves side by side."""
+"""Commands of this method only: browsing heatmaps and comparing curves."""
 
 from __future__ import annotations
 

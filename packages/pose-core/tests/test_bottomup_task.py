@@ -1,4 +1,4 @@
-"""Whole images from annotation files to the benchmark's table, with a network that knows or errs on purpose."""
+"""Whole images from annotation files to the results table, with a stub network of known error."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SPLITS = {"coco": ("coco17", "train2017"), "crowdpose": ("crowdpose14", "train")
 
 @pytest.fixture(scope="module")
 def crowds(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Annotations of synthetic crowds, on images whose color is their number in the file."""
+    """Return annotations of synthetic crowds, on images whose color is their number in the file."""
     root = tmp_path_factory.mktemp("crowds")
     for layout in SPLITS:
         write_dataset(root / layout, layout=layout, images=5, val_images=2, people=(1, 3), size=(96, 80), seed=4)
@@ -52,13 +52,13 @@ def crowds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def views_of(width: int, height: int, *, scale: float) -> list[View]:
-    """The image enlarged, and a little moved."""
+    """Return one view: the image enlarged and shifted."""
     matrix = np.array([[scale, 0, 3.0], [0, scale, 5.0]])
     return [View((int(width * scale) + 8, int(height * scale) + 8), matrix)]
 
 
 class Knowing(BottomUpPredictor):
-    """Reads an image's number off its color and gives its annotated people, moved by ``error`` pixels."""
+    """A network that reads an image's number from its color and returns its people, shifted by ``error`` pixels."""
 
     error = 0.0
     decode_name = "knowledge"
@@ -211,7 +211,7 @@ def test_only_chosen_images_are_looked_at_and_scored(crowds: Path, tmp_path: Pat
 
 
 class KnowingTask(BottomUpTask):
-    """The least a method must say."""
+    """The minimum that a method must define."""
 
     output_sizes = (16,)  # type: ignore[assignment]
 

@@ -1,4 +1,4 @@
-"""`pose data check`: it reads to the end, whatever is wrong, and tells."""
+"""`pose data check`: reads all files despite any problems, and reports them."""
 
 from __future__ import annotations
 

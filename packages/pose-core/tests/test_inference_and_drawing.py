@@ -1,4 +1,4 @@
-"""Prediction, results on disk, detectors, pictures."""
+"""Prediction, results on disk, detectors, drawing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ COCO = SKELETONS["coco17"]
 
 
 class Spot(nn.Module):
-    """Answers every crop with a Gaussian for each joint at a place of the input that follows the image's brightness."""
+    """A network that returns a Gaussian for each joint at a position that depends on the image's brightness."""
 
     def forward(self, x: Tensor) -> Tensor:
         weight = (x.mean(1, keepdim=True) > 1).float()

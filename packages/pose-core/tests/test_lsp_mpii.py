@@ -1,4 +1,4 @@
-"""MPII and LSP in one file: made of the official annotations, read, and scored."""
+"""MPII and LSP in one file: built from the official annotations, read, and scored."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SIZE = (160, 120)
 
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Synthetic MPII and LSP, and the file made of them."""
+    """Return synthetic MPII and LSP, and the file built from them."""
     root = tmp_path_factory.mktemp("sets")
     write_dataset(root / "mpii", layout="mpii", images=5, val_images=3, people=(1, 2), size=SIZE, seed=1)
     write_dataset(root / "lsp", layout="lsp", images=4, size=SIZE, seed=2)
@@ -49,7 +49,7 @@ def data_of(root: Path, layout: str) -> DataConfig:
 
 
 def table(root: Path, layout: str, split: str) -> PersonTable:
-    """The people of a split as crops are made of them; those of images in one folder."""
+    """Return the table of a split's people from which crops are made."""
     found = read_dataset(data_of(root, layout), split)
     return tabulate(found.records, found.skeleton.num_joints, 1.0)
 
@@ -141,7 +141,7 @@ def test_people_without_a_place_and_joints_at_the_edge_are_told(sets: Path, tmp_
 
 
 def perfect(found: AnnotatedSet, error: np.ndarray) -> CropResults:
-    """Predictions that are off by ``error`` ``(N, K, 2)``."""
+    """Return predictions that differ from the annotations by ``error`` ``(N, K, 2)``."""
     rows = [(record, who) for record in found.records for who in record.persons]
     keypoints = np.stack([who.joints for _, who in rows]).astype(np.float32)
     keypoints[..., :2] += error

@@ -1,4 +1,4 @@
-"""Several splits as one."""
+"""Merging several splits into one."""
 
 from __future__ import annotations
 

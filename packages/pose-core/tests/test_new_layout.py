@@ -1,4 +1,4 @@
-"""A fifth data set takes one file (``pose_testing.toy_layout``) and one row in the table; everything works with it."""
+"""A new data set needs one file (``pose_testing.toy_layout``) and one row in the table; everything works with it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ JOINTS = np.array([[12 + 2 * k, 60 - 4 * k, 2] for k in range(14)], np.float32)
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A toy data set; its row in the table."""
+    """Return a toy data set, and add its layout to the table."""
     monkeypatch.setitem(LAYOUTS, TOY.name, TOY)
     for split, images in (("learn", 3), ("hold", 2)):
         names = [f"{split}{number}.jpg" for number in range(images)]
@@ -62,7 +62,7 @@ def crops(root: Path) -> TopDownConfig:
 
 
 def known(found: AnnotatedSet) -> CropResults:
-    """Predictions that are the annotations."""
+    """Return the annotations as predictions."""
     count = len(found.records)
     center, scale = (np.array([value] * count, np.float32) for value in box_to_center_scale(BOX, 1.0))
     persons = [record.persons[0].annotation_id for record in found.records]
@@ -110,7 +110,7 @@ def test_crops_are_scored(root: Path, tmp_path: Path) -> None:
 
 
 class Knowing(BottomUpPredictor):
-    """Finds the person who is in every image, moved by ``error`` pixels."""
+    """A network that returns the person of every image, shifted by ``error`` pixels."""
 
     error = 0.0
 

@@ -1,4 +1,4 @@
-"""PCKh, PCK, OKS-NMS, scoring of persons, and the printed tables."""
+"""PCKh, PCK, OKS-NMS, person scores, and the printed tables."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def _describe_class(name: str, cls: type) -> Iterator[str]:
 
 
 def _signature(function: Any) -> str:
-    """Return a signature whose annotations are as they stand in the source."""
+    """Return a signature with the annotations of the source."""
     signature = inspect.signature(function)
     parameters = [
         parameter.replace(
@@ -117,7 +117,7 @@ def _signature(function: Any) -> str:
 
 
 class Unquoted:
-    """A text that is its own repr."""
+    """A string whose repr is itself, without quotes."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -153,7 +153,7 @@ def test_the_public_surface_is_the_recorded_one() -> None:
 
 
 def _loose_types(hint: Any) -> Iterator[Any]:
-    """Yield Any, and arrays and containers that do not say of what."""
+    """Yield Any, and arrays and containers without a type of their elements."""
     if hint is Any or hint in (np.ndarray, np.dtype, list, dict, tuple, set):
         yield hint
     for argument in typing.get_args(hint):

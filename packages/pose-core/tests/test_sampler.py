@@ -14,7 +14,7 @@ Batches = list[list[tuple[int, int]]]
 
 
 def merged(length: int, batch: int, world: int, **options: object) -> Batches:
-    """The global batches, put together from every process's share."""
+    """Return the global batches, merged from every process's share."""
     shares = [list(epoch_batches(length, 3, 11, batch, rank, world, **options)) for rank in range(world)]  # type: ignore[arg-type]
     return [[key for part in parts for key in part] for parts in zip(*shares, strict=True)]
 

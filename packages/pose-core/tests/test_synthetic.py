@@ -1,4 +1,4 @@
-"""Synthetic people: the same numbers draw the same files, the annotations say what the picture shows."""
+"""Synthetic people: equal seeds give equal files, and the annotations match the images."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def load(path: Path) -> Any:
 
 
 def read(layout: str, root: Path, split: str, skeleton: str) -> tuple[ImageRecord, ...]:
-    """The split's records; no problem may be found."""
+    """Read a split's records and check that no problem would stop training."""
     problems = Problems()
     records = get_layout(layout).read(root, split, SKELETONS[skeleton], problems)
     assert not problems.stopping
@@ -50,7 +50,7 @@ def read(layout: str, root: Path, split: str, skeleton: str) -> tuple[ImageRecor
 
 
 def standing(yaw: float, seed: int = 0) -> tuple[Canvas, Any, Any]:
-    """A standing person turned by ``yaw`` degrees: canvas, figure, annotation."""
+    """Draw a standing person turned by ``yaw`` degrees; return canvas, figure and annotation."""
     rng = np.random.default_rng(seed)
     figure = pose_figure(rng, sample_build(rng), "stand", 200, yaw)
     figure.points[:, :2] += (120, 130)
@@ -141,7 +141,7 @@ def test_face_is_labeled_only_where_it_can_be_seen() -> None:
 
 
 def test_joints_lie_on_their_body_parts() -> None:
-    """Over many people, a visible wrist is at a hand or forearm of the right side, and so on."""
+    """Check for many people that a visible wrist is on a hand or forearm of its side, and so on."""
     for seed in range(8):
         canvas, _, person = standing(20 * seed - 60, seed)
         for side in ("left", "right"):

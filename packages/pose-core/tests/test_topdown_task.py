@@ -1,4 +1,4 @@
-"""Top-down experiments, from annotation files to the benchmark's table, in every layout."""
+"""Top-down experiments, from annotation files to the results table, in every layout."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CPU = torch.device("cpu")
 
 
 class Blur(nn.Module):
-    """One fixed convolution: heatmaps that depend on the picture, in no time."""
+    """A network of one fixed convolution: heatmaps that depend on the image, at almost no cost."""
 
     def __init__(self, joints: int) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Blur(nn.Module):
 
 @pytest.fixture(scope="module")
 def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small data set of every layout."""
+    """Return a folder with a small data set of every layout."""
     root = tmp_path_factory.mktemp("people")
     for layout in LAYOUTS:
         write_dataset(root / layout, layout=layout, images=6, val_images=6, people=(1, 3), size=(160, 120), seed=3)
@@ -77,7 +77,7 @@ def experiment(root: Path, layout: str, **changes: Any) -> TopDownConfig:
 
 
 def perfect(found: AnnotatedSet) -> CropResults:
-    """Predictions that are the annotations."""
+    """Return the annotations as predictions."""
     rows = [(record, person) for record in found.records for person in record.persons]
     places = [
         (person.center, person.scale) if person.box is None else box_to_center_scale(person.box, 1.0)

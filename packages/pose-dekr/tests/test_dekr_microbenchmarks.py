@@ -1,4 +1,4 @@
-"""What the benchmark measures does the work it names."""
+"""The measured functions of the benchmark do the work that they are named after."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ OLD = {
 
 
 def changed(content: dict[str, Any], **values: Any) -> dict[str, Any]:
-    """A copy with values set: ``MODEL__NAME="x"`` is MODEL.NAME."""
+    """Return a copy with values set: ``MODEL__NAME="x"`` is MODEL.NAME."""
     result = deepcopy(content)
     for key, value in values.items():
         *parents, last = key.split("__")
@@ -72,7 +72,7 @@ def hrnet(name: str) -> dict[str, Any]:
 
 
 def flat(converted: Converted) -> str:
-    """The notes without their line breaks."""
+    """Return the notes without their line breaks."""
     return " ".join(render_notes(converted).split())
 
 

@@ -26,7 +26,7 @@ SIZES = {"256x192": (192, 256), "384x288": (288, 384), "256x256": (256, 256), "3
 
 
 def published_file(layout: str, design: str, depth: int, style: str, size: str) -> dict[str, Any]:
-    """The content of a published file, in its own keys."""
+    """Return the content of a published file, in its own keys."""
     width, height = SIZES[size]
     coco, large = layout == "coco", height == 384
     test: dict[str, Any] = {"BATCH_SIZE": 32, "FLIP_TEST": False, "MODEL_FILE": ""}
