@@ -82,7 +82,7 @@ class Poses:
     def __iter__(self) -> Iterator[Poses]:
         return (self[[i]] for i in range(len(self)))
 
-    def __getitem__(self, rows: Any) -> Poses:
+    def __getitem__(self, rows: slice | Array | Sequence[int]) -> Poses:
         """Return the poses at ``rows`` (a slice, a mask, or a list of indices)."""
         return replace(
             self,

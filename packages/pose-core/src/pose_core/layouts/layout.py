@@ -15,6 +15,8 @@ from pose_core.layouts.merge import Merged
 from pose_core.skeleton import Skeleton
 from pose_core.structures import ImageRecord
 
+__all__ = ["AnnotatedSet", "Layout", "Read", "ScoreEntries", "ScorePoints"]
+
 
 class Read(Protocol):
     """Read the images of a split in the order of its annotation file.
