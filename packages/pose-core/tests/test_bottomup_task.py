@@ -114,7 +114,7 @@ def knowing(config: BottomUpConfig) -> Knowing:
 
 @pytest.mark.parametrize("layout", SPLITS)
 @pytest.mark.parametrize("workers", [0, 2])
-def test_who_knows_everyone_scores_one(layout: str, workers: int, crowds: Path, tmp_path: Path) -> None:
+def test_perfect_predictions_score_one(layout: str, workers: int, crowds: Path, tmp_path: Path) -> None:
     config = experiment(crowds, layout, workers=workers)
     predictor = knowing(config)
     evaluation = evaluate_bottomup(predictor, config, tmp_path)
@@ -143,7 +143,7 @@ def test_several_kinds_of_results_have_a_file_each_and_the_last_counts(crowds: P
     assert np.allclose(predictor.predict_image(image).keypoints[-1], predictor.people[0][0][:, :2], atol=1e-4)
 
 
-def test_nobody_found_scores_nothing(crowds: Path, tmp_path: Path) -> None:
+def test_no_detections_score_zero(crowds: Path, tmp_path: Path) -> None:
     for layout in SPLITS:
         config = experiment(crowds, layout)
         predictor = knowing(config)

@@ -120,7 +120,7 @@ def test_of_the_release_alone_trainval_is_taken(sets: Path, tmp_path: Path) -> N
     assert "no MPII people remain for validation" in str(built)
 
 
-def test_people_without_a_place_and_joints_at_the_edge_are_told(sets: Path, tmp_path: Path) -> None:
+def test_people_without_a_position_and_joints_at_the_edge_are_reported(sets: Path, tmp_path: Path) -> None:
     shutil.copytree(sets / "mpii" / "annot", tmp_path / "mpii" / "annot")
     (tmp_path / "mpii" / "images").mkdir()
     (tmp_path / "mpii" / "annot" / "test.json").unlink()
@@ -207,7 +207,7 @@ def test_the_command_writes_links_and_says_how_to_check(
         place_images(tmp_path / "other", sets / "mpii", link=True)
 
 
-def test_what_cannot_be_built_is_told(sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_input_of_the_build_is_reported(sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "nothing").mkdir()
     with pytest.raises(DataError, match=r"annotation file .*nothing.annot.train\.json does not exist"):
         build(tmp_path / "nothing", sets / "lsp", tmp_path)

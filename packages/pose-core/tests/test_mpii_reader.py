@@ -44,7 +44,7 @@ def test_records_are_the_published_ones(tmp_path: Path) -> None:
         np.testing.assert_array_equal(ours.joints[:, 2] > 0, np.array(theirs["vis"]) > 0)
 
 
-def test_valid_drops_nobody(tmp_path: Path) -> None:
+def test_valid_keeps_every_person(tmp_path: Path) -> None:
     found = people_of(read_dataset(write(tmp_path, GOLDEN["annotations"], "valid"), "valid"))
     assert [person.annotation_id for _, person in found] == [0, 1, 2]
 

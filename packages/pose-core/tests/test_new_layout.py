@@ -88,7 +88,7 @@ def test_it_is_checked_browsed_and_read(root: Path, capsys: pytest.CaptureFixtur
     assert data[(0, 0)].images.shape == (64, 64, 3)
 
 
-def test_it_is_listed_and_faults_are_told(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_is_listed_and_errors_are_reported(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "check", "--help"]) == 0
     assert "lsp_mpii, toy (coco)" in " ".join(capsys.readouterr().out.split())
     assert main(["data", "check", "--root", str(root), "--layout", "toys"]) == 2

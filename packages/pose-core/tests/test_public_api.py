@@ -1,6 +1,6 @@
 """The public surface: every name in `__all__` of every public module, with its signature, as recorded in api.txt.
 
-python packages/pose-core/tests/test_public_api.py     # record it anew, after a change that is meant
+python packages/pose-core/tests/test_public_api.py     # record it again after an intended change
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def _alias(hint: Any) -> str:
 def test_the_public_surface_is_the_recorded_one() -> None:
     recorded, found = FILE.read_text("utf-8"), describe_all()
     changes = "\n".join(difflib.unified_diff(recorded.splitlines(), found.splitlines(), "api.txt", "now", n=1))
-    assert recorded == found, f"the public surface has changed; if it is meant, run `{COMMAND}`\n{changes}"
+    assert recorded == found, f"the public surface has changed; if this is intended, run `{COMMAND}`\n{changes}"
 
 
 def _loose_types(hint: Any) -> Iterator[Any]:

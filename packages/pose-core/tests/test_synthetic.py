@@ -121,7 +121,7 @@ def test_annotations_agree_with_the_picture(seed: int, index: int, size: tuple[i
     assert ((scene.parts > 0) == ((scene.owner > 0) & (scene.owner < 255))).all()
 
 
-def test_left_is_on_the_right_of_the_picture_for_people_who_face_us() -> None:
+def test_left_is_on_the_right_of_the_image_for_people_facing_the_camera() -> None:
     for yaw, expected in ((0, 1), (180, -1)):
         _, figure, _ = standing(yaw)
         for joint in ("shoulder", "hip", "eye", "ear", "knee"):
@@ -154,7 +154,7 @@ def test_joints_lie_on_their_body_parts() -> None:
         assert person.head_box[0] < x < person.head_box[0] + person.head_box[2]
 
 
-def test_a_thing_in_front_hides_joints_but_keeps_them_labeled() -> None:
+def test_an_object_in_front_hides_joints_but_keeps_them_labeled() -> None:
     canvas, figure, before = standing(0)
     knee = LANDMARKS.index("left_knee")
     assert before.landmarks[knee, 2] == 2
@@ -168,7 +168,7 @@ def test_a_thing_in_front_hides_joints_but_keeps_them_labeled() -> None:
     assert annotate(canvas, figure, 1) is None
 
 
-def test_every_part_is_drawn_by_somebody() -> None:
+def test_every_part_is_drawn_in_some_image() -> None:
     seen = set()
     for index in range(12):
         seen |= set(np.unique(render_scene(0, index, (320, 240), (2, 2)).parts).tolist())
@@ -217,7 +217,7 @@ def test_coco_files_are_read_and_score_themselves_perfectly(tmp_path: Path) -> N
     assert sum(len(record.persons) for record in records) == len(results)
 
 
-def test_detections_find_most_people_and_some_nobody(tmp_path: Path) -> None:
+def test_detections_find_most_people_with_some_false_positives(tmp_path: Path) -> None:
     write_dataset(tmp_path, images=1, val_images=60, people=(1, 3), size=(320, 240), crowds=False)
     content = load(tmp_path / "annotations/person_keypoints_val2017.json")
     found = load(tmp_path / "person_detection_results/COCO_val2017_detections_AP_H_56_person.json")

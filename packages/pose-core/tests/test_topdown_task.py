@@ -252,7 +252,7 @@ def test_images_that_cannot_be_read_stop_or_count_as_missed(layout: str, damage:
     assert f"left out: {what}" in evaluation.report
 
 
-def test_a_person_who_was_not_looked_at_is_a_miss(people: Path, tmp_path: Path) -> None:
+def test_a_person_without_a_prediction_is_a_miss(people: Path, tmp_path: Path) -> None:
     config = experiment(people, "mpii", data={"on_bad_image": "skip"})
     found = read_dataset(config.data, config.data.val)
     results = perfect(found)
@@ -261,7 +261,7 @@ def test_a_person_who_was_not_looked_at_is_a_miss(people: Path, tmp_path: Path) 
     assert 0 < score(fewer, found, config, tmp_path, write=False).value < whole
 
 
-def test_the_task_learns_its_people_by_heart(people: Path) -> None:
+def test_the_task_overfits_a_few_people(people: Path) -> None:
     result = overfit(partial(TopDownTask, build=build_network), experiment(people, "coco"), images=2, steps=60)
     assert result.last_loss < 0.5 * result.first_loss
 

@@ -1,7 +1,7 @@
 """Check a package's built-in experiments: their resolved values against a record, and the style of their pages.
 
 A record, ``tests/experiments.json.gz`` of a package, holds every experiment as it resolved when each had a file of its
-own. It is never recorded again: what changes its name since is listed here.
+own. It is never recorded again: keys that are renamed later are listed here.
 """
 
 from __future__ import annotations

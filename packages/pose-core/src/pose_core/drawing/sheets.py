@@ -32,22 +32,22 @@ def contact_sheet(
     columns = max(min(columns, len(tiles)), 1)
     rows = max(-(-len(tiles) // columns), 1)
     sheet = np.full((rows * (height + below + GAP) + GAP, columns * (width + GAP) + GAP, 3), PAPER, np.uint8)
-    for number, picture in enumerate(tiles):
+    for number, image in enumerate(tiles):
         row, column = divmod(number, columns)
         x, y = GAP + column * (width + GAP), GAP + row * (height + below + GAP)
-        sheet[y : y + height, x : x + width] = fit(picture, tile)
+        sheet[y : y + height, x : x + width] = fit(image, tile)
         if captions:
             text = captions[number]
             cv2.putText(sheet, text, (x + 2, y + height + 13), cv2.FONT_HERSHEY_SIMPLEX, 0.38, INK, 1, cv2.LINE_AA)
     return sheet
 
 
-def fit(picture: Array, size: tuple[int, int]) -> Array:
+def fit(image: Array, size: tuple[int, int]) -> Array:
     """Scale an image to fit ``size`` (w, h) and pad it with a pale gray."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     zoom = min(size[0] / width, size[1] / height)
     new = (max(round(width * zoom), 1), max(round(height * zoom), 1))
-    small = cv2.resize(picture, new, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_CUBIC)
+    small = cv2.resize(image, new, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_CUBIC)
     framed = np.full((size[1], size[0], 3), (232, 232, 230), np.uint8)
     x, y = (size[0] - new[0]) // 2, (size[1] - new[1]) // 2
     framed[y : y + new[1], x : x + new[0]] = small

@@ -29,12 +29,12 @@ def browse(data: DataConfig, split: str, target: Path, count: int, seed: int = 0
         raise DataError(f"{found.annotation_file} lists no images to show; choose another split")
     chosen = np.random.default_rng(seed).permutation(len(found.records))[:count]
     records = [found.records[number] for number in sorted(chosen.tolist())]
-    pictures = [draw_record(record, found.skeleton) for record in records]
+    images = [draw_record(record, found.skeleton) for record in records]
     captions = [_caption(record) for record in records]
     if target.suffix.lower() in {".html", ".htm"}:
-        write_text(target, _page(f"{data.layout} {split}", pictures, captions))
+        write_text(target, _page(f"{data.layout} {split}", images, captions))
     elif target.suffix.lower() in {".jpg", ".jpeg", ".png"}:
-        write_image(target, contact_sheet(pictures, captions, columns=4, tile=(360, 270)))
+        write_image(target, contact_sheet(images, captions, columns=4, tile=(360, 270)))
     else:
         raise ConfigError(f"--out {target} must end in .jpg, .jpeg, .png, .htm or .html")
     return target
@@ -71,11 +71,11 @@ def _caption(record: ImageRecord) -> str:
     return f"{name}: {count or 'no'} {'person' if count == 1 else 'people'}"
 
 
-def _page(title: str, pictures: list[np.ndarray], captions: list[str]) -> str:
+def _page(title: str, images: list[np.ndarray], captions: list[str]) -> str:
     """Return a self-contained HTML page."""
     figures = []
-    for picture, caption in zip(pictures, captions, strict=True):
-        data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
+    for image, caption in zip(images, captions, strict=True):
+        data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
         source = base64.b64encode(data).decode()
         figures.append(
             f'<figure><img src="data:image/jpeg;base64,{source}">'

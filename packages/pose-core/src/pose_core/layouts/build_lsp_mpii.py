@@ -49,6 +49,7 @@ class Part(NamedTuple):
 
     @property
     def annotation_file(self) -> Path:
+        """The split's annotation file."""
         return self.layout.annotation_file(self.root, self.split)
 
 

@@ -92,9 +92,9 @@ def draw_all(
             drawn = map(partial(draw, recipe), ids)
         archive = stack.enter_context(_archive(target)) if target.zipped else None
         bar = tqdm(zip(names, drawn, strict=True), target.folder.name, len(ids), disable=None if progress else True)
-        for name, picture in bar:
-            _store(target, archive, name, picture)
-            yield name, replace(picture, jpeg=b"", part_png=None)  # a large data set would not fit in memory
+        for name, scene in bar:
+            _store(target, archive, name, scene)
+            yield name, replace(scene, jpeg=b"", part_png=None)  # a large data set would not fit in memory
 
 
 def _one_thread() -> None:
@@ -107,13 +107,13 @@ def _archive(target: Target) -> zipfile.ZipFile:
     return zipfile.ZipFile(target.folder.with_name(f"{target.folder.name}.zip"), "a" if target.append else "w")
 
 
-def _store(target: Target, archive: zipfile.ZipFile | None, name: str, picture: Drawn) -> None:
+def _store(target: Target, archive: zipfile.ZipFile | None, name: str, drawn: Drawn) -> None:
     if archive is not None:
         # A fixed date: the same arguments write the same bytes.
-        archive.writestr(zipfile.ZipInfo(f"{target.folder.name}/{name}", (2026, 1, 1, 0, 0, 0)), picture.jpeg)
+        archive.writestr(zipfile.ZipInfo(f"{target.folder.name}/{name}", (2026, 1, 1, 0, 0, 0)), drawn.jpeg)
     else:
         target.folder.mkdir(parents=True, exist_ok=True)
-        (target.folder / name).write_bytes(picture.jpeg)
-    if picture.part_png is not None:
+        (target.folder / name).write_bytes(drawn.jpeg)
+    if drawn.part_png is not None:
         target.part_folder.mkdir(parents=True, exist_ok=True)
-        (target.part_folder / name).with_suffix(".png").write_bytes(picture.part_png)
+        (target.part_folder / name).with_suffix(".png").write_bytes(drawn.part_png)

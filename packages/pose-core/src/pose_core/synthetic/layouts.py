@@ -20,7 +20,7 @@ DETECTIONS = {
 MAX_PEOPLE = 40
 MIN_SIDE = 64
 
-Pictures = list[tuple[str, Drawn]]
+Images = list[tuple[str, Drawn]]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class _Job:
     workers: int
     progress: bool
 
-    def draw(self, split: str, count: int, folder: str, name: str, *, append: bool = False) -> Pictures:
+    def draw(self, split: str, count: int, folder: str, name: str, *, append: bool = False) -> Images:
         """Draw a split into ``folder``; ``name`` formats an image id."""
         ids = image_ids(self.splits.index(split), count)
         place = self.folder / folder
@@ -135,7 +135,7 @@ def _check(recipe: Recipe, counts: dict[str, int]) -> None:
         raise ConfigError(f"size={recipe.size} is too small to draw people in; use {MIN_SIDE} pixels or more")
 
 
-def _write_coco(job: _Job, counts: dict[str, int]) -> dict[str, Pictures]:
+def _write_coco(job: _Job, counts: dict[str, int]) -> dict[str, Images]:
     seed, annotations = job.recipe.seed, job.folder / "annotations"
     drawn = {}
     for split, count in counts.items():
@@ -153,7 +153,7 @@ def _write_coco(job: _Job, counts: dict[str, int]) -> dict[str, Pictures]:
     return drawn
 
 
-def _write_crowdpose(job: _Job, counts: dict[str, int]) -> dict[str, Pictures]:
+def _write_crowdpose(job: _Job, counts: dict[str, int]) -> dict[str, Images]:
     drawn, contents = _draw_together(job, counts, "{}.jpg"), {}
     for split, pictures in drawn.items():
         contents[split] = crowdpose_content(pictures)
@@ -164,7 +164,7 @@ def _write_crowdpose(job: _Job, counts: dict[str, int]) -> dict[str, Pictures]:
     return drawn
 
 
-def _write_mpii(job: _Job, counts: dict[str, int]) -> dict[str, Pictures]:
+def _write_mpii(job: _Job, counts: dict[str, int]) -> dict[str, Images]:
     drawn, annotations = _draw_together(job, counts, "{:09d}.jpg"), job.folder / "annot"
     for split, pictures in drawn.items():
         write_json(annotations / f"{split}.json", mpii_rows(pictures, with_joints=split != "test"))
@@ -177,7 +177,7 @@ def _write_mpii(job: _Job, counts: dict[str, int]) -> dict[str, Pictures]:
     return drawn
 
 
-def _write_lsp(job: _Job, counts: dict[str, int]) -> dict[str, Pictures]:
+def _write_lsp(job: _Job, counts: dict[str, int]) -> dict[str, Images]:
     """Draw one person per image; number the images of both splits consecutively from 1."""
     extended = "test" not in job.splits
     total = sum(counts.values())
@@ -186,9 +186,9 @@ def _write_lsp(job: _Job, counts: dict[str, int]) -> dict[str, Pictures]:
     return {"train": pictures[: counts["train"]], **({} if extended else {"test": pictures[counts["train"] :]})}
 
 
-def _draw_together(job: _Job, counts: dict[str, int], name: str) -> dict[str, Pictures]:
+def _draw_together(job: _Job, counts: dict[str, int], name: str) -> dict[str, Images]:
     """Draw splits that share one folder of images."""
-    drawn: dict[str, Pictures] = {}
+    drawn: dict[str, Images] = {}
     for split, count in counts.items():
         drawn[split] = job.draw(split, count, "images", name, append=bool(drawn))
     return drawn
@@ -199,7 +199,7 @@ class Drawing(NamedTuple):
 
     splits: tuple[str, ...]
     """All splits, the training split first."""
-    write: Callable[[_Job, dict[str, int]], dict[str, Pictures]]
+    write: Callable[[_Job, dict[str, int]], dict[str, Images]]
     crowds: bool = False
     """Whether annotations may have crowd regions and people without joints."""
     alone: bool = False
