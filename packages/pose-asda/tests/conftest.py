@@ -1,4 +1,4 @@
-"""Fixtures: synthetic people and a pool of their parts."""
+"""Synthetic people and a pool of their parts, drawn once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def config(people: Path, pool: Path, tmp_path: Path) -> AsdaConfig:
-    """Return an experiment with a narrow hourglass and a ResNet-18 generator, which takes seconds on one core."""
+    """A narrow hourglass against a ResNet-18, seconds on a core."""
     return AsdaConfig.model_validate(
         {
             "method": "asda",

@@ -1,4 +1,4 @@
-"""Adversarial training: the published steps, the order of updates, resuming, and gradients over processes."""
+"""The two players: the published steps, who moves when, resuming, and gradients over processes."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def first_batch(config: AsdaConfig, count: int = 4) -> PartBatch:
 
 
 def translate(key: str) -> str:
-    """Translate a published parameter name of the hourglass to ours."""
+    """A published name of the hourglass in ours."""
     known = {key: torch.empty(0), "hourglass.start.conv.weight": torch.empty(0)}
     return next(iter(StackedHourglass.from_published(known)))
 
 
 def published_hourglass_keys() -> dict[str, tuple[int, ...]]:
-    """Return keys and shapes of the golden run's pose network, from the keys of the deeper golden hourglass."""
+    """Keys and shapes of the golden run's pose network, from the keys of the deeper golden hourglass."""
     network = StackedHourglass(16, 2, 1, 32, 2, norm_first=True)
     wanted = {key: tuple(value.shape) for key, value in network.state_dict().items()}
     deep = load_golden("asda/hourglass_stack2")["state_dict"]
@@ -76,7 +76,7 @@ def golden_networks() -> Networks:
 
 @pytest.mark.parametrize("case", range(3))
 def test_published_steps(case: int) -> None:
-    """Compare three iterations of both networks on one batch, as far as rounding does not affect them.
+    """Three iterations of both players on one batch, compared as far as rounding leaves them determined.
 
     Even in float64 Adam amplifies the last bits, by 10⁴ and more in an iteration. Weights that differ by 1e-13 of
     themselves, hundreds of roundings, move the first three losses by less than 1e-6, and any loss of run 0 by less

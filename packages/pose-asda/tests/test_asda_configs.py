@@ -1,4 +1,4 @@
-"""The built-in experiments: complete, valid, and equal to the published files; settings that are refused."""
+"""The built-in experiments: complete, valid, and equal to the published files; what the files may not say."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def table(width: int) -> dict[str, Any]:
 
 
 def published_file(name: str) -> dict[str, Any]:
-    """Return the content of a published file, in its own keys."""
+    """The content of a published file, in its own keys."""
     coco = name.startswith("coco")
     one = "numpart1" in name
     parts: dict[str, Any] = {}

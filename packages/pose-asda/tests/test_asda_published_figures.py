@@ -1,4 +1,4 @@
-"""Published figures that no other test covers: the logged accuracy, and CrowdPose's suppression."""
+"""Published figures that no other test compares with: the accuracy that is logged, and CrowdPose's suppression."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def peaks(heatmaps: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("case", ["accuracy", "random_case"])
 def test_logged_accuracy(case: str) -> None:
-    """Compare joint by joint: the published code averages the accuracies of joints, ours pools all joints.
+    """The published code averages joints' shares, ours is the share of all; joint by joint they are the same.
 
     It divides x by the height and y by the width. On maps as narrow as these neither makes a difference to a joint.
     """

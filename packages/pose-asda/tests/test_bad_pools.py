@@ -1,4 +1,4 @@
-"""Unusable pools of parts: the exit code and message of the commands."""
+"""A pool that cannot be used, and what the commands say of it: exit code and message."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def oval(height: int, width: int) -> np.ndarray:
 
 
 def golden_inputs(types: torch.Tensor, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return images, parts and masks by the rule of the golden files."""
+    """Images, parts and masks by the rule of the golden files."""
     count, slots = types.shape
     mask = torch.from_numpy(oval(height, width)).expand(count, slots, 1, height, width).clone()
     mask[types < 0] = 0
@@ -84,7 +84,7 @@ def test_gradients_are_those_of_finite_differences(path: str, aligned: bool, mon
 
 @pytest.mark.parametrize("aligned", [True, False])
 def test_fast_path_is_the_reference(aligned: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compare outputs and gradients, also for parts that overlap the edge, are outside, or are missing."""
+    """Also where parts hang over the edge, lie outside, or are missing; gradients included."""
     torch.manual_seed(1)
     types = torch.randint(-1, 25, (6, 4))
     images, _, masks = golden_inputs(types, 40, 56)

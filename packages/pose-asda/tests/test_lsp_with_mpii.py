@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def merged(config: AsdaConfig, people: Path, tmp_path: Path) -> AsdaConfig:
-    """Return an experiment on a merged file: MPII's and LSP's people for training, LSP's for validation."""
+    """Synthetic people as if MPII's were for training, LSP's for training and validation."""
     h5py = pytest.importorskip("h5py", reason="the merged file needs the extra pose-core[h5]")
     root = tmp_path / "merged"
     rows = [(record.source, person) for split in ("train", "valid")

@@ -1,4 +1,4 @@
-"""Data sets with occluded evaluation images: the pasted parts, and reading like the original data set."""
+"""A data set whose evaluation images carry parts: what is pasted, and that it is read like the one it came from."""
 
 from __future__ import annotations
 

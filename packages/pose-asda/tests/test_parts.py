@@ -1,4 +1,4 @@
-"""The pool of parts: published canvases, errors, and building a pool."""
+"""The pool of parts: published canvases, faults, and building one."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def write_pool(folder: Path, **kinds: int) -> Path:
 def on_canvas(
     pixels: np.ndarray, soft: np.ndarray, box: tuple[int, int, int, int], size: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return a drawn part and its mask at its place in the canvas: ``(H, W, 3)`` and ``(H, W)``."""
+    """A drawn part where it lies: ``(H, W, 3)`` and ``(H, W)``."""
     left, top, right, bottom = box
     image, mask = np.zeros((size[1], size[0], 3), np.uint8), np.zeros((size[1], size[0]), np.float32)
     image[top:bottom, left:right] = pixels.reshape(bottom - top, right - left, 3)

@@ -20,7 +20,7 @@ WORLD = 2
 
 
 def gradients(objective: PasteObjective, networks: dict[str, Any], batch: PartBatch) -> dict[str, dict[str, Tensor]]:
-    """Return the gradient of each network's update; the first network does not step, so both see the same weights."""
+    """What each player's update would step along; the first player does not step, so both see the same weights."""
     found: dict[str, dict[str, Tensor]] = {}
 
     def update(name: str, loss: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""The vote: the published rule, equality with a plain evaluation, and no stale cache; images of pasted parts."""
+"""The vote: the published rule, equality with a plain evaluation, and a cache that never lies; pictures of pasting."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_published_rule() -> None:
 
 
 def predictions(folder: Path) -> np.ndarray:
-    """Return the predictions that an evaluation wrote, ``(people, joints, 2 or 3)``."""
+    """What an evaluation wrote, ``(people, joints, 2 or 3)``."""
     file = next((folder / "results").iterdir())
     if file.suffix == ".mat":
         return np.asarray(loadmat(file)["preds"])
@@ -113,7 +113,7 @@ def test_a_stale_cache_is_refused(
 
 
 def test_the_command(config: AsdaConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Check that settings may follow the scales, and that impossible values are refused."""
+    """Settings may follow the scales; what cannot be is refused."""
     file, weights = tmp_path / "mine.yaml", tmp_path / "weights.pt"
     file.write_text(dump_config(config))
     torch.save(AsdaTask(config, build_network).networks()["pose"].state_dict(), weights)

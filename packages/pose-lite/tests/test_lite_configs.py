@@ -43,7 +43,7 @@ def test_every_experiment_names_a_network_and_has_a_note(name: str) -> None:
 
 
 class Published(NamedTuple):
-    """The settings in which published files differ."""
+    """What tells one published file from another."""
 
     file: str
     network: str
@@ -106,7 +106,7 @@ PUBLISHED: dict[str, Published] = {
 
 
 def published_file(row: Published, layout: str) -> dict[str, Any]:
-    """Return the content of a published file, in its own keys."""
+    """The content of a published file in its own keys."""
     width, height = row.size
     rotation, scale, half_body = row.augment
     dataset: dict[str, Any] = {
@@ -144,7 +144,7 @@ def published_file(row: Published, layout: str) -> dict[str, Any]:
 
 
 def layers(network: str) -> tuple[str, dict[str, Any]]:
-    """Return MODEL.NAME and MODEL.EXTRA."""
+    """MODEL.NAME and MODEL.EXTRA."""
     extra: dict[str, Any] = {}
     if network.startswith("hrnet"):
         for key, value in HRNET_TABLES[network].items():

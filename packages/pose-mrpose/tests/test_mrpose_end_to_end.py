@@ -1,4 +1,4 @@
-"""pose-mrpose end to end: train, evaluate, submit, compare; and errors."""
+"""A user's session with pose-mrpose: train, evaluate, submit, compare; and what goes wrong."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TINY = [
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return synthetic people: ``coco`` (with test-dev2017) and ``mpii``."""
+    """Synthetic people: ``coco`` (with test-dev2017) and ``mpii``."""
     root = tmp_path_factory.mktemp("data")
     for layout in ("coco", "mpii"):
         write_dataset(root / layout, layout=layout, images=8, val_images=4, people=(1, 2), size=(160, 120))
@@ -45,7 +45,7 @@ def command(data: Path, tmp_path: Path) -> Callable[..., int]:
 
 
 def weights(tmp_path: Path, name: str = "mrfea2_resnet18", joints: int = 17) -> str:
-    """Write a checkpoint like the published trainer's best one: a bare state dict with the data-parallel prefix."""
+    """A checkpoint as the published trainer leaves its best: bare, with the data-parallel prefix."""
     file = tmp_path / "model_best.pth.tar"
     state = create_model(name, num_joints=joints, width=8).state_dict()
     torch.save({f"module.{key}": value for key, value in state.items()}, file)
