@@ -1,4 +1,4 @@
-"""Fixtures: synthetic people, and experiments of the four tasks with networks whose steps take milliseconds."""
+"""Synthetic people drawn once, and the four tasks' experiments so narrow that a step takes milliseconds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Tiny = Callable[..., TopDownConfig]
 
 @pytest.fixture(scope="session")
 def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return data sets: ``mpii`` one person per image; ``coco`` one to three, some without joints; ``pairs`` two."""
+    """``mpii``: one person an image; ``coco``: one to three, not all of whom have joints; ``pairs``: two."""
     root = tmp_path_factory.mktemp("sets")
     write_dataset(root / "mpii", layout="mpii", images=6, val_images=2, people=(1, 1), size=(96, 96), seed=1)
     write_dataset(root / "coco", layout="coco", images=6, val_images=3, people=(1, 3), size=(80, 64), seed=2)
@@ -28,7 +28,7 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def narrow(sets: Path) -> Callable[[str], list[str]]:
-    """Return settings that make a task's synthetic experiment tiny."""
+    """Settings that make the synthetic experiment of a task a tiny one."""
 
     def settings(task: str) -> list[str]:
         single = not task.endswith("-ae")
@@ -51,7 +51,7 @@ def narrow(sets: Path) -> Callable[[str], list[str]]:
 
 @pytest.fixture(scope="session")
 def words(narrow: Callable[[str], list[str]]) -> Callable[..., list[str]]:
-    """Return a command line of ``pose-advpose`` for a task's tiny experiment: a verb, and more arguments."""
+    """What a user types after ``pose-advpose`` for the tiny experiment of a task: a verb, and more."""
 
     def write(verb: str, task: str, runs: Path, *more: str) -> list[str]:
         return [verb, "--cfg", f"synthetic_{task.replace('-', '_')}", *narrow(task), f"run.dir={runs}", *more]
@@ -61,7 +61,7 @@ def words(narrow: Callable[[str], list[str]]) -> Callable[..., list[str]]:
 
 @pytest.fixture
 def tiny(narrow: Callable[[str], list[str]]) -> Tiny:
-    """Return a task's tiny experiment, with further settings."""
+    """The tiny experiment of a task, with further settings."""
 
     def make(task: str, *more: str) -> TopDownConfig:
         return load_config(f"pose-advpose/synthetic_{task.replace('-', '_')}", [*narrow(task), *more])

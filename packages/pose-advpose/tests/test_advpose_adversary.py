@@ -1,4 +1,4 @@
-"""Adversarial training: the published steps, the balance k, and which network each step changes."""
+"""Pose network against critic: the published steps, the balance k, and who is touched by which step."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Rename = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 
 def fill(network: nn.Module, golden: str, rename: Rename, wanted: Callable[[str], bool] = bool) -> nn.Module:
-    """Fill weights by the golden rule, under the published keys of a golden network with the same layers."""
+    """Weights by the rule, under the published keys of a golden network that has the same layers."""
     keys = [key for key, _ in load_golden(golden)["state_dict"] if wanted(key)]
     shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     # A mark for every key: renaming shows which of ours it is.
@@ -55,7 +55,7 @@ def gradient_norm(network: nn.Module) -> float:
 
 
 def measured(networks: Networks, update: Update, norms: dict[str, float]) -> Update:
-    """Wrap ``update`` to record the norm of each network's gradient before its step in ``norms``."""
+    """``update``, noting each network's gradient before its step."""
 
     def step(name: str, loss: Tensor) -> None:
         gradients = torch.autograd.grad(loss, list(networks[name].parameters()), retain_graph=True)

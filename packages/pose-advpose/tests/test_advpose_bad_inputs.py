@@ -1,4 +1,4 @@
-"""Mistakes of users: the exit code, a message that says what to do, and no data loss."""
+"""What goes wrong in a user's hands: the exit code, a message that says what to do, and nothing lost."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHORT = ["train.iterations=2", "train.batch_size=2"]
 
 @pytest.fixture
 def refused(words: Words, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Run a verb that must fail with a given exit code; return its message."""
+    """Run a verb that must fail with a code; what it says."""
 
     def run(code: int, verb: str, task: str, *more: str) -> str:
         capsys.readouterr()
@@ -47,7 +47,7 @@ def read_coco(root: Path, split: str) -> tuple[Path, dict[str, Any]]:
 
 @pytest.fixture
 def empty_places(sets: Path, tmp_path: Path) -> Path:
-    """Return a COCO set in which every second image has no people, and the first has only a crowd."""
+    """COCO of which every second image is a landscape without anybody, and the first holds nobody but a crowd."""
     root = tmp_path / "coco"
     shutil.copytree(sets / "coco", root)
     for split in ("train2017", "val2017"):

@@ -1,4 +1,4 @@
-"""Commands of this method only: browsing heatmaps and comparing curves."""
+"""What only this method's command line has: heatmaps side by side, curves side by side."""
 
 from __future__ import annotations
 

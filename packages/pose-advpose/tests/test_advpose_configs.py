@@ -1,4 +1,4 @@
-"""The built-in experiments: valid, with the published options, and the same with and without the critic."""
+"""The built-in experiments: valid, of the published options, and the same with the critic and without."""
 
 from __future__ import annotations
 

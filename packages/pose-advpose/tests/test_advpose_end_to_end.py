@@ -1,4 +1,4 @@
-"""Each of the four tasks end to end: train, evaluate, predict, export, and resume bit for bit."""
+"""A user's session with each of the four tasks: train, evaluate, predict, export, and resume to the last bit."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PLAYED = {
 
 
 def plain(task: str) -> str:
-    """Return the task of the same network and data without a critic."""
+    """The task of the same network and data without a critic."""
     return task.replace("adv", "hg")
 
 
@@ -38,8 +38,8 @@ def named(task: str) -> str:
     return f"synthetic_{task.replace('-', '_')}"
 
 
-def overfit_settings(task: str, sets: Path) -> list[str]:
-    """Return settings that overfit a network of one stack to two images."""
+def by_heart(task: str, sets: Path) -> list[str]:
+    """One stack, and two images that it sees again and again."""
     still = ["augment.flip=0", "augment.rotation=0", "test.flip=false", "train.ema=0", "train.batch_size=2"]
     still += ["train.log_every=100"]
     if plain(task) == "hgpose":
@@ -64,7 +64,7 @@ def overfit_settings(task: str, sets: Path) -> list[str]:
 def test_what_was_learned_is_found_again(
     task: str, sets: Path, words: Words, tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = overfit_settings(task, sets)
+    settings = by_heart(task, sets)
     assert method_main("advpose", words("train", task, tmp_path, *settings)) == 0
     folder = tmp_path / named(task)
     best = str(folder / "best.pt")
@@ -95,7 +95,7 @@ def test_what_was_learned_is_found_again(
 
 
 def same_as_single(config: TopDownConfig, predictor: pose_core.Predictor, command: list[str], folder: Path) -> None:
-    """Check that ``predict`` with boxes and the Python interface give the poses of ``eval`` for the same crops."""
+    """``predict`` with boxes finds what ``eval`` found in the same crops, and so does Python."""
     found = read_dataset(config.data, config.data.val)
     evaluated = loadmat(folder / "again/results/pred.mat")["preds"] - 1
     boxes = []
@@ -120,7 +120,7 @@ def same_as_single(config: TopDownConfig, predictor: pose_core.Predictor, comman
 
 
 def same_as_everyone(config: TopDownConfig, predictor: pose_core.Predictor, command: list[str], folder: Path) -> None:
-    """Check that ``predict`` and the Python interface give the poses of ``eval``."""
+    """``predict`` finds whom ``eval`` found, and so does Python."""
     found = read_dataset(config.data, config.data.val)
     entries = json.loads((folder / f"again/results/keypoints_{config.data.val}_results.json").read_text())
     out = folder / "predicted"
@@ -138,7 +138,7 @@ def same_as_everyone(config: TopDownConfig, predictor: pose_core.Predictor, comm
 
 
 def random_weights(file: Path, task: str) -> str:
-    """Write a checkpoint of an untrained tiny network."""
+    """A checkpoint of an untrained tiny network."""
     torch.manual_seed(0)
     if plain(task) == "hgpose":
         network = create_model("hg_stack2", num_joints=16, channels=16, depth=2)
@@ -194,7 +194,7 @@ def test_a_resumed_game_ends_with_the_very_same_players(task: str, words: Words,
 
 
 def unequal(one: object, other: object, where: str = "") -> list[str]:
-    """Return the paths at which two nested checkpoints differ by even one bit."""
+    """Paths of two nested checkpoints at which they differ, be it in a bit."""
     if isinstance(one, dict) and isinstance(other, dict):
         lost = [f"{where}/{key}" for key in one.keys() ^ other.keys()]
         shared = one.keys() & other.keys()

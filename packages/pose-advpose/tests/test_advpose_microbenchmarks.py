@@ -1,4 +1,4 @@
-"""The measured functions of the benchmark do the work that they are named after."""
+"""What the benchmark measures does the work it names."""
 
 from __future__ import annotations
 

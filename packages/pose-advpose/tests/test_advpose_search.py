@@ -1,4 +1,4 @@
-"""Missing joints equal those of an exhaustive search; assignments have the minimum cost."""
+"""Missing joints are found where a search of every place finds them; assignments cost the least there is."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ JOINTS = 5
 
 
 def plain(heat: Array, tags: Array, joint: Array, wanted: Array) -> Array:
-    """Search by definition: pair by pair, over all places, taking the first of the best."""
+    """By definition: pair after pair, all places, the first of the best."""
     found = [
         np.argmax(heat[number] - np.round(np.sqrt(np.square(tags[:, number] - person[:, None]).sum(0))))
         for number, person in zip(joint, wanted, strict=True)
@@ -25,7 +25,7 @@ def plain(heat: Array, tags: Array, joint: Array, wanted: Array) -> Array:
 
 
 def scene(make: np.random.Generator, side: int, dimensions: int, kind: str) -> tuple[Array, Array]:
-    """Return heat ``(K, h, w)`` and tags ``(D, K, h, w)``; multiples of 1/4 give ties, a dead joint has zero heat."""
+    """Heat ``(K, h, w)`` and tags ``(D, K, h, w)``; quarters make ties, a dead joint has no heat at all."""
     heat = make.normal(0, 0.02, (JOINTS, side, side))
     tags = make.normal(0, 3, (dimensions, JOINTS, side, side))
     for number in range(JOINTS if kind != "cold" else 0):
@@ -130,7 +130,7 @@ def test_peaks_are_the_highest_of_their_nine_pixels(side: tuple[int, int]) -> No
 
 
 def brute(distance: Array, values: Array, near: float) -> tuple[float, int]:
-    """Return the minimum cost of all assignments, and the maximum number of near pairs at that cost."""
+    """The least cost of any assignment, and the most that any of that cost keeps."""
     cost, is_near = 100 * np.round(distance) - values[:, None], distance < near
     rows, columns = cost.shape
     pairings = (

@@ -1,4 +1,4 @@
-"""Images held out of an annotation file, and the 500 images of the original code."""
+"""Images held out of one annotation file, and the 500 of the original code."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_lists_that_are_no_text_file(tmp_path: Path) -> None:
 
 
 def read_five(root: Path) -> AnnotatedSet:
-    """Read images 1 to 5; in image 4 no person has a labeled joint, image 5 has no people."""
+    """Images 1 to 5; in 4 nobody has a labeled joint, in 5 is nobody."""
     content = coco_content(images=5, people=1)
     blank = person(40, 4, num_keypoints=0, keypoints=[0] * 51)
     content["annotations"] = [*content["annotations"][:3], blank]

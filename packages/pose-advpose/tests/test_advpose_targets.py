@@ -93,7 +93,7 @@ def test_the_masked_heatmap_loss_equals_the_published_one() -> None:
 
 
 def accuracy_maps(name: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the maps that the rules of the golden file describe."""
+    """The maps that the rules of the golden file describe."""
     shape = {"peaks": (3, 4), "missing_joint_everywhere": (2, 3)}.get(name, (1, 2))
     output, target = (torch.zeros(*shape, 20, 20, dtype=torch.float64) for _ in range(2))
     for b in range(shape[0]):

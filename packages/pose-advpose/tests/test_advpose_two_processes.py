@@ -1,4 +1,4 @@
-"""Two processes give the gradient of one in all four tasks, for any division of people; no process hangs."""
+"""Two processes give the gradient of one in all four tasks, whoever is in whose images; and nobody waits for ever."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CROWDS = {
 
 
 def crowd(people: list[int], seed: int = 0) -> WholeBatch:
-    """Return noise images with the given numbers of people, who lack some joints; parts of the maps are ignored."""
+    """Images of noise with so many people in each, who lack some joints; some of the maps is not learned."""
     draw = torch.Generator().manual_seed(seed)
     count, side = len(people), SIDE // 4
     joints = torch.rand(count, 1, max(1, *people), 17, 3, generator=draw) * torch.tensor([side, side, 3])
@@ -53,7 +53,7 @@ def crowd(people: list[int], seed: int = 0) -> WholeBatch:
 
 
 def crops(joints: list[int], seed: int = 0) -> CropBatch:
-    """Return noise crops with the given numbers of labeled joints."""
+    """Crops of noise, each with so many labeled joints."""
     draw = torch.Generator().manual_seed(seed)
     count = len(joints)
     points = torch.rand(count, 16, 3, generator=draw) * SIDE
@@ -73,7 +73,7 @@ def noise(count: int, draw: torch.Generator) -> Tensor:
 
 
 def share(batch: Batch, rank: int) -> Batch:
-    """Return a process's half, padded only to the largest number of people in its own whole images."""
+    """A process's half; of whole images no more places for people than its own need."""
     half = len(batch.images) // WORLD
     mine = type(batch)(*(column[rank * half : (rank + 1) * half] for column in columns(batch)))
     if isinstance(mine, WholeBatch):
@@ -83,7 +83,7 @@ def share(batch: Batch, rank: int) -> Batch:
 
 
 def play(run: Run, batch: Batch) -> dict[str, Any]:
-    """Return each network's gradient, and k after the step. The first does not step, so that both see equal weights."""
+    """Each player's gradient, and k after the step. The first does not step, so that both see the same weights."""
     found: dict[str, Any] = {}
 
     def update(name: str, loss: Tensor) -> None:
@@ -101,7 +101,7 @@ def play(run: Run, batch: Batch) -> dict[str, Any]:
 
 
 class Exact:
-    """A task in double precision: in single precision, sums in another order differ by 2e-6."""
+    """A task whose networks count in double precision: in single, sums in another order differ by 2e-6."""
 
     def __init__(self, config: TopDownConfig) -> None:
         self.task = make_task(config, build_network)
@@ -123,7 +123,7 @@ class Exact:
 
 @contextmanager
 def joined(rank: int, folder: str) -> Iterator[None]:
-    """Run one of the processes; if one hangs, the others time out."""
+    """One of the processes; where one hangs the others give up."""
     limit = timedelta(seconds=120)
     distributed.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=WORLD, timeout=limit)
     try:
@@ -142,7 +142,7 @@ def play_together(rank: int, config: TopDownConfig, batches: list[Batch], folder
 
 
 def largest_difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
-    """Return the largest difference relative to the largest gradient of a network."""
+    """Over the largest of all gradients of a network."""
     assert one.keys() == other.keys()
     largest = max(float(value.abs().max()) for value in one.values())
     assert largest > 0

@@ -240,7 +240,7 @@ def test_fits_find_gaussians_in_clipped_windows() -> None:
 
 
 def walk(similar: np.ndarray, merit: np.ndarray) -> list[int]:
-    """Apply the published suppression, pose by pose."""
+    """The published suppression, pose by pose."""
     ignored: set[int] = set()
     kept = []
     for index in range(len(merit)):

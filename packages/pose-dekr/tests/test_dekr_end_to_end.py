@@ -1,4 +1,4 @@
-"""pose-dekr end to end: train, evaluate, rescore, predict, export; and errors."""
+"""A user's session with pose-dekr: train, evaluate, rescore, predict, export; and what goes wrong."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SYSTEMS = {"dekr": "dekr_hrnet_w32", "bottomup": "bottomup_hrnet_w32"}
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return synthetic crowds: ``crowdpose``, and ``coco`` with test-dev2017 and images in zip files."""
+    """Synthetic crowds: ``crowdpose``, and ``coco`` with test-dev2017 and images in zip files."""
     root = tmp_path_factory.mktemp("crowds")
     write_dataset(root / "crowdpose", layout="crowdpose", images=3, val_images=2, people=(2, 2), size=(64, 64), seed=1)
     write_dataset(root / "coco", layout="coco", images=4, val_images=3, people=(1, 3), size=(80, 64), zipped=True)
@@ -46,7 +46,7 @@ def words(verb: str, system: str, root: Path, runs: Path, *more: str) -> list[st
 
 @pytest.fixture(scope="module", params=SYSTEMS)
 def learned(request: pytest.FixtureRequest, data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """Return a system, and the run folder of a network of it that is overfitted to three images."""
+    """A system, and the run folder of a network of it that knows three images by heart."""
     runs = tmp_path_factory.mktemp("runs")
     system = str(request.param)
     settings = [
@@ -73,7 +73,7 @@ def coco(data: Path, tmp_path: Path) -> Callable[..., int]:
 
 
 def random_weights(folder: Path, name: str = "dekr_hrnet_w32", joints: int = 17) -> str:
-    """Write a checkpoint in the published trainer's format, with which every image has predictions."""
+    """A checkpoint as the published trainer leaves it, that finds somebody everywhere."""
     torch.manual_seed(0)
     network = create_model(name, num_joints=joints, **SMALL)
     if name.startswith("dekr"):

@@ -33,7 +33,7 @@ SMALL: dict[str, Any] = {"width": 8, "blocks": 1, "modules": (1, 1, 1)}
 
 
 def state_of(content: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """Return a state filled by the rule, with constant grids and with the last branch's weights as the shared ones."""
+    """Filled by the rule, then the grids are the constant and the shared weights the last branch's."""
     state = published_state(content)
     for key in state:
         if key.endswith("regular_matrix"):

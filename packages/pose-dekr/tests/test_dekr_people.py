@@ -1,4 +1,4 @@
-"""Centers and areas of people in each system."""
+"""Centers and areas: what a person is to each system."""
 
 from __future__ import annotations
 
