@@ -1,4 +1,4 @@
-"""Data and a trained network that several integration tests share, made once per session."""
+"""Data and a trained network shared by several integration tests, made once per session."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pose_testing.tiny import TINY
 
 @pytest.fixture(scope="session")
 def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small COCO data set of synthetic people."""
+    """Return a small COCO data set of synthetic people."""
     from pose_core.synthetic import write_dataset
 
     folder = tmp_path_factory.mktemp("people")
@@ -21,7 +21,7 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished tiny run on ``people``."""
+    """Return the folder of a finished tiny run on ``people``."""
     from pose_core.cli import main
 
     runs = tmp_path_factory.mktemp("runs")

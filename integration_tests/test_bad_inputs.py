@@ -1,4 +1,4 @@
-"""What a user gets wrong, and the answer: a message that names the place and the mend, and the right exit code."""
+"""Mistakes of users: a message that names the file or key and the fix, and the right exit code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CFG = ["--cfg", "pose-lite/synthetic_quick"]
 
 @pytest.fixture
 def broken(people: Path, tmp_path: Path) -> Callable[[Callable[[dict], object]], Path]:
-    """A copy of the data set whose training annotations a function has damaged."""
+    """Return a function that copies the data set and damages its training annotations."""
 
     def damage(change: Callable[[dict], object]) -> Path:
         root = tmp_path / "broken"

@@ -1,4 +1,4 @@
-"""What `tox -e fast` selects."""
+"""The tests that `tox -e fast` selects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A new user's session: data, training, evaluation, prediction, each through the command line."""
+"""Data, training, evaluation and prediction through the command line, end to end."""
 
 from __future__ import annotations
 

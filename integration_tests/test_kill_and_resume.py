@@ -1,4 +1,4 @@
-"""A training that is killed at random moments and resumed ends with the very same weights."""
+"""A training that is killed at random times and resumed ends with identical weights."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def run_whole(words: list[str]) -> None:
 
 
 def run_and_kill(words: list[str], checkpoint: Path, seconds: float) -> bool:
-    """Start a training, wait until it has a checkpoint and ``seconds`` more, kill all of it; False if it had ended."""
+    """Start a training, kill it ``seconds`` after its first checkpoint; return False if it had already ended."""
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
     while process.poll() is None and (not checkpoint.exists() or checkpoint.stat().st_mtime_ns == before):

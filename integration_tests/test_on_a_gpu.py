@@ -1,4 +1,4 @@
-"""What only a GPU can show: the presets that compile, decoding on the device, and answers that are the CPU's."""
+"""Tests that need a GPU: presets that compile, decoding on the device, and results equal to the CPU's."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def losses(folder: Path) -> list[float]:
 
 @pytest.fixture(scope="module")
 def crowd(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As `people`, in CrowdPose's layout."""
+    """Return synthetic people in CrowdPose's layout."""
     folder = tmp_path_factory.mktemp("crowd")
     write_dataset(folder, layout="crowdpose", images=12, val_images=6, people=(1, 2), size=(160, 120), seed=3)
     return folder

@@ -1,4 +1,4 @@
-"""What is published: wheels and source distributions, and one method installed from them with the core alone."""
+"""Published packages: wheels and source distributions, and installing one method with only the core."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run(*words: str, cwd: Path | None = None) -> str:
 
 @pytest.fixture(scope="module")
 def dists(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a wheel and a source distribution of each package."""
+    """Return a folder with a wheel and a source distribution of each package."""
     if UV is None:
         pytest.skip("uv is not installed; it builds the wheels")
     folder = tmp_path_factory.mktemp("dists")

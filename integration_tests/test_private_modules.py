@@ -18,7 +18,7 @@ OWN_TESTS = {
     "test_triton_compiles.py": "pose_core.ops",
     "test_triton_kernels.py": "pose_core.ops",
 }
-"""The core's tests that look inside: most compare an op's implementations with one another. What each may import."""
+"""The private names that some tests of the core may import, mostly to compare the implementations of an op."""
 
 
 def private_imports(file: Path) -> set[str]:

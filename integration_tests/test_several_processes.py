@@ -1,4 +1,4 @@
-"""Two processes under torchrun: the same evaluation as one, and one message when something is wrong."""
+"""Two processes under torchrun: the same evaluation as one process, and a single error message."""
 
 from __future__ import annotations
 

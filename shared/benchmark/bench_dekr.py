@@ -83,7 +83,7 @@ def agreement(run: Path, images: int) -> list[dict[str, object]]:
     assert isinstance(predictor, DekrPredictor)
     order = torch.from_numpy(predictor.skeleton.flip_order)
     settings, counts, apart, scores = DekrSettings(use_heatmap=True), [], [], []
-    for record in read_dataset(config.data, config.data.val, everyone=True).records[:images]:
+    for record in read_dataset(config.data, config.data.val, keep_unlabeled=True).records[:images]:
         image = open_image(record.source)
         (view,) = predictor.views(image.shape[1], image.shape[0])
         with torch.inference_mode():

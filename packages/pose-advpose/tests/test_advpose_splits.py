@@ -59,7 +59,7 @@ def read_five(root: Path) -> AnnotatedSet:
     content["annotations"] = [*content["annotations"][:3], blank]
     write_coco(root, content, "train2014")
     data = DataConfig(root=str(root), train="train2014", val="train2014", on_bad_image="skip")
-    return read_dataset(data, "train2014", everyone=True)
+    return read_dataset(data, "train2014", keep_unlabeled=True)
 
 
 def test_training_leaves_out_what_is_evaluated(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_an_image_that_is_not_there_is_known_all_the_same(tmp_path: Path) -> Non
     read_five(tmp_path)
     (tmp_path / "images" / "train2014" / f"{2:012d}.jpg").unlink()
     data = DataConfig(root=str(tmp_path), train="train2014", on_bad_image="skip")
-    found = read_dataset(data, "train2014", everyone=True)
+    found = read_dataset(data, "train2014", keep_unlabeled=True)
     kept = keep_split(found.records, {2, 3}, training=False, file=found.annotation_file)
     assert [record.image_id for record in kept] == [3]
 

@@ -1,4 +1,4 @@
-"""`pose benchmark`: its figures are of the right things; no test asserts a time."""
+"""`pose benchmark`: its figures measure what they name; no test asserts a time."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ def test_mistakes_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 class CountingTask(Task):
-    """Scores a run by what it was given."""
+    """A task that scores a run by the arguments it was given."""
 
     def __init__(self, config: Experiment, build: BuildNetwork) -> None:
         self.config, self.build = config, build
@@ -251,7 +251,7 @@ class Whole(Method):
 
 @pytest.fixture
 def methods(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """One of crops, one of whole images; a synthetic data set that is drawn at once."""
+    """Install one top-down and one bottom-up method, with a synthetic data set that is drawn quickly."""
     monkeypatch.setenv("POSE_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(accuracy, "IMAGES", 6)
     monkeypatch.setattr(accuracy, "SIZE", (128, 96))
@@ -266,7 +266,7 @@ QUICK = ["--seconds", "0.01", "--rounds", "2", "--no-training", "--device", "cpu
 
 
 def make_run(folder: Path, layout: str, skeleton: str, **changes: Any) -> Path:
-    """A run's folder with random weights; its own data set does not exist."""
+    """Write a run's folder with random weights, whose own data set does not exist."""
     joints = {"coco17": 17, "mpii16": 16, "crowdpose14": 14, "lsp14": 14}[skeleton]
     settings = {
         "method": "crops",

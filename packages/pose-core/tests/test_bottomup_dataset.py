@@ -1,4 +1,4 @@
-"""Whole images with everyone: joints follow pixels, masks follow regions, and loading changes nothing."""
+"""Whole images: joints move with pixels, masks with regions, and the way of loading changes nothing."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ CROWD = {"size": [48, 64], "counts": [48 * 32, 48 * 32]}
 
 def records(root: Path, content: dict[str, Any]) -> tuple[ImageRecord, ...]:
     write_coco(root, content)
-    return read_dataset(DataConfig(root=str(root)), "train2017", everyone=True).records
+    return read_dataset(DataConfig(root=str(root)), "train2017", keep_unlabeled=True).records
 
 
 @pytest.fixture
 def crowded(tmp_path: Path) -> tuple[ImageRecord, ...]:
-    """Three images: two people; a crowd and a person without joints; nobody."""
+    """Return three images: two people; a crowd and a person without joints; no people."""
     content = coco_content(images=3, people=2)
     polygon = [[0.0, 0.0, 8.0, 0.0, 8.0, 48.0, 0.0, 48.0]]
     nothing = {"keypoints": [0] * 51, "num_keypoints": 0}

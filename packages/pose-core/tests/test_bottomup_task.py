@@ -1,4 +1,4 @@
-"""Whole images from annotation files to the benchmark's table, with a network that knows or errs on purpose."""
+"""Whole images from annotation files to the results table, with a stub network of known error."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ SPLITS = {"coco": ("coco17", "train2017"), "crowdpose": ("crowdpose14", "train")
 
 @pytest.fixture(scope="module")
 def crowds(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Annotations of synthetic crowds, on images whose color is their number in the file."""
+    """Return annotations of synthetic crowds, on images whose color is their number in the file."""
     root = tmp_path_factory.mktemp("crowds")
     for layout in SPLITS:
         write_dataset(root / layout, layout=layout, images=5, val_images=2, people=(1, 3), size=(96, 80), seed=4)
     write_dataset(root / "coco", layout="coco", split="test-dev2017", images=2, people=(1, 2), size=(96, 80))
     for layout, (skeleton, split) in SPLITS.items():
         found = read_dataset(
-            DataConfig(layout=layout, root=str(root / layout), skeleton=skeleton), split, everyone=True
+            DataConfig(layout=layout, root=str(root / layout), skeleton=skeleton), split, keep_unlabeled=True
         )
         for number, record in enumerate(found.records):
             cv2.imwrite(record.source, np.full((80, 96, 3), 20 * (number + 1), np.uint8))
@@ -52,13 +52,13 @@ def crowds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def views_of(width: int, height: int, *, scale: float) -> list[View]:
-    """The image enlarged, and a little moved."""
+    """Return one view: the image enlarged and shifted."""
     matrix = np.array([[scale, 0, 3.0], [0, scale, 5.0]])
     return [View((int(width * scale) + 8, int(height * scale) + 8), matrix)]
 
 
 class Knowing(BottomUpPredictor):
-    """Reads an image's number off its color and gives its annotated people, moved by ``error`` pixels."""
+    """A network that reads an image's number from its color and returns its people, shifted by ``error`` pixels."""
 
     error = 0.0
     decode_name = "knowledge"
@@ -103,7 +103,7 @@ def experiment(root: Path, layout: str, **changes: Any) -> BottomUpConfig:
 
 def knowing(config: BottomUpConfig) -> Knowing:
     predictor = Knowing(nn.Conv2d(3, 1, 1), config, get_skeleton(config.data.skeleton), CPU)
-    found = read_dataset(config.data, config.data.train, everyone=True)
+    found = read_dataset(config.data, config.data.train, keep_unlabeled=True)
     joints = len(predictor.skeleton.joints)
     predictor.people = {
         number: np.array([p.joints for p in record.persons if p.num_labeled]).reshape(-1, joints, 3)
@@ -114,7 +114,7 @@ def knowing(config: BottomUpConfig) -> Knowing:
 
 @pytest.mark.parametrize("layout", SPLITS)
 @pytest.mark.parametrize("workers", [0, 2])
-def test_who_knows_everyone_scores_one(layout: str, workers: int, crowds: Path, tmp_path: Path) -> None:
+def test_perfect_predictions_score_one(layout: str, workers: int, crowds: Path, tmp_path: Path) -> None:
     config = experiment(crowds, layout, workers=workers)
     predictor = knowing(config)
     evaluation = evaluate_bottomup(predictor, config, tmp_path)
@@ -143,7 +143,7 @@ def test_several_kinds_of_results_have_a_file_each_and_the_last_counts(crowds: P
     assert np.allclose(predictor.predict_image(image).keypoints[-1], predictor.people[0][0][:, :2], atol=1e-4)
 
 
-def test_nobody_found_scores_nothing(crowds: Path, tmp_path: Path) -> None:
+def test_no_detections_score_zero(crowds: Path, tmp_path: Path) -> None:
     for layout in SPLITS:
         config = experiment(crowds, layout)
         predictor = knowing(config)
@@ -206,12 +206,12 @@ def test_only_chosen_images_are_looked_at_and_scored(crowds: Path, tmp_path: Pat
     evaluation = evaluate_bottomup(predictor, config, tmp_path, lambda found: [found.records[1], found.records[3]])
     assert evaluation.value == pytest.approx(1)
     entries = json.loads((tmp_path / "results/keypoints_train2017_results.json").read_text())
-    ids = [record.image_id for record in read_dataset(config.data, "train2017", everyone=True).records]
+    ids = [record.image_id for record in read_dataset(config.data, "train2017", keep_unlabeled=True).records]
     assert {entry["image_id"] for entry in entries} == {ids[1], ids[3]}
 
 
 class KnowingTask(BottomUpTask):
-    """The least a method must say."""
+    """The minimum that a method must define."""
 
     output_sizes = (16,)  # type: ignore[assignment]
 

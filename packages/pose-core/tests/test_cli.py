@@ -1,4 +1,4 @@
-"""The command line's manners: help, hints, exit codes."""
+"""The command line: help, hints, exit codes."""
 
 from __future__ import annotations
 

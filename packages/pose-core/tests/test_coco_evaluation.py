@@ -1,4 +1,4 @@
-"""COCO AP equals pycocotools on random and hostile data sets."""
+"""COCO AP equals pycocotools on random and malformed data sets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TINY = json.loads((FOLDER / "dekr" / "eval_tiny_results.json").read_text())
 
 
 def random_set(seed: int, images: int = 8, joints: int = 17) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """People of every size, some unlabeled, some crowds; detections near and far, with many equal scores."""
+    """Return people of every size, some unlabeled, some crowds; detections near and far, with many equal scores."""
     rng = np.random.default_rng(seed)
     ids = rng.choice(10**6, images, replace=False) + 1
     annotations: list[dict[str, Any]] = []
@@ -65,7 +65,7 @@ def random_set(seed: int, images: int = 8, joints: int = 17) -> tuple[dict[str, 
 
 
 def spoil(truth: dict[str, Any], detections: list[dict[str, Any]], seed: int) -> None:
-    """What real files do, a different mixture for every seed."""
+    """Add irregularities of real files, a different mixture for every seed."""
     rng = np.random.default_rng(seed)
     people = truth["annotations"]
     if seed % 2 == 0 and people:  # people in the same place: equal similarities
@@ -297,7 +297,7 @@ def test_wrong_choices_are_refused() -> None:
         coco_keypoint_ap(truth, detections, iou_areas="box")
     with pytest.raises(DataError, match=r"\[5\] are not among"):
         coco_keypoint_ap(truth, detections, image_ids=[5])
-    with pytest.raises(DataError, match="no entry is of a keypoint category"):
+    with pytest.raises(DataError, match="no entry has a keypoint category"):
         coco_keypoint_ap(truth, [{**entry, "category_id": 7} for entry in detections])
 
 

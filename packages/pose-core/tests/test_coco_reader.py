@@ -76,7 +76,7 @@ def test_crowds_and_unlabeled_people_are_dropped_but_ignored_regions_kept(tmp_pa
     assert [p.annotation_id for p in found.records[0].persons] == [10]
     assert found.records[0].ignore == ({"counts": [1, 2], "size": [48, 64]}, region)
     assert not found.problems.counts
-    everyone = read_dataset(config, "train2017", everyone=True)
+    everyone = read_dataset(config, "train2017", keep_unlabeled=True)
     assert [(p.annotation_id, p.is_crowd) for p in everyone.records[0].persons] == [
         (10, False),
         (90, True),

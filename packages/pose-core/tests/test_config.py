@@ -1,4 +1,4 @@
-"""Configurations: typed, strict, and helpful about mistakes."""
+"""Configurations: types, strictness, and helpful error messages."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_folders_are_not_configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture
 def packages_with_configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Two installed methods; both have an experiment called shared."""
+    """Install two methods that both have an experiment called shared."""
     methods = {}
     for short, names in {"one": ("shared", "own_256x192"), "two": ("shared",)}.items():
         pages = tmp_path / f"pose_{short}_stub" / "experiments"

@@ -1,4 +1,4 @@
-"""CrowdPose AP equals the golden figures and faster-coco-eval's, the split by crowd index included."""
+"""CrowdPose AP equals the golden figures and faster-coco-eval's, including APE, APM and APH by crowd index."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KEYS = ("AP", "AP50", "AP75", "AR", "AR50", "AR75", "APE", "APM", "APH")
 
 
 def random_set(seed: int, images: int = 8) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Crowded images, without annotated areas; results with boxes."""
+    """Return crowded images without annotated areas, and results with boxes."""
     rng = np.random.default_rng(seed)
     annotations: list[dict[str, Any]] = []
     detections: list[dict[str, Any]] = []

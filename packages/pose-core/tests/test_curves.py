@@ -1,4 +1,4 @@
-"""Training curves: what is read of runs, what is drawn of it, and what is said of broken files."""
+"""Training curves: reading runs, drawing them, and messages about broken files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TITLES = {"acc": "accuracy", "loss": "loss", "k": "balance"}
 
 
 def write_run(folder: Path, *, critic: bool = False, steps: int = 5) -> Path:
-    """A run of which accuracy rises by a tenth a step."""
+    """Write a run in which accuracy increases by 0.1 per step."""
     folder.mkdir(parents=True)
     rows = []
     for step in range(1, steps + 1):
@@ -106,7 +106,7 @@ def titles_of(figure: Figure) -> list[str]:
 
 
 def points_of(axes: Axes) -> list[int]:
-    """The number of points of every curve."""
+    """Return the number of points of every curve."""
     return [len(line.get_xdata()) for line in axes.lines]
 
 

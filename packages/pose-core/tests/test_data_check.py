@@ -1,4 +1,4 @@
-"""`pose data check`: it reads to the end, whatever is wrong, and tells."""
+"""`pose data check`: reads all files despite any problems, and reports them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_good_data_set(tmp_path: Path) -> None:
     assert text.endswith("\nok")
 
 
-def test_every_problem_is_told(tmp_path: Path) -> None:
+def test_every_problem_is_reported(tmp_path: Path) -> None:
     content = coco_content(images=6, people=1)
     file = write_coco(tmp_path, content)
     folder = tmp_path / "images" / "train2017"
@@ -60,7 +60,7 @@ def test_every_problem_is_told(tmp_path: Path) -> None:
         assert mention in text
 
 
-def test_unreadable_annotations_are_told(tmp_path: Path) -> None:
+def test_unreadable_annotations_are_reported(tmp_path: Path) -> None:
     write_coco(tmp_path, coco_content()).write_text("{")
     report = check_dataset("coco", tmp_path, ["train2017"])
     assert report.splits[0].problems.stopping == {"malformed file": 1}
@@ -87,7 +87,7 @@ def test_a_summary_shows_the_first_of_each_kind() -> None:
 
 
 def test_unknown_layout(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"layout 'voc' is not known\. Known: coco, crowdpose, mpii, lsp, lsp_mpii"):
+    with pytest.raises(ConfigError, match=r"unknown layout 'voc'\. Known: coco, crowdpose, mpii, lsp, lsp_mpii"):
         check_dataset("voc", tmp_path, ["train"])
     with pytest.raises(ConfigError, match="did you mean 'crowdpose'"):
         get_layout("crowd_pose")

@@ -1,4 +1,4 @@
-"""Decoding against the published figures, and what must hold whatever the maps."""
+"""Decoding against the published figures, and properties that hold for any heatmaps."""
 
 from __future__ import annotations
 

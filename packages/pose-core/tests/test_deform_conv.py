@@ -109,7 +109,7 @@ def test_mmcv_agrees_where_it_is_installed() -> None:
 
 
 def test_mmcv_is_called_with_its_own_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
-    """mmcv 2.2's signature, computed by torchvision, since mmcv can rarely be installed."""
+    """Replace mmcv by a stub with the signature of mmcv 2.2 that calls torchvision, since mmcv is hard to install."""
     from torchvision.ops import deform_conv2d as torchvision_operator
 
     def deform_conv2d(  # type: ignore[no-untyped-def]

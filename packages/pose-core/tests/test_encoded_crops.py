@@ -1,4 +1,4 @@
-"""Crops that are decoded and cut out on the training's device are those of the loader."""
+"""Crops that are decoded and cropped on the training device equal those of the loader."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_an_image_is_sent_once_for_all_its_people(root: Path) -> None:
 
 
 def rewrite(root: Path, target: Path, content: bytes) -> TopDownDataset:
-    """The data set with one image's file replaced."""
+    """Return the data set with one image's file replaced."""
     records = read_dataset(DataConfig(root=str(root)), "train2017").records
     file = target / "other.jpg"
     file.write_bytes(content)
@@ -101,7 +101,7 @@ def test_other_formats_travel_as_pixels(root: Path, tmp_path: Path) -> None:
 
 
 def damaged(root: Path) -> bytes:
-    """A JPEG with its header and its end, and nothing between them."""
+    """Return a JPEG with only its header and its end marker."""
     content = Path(read_dataset(DataConfig(root=str(root)), "train2017").records[0].source).read_bytes()
     return content[: content.index(b"\xff\xda")] + b"\xff\xd9"
 
@@ -131,7 +131,7 @@ def test_a_damaged_image_is_skipped_where_asked(root: Path, tmp_path: Path, leng
 
 def test_only_plain_crops_can_be_sent(root: Path) -> None:
     class Colorful(TopDownDataset):
-        """Changes pixels in the loader."""
+        """A data set that changes pixels in the loader."""
 
     records = read_dataset(DataConfig(root=str(root)), "train2017").records
     with pytest.raises(ConfigError, match="device_decode"):

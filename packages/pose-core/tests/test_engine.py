@@ -34,7 +34,7 @@ class Points(Batch):
 
 
 class Plane(TrainingSet[Points]):
-    """A noisy plane; the noise follows (epoch, index)."""
+    """A data set of a noisy plane; the noise depends on (epoch, index)."""
 
     def __len__(self) -> int:
         return 20
@@ -46,7 +46,7 @@ class Plane(TrainingSet[Points]):
 
 
 class Squares(Objective[Points]):
-    """One network, one loss, a counter that must survive."""
+    """An objective with one network, one loss, and a counter that must be saved and restored."""
 
     def __init__(self, poison: int | None = None) -> None:
         self.steps = 0

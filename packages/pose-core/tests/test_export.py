@@ -43,7 +43,7 @@ def test_several_outputs_are_numbered(tmp_path: Path) -> None:
 
 
 class Moody(nn.Module):
-    """Answers differently each time; no file can repeat it."""
+    """A random network, which no exported file can reproduce."""
 
     def __init__(self) -> None:
         super().__init__()

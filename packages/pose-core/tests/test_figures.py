@@ -1,4 +1,4 @@
-"""Figures in one style: ticks, legends, labels of points, files; and what is said where matplotlib is missing."""
+"""Figures in one style: ticks, legends, labels of points, files; and the error if matplotlib is missing."""
 
 from __future__ import annotations
 

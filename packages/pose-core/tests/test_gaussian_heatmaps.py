@@ -1,4 +1,4 @@
-"""Targets: the published quantized Gaussians to the bit, and sub-pixel ones."""
+"""Targets: the published quantized Gaussians, equal bit for bit, and sub-pixel ones."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def test_half_body_is_the_published_one(case: dict[str, Any]) -> None:
     count = skeleton.num_joints
     points = uniform(f"halfbody_{case['set']}", count * 2).reshape(count, 2) * 100 + 150
     joints = np.concatenate([points, np.array(case["visible"])[:, None]], 1)
-    half = half_body_center_scale(joints, skeleton.upper_body, case["aspect_ratio"], case["coin"] < 0.5, fewest=3)
+    half = half_body_center_scale(joints, skeleton.upper_body, case["aspect_ratio"], case["coin"] < 0.5, min_joints=3)
     if case["center"] is None:
         assert half is None
         return

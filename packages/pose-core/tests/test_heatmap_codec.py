@@ -1,4 +1,4 @@
-"""The codec: what is encoded is decoded, in every convention."""
+"""The codec: decoding inverts encoding, in every convention."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stacked hourglass in both published dialects."""
+"""The stacked hourglass in both published variants."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where image bytes come from, and what happens when they are not what they should be."""
+"""Image bytes from folders and archives, and errors for damaged ones."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pose_testing.annotations import write_image
 
 
 def packed(folder: Path, archive: Path, below: str) -> Path:
-    """The images of a folder in an archive, below a folder of it."""
+    """Write the images of a folder to an archive, with names prefixed by ``below``, and return the archive."""
     with zipfile.ZipFile(archive, "w") as file:
         for image in sorted(folder.iterdir()):
             file.write(image, f"{below}{image.name}")

@@ -1,4 +1,4 @@
-"""Prediction, results on disk, detectors, pictures."""
+"""Prediction, results on disk, detectors, drawing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ COCO = SKELETONS["coco17"]
 
 
 class Spot(nn.Module):
-    """Answers every crop with a Gaussian for each joint at a place of the input that follows the image's brightness."""
+    """A network that returns a Gaussian for each joint at a position that depends on the image's brightness."""
 
     def forward(self, x: Tensor) -> Tensor:
         weight = (x.mean(1, keepdim=True) > 1).float()
@@ -266,7 +266,7 @@ def test_left_and_right_differ_in_color() -> None:
     assert tuple(right) == COCO.joint_color(6)
 
 
-def test_hidden_joints_have_a_white_heart() -> None:
+def test_hidden_joints_have_a_white_center() -> None:
     joints = np.zeros((17, 3), np.float32)
     joints[5], joints[6] = (50, 50, 2), (120, 50, 1)
     joints[11], joints[12] = (50, 140, 2), (120, 140, 2)

@@ -1,4 +1,4 @@
-"""MPII and LSP in one file: made of the official annotations, read, and scored."""
+"""MPII and LSP in one file: built from the official annotations, read, and scored."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SIZE = (160, 120)
 
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Synthetic MPII and LSP, and the file made of them."""
+    """Return synthetic MPII and LSP, and the file built from them."""
     root = tmp_path_factory.mktemp("sets")
     write_dataset(root / "mpii", layout="mpii", images=5, val_images=3, people=(1, 2), size=SIZE, seed=1)
     write_dataset(root / "lsp", layout="lsp", images=4, size=SIZE, seed=2)
@@ -49,7 +49,7 @@ def data_of(root: Path, layout: str) -> DataConfig:
 
 
 def table(root: Path, layout: str, split: str) -> PersonTable:
-    """The people of a split as crops are made of them; those of images in one folder."""
+    """Return the table of a split's people from which crops are made."""
     found = read_dataset(data_of(root, layout), split)
     return tabulate(found.records, found.skeleton.num_joints, 1.0)
 
@@ -117,10 +117,10 @@ def test_of_the_release_alone_trainval_is_taken(sets: Path, tmp_path: Path) -> N
         ("trainval", "train"), ("train", "train"), ("test", "val"), ("test", "test"),
     ]  # fmt: skip
     assert next(iter(built.people.values())) == everyone
-    assert "nobody of MPII is left to validate on" in str(built)
+    assert "no MPII people remain for validation" in str(built)
 
 
-def test_people_without_a_place_and_joints_at_the_edge_are_told(sets: Path, tmp_path: Path) -> None:
+def test_people_without_a_position_and_joints_at_the_edge_are_reported(sets: Path, tmp_path: Path) -> None:
     shutil.copytree(sets / "mpii" / "annot", tmp_path / "mpii" / "annot")
     (tmp_path / "mpii" / "images").mkdir()
     (tmp_path / "mpii" / "annot" / "test.json").unlink()
@@ -131,17 +131,17 @@ def test_people_without_a_place_and_joints_at_the_edge_are_told(sets: Path, tmp_
     file.write_text(json.dumps(rows))
     built = build(tmp_path / "mpii", sets / "lsp", tmp_path)
     text = str(built)
-    assert "left out: 1 people whose annotation has no position" in text
-    assert f"{built.outside} labeled joints lie at x ≤ 0" in text
+    assert "skipped: 1 people whose annotation has no position" in text
+    assert f"{built.outside} labeled joints have x ≤ 0" in text
     assert built.outside >= 1
-    assert "nobody: MPII's test annotations are not there" in text
+    assert "no people: MPII's test annotations are missing" in text
     assert next(iter(built.people.values())) == len(rows) - 1
     with h5py.File(built.file) as merged:
         assert merged["part"][0, 0].tolist() == [-0.5, 8]  # kept, though it is not labeled there
 
 
 def perfect(found: AnnotatedSet, error: np.ndarray) -> CropResults:
-    """Predictions that are off by ``error`` ``(N, K, 2)``."""
+    """Return predictions that differ from the annotations by ``error`` ``(N, K, 2)``."""
     rows = [(record, who) for record in found.records for who in record.persons]
     keypoints = np.stack([who.joints for _, who in rows]).astype(np.float32)
     keypoints[..., :2] += error
@@ -203,11 +203,11 @@ def test_the_command_writes_links_and_says_how_to_check(
     assert (tmp_path / "lsp_mpii.h5").read_bytes() == (sets / "lsp_mpii.h5").read_bytes()
     assert place_images(tmp_path / "mpii", sets / "mpii", link=False) == ""
     (tmp_path / "other").mkdir()
-    with pytest.raises(DataError, match=r"other exists and is not .*move it away, then ln -s"):
+    with pytest.raises(DataError, match=r"other exists and is not .*move it away, then run ln -s"):
         place_images(tmp_path / "other", sets / "mpii", link=True)
 
 
-def test_what_cannot_be_built_is_told(sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_input_of_the_build_is_reported(sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "nothing").mkdir()
     with pytest.raises(DataError, match=r"annotation file .*nothing.annot.train\.json does not exist"):
         build(tmp_path / "nothing", sets / "lsp", tmp_path)

@@ -16,7 +16,7 @@ from pose_testing.annotations import write_image
 
 
 def joints(people: int) -> np.ndarray:
-    """``(N, 14, 3)``: 1-based pixels, and a flag that is set on joint 3."""
+    """Return joints ``(N, 14, 3)``: 1-based pixels, and a flag that is set for joint 3 only."""
     points = np.stack(np.meshgrid(np.arange(people), np.arange(14), indexing="ij"), -1) * [3, 2] + 5.0
     flag = np.zeros((people, 14, 1))
     flag[:, 3] = 1

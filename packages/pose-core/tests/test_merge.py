@@ -1,4 +1,4 @@
-"""Several splits as one."""
+"""Merging several splits into one."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_ids_in_two_files_get_new_numbers(root: Path, capsys: pytest.CaptureFixt
     change(file, annotations=content["annotations"])
     assert main(["data", "merge", "--root", str(root)]) == 0
     text = capsys.readouterr().out
-    assert "annotation ids were in two files and got new ones" in text
+    assert "annotation ids were in two files and were replaced" in text
     both = json.loads((root / "json/crowdpose_trainval.json").read_text())
     ids = [a["id"] for a in both["annotations"]]
     assert len(set(ids)) == len(ids)
@@ -73,9 +73,9 @@ def test_what_cannot_be_merged_is_said(root: Path, capsys: pytest.CaptureFixture
     assert "has no 'crowdIndex' (2 of 2 lack it)" in text
     assert "crowdpose_val.json" in text
     change(val, images=json.loads(train.read_text())["images"])
-    assert f"is in {train} and in {val}" in refused()
+    assert f"is in {train} and in {val}; remove it" in refused()
     change(val, images=good["images"], categories=[{"id": 1, "name": "cat"}])
-    assert "other categories" in refused()
+    assert "the categories or joints of" in refused()
     change(val, categories=None)
     assert "needs the lists images, annotations, categories" in refused()
     val.write_text('{"images": [')

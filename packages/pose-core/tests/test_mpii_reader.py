@@ -1,4 +1,4 @@
-"""MPII in both forms: the published corrections, and rows that stay in step with gt_valid.mat."""
+"""MPII in all file formats: the published corrections, and rows in the order of gt_valid.mat."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_records_are_the_published_ones(tmp_path: Path) -> None:
         np.testing.assert_array_equal(ours.joints[:, 2] > 0, np.array(theirs["vis"]) > 0)
 
 
-def test_valid_drops_nobody(tmp_path: Path) -> None:
+def test_valid_keeps_every_person(tmp_path: Path) -> None:
     found = people_of(read_dataset(write(tmp_path, GOLDEN["annotations"], "valid"), "valid"))
     assert [person.annotation_id for _, person in found] == [0, 1, 2]
 
@@ -89,7 +89,7 @@ def test_a_training_person_without_scale_is_counted(tmp_path: Path) -> None:
 
 
 def struct(**fields: Any) -> np.ndarray:
-    """A MATLAB struct."""
+    """Return a MATLAB struct."""
     array = np.empty((1, 1), dtype=[(name, object) for name in fields])
     for name, value in fields.items():
         array[name][0, 0] = value
@@ -97,12 +97,12 @@ def struct(**fields: Any) -> np.ndarray:
 
 
 def structs(*rows: np.ndarray) -> np.ndarray:
-    """A MATLAB struct array."""
+    """Return a MATLAB struct array."""
     return np.concatenate(rows, 1)
 
 
 def write_release(root: Path) -> DataConfig:
-    """Two training images, with two people and none to estimate, and a test image."""
+    """Write two training images, with two people and with none, and a test image."""
     points = structs(
         struct(x=11.0, y=21.0, id=0, is_visible=1),
         struct(x=12.0, y=22.0, id=1, is_visible=0),
@@ -146,7 +146,7 @@ def test_official_release(tmp_path: Path) -> None:
 
 
 def test_the_release_does_not_know_the_usual_division(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"trainval and test; .* annot/valid\.json"):
+    with pytest.raises(DataError, match=r"trainval and test, not 'valid'; .* annot/valid\.json"):
         read_dataset(write_release(tmp_path), "valid")
 
 
@@ -163,7 +163,7 @@ def test_missing_and_malformed_files(tmp_path: Path) -> None:
 
 
 def write_h5(root: Path, people: list[dict[str, Any]], split: str, **columns: Any) -> DataConfig:
-    """The same people as the hourglass keeps them: what is not labeled has no positive x."""
+    """Write the same people in the hourglass's format, in which unlabeled joints have no positive x."""
     h5py = pytest.importorskip("h5py", reason="the hourglass's files need the extra pose-core[h5]")
     part = np.array([entry["joints"] for entry in people], np.float64)
     part[np.array([entry["joints_vis"] for entry in people]) == 0] = -1
@@ -184,7 +184,7 @@ def write_h5(root: Path, people: list[dict[str, Any]], split: str, **columns: An
 
 @pytest.mark.parametrize("split", ["train", "valid"])
 def test_the_hourglass_s_files_hold_the_same_people(split: str, tmp_path: Path) -> None:
-    """What stands in both is equal; unlabeled joints stand nowhere."""
+    """Compare the fields that both files have; unlabeled joints have no position."""
     (tmp_path / "json").mkdir()
     (tmp_path / "h5").mkdir()
     known = people_of(read_dataset(write(tmp_path / "json", GOLDEN["annotations"], split), split))
@@ -255,5 +255,5 @@ def test_a_ground_truth_of_other_people_is_refused() -> None:
     check_same_people({row: people[row] for row in (1, 4)}, truth, Path("valid.h5"))  # some images may be missing
     with pytest.raises(DataError, match=r"valid\.h5: 2 of 5 people are not those .*row 1\)"):
         check_same_people(people | {1: joints[3], 3: joints[1]}, truth, Path("valid.h5"))
-    with pytest.raises(DataError, match=r"has a row 5, but the ground truth for PCKh only 5 people"):
+    with pytest.raises(DataError, match=r"has a row 5, but the ground truth for PCKh has only 5 people"):
         check_same_people(people | {5: joints[0]}, truth, Path("valid.h5"))

@@ -1,4 +1,4 @@
-"""A fifth data set takes one file (``pose_testing.toy_layout``) and one row in the table; everything works with it."""
+"""A new data set needs one file (``pose_testing.toy_layout``) and one row in the table; everything works with it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ JOINTS = np.array([[12 + 2 * k, 60 - 4 * k, 2] for k in range(14)], np.float32)
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A toy data set; its row in the table."""
+    """Return a toy data set, and add its layout to the table."""
     monkeypatch.setitem(LAYOUTS, TOY.name, TOY)
     for split, images in (("learn", 3), ("hold", 2)):
         names = [f"{split}{number}.jpg" for number in range(images)]
@@ -62,7 +62,7 @@ def crops(root: Path) -> TopDownConfig:
 
 
 def known(found: AnnotatedSet) -> CropResults:
-    """Predictions that are the annotations."""
+    """Return the annotations as predictions."""
     count = len(found.records)
     center, scale = (np.array([value] * count, np.float32) for value in box_to_center_scale(BOX, 1.0))
     persons = [record.persons[0].annotation_id for record in found.records]
@@ -77,7 +77,7 @@ def test_it_is_checked_browsed_and_read(root: Path, capsys: pytest.CaptureFixtur
     told = capsys.readouterr().out
     assert "layout toy below" in told
     assert "<split>.csv" in told
-    assert "3 images (3 there, 3 opened), 3 with people" in told
+    assert "3 images (3 present, 3 opened), 3 with people" in told
     assert main(["data", "browse", "--layout", "toy", "--root", str(root), "--out", str(root / "sheet.jpg")]) == 0
     assert (root / "sheet.jpg").stat().st_size > 1000
     found = read_dataset(data_of(root), TOY.train)
@@ -88,7 +88,7 @@ def test_it_is_checked_browsed_and_read(root: Path, capsys: pytest.CaptureFixtur
     assert data[(0, 0)].images.shape == (64, 64, 3)
 
 
-def test_it_is_listed_and_faults_are_told(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_is_listed_and_errors_are_reported(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "check", "--help"]) == 0
     assert "lsp_mpii, toy (coco)" in " ".join(capsys.readouterr().out.split())
     assert main(["data", "check", "--root", str(root), "--layout", "toys"]) == 2
@@ -110,7 +110,7 @@ def test_crops_are_scored(root: Path, tmp_path: Path) -> None:
 
 
 class Knowing(BottomUpPredictor):
-    """Finds the person who is in every image, moved by ``error`` pixels."""
+    """A network that returns the person of every image, shifted by ``error`` pixels."""
 
     error = 0.0
 

@@ -1,4 +1,4 @@
-"""POSE_OPS decides for every public op: which code runs is recorded, and its results are compared."""
+"""POSE_OPS selects the implementation of every public op: tests record the code that runs and compare its results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pages of experiments: rows on a protocol, and messages that name the page."""
+"""Experiment files: rows on a protocol, and messages that name the file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PCKh, PCK, OKS-NMS, scoring of persons, and the printed tables."""
+"""PCKh, PCK, OKS-NMS, person scores, and the printed tables."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_the_familiar_ten_lines() -> None:
     assert lines[10].startswith("| Arch | AP | Ap .5 | AP .75 | AP (M) | AP (L) | AR |")
     assert len(lines) == 13
     assert "medium size" in format_coco({**result, "APM": -1.0, "ARM": -1.0}, "x")
-    assert "no person" in format_coco(dict.fromkeys(result, -1.0), "x")
+    assert "no annotated person" in format_coco(dict.fromkeys(result, -1.0), "x")
     crowd = dict.fromkeys(("AP", "AP50", "AP75", "AR", "AR50", "AR75", "APE", "APM"), 0.5) | {"APH": -1.0}
     assert "high crowd index" in format_crowdpose(crowd, "x")
 

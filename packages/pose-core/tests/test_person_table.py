@@ -1,4 +1,4 @@
-"""The cache of a data set's people: the same as reading again, and never stale."""
+"""The cache of a data set's people: equal to reading the files again, and never stale."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pose_core.topdown.person_table import PersonTable, read_table
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DataConfig:
-    """A data set whose annotation file counts as large, and a cache of its own."""
+    """Return a data set whose annotation file counts as large, with its own cache folder."""
     write_dataset(tmp_path / "data", layout="coco", images=6, val_images=2, people=(1, 3), size=(120, 90))
     monkeypatch.setattr(person_table, "WORTH", 0)
     monkeypatch.setenv("POSE_HOME", str(tmp_path / "home"))

@@ -1,6 +1,6 @@
 """The public surface: every name in `__all__` of every public module, with its signature, as recorded in api.txt.
 
-python packages/pose-core/tests/test_public_api.py     # record it anew, after a change that is meant
+python packages/pose-core/tests/test_public_api.py     # record it again after an intended change
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _describe_class(name: str, cls: type) -> Iterator[str]:
 
 
 def _signature(function: Any) -> str:
-    """Return a signature whose annotations are as they stand in the source."""
+    """Return a signature with the annotations of the source."""
     signature = inspect.signature(function)
     parameters = [
         parameter.replace(
@@ -117,7 +117,7 @@ def _signature(function: Any) -> str:
 
 
 class Unquoted:
-    """A text that is its own repr."""
+    """A string whose repr is itself, without quotes."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -149,11 +149,11 @@ def _alias(hint: Any) -> str:
 def test_the_public_surface_is_the_recorded_one() -> None:
     recorded, found = FILE.read_text("utf-8"), describe_all()
     changes = "\n".join(difflib.unified_diff(recorded.splitlines(), found.splitlines(), "api.txt", "now", n=1))
-    assert recorded == found, f"the public surface has changed; if it is meant, run `{COMMAND}`\n{changes}"
+    assert recorded == found, f"the public surface has changed; if this is intended, run `{COMMAND}`\n{changes}"
 
 
 def _loose_types(hint: Any) -> Iterator[Any]:
-    """Yield Any, and arrays and containers that do not say of what."""
+    """Yield Any, and arrays and containers without a type of their elements."""
     if hint is Any or hint in (np.ndarray, np.dtype, list, dict, tuple, set):
         yield hint
     for argument in typing.get_args(hint):

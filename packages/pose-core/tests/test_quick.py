@@ -1,4 +1,4 @@
-"""Copies for inference answer as their originals do."""
+"""Copies optimized for inference give the outputs of the original networks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pose_core.plugins.networks import create_model
 
 
 def settle(network: nn.Module) -> nn.Module:
-    """Batch norms with statistics that are worth folding."""
+    """Give batch norms statistics that are not trivial to fold."""
     torch.manual_seed(0)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -49,7 +49,7 @@ def tuple_of(outputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 
 class Wilful(nn.Module):
-    """Its path depends on what it sees, so it cannot be traced."""
+    """A network with data-dependent control flow, which cannot be traced."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -14,7 +14,7 @@ Batches = list[list[tuple[int, int]]]
 
 
 def merged(length: int, batch: int, world: int, **options: object) -> Batches:
-    """The global batches, put together from every process's share."""
+    """Return the global batches, merged from every process's share."""
     shares = [list(epoch_batches(length, 3, 11, batch, rank, world, **options)) for rank in range(world)]  # type: ignore[arg-type]
     return [[key for part in parts for key in part] for parts in zip(*shares, strict=True)]
 
@@ -63,7 +63,7 @@ def test_the_short_batch_may_be_dropped_always() -> None:
 
 
 def test_a_batch_must_divide_among_the_processes() -> None:
-    with pytest.raises(ConfigError, match=r"batch_size 10 must be divisible by the number of processes, 4: 8 is"):
+    with pytest.raises(ConfigError, match=r"batch_size 10 must be divisible by the number of processes, 4: use 8"):
         epoch_batches(100, 0, 0, 10, 0, 4)
 
 

@@ -76,7 +76,7 @@ def test_mistakes_in_a_joint_set_are_named(tmp_path: Path, text: str, message: s
 
 @st.composite
 def joint_sets(draw: st.DrawFn) -> dict[str, object]:
-    """The content of a valid joint-set file."""
+    """Return the content of a valid joint-set file."""
     count = draw(st.integers(1, 12))
     joints = [f"joint_{index}" for index in draw(st.permutations(range(count)))]
     pairs = draw(st.integers(0, count // 2))

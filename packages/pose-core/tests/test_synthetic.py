@@ -1,4 +1,4 @@
-"""Synthetic people: the same numbers draw the same files, the annotations say what the picture shows."""
+"""Synthetic people: equal seeds give equal files, and the annotations match the images."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def load(path: Path) -> Any:
 
 
 def read(layout: str, root: Path, split: str, skeleton: str) -> tuple[ImageRecord, ...]:
-    """The split's records; no problem may be found."""
+    """Read a split's records and check that no problem would stop training."""
     problems = Problems()
     records = get_layout(layout).read(root, split, SKELETONS[skeleton], problems)
     assert not problems.stopping
@@ -50,7 +50,7 @@ def read(layout: str, root: Path, split: str, skeleton: str) -> tuple[ImageRecor
 
 
 def standing(yaw: float, seed: int = 0) -> tuple[Canvas, Any, Any]:
-    """A standing person turned by ``yaw`` degrees: canvas, figure, annotation."""
+    """Draw a standing person turned by ``yaw`` degrees; return canvas, figure and annotation."""
     rng = np.random.default_rng(seed)
     figure = pose_figure(rng, sample_build(rng), "stand", 200, yaw)
     figure.points[:, :2] += (120, 130)
@@ -121,7 +121,7 @@ def test_annotations_agree_with_the_picture(seed: int, index: int, size: tuple[i
     assert ((scene.parts > 0) == ((scene.owner > 0) & (scene.owner < 255))).all()
 
 
-def test_left_is_on_the_right_of_the_picture_for_people_who_face_us() -> None:
+def test_left_is_on_the_right_of_the_image_for_people_facing_the_camera() -> None:
     for yaw, expected in ((0, 1), (180, -1)):
         _, figure, _ = standing(yaw)
         for joint in ("shoulder", "hip", "eye", "ear", "knee"):
@@ -141,7 +141,7 @@ def test_face_is_labeled_only_where_it_can_be_seen() -> None:
 
 
 def test_joints_lie_on_their_body_parts() -> None:
-    """Over many people, a visible wrist is at a hand or forearm of the right side, and so on."""
+    """Check for many people that a visible wrist is on a hand or forearm of its side, and so on."""
     for seed in range(8):
         canvas, _, person = standing(20 * seed - 60, seed)
         for side in ("left", "right"):
@@ -154,7 +154,7 @@ def test_joints_lie_on_their_body_parts() -> None:
         assert person.head_box[0] < x < person.head_box[0] + person.head_box[2]
 
 
-def test_a_thing_in_front_hides_joints_but_keeps_them_labeled() -> None:
+def test_an_object_in_front_hides_joints_but_keeps_them_labeled() -> None:
     canvas, figure, before = standing(0)
     knee = LANDMARKS.index("left_knee")
     assert before.landmarks[knee, 2] == 2
@@ -168,7 +168,7 @@ def test_a_thing_in_front_hides_joints_but_keeps_them_labeled() -> None:
     assert annotate(canvas, figure, 1) is None
 
 
-def test_every_part_is_drawn_by_somebody() -> None:
+def test_every_part_is_drawn_in_some_image() -> None:
     seen = set()
     for index in range(12):
         seen |= set(np.unique(render_scene(0, index, (320, 240), (2, 2)).parts).tolist())
@@ -217,7 +217,7 @@ def test_coco_files_are_read_and_score_themselves_perfectly(tmp_path: Path) -> N
     assert sum(len(record.persons) for record in records) == len(results)
 
 
-def test_detections_find_most_people_and_some_nobody(tmp_path: Path) -> None:
+def test_detections_find_most_people_with_some_false_positives(tmp_path: Path) -> None:
     write_dataset(tmp_path, images=1, val_images=60, people=(1, 3), size=(320, 240), crowds=False)
     content = load(tmp_path / "annotations/person_keypoints_val2017.json")
     found = load(tmp_path / "person_detection_results/COCO_val2017_detections_AP_H_56_person.json")
@@ -330,7 +330,7 @@ def test_lsp_files_hold_whole_people(layout: str, tmp_path: Path) -> None:
     [
         ({"layout": "coc"}, "coc"),
         ({"images": 0}, "at least one image"),
-        ({"people": (3, 1)}, "fewest"),
+        ({"people": (3, 1)}, "minimum and maximum"),
         ({"people": (1, 500)}, "at most"),
         ({"size": (40, 40)}, "too small"),
         ({"split": "valid"}, "train2017"),

@@ -1,4 +1,4 @@
-"""The top-down data set: what a crop holds, and that how it is loaded changes nothing."""
+"""The top-down data set: the content of crops, which does not depend on the way of loading."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_joints_are_in_input_pixels_and_return_to_the_image(records: tuple[Image
 
 
 def test_a_crop_is_the_published_one(records: tuple[ImageRecord, ...]) -> None:
-    """Flip the picture, then solve three points for the matrix and warp: the original order of things."""
+    """Compare with the published order: flip the image, then solve three points for the matrix and warp."""
     data, checked = dataset(records, augment=STRONG), {True: 0, False: 0}
     for index in range(len(data)):
         sample = data[(2, index)]
@@ -207,7 +207,7 @@ def test_custom_joint_sets(tmp_path: Path) -> None:
 
 
 def large_people(folder: Path) -> tuple[ImageRecord, ...]:
-    """Two people in one smooth JPEG, 50 and 400 pixels tall."""
+    """Return two people in one smooth JPEG, 50 and 400 pixels tall."""
     picture = cv2.resize(np.random.default_rng(0).integers(0, 255, (9, 12, 3), np.uint8), (640, 480))
     cv2.imwrite(str(folder / "a.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 100])
     boxes = ((100.0, 60.0, 40.0, 50.0), (60.0, 40.0, 300.0, 420.0))

@@ -1,4 +1,4 @@
-"""Top-down experiments, from annotation files to the benchmark's table, in every layout."""
+"""Top-down experiments, from annotation files to the results table, in every layout."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CPU = torch.device("cpu")
 
 
 class Blur(nn.Module):
-    """One fixed convolution: heatmaps that depend on the picture, in no time."""
+    """A network of one fixed convolution: heatmaps that depend on the image, at almost no cost."""
 
     def __init__(self, joints: int) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Blur(nn.Module):
 
 @pytest.fixture(scope="module")
 def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small data set of every layout."""
+    """Return a folder with a small data set of every layout."""
     root = tmp_path_factory.mktemp("people")
     for layout in LAYOUTS:
         write_dataset(root / layout, layout=layout, images=6, val_images=6, people=(1, 3), size=(160, 120), seed=3)
@@ -77,7 +77,7 @@ def experiment(root: Path, layout: str, **changes: Any) -> TopDownConfig:
 
 
 def perfect(found: AnnotatedSet) -> CropResults:
-    """Predictions that are the annotations."""
+    """Return the annotations as predictions."""
     rows = [(record, person) for record in found.records for person in record.persons]
     places = [
         (person.center, person.scale) if person.box is None else box_to_center_scale(person.box, 1.0)
@@ -228,7 +228,7 @@ def test_mpii_s_test_split_needs_no_detections(people: Path, tmp_path: Path) -> 
     bare = [{key: row[key] for key in ("image", "center", "scale")} for row in rows]
     (folder / "test.json").write_text(json.dumps(bare))
     evaluation = evaluate_topdown(Blur(16), experiment(people, "mpii", data={"val": "test"}), CPU, tmp_path)
-    assert "keeps its annotations" in evaluation.report
+    assert "are not public" in evaluation.report
     assert loadmat(tmp_path / "results" / "pred.mat")["preds"].shape == (len(rows), 16, 2)
 
 
@@ -252,7 +252,7 @@ def test_images_that_cannot_be_read_stop_or_count_as_missed(layout: str, damage:
     assert f"left out: {what}" in evaluation.report
 
 
-def test_a_person_who_was_not_looked_at_is_a_miss(people: Path, tmp_path: Path) -> None:
+def test_a_person_without_a_prediction_is_a_miss(people: Path, tmp_path: Path) -> None:
     config = experiment(people, "mpii", data={"on_bad_image": "skip"})
     found = read_dataset(config.data, config.data.val)
     results = perfect(found)
@@ -261,7 +261,7 @@ def test_a_person_who_was_not_looked_at_is_a_miss(people: Path, tmp_path: Path) 
     assert 0 < score(fewer, found, config, tmp_path, write=False).value < whole
 
 
-def test_the_task_learns_its_people_by_heart(people: Path) -> None:
+def test_the_task_overfits_a_few_people(people: Path) -> None:
     result = overfit(partial(TopDownTask, build=build_network), experiment(people, "coco"), images=2, steps=60)
     assert result.last_loss < 0.5 * result.first_loss
 

@@ -1,6 +1,6 @@
-"""Triton's kernels compile to machine code for GPUs that are not here.
+"""Triton's kernels compile to machine code for GPUs that this machine lacks.
 
-The interpreter takes what a compiler refuses: a loop's variable that changes its type, sizes that are no powers of two.
+The interpreter accepts code that the compiler refuses: loop variables that change type, sizes that are not powers of 2.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CAPABILITIES = (80, 90)
 
 
 class AbsentGpu:
-    """What Triton asks of a GPU before it compiles."""
+    """A driver that answers what Triton asks of a GPU before it compiles."""
 
     def __init__(self, capability: int) -> None:
         from triton.backends.compiler import GPUTarget
@@ -51,7 +51,7 @@ class AbsentGpu:
 def compiled(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[set[tuple[str, str]]]:
-    """Launches compile and go no further; the kernels, by module and name, that became machine code."""
+    """Compile kernels at launch without running them; return those that became machine code, by module and name."""
     from triton.runtime import driver
     from triton.runtime.jit import JITFunction
 

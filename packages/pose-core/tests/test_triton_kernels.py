@@ -40,7 +40,7 @@ kernel = pytest.mark.skipif(
 
 @pytest.fixture
 def reference(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Call ``setenv("POSE_OPS", "reference")`` on it to leave the kernels."""
+    """Return a monkeypatch; ``setenv("POSE_OPS", "reference")`` on it switches from the kernels to the reference."""
     return monkeypatch
 
 
@@ -57,7 +57,7 @@ def test_normalize(channels_last: bool, dtype: torch.dtype, reference: pytest.Mo
 
 
 def scenes() -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]:
-    """Images of two sizes, and crops of them: one turned and mirrored, one that reaches beyond, one of a corner."""
+    """Return images of two sizes and crops of them: one rotated and mirrored, one beyond the image, one of a corner."""
     make = torch.Generator().manual_seed(5)
     images = [torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=make) for size in ((31, 45), (20, 17))]
     to_image = torch.tensor(
@@ -190,7 +190,7 @@ Scene = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 def scene(height: int, width: int, dtype: torch.dtype) -> Scene:
-    """Images, texels and boxes, and thetas of three parts each, of which one is none and one beside its image."""
+    """Return images, texels, boxes, and thetas of three parts each, one of them missing and one outside its image."""
     make = torch.Generator().manual_seed(5)
     shares = [[[1, 2, 6, 8], [0, 0, 0, 0], [3, 3, 9, 8]], [[0, 0, 10, 10], [4, 1, 5, 7], [2, 2, 8, 7]]]
     boxes = (torch.tensor(shares) * torch.tensor([width, height, width, height]) // 10).int()
@@ -265,7 +265,7 @@ def test_pasting_is_one_op_to_the_compiler() -> None:
 
 
 def tagged(dimensions: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Tags and joints of four images: of several people with a gap between, of one, of none, and on one place."""
+    """Return tags and joints of four images: several people with a gap between, one, none, and all at one place."""
     make = torch.Generator().manual_seed(7)
     tags = torch.randn(4, 40, dimensions, dtype=torch.float64, generator=make)
     keypoints = torch.randint(0, 40, (4, 5, 3, 2), generator=make)

@@ -30,7 +30,7 @@ BACKENDS += [pytest.param("opencv")]
 
 
 def picture(step: int, width: int = 96, height: int = 64) -> np.ndarray:
-    """A white square that moves to the right."""
+    """Return a frame of a white square that moves to the right."""
     image = np.full((height, width, 3), 30, np.uint8)
     cv2.rectangle(image, (8 + 2 * step, 24), (24 + 2 * step, 40), (255, 255, 255), -1)
     return image
@@ -49,7 +49,7 @@ def film(file: Path, using: Backend, frames: int = 20, fps: float = 20, **size: 
 
 
 class Square(PosePredictor):
-    """Finds the white square: one person whose joints all lie in its middle, and nobody without one."""
+    """A predictor that finds one person with all joints at the middle of the white square, or none without a square."""
 
     needs_boxes = False
 

@@ -1,4 +1,4 @@
-"""Crops on the device are what OpenCV's warp makes of the same image and matrix."""
+"""Crops made on the device equal those of OpenCV's warp of the same image and matrix."""
 
 from __future__ import annotations
 

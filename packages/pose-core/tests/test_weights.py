@@ -1,4 +1,4 @@
-"""Weights from files: every wrapping the field knows, and clear words for what does not fit."""
+"""Weights from files: all usual checkpoint formats, and clear errors for weights that do not fit."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ PUBLISHED = [f"{layout}_{network}" for layout in ("coco", "crowdpose") for netwo
 
 
 def nested(flat: dict[str, Any]) -> dict[str, Any]:
-    """Dotted keys as sections."""
+    """Convert dotted keys to nested sections."""
     content: dict[str, Any] = {}
     for key, value in flat.items():
         *parents, last = key.split(".")
@@ -48,7 +48,7 @@ def nested(flat: dict[str, Any]) -> dict[str, Any]:
 
 
 def published_file(name: str) -> dict[str, Any]:
-    """The content of a published file, by dotted keys."""
+    """Return the content of a published file, by dotted keys."""
     layout, _, short = name.partition("_")
     network, width, size, batch = NETWORKS[short]
     coco, is_dekr, higher = layout == "coco", network == "hrnet_dekr", network == "pose_higher_hrnet"

@@ -293,7 +293,7 @@ def test_crowdpose_without_its_index_is_refused(data: Path, tmp_path: Path, caps
     command = words("eval", "dekr", root, tmp_path, "--weights", weights, "--out", str(tmp_path / "out"))
     assert method_main("dekr", command) == 3
     text = capsys.readouterr().err
-    assert "has no 'crowdIndex', by which CrowdPose splits easy, medium and hard" in text
+    assert "has no 'crowdIndex', which divides CrowdPose's images into easy" in text
 
 
 def test_a_training_split_of_nobody_is_refused(

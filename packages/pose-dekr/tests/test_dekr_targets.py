@@ -51,7 +51,7 @@ def test_targets_equal_the_published_ones(dataset: str) -> None:
 
 
 def plain_offsets(joints: np.ndarray, areas: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """The published rule, pixel by pixel."""
+    """Apply the published rule, pixel by pixel."""
     count = joints.shape[1] - 1
     offsets, weights, owner = (
         np.zeros((2 * count, side, side)),

@@ -149,7 +149,7 @@ def test_notes_say_what_was_chosen() -> None:
     assert "never applied" not in flat(sgd)
 
 
-def test_boxes_mean_nothing_to_mpii() -> None:
+def test_mpii_ignores_boxes() -> None:
     converted = convert_published(changed(OLD, TEST__COCO_BBOX_FILE="dets.json", TEST__OKS_THRE=0.9), "x.yaml")
     assert "detections" not in converted.config["data"]
     assert any(line.startswith("TEST.COCO_BBOX_FILE: about detected boxes") for line in converted.meaningless)

@@ -85,7 +85,7 @@ def test_every_design_runs_on_every_backbone() -> None:
 
 @pytest.mark.parametrize("design", DESIGNS)
 def test_gradients_reach_every_parameter(design: str) -> None:
-    """The published MRHeatNet1 adds in place, which PyTorch refuses to differentiate."""
+    """Check gradients, because the published MRHeatNet1 adds in place, which PyTorch cannot differentiate."""
     network = create_model(f"{design}_resnet18", num_joints=3, width=8)
     network(torch.randn(2, 3, 64, 64)).square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())

@@ -110,4 +110,4 @@ def samples(task: HourglassTask | EmbeddingTask, split: str) -> TrainingSet[Any]
     if isinstance(task, HourglassTask):
         width, height = task.config.model.input_size
         return task.dataset(read_table(task.config.data, split, width / height)[0], training=True)
-    return task.dataset(task.chosen(read_dataset(task.config.data, split, everyone=True), training=False))
+    return task.dataset(task.chosen(read_dataset(task.config.data, split, keep_unlabeled=True), training=False))

@@ -1,9 +1,9 @@
-"""Where a person stands in the image, and the map from image to network input.
+"""Crops of people, and the affine map from image to network input.
 
-Two conventions exist. The *published* one (SimpleBaseline, HRNet, and all that follow them) maps the crop's center to
-``(w/2, h/2)`` and a box of ``200·scale`` pixels to ``w`` pixels; joints go to the heatmap by dividing by the stride.
-The *unbiased* one (UDP) measures between pixel centers: ``200·scale`` pixels to ``w − 1``, and the same from input to
-heatmap. No other module knows the difference.
+Two conventions exist. The *published* one (SimpleBaseline, HRNet, and their successors) maps the crop's center to
+``(w/2, h/2)`` and a box of ``200·scale`` pixels to ``w`` pixels; joints are mapped to the heatmap by dividing by the
+stride. The *unbiased* one (UDP) measures between pixel centers: it maps ``200·scale`` pixels to ``w − 1``, and does the
+same from input to heatmap. No other module depends on the difference.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ Size = tuple[int, int]
 Array = np.ndarray
 
 PIXEL_STD = 200.0
-"""Scales are in units of 200 pixels, MPII's convention, which the whole family keeps."""
+"""The unit of scales, in pixels: MPII's convention, which SimpleBaseline and HRNet keep."""
 
 
 def fit_aspect(width: float, height: float, aspect: float) -> tuple[float, float]:
-    """Grow the short side so that ``width / height == aspect``."""
+    """Enlarge one side so that ``width / height == aspect``."""
     if width > aspect * height:
         return width, width / aspect
     if width < aspect * height:
@@ -34,7 +34,7 @@ def fit_aspect(width: float, height: float, aspect: float) -> tuple[float, float
 def box_to_center_scale(
     box: tuple[float, float, float, float] | Array, aspect: float, padding: float = 1.25
 ) -> tuple[Array, Array]:
-    """Center ``(2,)`` and scale ``(2,)`` of a crop around a box ``(x, y, w, h)``; ``aspect`` is input width/height."""
+    """Return center ``(2,)`` and scale ``(2,)`` of a crop around a box ``(x, y, w, h)``; ``aspect`` is width/height."""
     x, y, w, h = (float(value) for value in box)
     width, height = fit_aspect(w, h, aspect)
     center = np.array([x + w * 0.5, y + h * 0.5], dtype=np.float32)
@@ -44,22 +44,22 @@ def box_to_center_scale(
 
 
 def half_body_center_scale(
-    joints: Array, upper_body: tuple[int, ...], aspect: float, prefer_upper: bool, fewest: int = 2
+    joints: Array, upper_body: tuple[int, ...], aspect: float, prefer_upper: bool, min_joints: int = 2
 ) -> tuple[Array, Array] | None:
-    """Center and scale around the upper or the lower body, or None where too few joints are labeled.
+    """Return center and scale around the upper or the lower body, or None if too few joints are labeled.
 
-    ``joints`` is ``(K, 3)``. A half is preferred only with more than ``fewest`` joints, and used only with at least
-    as many: 2 in HRNet and its kin, 3 in ASDA.
+    ``joints`` is ``(K, 3)``. A half is preferred only with more than ``min_joints`` joints, and used only with at least
+    as many: 2 in HRNet, 3 in ASDA.
     """
     labeled = joints[:, 2] > 0
     is_upper = np.zeros(len(joints), dtype=bool)
     is_upper[list(upper_body)] = True
     upper, lower = np.flatnonzero(labeled & is_upper), np.flatnonzero(labeled & ~is_upper)
-    if prefer_upper and len(upper) > fewest:
+    if prefer_upper and len(upper) > min_joints:
         chosen = upper
     else:
-        chosen = lower if len(lower) > fewest else upper
-    if len(chosen) < fewest:
+        chosen = lower if len(lower) > min_joints else upper
+    if len(chosen) < min_joints:
         return None
     points = joints[chosen, :2].astype(np.float32)
     extent = points.max(0) - points.min(0)
@@ -68,7 +68,7 @@ def half_body_center_scale(
 
 
 def heatmap_ratio(input_size: Size, heatmap_size: Size, convention: Convention) -> tuple[float, float]:
-    """Heatmap pixels per input pixel, along x and y."""
+    """Return the number of heatmap pixels per input pixel, along x and y."""
     less = 1 if convention == "unbiased" else 0
     return (
         (heatmap_size[0] - less) / (input_size[0] - less),
@@ -80,8 +80,8 @@ def heatmap_ratio(input_size: Size, heatmap_size: Size, convention: Convention) 
 class Crop:
     """The affine map from an image to a network input of ``size`` (w, h), and back.
 
-    ``rotation`` is in degrees. ``mirror_width`` is the image's width where the image is mirrored first (pixel x goes
-    to ``width − 1 − x``); ``center`` is then given in the *mirrored* image, as the published pipeline does.
+    ``rotation`` is in degrees. ``mirror_width`` is the image's width if the image is mirrored first (pixel x moves to
+    ``width − 1 − x``); ``center`` is then given in the *mirrored* image, as in the published pipeline.
     """
 
     center: Array
@@ -93,23 +93,23 @@ class Crop:
 
     @cached_property
     def matrix(self) -> Array:
-        """``(2, 3)`` float64, image → input."""
+        """The map from image to input, ``(2, 3)`` float64."""
         return self._matrix_to(self.size)
 
     @property
     def pixels_shown(self) -> float:
-        """Image pixels for each pixel of the input, along the axis that has fewer."""
+        """The number of image pixels per input pixel, along the axis with fewer."""
         return 1 / float(np.sqrt(np.square(self.matrix[:, :2]).sum(1)).max())
 
     @cached_property
     def inverse(self) -> Array:
-        """``(2, 3)`` float64, input → image."""
+        """The map from input to image, ``(2, 3)`` float64."""
         return invert_affine(self.matrix)
 
     def _matrix_to(self, size: Size) -> Array:
         less = 1 if self.convention == "unbiased" else 0
         zoom_x = (size[0] - less) / (float(self.scale[0]) * PIXEL_STD)
-        # The published map keeps the aspect by construction and reads the width alone.
+        # The published map keeps the aspect ratio and uses the width only.
         zoom_y = zoom_x if self.convention == "published" else (size[1] - less) / (float(self.scale[1]) * PIXEL_STD)
         angle = np.deg2rad(self.rotation)
         cos, sin = np.cos(angle), np.sin(angle)
@@ -122,20 +122,20 @@ class Crop:
         return np.concatenate([linear, offset[:, None]], 1)
 
     def to_input(self, points: Array) -> Array:
-        """Image points ``(…, 2)`` → input points."""
+        """Map image points ``(…, 2)`` to the input."""
         return apply_affine(self.matrix, points)
 
     def to_image(self, points: Array) -> Array:
-        """Input points ``(…, 2)`` → image points."""
+        """Map input points ``(…, 2)`` to the image."""
         return apply_affine(self.inverse, points)
 
     def heatmap_to_image(self, points: Array, heatmap_size: Size) -> Array:
-        """Heatmap points ``(…, 2)`` → image points."""
+        """Map heatmap points ``(…, 2)`` to the image."""
         return apply_affine(invert_affine(self._matrix_to(heatmap_size)), points)
 
 
 def invert_affine(matrix: Array) -> Array:
-    """The inverse of a ``(2, 3)`` affine map."""
+    """Return the inverse of a ``(2, 3)`` affine map."""
     linear = np.linalg.inv(matrix[:, :2])
     return np.concatenate([linear, -linear @ matrix[:, 2:]], 1)
 
@@ -146,14 +146,14 @@ def apply_affine(matrix: Array, points: Array) -> Array:
 
 
 def apply_affines(matrices: Array, points: Array) -> Array:
-    """Apply to each row of points ``(N, K, 2)`` its own map of ``(N, 2, 3)``."""
+    """Apply the maps ``(N, 2, 3)`` to points ``(N, K, 2)``, one map per row."""
     return np.asarray(points @ matrices[:, :, :2].transpose(0, 2, 1) + matrices[:, None, :, 2])
 
 
 def flip_joints(joints: Array, width: int, flip_order: Array) -> Array:
     """Mirror ``(K, 3)`` joints in an image of ``width``: x → width − 1 − x, left and right swapped.
 
-    Unlabeled joints become zero, as the published pipeline leaves them.
+    Unlabeled joints become zero, as in the published pipeline.
     """
     mirrored = joints[flip_order].copy()
     mirrored[:, 0] = width - 1 - mirrored[:, 0]

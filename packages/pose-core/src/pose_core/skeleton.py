@@ -14,6 +14,8 @@ import yaml
 
 from pose_core.errors import ConfigError
 
+__all__ = ["SKELETONS", "Color", "Skeleton", "estimate_sigmas", "get_skeleton", "read_skeleton"]
+
 Color = tuple[int, int, int]
 
 LEFT_COLOR: Color = (252, 152, 60)
@@ -26,7 +28,7 @@ class Skeleton:
     """One joint set.
 
     ``sigmas`` are the per-joint constants of object keypoint similarity, in COCO's convention:
-    similarity is exp(−d² / (2·area·(2·sigma)²)) for a joint that is off by d.
+    similarity is exp(−d² / (2·area·(2·sigma)²)) for a joint at distance d from the annotation.
     """
 
     name: str
@@ -46,21 +48,22 @@ class Skeleton:
                 f"{where}: {count} joints but {len(self.sigmas)} OKS sigmas; give one positive number per joint"
             )
         if min(self.sigmas, default=1.0) <= 0:
-            raise ConfigError(f"{where}: OKS sigmas must be positive")
+            raise ConfigError(f"{where}: OKS sigmas must be positive numbers")
         used = [i for pair in (*self.flip_pairs, *self.limbs) for i in pair] + list(self.upper_body)
         if used and not 0 <= min(used) <= max(used) < count:
-            raise ConfigError(f"{where}: flip_pairs, limbs and upper_body hold joint indices 0 to {count - 1}")
+            raise ConfigError(f"{where}: flip_pairs, limbs and upper_body must hold joint indices 0 to {count - 1}")
         mirrored = [i for pair in self.flip_pairs for i in pair]
         if len(set(mirrored)) != len(mirrored):
-            raise ConfigError(f"{where}: a joint stands in two flip pairs")
+            raise ConfigError(f"{where}: a joint is in two flip pairs; list every pair once")
 
     @property
     def num_joints(self) -> int:
+        """The number of joints."""
         return len(self.joints)
 
     @cached_property
     def flip_order(self) -> np.ndarray:
-        """Index ``(K,)`` that swaps left and right: ``mirrored = joints[flip_order]``."""
+        """The index ``(K,)`` that swaps left and right: ``mirrored = joints[flip_order]``."""
         order = np.arange(self.num_joints)
         for left, right in self.flip_pairs:
             order[left], order[right] = right, left
@@ -68,22 +71,24 @@ class Skeleton:
 
     @cached_property
     def lower_body(self) -> tuple[int, ...]:
+        """The joints that are not in ``upper_body``."""
         return tuple(i for i in range(self.num_joints) if i not in self.upper_body)
 
     def joint_color(self, joint: int) -> Color:
-        """RGB color by body side, so that a mirrored prediction is seen at a glance."""
+        """Return a joint's RGB color by body side, which makes a mirrored prediction easy to see."""
         name = self.joints[joint]
         if name.startswith("left"):
             return LEFT_COLOR
         return RIGHT_COLOR if name.startswith("right") else MIDDLE_COLOR
 
     def limb_color(self, limb: tuple[int, int]) -> Color:
+        """Return a limb's RGB color by body side."""
         first, second = (self.joint_color(j) for j in limb)
         return first if first == second else MIDDLE_COLOR
 
 
 def _coco_sigmas() -> dict[str, float]:
-    """COCO's published constants, by body part."""
+    """Return COCO's published constants by body part."""
     return {
         "nose": 0.026, "eye": 0.025, "ear": 0.035, "shoulder": 0.079, "elbow": 0.072,
         "wrist": 0.062, "hip": 0.107, "knee": 0.087, "ankle": 0.089,
@@ -119,9 +124,9 @@ _MPII_LIMBS = (
 )  # fmt: skip
 
 # CrowdPose's evaluator gives head and neck the shoulder's constant. MPII and LSP define no OKS:
-# their trunk and head joints borrow the nearest COCO or CrowdPose body part.
-_TRUNK_SIGMAS = {"pelvis": 0.107, "thorax": 0.079, "neck": 0.079, "head": 0.079, "top": 0.079}
-_MPII_SIGMAS = _sigmas_by_part(_MPII, _TRUNK_SIGMAS)
+# their torso and head joints use the constants of the nearest COCO or CrowdPose body part.
+_TORSO_SIGMAS = {"pelvis": 0.107, "thorax": 0.079, "neck": 0.079, "head": 0.079, "top": 0.079}
+_MPII_SIGMAS = _sigmas_by_part(_MPII, _TORSO_SIGMAS)
 
 SKELETONS: dict[str, Skeleton] = {
     skeleton.name: skeleton
@@ -145,7 +150,7 @@ SKELETONS: dict[str, Skeleton] = {
                 (12, 13), (13, 0), (13, 1), (0, 2), (2, 4), (1, 3), (3, 5), (0, 6), (1, 7), (6, 7), (6, 8), (8, 10),
                 (7, 9), (9, 11),
             ),
-            sigmas=_sigmas_by_part(_CROWDPOSE, _TRUNK_SIGMAS),
+            sigmas=_sigmas_by_part(_CROWDPOSE, _TORSO_SIGMAS),
             upper_body=(0, 1, 2, 3, 4, 5, 12, 13),
         ),
         Skeleton("mpii16", _MPII, _MPII_PAIRS, _MPII_LIMBS, _MPII_SIGMAS, tuple(range(7, 16))),
@@ -158,7 +163,7 @@ SKELETONS: dict[str, Skeleton] = {
                 (0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (6, 7), (7, 8), (8, 9), (9, 10), (10, 11), (12, 13), (8, 12),
                 (9, 12), (2, 8), (3, 9),
             ),
-            sigmas=_sigmas_by_part(_LSP, _TRUNK_SIGMAS),
+            sigmas=_sigmas_by_part(_LSP, _TORSO_SIGMAS),
             upper_body=tuple(range(6, 14)),
         ),
     )
@@ -166,14 +171,14 @@ SKELETONS: dict[str, Skeleton] = {
 
 
 def get_skeleton(name_or_path: str | Path) -> Skeleton:
-    """A built-in joint set by name, or a user's own from a YAML file."""
+    """Return a built-in joint set by name, or read a user's own from a YAML file."""
     text = str(name_or_path)
     if text in SKELETONS:
         return SKELETONS[text]
     if text.endswith((".yaml", ".yml")):
         return read_skeleton(text)
     near = get_close_matches(text, SKELETONS, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = f"; did you mean {near[0]!r}?" if near else "."
     raise ConfigError(
         f"no skeleton named {text!r}{hint} Built in: {', '.join(SKELETONS)}; or give the path of a .yaml file"
     )
@@ -207,8 +212,8 @@ def read_skeleton(path: str | Path) -> Skeleton:
     sigmas = content.get("sigmas")
     if not isinstance(sigmas, list):
         raise ConfigError(
-            f"skeleton file {file}: 'sigmas' is missing. AP means nothing without the joint set's own OKS sigmas: "
-            "list one per joint, or estimate them from images annotated twice with `pose data sigmas`"
+            f"skeleton file {file}: 'sigmas' is missing. AP needs the joint set's own OKS sigmas: list one per joint, "
+            "or estimate them from images annotated twice with `pose data sigmas`"
         )
     names = [str(joint) for joint in joints]
 
@@ -241,8 +246,8 @@ def estimate_sigmas(repeated: np.ndarray, areas: np.ndarray) -> np.ndarray:
     """Estimate OKS sigmas from people annotated several times, as COCO did.
 
     ``repeated`` is ``(people, annotators, K, 3)`` with visibility last, ``areas`` is ``(people,)`` in square pixels.
-    Returns ``(K,)``: σ² = E[d²/s²], d the distance of an annotation from where the joint is and s² the area. The mean
-    of the annotators stands for where the joint is, which takes one degree of freedom.
+    Return ``(K,)``: σ² = E[d²/s²], with d the distance of an annotation from the true position and s² the area. The
+    true position is estimated by the mean over annotators, which takes one degree of freedom.
     """
     if repeated.ndim != 4 or repeated.shape[1] < 2:
         raise ConfigError("estimating sigmas needs at least two annotations of every person: (people, ≥2, joints, 3)")
@@ -254,5 +259,7 @@ def estimate_sigmas(repeated: np.ndarray, areas: np.ndarray) -> np.ndarray:
     total = freedom.sum(0)
     if (total == 0).any():
         lacking = np.flatnonzero(total == 0).tolist()
-        raise ConfigError(f"joints {lacking} are never annotated twice on one person: their sigmas cannot be estimated")
+        raise ConfigError(
+            f"joints {lacking} have fewer than two annotations on every person: their sigmas cannot be estimated"
+        )
     return np.asarray(np.sqrt(np.where(freedom > 0, squares, 0).sum(0) / total), dtype=np.float64)

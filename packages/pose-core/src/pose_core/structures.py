@@ -1,4 +1,4 @@
-"""Plain data: an annotated person, an annotated image, the poses found in one, and batches of tensors."""
+"""Plain data: annotated people and images, predicted poses, and batches of tensors."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from pose_core.skeleton import Skeleton
 if TYPE_CHECKING:
     import torch
 
+__all__ = ["Batch", "ImageRecord", "Person", "Poses"]
+
 Array = np.ndarray
 
 
@@ -21,8 +23,8 @@ class Person:
     """One annotated (or detected) person, in pixels of the original image, 0-based.
 
     ``joints`` is ``(K, 3)`` float32: x, y, and COCO's visibility (0 not labeled, 1 labeled but hidden, 2 visible).
-    ``box`` is ``(x, y, w, h)`` within the image, ``stated_box`` the same as its file has it. Layouts that annotate a
-    center and a scale instead of a box (MPII, LSP) fill ``center`` ``(2,)`` and ``scale`` ``(2,)``, the latter in units
+    ``box`` is ``(x, y, w, h)``, clipped to the image; ``stated_box`` is the box in the file. Layouts that annotate a
+    center and a scale instead of a box (MPII, LSP) set ``center`` ``(2,)`` and ``scale`` ``(2,)``, the latter in units
     of 200 pixels with the layout's padding included.
     """
 
@@ -39,6 +41,7 @@ class Person:
 
     @property
     def num_labeled(self) -> int:
+        """The number of labeled joints."""
         return int((self.joints[:, 2] > 0).sum())
 
 
@@ -46,8 +49,8 @@ class Person:
 class ImageRecord:
     """One image of a data set. ``source`` names its bytes: a path, or ``archive.zip@member``.
 
-    ``width`` and ``height`` are 0 where the annotation file does not say. ``ignore`` holds COCO segmentations
-    (polygons or run lengths) of regions that must not train a bottom-up method: crowds and unlabeled people.
+    ``width`` and ``height`` are 0 if the annotation file has neither. ``ignore`` holds COCO segmentations (polygons or
+    run lengths) of regions that a bottom-up method must not train on: crowds and unlabeled people.
     """
 
     image_id: int
@@ -64,7 +67,7 @@ class Poses:
     """The poses found in one image, in its pixels.
 
     ``keypoints`` is ``(N, K, 2)``, ``scores`` ``(N, K)`` per joint, ``pose_scores`` ``(N,)``,
-    ``boxes`` ``(N, 4)`` as x, y, w, h where the method works from boxes.
+    ``boxes`` ``(N, 4)`` as x, y, w, h for methods that work from boxes.
     """
 
     keypoints: Array
@@ -79,8 +82,8 @@ class Poses:
     def __iter__(self) -> Iterator[Poses]:
         return (self[[i]] for i in range(len(self)))
 
-    def __getitem__(self, rows: Any) -> Poses:
-        """The poses at ``rows`` (a slice, a mask, or a list of indices)."""
+    def __getitem__(self, rows: slice | Array | Sequence[int]) -> Poses:
+        """Return the poses at ``rows`` (a slice, a mask, or a list of indices)."""
         return replace(
             self,
             keypoints=self.keypoints[rows],
@@ -90,7 +93,7 @@ class Poses:
         )
 
     def to_coco(self, image_id: int, category_id: int = 1) -> list[dict[str, Any]]:
-        """COCO result entries, one per pose: keypoints as x, y, score triples."""
+        """Return COCO result entries, one per pose, with keypoints as x, y, score triples."""
         triples = np.concatenate([self.keypoints, self.scores[..., None]], -1).reshape(
             len(self), 3 * self.scores.shape[1]
         )
@@ -105,9 +108,9 @@ class Poses:
         ]
 
     def draw(self, image: Array, threshold: float = 0.2, style: str = "side") -> Array:
-        """Return a copy of ``image`` ``(H, W, 3)`` RGB uint8 with the joints that score ``threshold`` or more.
+        """Return a copy of ``image`` ``(H, W, 3)`` RGB uint8 with the joints that score at least ``threshold``.
 
-        Limbs are drawn between them. ``style`` chooses the colors: see `pose_core.drawing.skeletons.palette`.
+        Limbs are drawn between them. ``style`` selects the colors: see `pose_core.drawing.skeletons.palette`.
         """
         from pose_core.drawing.skeletons import draw_poses  # drawing needs OpenCV, plain data does not
 
@@ -116,9 +119,9 @@ class Poses:
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples that travel together: each field is a tensor, or a batch, whose first dimension counts them.
+    """A batch of samples: each field is a tensor, or another batch, whose first dimension is the sample.
 
-    A single sample is of the same class, without that dimension.
+    A single sample has the same class, without that dimension.
     """
 
     def __len__(self) -> int:
@@ -129,7 +132,7 @@ class Batch:
         return replace(self, **{name: value.to(device, non_blocking=non_blocking) for name, value in self._columns()})
 
     def pin_memory(self) -> Self:
-        """Return the batch in page-locked memory, from which copies to a GPU run beside other work."""
+        """Return the batch in page-locked memory, from which copies to a GPU are asynchronous."""
         return replace(self, **{name: value.pin_memory() for name, value in self._columns()})
 
     def split(self, parts: int) -> Iterator[Self]:
@@ -142,7 +145,7 @@ class Batch:
 
     @classmethod
     def stack(cls, samples: Sequence[Self]) -> Self:
-        """Return samples of equal shapes as one batch; in a loader's worker, in shared memory."""
+        """Stack samples of equal shapes to a batch; a loader's worker process puts it in shared memory."""
         from torch.utils.data import default_collate  # plain data must not load torch
 
         return cls(**{each.name: default_collate([getattr(s, each.name) for s in samples]) for each in fields(cls)})

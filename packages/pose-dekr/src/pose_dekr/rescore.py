@@ -106,7 +106,7 @@ def make_rescore_data(
     if not isinstance(content, list | tuple) or not content:
         raise DataError(f"{name} holds no results to learn from: run evaluation on the training split first")
     best = list(_best_of_images(content, name))
-    found = read_detections(best, truth, most=MAX_DETECTIONS)
+    found = read_detections(best, truth, max_detections=MAX_DETECTIONS)
     table = np.array([record["keypoints"] for record in best], float).reshape(len(best), num_joints, 3)
     if len(found.image) != len(best):
         raise DataError(f"{name} has results of another category than the ground truth's: remove them")

@@ -93,7 +93,7 @@ def collect_rescore_data(task: DekrTask, network: nn.Module, split: str, device:
     config = task.config
     plain = config.rescore.model_copy(update={"use": False})
     config = config.model_copy(update={"rescore": plain})
-    found = read_dataset(config.data, split, everyone=True)
+    found = read_dataset(config.data, split, keep_unlabeled=True)
     if not found.has_annotations:
         raise DataError(f"split {split} has no annotations to learn from; name another with --split")
     predictor = DekrPredictor(network, config, task.skeleton, device)

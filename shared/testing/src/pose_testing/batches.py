@@ -1,4 +1,4 @@
-"""Batches compared column by column."""
+"""Compare batches column by column."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ def columns(batch: Batch) -> list[Tensor]:
 
 
 def equal_batches(first: Batch, second: Batch, *, without: Sequence[str] = ()) -> bool:
-    """Return whether all columns but some are equal."""
+    """Return whether all columns except ``without`` are equal."""
     names = [each.name for each in fields(first) if each.name not in without]
     return all(torch.equal(getattr(first, name), getattr(second, name)) for name in names)

@@ -1,4 +1,4 @@
-"""Run the tests of what changed since a branch, from the repository's root.
+"""Run the tests of files that changed since a branch, from the repository's root.
 
     python -m pose_testing.changed [--since main] [PYTEST ARGUMENT ...]
 
@@ -47,7 +47,7 @@ def select_tests(files: Iterable[str], root: Path) -> list[str]:
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run pytest on what changed; return its exit code, or 0 where nothing did."""
+    """Run pytest on the selected tests; return its exit code, or 0 if there are none."""
     parser = argparse.ArgumentParser(description="Run the tests of what changed.")
     parser.add_argument("--since", default="main", help="branch or commit to compare with (main)")
     args, pytest_words = parser.parse_known_args(words)

@@ -1,7 +1,7 @@
-"""A package's built-in experiments: what they resolve to against a record, and how their pages are kept.
+"""Check a package's built-in experiments: their resolved values against a record, and the style of their pages.
 
 A record, ``tests/experiments.json.gz`` of a package, holds every experiment as it resolved when each had a file of its
-own. It is never recorded again: what changes its name since is listed here.
+own. It is never recorded again: keys that are renamed later are listed here.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ RENAMED_KEYS: dict[str, str] = {
     "test.ties": "test.compat",
     "heatmap.window": "heatmap.compat",
 }
-"""Dotted keys that have another name than when they were recorded: the recorded one, and today's."""
+"""Dotted keys that were renamed since the record: the recorded name, and the current one."""
 RENAMED_VALUES: dict[tuple[str, Any], Any] = {
     ("test.ties", "published"): True,
     ("heatmap.window", "reference"): True,
     ("heatmap.window", "symmetric"): False,
 }
-"""The values of recorded keys that are another today."""
+"""The recorded keys whose values have changed."""
 RESPELLED_WORDS = {"quantised": "quantized", "labelled": "labeled", "unlabelled": "unlabeled", "optimiser": "optimizer"}
-"""Words that are spelled otherwise than when they were recorded, in every text value, notes included."""
+"""Words whose spelling has changed since the record, in all text values including notes."""
 
 
 def read_record(folder: Path) -> dict[str, dict[str, Any]]:
@@ -49,7 +49,7 @@ def read_record(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def differences(config: Experiment, recorded: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return the dotted keys whose value is another than was recorded, with both values.
+    """Return the dotted keys whose value differs from the recorded one, with both values.
 
     A key that is newer than the record must have its default.
     """
@@ -64,7 +64,7 @@ def differences(config: Experiment, recorded: Mapping[str, Any]) -> dict[str, tu
 
 
 def check_show_config(method: str, name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Check that ``show-config`` prints every key of an experiment, as a file that is the same experiment."""
+    """Check that ``show-config`` prints every key of an experiment, as a file that resolves to the same experiment."""
     config = load_config(f"pose-{method}/{name}")
     assert config.name == name
     assert method_main(method, ["show-config", "--cfg", name]) == 0
@@ -78,7 +78,7 @@ def check_show_config(method: str, name: str, folder: Path, capsys: pytest.Captu
 
 
 def page_faults(method: str) -> list[str]:
-    """Return what is not as it should be on a method's pages, a line for each fault.
+    """Return the style errors of a method's pages, one line each.
 
     A page opens with a comment that holds the command for one of its experiments, has no anchors, and states neither
     a default nor the protocol's value again.
@@ -106,7 +106,7 @@ def page_faults(method: str) -> list[str]:
 
 
 def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested mappings as one of dotted keys; lists as tuples."""
+    """Return nested mappings as one mapping of dotted keys, with lists as tuples."""
     flat: dict[str, Any] = {}
     for key, value in content.items():
         if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Golden vectors: figures of the published implementations, and the arithmetic rule that fills their inputs."""
+"""Golden vectors: outputs of the published implementations, and the arithmetic rule that fills their inputs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FOLDER = Path(__file__).resolve().parents[3] / "golden"
 
 
 def uniform(key: str, n: int) -> np.ndarray:
-    """``n`` numbers in [−1, 1), float64: splitmix64 of ``crc32(key) · 2³² + i``."""
+    """Return ``n`` numbers in [−1, 1), float64: splitmix64 of ``crc32(key) · 2³² + i``."""
     start = np.uint64(zlib.crc32(key.encode()) << 32)
     x = start + np.arange(n, dtype=np.uint64) + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -27,7 +27,7 @@ def uniform(key: str, n: int) -> np.ndarray:
 
 
 def fill_state_dict(entries: Iterable[tuple[str, tuple[int, ...]]]) -> dict[str, np.ndarray]:
-    """Weights by the rule for published keys and shapes, float64."""
+    """Return weights filled by the rule for published keys and shapes, float64."""
     return {key: _fill(key, tuple(shape)) for key, shape in entries}
 
 
@@ -47,13 +47,13 @@ def _fill(key: str, shape: tuple[int, ...]) -> np.ndarray:
 
 @cache
 def load_golden(name: str) -> Any:
-    """The content of ``<name>.json.gz`` in the repository's golden folder, ``lite/lpn_18``."""
+    """Return the content of ``<name>.json.gz`` in the golden folder, for example ``lite/lpn_18``."""
     with gzip.open(FOLDER / f"{name}.json.gz") as file:
         return json.load(file)
 
 
 def relative_error(output: np.ndarray, expected: dict[str, Any]) -> float:
-    """Largest error at the recorded places of an output, relative to its largest magnitude."""
+    """Return the largest error at the recorded places of an output, relative to its largest magnitude."""
     assert list(output.shape) == list(expected["shape"])
     found = output.reshape(-1)[np.array(expected["at"])]
     return float(np.abs(found - np.array(expected["values"])).max() / expected["absmax"])

@@ -1,4 +1,4 @@
-"""Methods that exist for a test alone, found as installed ones are."""
+"""Methods that exist only in a test, found like installed ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pose_core.plugins.method import Method, installed_methods
 
 @contextmanager
 def installed(methods: Mapping[str, Method]) -> Iterator[None]:
-    """Make ``methods``, by name, the only ones that are installed."""
+    """Make ``methods``, by name, the only installed methods."""
     points = [SimpleNamespace(name=name, load=lambda each=each: each) for name, each in methods.items()]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(method, "entry_points", lambda group: points)

@@ -1,4 +1,4 @@
-"""Golden parity of networks, the same check for every package."""
+"""Check that networks reproduce golden outputs, in the same way for every package."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pose_testing.golden import fill_state_dict, load_golden, relative_error, un
 
 
 def published_state(content: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """The published state dict of a golden file, filled by the rule."""
+    """Return the published state dict of a golden file, filled by the rule."""
     entries = [(key, tuple(shape)) for key, shape in content["state_dict"]]
     return {key: torch.from_numpy(np.asarray(value)) for key, value in fill_state_dict(entries).items()}
 
 
 def check_parity(golden: str, model: str, folder: Path | None = None, **options: Any) -> float:
-    """Load a golden file's weights into network ``model``; returns its outputs' largest relative error."""
+    """Load a golden file's weights into network ``model``; return the largest relative error of its outputs."""
     from pose_core.plugins.networks import create_model
 
     state = published_state(load_golden(golden))
@@ -27,7 +27,7 @@ def check_parity(golden: str, model: str, folder: Path | None = None, **options:
 
 
 def check_network(golden: str, network: torch.nn.Module, folder: Path | None = None) -> float:
-    """As `check_parity`, of a network at hand; with ``folder`` the weights go through a published checkpoint."""
+    """Do the same as `check_parity` for a given network; with ``folder``, load them from a published checkpoint."""
     from pose_core.models.weights import load_weights
 
     content = load_golden(golden)

@@ -1,4 +1,4 @@
-"""The arithmetic a test run uses: ``POSE_TEST_ONEDNN=0`` switches oneDNN off; the header says what varies rounding."""
+"""Settings that affect rounding: ``POSE_TEST_ONEDNN=0`` switches oneDNN off; the test header prints them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A toy data set's layout, as a new one would be added: one file like this, and ``TOY`` in ``layouts.table.LAYOUTS``.
+"""The layout of a toy data set: a new layout needs a file like this, and a row in ``layouts.table.LAYOUTS``.
 
 ``<split>.csv`` has a row per person: image, x, y, w, h of the box, and x, y, visibility of each joint; images are in
 ``pictures/``. People are scored by COCO's AP.
@@ -27,7 +27,7 @@ def annotation_file(root: Path, split: str) -> Path:
 
 
 def read_toy(
-    root: Path, split: str, skeleton: Skeleton, problems: Problems, *, everyone: bool = False
+    root: Path, split: str, skeleton: Skeleton, problems: Problems, *, keep_unlabeled: bool = False
 ) -> tuple[ImageRecord, ...]:
     """Read the images of a split; annotation ids are rows from 1."""
     file, people = annotation_file(root, split), dict[str, list[Person]]()
@@ -49,7 +49,7 @@ def read_toy(
 def score_entries(
     entries: list[dict[str, Any]], found: AnnotatedSet, name: str, *, without: Set[int] = frozenset()
 ) -> Evaluation:
-    """Score by COCO's AP; the records are the ground truth, so images that are left out are not among them."""
+    """Score by COCO's AP; the ground truth is made from the records, which do not include skipped images."""
     annotations = [
         {"id": p.annotation_id, "image_id": record.image_id, "category_id": 1, "bbox": p.box, "area": p.area,
          "keypoints": p.joints.ravel().tolist()}

@@ -73,7 +73,7 @@ def evaluate_bottomup(
     ``choose`` picks the images that are looked at; only their people count. Every process looks at its share of the
     images; all of them score the whole, so each returns the same.
     """
-    found = read_dataset(config.data, config.data.val, everyone=True)
+    found = read_dataset(config.data, config.data.val, keep_unlabeled=True)
     score_entries = found.layout.score_entries
     if score_entries is None:
         known = " or ".join(name for name, layout in LAYOUTS.items() if layout.score_entries is not None)

@@ -59,7 +59,7 @@ class BottomUpTask(Task):
 
     def training_set(self) -> BottomUpDataset:
         if self._training_set is None:
-            found = read_dataset(self.config.data, self.config.data.train, everyone=True)
+            found = read_dataset(self.config.data, self.config.data.train, keep_unlabeled=True)
             if found.problems and rank_and_world_size()[0] == 0:
                 _log.warning("%s:\n%s", found.annotation_file, found.problems.summary())
             self._training_set = self.dataset(self.chosen(found, training=True))

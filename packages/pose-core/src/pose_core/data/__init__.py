@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> ModuleType:
-    # Another name of `pose_core.synthetic`, which loads OpenCV; not imported before it is asked for.
+    # An alias of `pose_core.synthetic`, imported on first use because it loads OpenCV.
     if name == "synthetic":
         from pose_core import synthetic
 

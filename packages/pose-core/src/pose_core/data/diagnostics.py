@@ -1,7 +1,7 @@
 """Problems of a data set: counted by kind, with the first few of each kept for the summary.
 
-A problem either *stops* the reading with a DataError, or is *skipped* (or fixed) and counted. ``pose data check``
-wants every problem at once, so there a stopping problem is counted too and the reading goes on.
+A problem either *stops* reading with a DataError, or is *skipped* (or fixed) and counted. ``pose data check`` lists
+every problem in one pass: it counts the stopping problems too and reads on.
 """
 
 from __future__ import annotations
@@ -43,13 +43,15 @@ EFFECT: dict[Kind, str] = {
     "image size differs": "the decoded size is used",
     "detections of other images": "detection skipped",
 }
-"""The effect of each kind."""
+"""The effect of each kind of problem."""
 
 EXAMPLES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
+    """One problem: its kind, the file it is in, and a description."""
+
     kind: Kind
     file: str
     text: str
@@ -62,7 +64,7 @@ class Problem:
 
 @dataclass
 class Problems:
-    """Collects problems; ``keep_going`` counts those that would stop instead of raising."""
+    """The problems found so far; with ``keep_going``, those that would raise are only counted."""
 
     keep_going: bool = False
     counts: Counter[Kind] = field(default_factory=Counter)
@@ -77,7 +79,7 @@ class Problems:
             kept.append(Problem(kind, str(file), text, annotation_id))
 
     def stop(self, kind: Kind, file: object, text: str, annotation_id: int | None = None) -> None:
-        """Raise a DataError, or count the problem where the reading is to go on."""
+        """Raise a DataError, or only count the problem if ``keep_going``."""
         if not self.keep_going:
             raise DataError(str(Problem(kind, str(file), text, annotation_id)))
         self.stopping[kind] += 1
@@ -87,7 +89,7 @@ class Problems:
         return self.counts.total()
 
     def summary(self) -> str:
-        """Return a line per kind with its count and effect, and the first examples below."""
+        """Return one line per kind with its count and effect, followed by its first examples."""
         lines = []
         for kind, count in sorted(self.counts.items()):
             effect = EFFECT[kind]

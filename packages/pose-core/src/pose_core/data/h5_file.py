@@ -1,4 +1,4 @@
-"""People in HDF5 files: a row for each person, as the hourglass's code keeps MPII and LSP."""
+"""HDF5 annotation files with one row per person, the format of the stacked hourglass code for MPII and LSP."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class PeopleColumns(NamedTuple):
     scales: Array
     """``(N,)`` float64, in units of 200 pixels."""
     extra: dict[str, Array]
-    """Further columns ``(N,)`` that were asked for."""
+    """The additional columns requested, each ``(N,)``."""
 
 
 def import_h5py(purpose: str) -> ModuleType:
@@ -41,10 +41,10 @@ def import_h5py(purpose: str) -> ModuleType:
 
 
 def read_people(file: Path, what: str, skeleton: Skeleton, extra: Sequence[str] = ()) -> PeopleColumns:
-    """Read the fields imgname, part, center and scale of ``file``, and ``extra`` ones.
+    """Read the fields imgname, part, center and scale of ``file``, and the ``extra`` fields.
 
-    Errors say that the file is not ``what`` it should be. Names are byte strings ``(N,)``, or numbers ``(N, L)`` that
-    code characters up to the first zero.
+    ``what`` describes the expected file in error messages. Names are byte strings ``(N,)``, or character codes
+    ``(N, L)`` that end at the first zero.
     """
     h5py = import_h5py(f"reading {file.name}")
     if not file.exists():
@@ -57,7 +57,7 @@ def read_people(file: Path, what: str, skeleton: Skeleton, extra: Sequence[str] 
                 fields = ", ".join(content) or "nothing"
                 raise DataError(f"{file} is not {what}: it has no field {lacking[0]!r} (it has {fields})")
             columns = {key: np.asarray(content[key][()]) for key in keys}
-    except (OSError, TypeError) as error:  # not an HDF5 file; a group where a field should be
+    except (OSError, TypeError) as error:  # not an HDF5 file, or a group in place of a field
         raise DataError(f"{file} is not {what}: {error}; fetch or build it again") from None
     people = len(columns["imgname"]) if columns["imgname"].ndim else 0
     joints = skeleton.num_joints
@@ -84,9 +84,9 @@ def read_people(file: Path, what: str, skeleton: Skeleton, extra: Sequence[str] 
 
 
 def encode_names(names: Iterable[str]) -> Array:
-    """Return names as characters' codes ``(N, L)`` uint8, padded with zeros."""
+    """Return names as character codes ``(N, L)`` uint8, padded with zeros."""
     coded = [name.encode() for name in names]
-    width = max(map(len, coded), default=0) + 1  # a zero ends the longest, too
+    width = max(map(len, coded), default=0) + 1  # the longest name ends with a zero, too
     return np.frombuffer(b"".join(name.ljust(width, b"\0") for name in coded), np.uint8).reshape(len(coded), width)
 
 
@@ -106,7 +106,7 @@ def _names(column: Array, file: Path) -> list[str]:
         else:
             raise DataError(
                 f"{file}: 'imgname' has the shape {column.shape} and the type {column.dtype}; expected strings (N,) "
-                "or characters' codes (N, L)"
+                "or character codes (N, L)"
             )
         return [(name if isinstance(name, str) else bytes(name).partition(b"\0")[0].decode()) for name in raw]
     except (UnicodeDecodeError, TypeError) as error:

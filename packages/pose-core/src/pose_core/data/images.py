@@ -17,7 +17,7 @@ from pose_core.structures import ImageRecord
 
 Color = Literal["rgb", "bgr"]
 
-# The person annotations of every data set refer to the stored pixels, whatever EXIF says about turning them.
+# The annotations of every data set refer to the stored pixels, regardless of EXIF orientation.
 _DECODE = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 # Start-of-frame markers: each is followed by a length, a depth, the height and the width.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -25,7 +25,7 @@ _REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2
 
 
 class Archive:
-    """A zip file opened once, and its members by every name they may be asked for."""
+    """An open zip file, and a lookup of its members by full or shortened name."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -38,12 +38,13 @@ class Archive:
 
     @cached_property
     def members(self) -> dict[str, str]:
-        """Stored name by stored name, and by the name without its leading folder."""
+        """Map each member's name, with and without its leading folder, to the stored name."""
         names = [name for name in self.file.namelist() if not name.endswith("/")]
         shortened = {name.partition("/")[2]: name for name in names if "/" in name}
         return shortened | {name: name for name in names}
 
     def read(self, member: str) -> bytes:
+        """Return the bytes of a member; raise a DataError if it is missing or damaged."""
         stored = self.members.get(member.lstrip("/"))
         if stored is None:
             raise DataError(f"image {self.path}@{member} does not exist: the archive has no such member")
@@ -62,15 +63,15 @@ def _open_archive(path: str, process: int) -> Archive:
 
 
 def open_archive(path: str) -> Archive:
-    """The archive at ``path``, opened when a process first asks.
+    """Return the archive at ``path``, opened once per process.
 
-    A forked worker must not share its parent's handle: the two would move one file position. Hence a handle for each
-    process id.
+    The cache is keyed by process id because a forked worker must not share its parent's file position.
     """
     return _open_archive(path, os.getpid())
 
 
 def image_exists(source: str) -> bool:
+    """Return whether the file or archive member of ``source`` exists."""
     path, member = split_source(source)
     if member is None:
         return os.path.isfile(path)  # noqa: PTH113  called once per image of a data set
@@ -78,24 +79,24 @@ def image_exists(source: str) -> bool:
 
 
 def missing_images(records: Iterable[ImageRecord]) -> list[ImageRecord]:
-    """Records whose image is not there. Lists every folder once instead of asking for each file."""
+    """Return the records whose image is missing. Each folder is listed once, which is faster than testing each file."""
     listed: dict[str, set[str]] = {}
     missing = []
     for record in records:
         if ARCHIVE in record.source:
-            there = image_exists(record.source)
+            present = image_exists(record.source)
         else:
             folder, _, name = record.source.rpartition(os.sep)
             if folder not in listed:
                 listed[folder] = set(os.listdir(folder or ".")) if os.path.isdir(folder or ".") else set()  # noqa: PTH112, PTH208
-            there = name in listed[folder]
-        if not there:
+            present = name in listed[folder]
+        if not present:
             missing.append(record)
     return missing
 
 
 def read_bytes(source: str) -> bytes:
-    """The encoded image; a DataError where it is missing."""
+    """Return the bytes of an encoded image; raise a DataError if it is missing."""
     path, member = split_source(source)
     if member is not None:
         return open_archive(path).read(member)
@@ -109,7 +110,7 @@ def read_bytes(source: str) -> bytes:
 
 
 def jpeg_size(content: bytes) -> tuple[int, int] | None:
-    """Width and height that a JPEG's header states; None where the bytes have no such header."""
+    """Return the width and height in a JPEG's header, or None if the bytes have no such header."""
     if content[:2] != b"\xff\xd8":
         return None
     at = 2
@@ -125,9 +126,9 @@ def jpeg_size(content: bytes) -> tuple[int, int] | None:
 
 
 def decode_bgr(content: bytes, source: str, reduce: int = 1) -> np.ndarray:
-    """Pixels ``(H, W, 3)`` uint8 in OpenCV's order; a DataError where the bytes are no image.
+    """Decode to pixels ``(H, W, 3)`` uint8 BGR; raise a DataError if the bytes are not an image.
 
-    ``reduce`` of 2, 4 or 8 has that fraction of the width and height, rounded up: the means of square blocks.
+    ``reduce`` of 2, 4 or 8 divides width and height by that number, rounded up, by averaging square blocks.
     """
     image = None
     flags = _DECODE if reduce == 1 else _REDUCED[reduce] | cv2.IMREAD_IGNORE_ORIENTATION
@@ -138,23 +139,23 @@ def decode_bgr(content: bytes, source: str, reduce: int = 1) -> np.ndarray:
             image = None
     if image is None or is_truncated(content):
         raise DataError(
-            f"image {source} does not decode ({len(content)} bytes): it is damaged, cut off or no image; fetch it "
-            "again, or set data.on_bad_image=skip"
+            f"image {source} does not decode ({len(content)} bytes): it is damaged, truncated or not an image; "
+            "fetch it again, or set data.on_bad_image=skip"
         )
     return image
 
 
 def open_bgr(source: str) -> np.ndarray:
-    """Pixels ``(H, W, 3)`` uint8 in OpenCV's order, EXIF orientation ignored."""
+    """Read pixels ``(H, W, 3)`` uint8 BGR, ignoring EXIF orientation."""
     return decode_bgr(read_bytes(source), source)
 
 
 def open_image(source: str, color: Color = "rgb") -> np.ndarray:
-    """Pixels ``(H, W, 3)`` uint8, EXIF orientation ignored."""
+    """Read pixels ``(H, W, 3)`` uint8 in the order ``color``, ignoring EXIF orientation."""
     image = open_bgr(source)
     return image if color == "bgr" else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def is_truncated(content: bytes) -> bool:
-    """Whether a JPEG lacks its end marker. OpenCV 4 decodes such a file and fills it up with gray; OpenCV 5 refuses."""
+    """Return whether a JPEG lacks its end marker. OpenCV 4 fills the missing part with gray; OpenCV 5 refuses it."""
     return content[:2] == b"\xff\xd8" and content.rfind(b"\xff\xd9") < 0

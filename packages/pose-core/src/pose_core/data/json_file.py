@@ -13,7 +13,7 @@ from pose_core.errors import DataError
 
 
 def read_json(file: Path, what: str = "annotation file") -> Any:
-    """Return the content of a JSON file; a DataError where it is missing or malformed."""
+    """Return the content of a JSON file; raise a DataError if it is missing or malformed."""
     try:
         with collector_paused():
             return json.loads(file.read_bytes())
@@ -23,7 +23,7 @@ def read_json(file: Path, what: str = "annotation file") -> Any:
     except json.JSONDecodeError as error:
         raise DataError(
             f"{what} {file} is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}; "
-            "it may have been cut off while it was copied"
+            "it may have been truncated while it was copied; fetch it again"
         ) from None
     except UnicodeDecodeError as error:
         raise DataError(f"{what} {file} is not UTF-8 text: {error.reason} at byte {error.start}") from None
@@ -31,7 +31,7 @@ def read_json(file: Path, what: str = "annotation file") -> Any:
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Pause the garbage collector: searching a file's millions of objects for cycles takes a third of the time."""
+    """Pause the garbage collector: its search of millions of parsed objects takes a third of the reading time."""
     was_on = gc.isenabled()
     gc.disable()
     try:

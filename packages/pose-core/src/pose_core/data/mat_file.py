@@ -17,5 +17,5 @@ def read_matlab(file: Path, variable: str, what: str, *, structs: bool = False) 
     try:
         content = loadmat(file, struct_as_record=False, squeeze_me=True) if structs else loadmat(file)
         return content[variable]
-    except Exception as error:  # on damaged files scipy and zlib raise a dozen unrelated kinds
+    except Exception as error:  # scipy and zlib raise many unrelated exceptions on damaged files
         raise DataError(f"{file} is not {what}: {error}") from None

@@ -15,13 +15,16 @@ from pose_core.errors import DataError
 def read_repeated(files: Sequence[Path]) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Read the same people from several COCO keypoint files, matched by annotation id.
 
-    Returns joints ``(people, annotators, K, 3)``, areas ``(people,)`` from the first file, and the joints' names.
+    Return joints ``(people, annotators, K, 3)``, areas ``(people,)`` from the first file, and the joint names.
     """
     contents = [_read(file) for file in files]
     annotated = [{a["id"]: a for a in content["annotations"]} for content in contents]
     shared = sorted(set.intersection(*(set(people) for people in annotated)))
     if not shared:
-        raise DataError(f"no annotation id is in all of {', '.join(map(str, files))}: nothing can be compared")
+        raise DataError(
+            f"no annotation id is in all of {', '.join(map(str, files))}; the files must annotate the same people "
+            "under the same ids"
+        )
     names = [str(name) for name in contents[0]["categories"][0]["keypoints"]]
     joints = np.empty((len(shared), len(files), len(names), 3))
     for column, (file, people) in enumerate(zip(files, annotated, strict=True)):
@@ -35,7 +38,7 @@ def read_repeated(files: Sequence[Path]) -> tuple[np.ndarray, np.ndarray, list[s
     areas = np.array([float(annotated[0][identity].get("area", 0)) for identity in shared])
     if (areas <= 0).any():
         lacking = [identity for identity, area in zip(shared, areas, strict=True) if area <= 0]
-        raise DataError(f"{files[0]}: annotation {lacking[0]} has no positive 'area', which OKS is relative to")
+        raise DataError(f"{files[0]}: annotation {lacking[0]} has no positive 'area', which OKS needs")
     return joints, areas, names
 
 
@@ -50,6 +53,6 @@ def _read(file: Path) -> dict[str, Any]:
         raise DataError(f"annotation file {file} is not valid JSON: {error}") from None
     except (KeyError, IndexError, TypeError):
         raise DataError(
-            f"annotation file {file} is not COCO keypoints: it needs 'annotations' and a category with 'keypoints'"
+            f"{file} is not a COCO keypoint file: it needs 'annotations' and a category with 'keypoints'"
         ) from None
     return dict(content)

@@ -1,7 +1,7 @@
-"""Which samples make a batch: the same global batches for any number of processes, resumable anywhere.
+"""Batch sampling: the same global batches for any number of processes, resumable at any batch.
 
-Every process works out the same order from (seed, epoch), cuts it into global batches, and takes its contiguous share
-of each. Nothing is communicated and nothing is carried from epoch to epoch.
+Every process computes the same order from (seed, epoch), cuts it into global batches, and takes its contiguous share
+of each. Processes do not communicate, and epochs share no state.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import numpy as np
 from pose_core.errors import ConfigError
 
 Key = int | tuple[int, int]
-"""A sample's index, or (epoch, index): the epoch changes how the sample is augmented."""
+"""A sample's index, or (epoch, index): the epoch seeds the sample's augmentation."""
 
 
 class EpochBatches:
-    """One epoch's batches for one process; goes into a DataLoader as ``batch_sampler``."""
+    """One epoch's batches for one process; a DataLoader's ``batch_sampler``."""
 
     def __init__(
         self, order: np.ndarray, epoch: int, sizes: tuple[int, int], part: tuple[int, int], start: int
@@ -30,7 +30,7 @@ class EpochBatches:
         return max(self.sizes[1] - self.start, 0)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        """Lists of (epoch, index)."""
+        """Yield batches as lists of (epoch, index)."""
         size, count = self.sizes
         for number in range(self.start, count):
             batch = self.order[number * size : (number + 1) * size]
@@ -51,11 +51,11 @@ def epoch_batches(
     start_batch: int = 0,
     drop_last: bool = False,
 ) -> EpochBatches:
-    """The training batches of an epoch, from ``start_batch`` on.
+    """Return the training batches of an epoch, starting at ``start_batch``.
 
-    ``batch_size`` counts samples over all ``world`` processes. The last, short batch is kept where it divides evenly
-    among them, and dropped otherwise (or always, with ``drop_last``): every process must take the same share of the
-    gradient. ``groups`` names each sample's image and keeps an image's people together, see :func:`grouped_order`.
+    ``batch_size`` counts samples over all ``world`` processes. The last, short batch is kept if it divides evenly
+    among them, and dropped otherwise (or always, with ``drop_last``): every process must contribute equally to the
+    gradient. ``groups`` holds each sample's image and keeps an image's people together, see :func:`grouped_order`.
     """
     check_batch_size(batch_size, world)
     order = epoch_order(length, epoch, seed, shuffle=shuffle, groups=groups)
@@ -64,7 +64,7 @@ def epoch_batches(
 
 
 def batches_per_epoch(length: int, batch_size: int, world: int = 1, *, drop_last: bool = False) -> int:
-    """How many batches :func:`epoch_batches` gives from its start."""
+    """Return the number of batches of a whole epoch."""
     full, rest = divmod(length, batch_size)
     count = full + int(rest > 0 and rest % world == 0 and not drop_last)
     if not count:
@@ -76,21 +76,21 @@ def batches_per_epoch(length: int, batch_size: int, world: int = 1, *, drop_last
 
 
 def check_batch_size(batch_size: int, world: int) -> None:
-    """Refuse a batch that does not divide among the processes."""
+    """Raise a ConfigError if the batch does not divide evenly among the processes."""
     if batch_size % world:
         near = max(batch_size // world, 1) * world
         raise ConfigError(
-            f"train.batch_size {batch_size} must be divisible by the number of processes, {world}: {near} is"
+            f"train.batch_size {batch_size} must be divisible by the number of processes, {world}: use {near}"
         )
 
 
 def epoch_order(
     length: int, epoch: int, seed: int, *, shuffle: bool = True, groups: Sequence[int] | np.ndarray | None = None
 ) -> np.ndarray:
-    """Every index once, ``(length,)``, in the order of this epoch."""
+    """Return every index once, ``(length,)``, in the order of this epoch."""
     if not shuffle:
         return np.arange(length)
-    # The last number keeps this stream apart from the samples' own, which are seeded by (seed, epoch, index).
+    # The last number separates this stream from those of the samples, which are seeded by (seed, epoch, index).
     rng = np.random.default_rng((seed, epoch, 0, 1))
     if groups is None:
         return rng.permutation(length)
@@ -100,11 +100,11 @@ def epoch_order(
 
 
 def grouped_order(groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """An order ``(length,)`` in which an image's people are neighbors, so that one decode serves them all.
+    """Return an order ``(length,)`` in which the people of an image are adjacent, so that it is decoded once.
 
-    Images are shuffled afresh each epoch and people within their image; each person comes exactly once, so an epoch
-    weighs people as ever. What is lost: the people of a batch are no longer independent draws, since about a third as
-    many images stand in it. An image whose people straddle the end of a batch is decoded twice.
+    Images are shuffled, and people within their image; each person occurs exactly once per epoch. The cost: people
+    in a batch are no longer independent draws, since it holds about a third as many images. An image whose people
+    span two batches is decoded twice.
     """
     _, number = np.unique(groups, return_inverse=True)
     place = rng.permutation(number.max() + 1 if len(number) else 0)
@@ -112,15 +112,15 @@ def grouped_order(groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def shard(length: int, rank: int, world: int) -> range:
-    """A process's contiguous share of ``length`` samples: every sample in exactly one, sizes within one."""
+    """Return a process's contiguous share of ``length`` samples; shares are disjoint, of equal size or off by 1."""
     return range(length * rank // world, length * (rank + 1) // world)
 
 
 def evaluation_batches(length: int, batch_size: int, rank: int = 0, world: int = 1) -> list[list[int]]:
-    """A process's share, in order, in batches of ``batch_size``; no sample twice: shares merge to the whole.
+    """Return a process's share of the samples, in order, in batches of ``batch_size``; the shares are disjoint.
 
-    Whole batches are dealt out, so that a batch holds the same samples for any number of processes: arithmetic that
-    depends on a batch's company gives the very same numbers.
+    Shares are made of whole batches, so a batch holds the same samples for any number of processes, and arithmetic
+    that depends on the other samples of a batch gives identical results.
     """
     batches = [list(range(first, min(first + batch_size, length))) for first in range(0, length, batch_size)]
     share = shard(len(batches), rank, world)
@@ -128,15 +128,15 @@ def evaluation_batches(length: int, batch_size: int, rank: int = 0, world: int =
 
 
 def worker_init(worker: int) -> None:
-    """Loader processes are the parallelism: threads of OpenCV's own would only fight over the cores."""
+    """Turn off OpenCV's threads in a loader process: the processes are parallel already."""
     cv2.setNumThreads(0)
 
 
 def sample_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
-    """A generator of this sample's own: the same in any process, in any order of samples."""
+    """Return a sample's random generator: the same in any process and in any order of samples."""
     return np.random.default_rng((seed, epoch, index))
 
 
 def epoch_index(key: Key) -> tuple[int, int]:
-    """Epoch and index of a sample; a bare index is of epoch 0."""
+    """Return the epoch and index of a sample; a bare index means epoch 0."""
     return key if isinstance(key, tuple) else (0, key)

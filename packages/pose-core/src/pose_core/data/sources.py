@@ -1,8 +1,8 @@
 """Sources: the names of images in folders and zip archives.
 
-A *source* names an image: a path, or ``archive.zip@member``. Inside an archive the member may be stored plainly
-(``0001.jpg``) or below a folder (``train2017/0001.jpg``, ``images/0001.jpg``); the published form
-``train2017.zip@/0001.jpg`` finds either.
+A *source* names an image: a path, or ``archive.zip@member``. Inside an archive the member may be at the top
+(``0001.jpg``) or in a folder (``train2017/0001.jpg``, ``images/0001.jpg``); the published form
+``train2017.zip@/0001.jpg`` matches either.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ ARCHIVE = ".zip@"
 
 
 def find_images(folder: Path) -> Path:
-    """Return where images lie: ``folder`` itself, or ``folder.zip`` beside it; the folder wins."""
+    """Return the place of images: ``folder`` if it exists, else ``folder.zip`` next to it."""
     archive = folder.parent / f"{folder.name}.zip"
     if folder.is_dir():
         return folder
@@ -31,5 +31,5 @@ def image_source(place: Path, name: str) -> str:
 
 def split_source(source: str) -> tuple[str, str | None]:
     """Return ``(path, None)`` or ``(archive, member)``."""
-    head, found, member = source.partition(ARCHIVE)
-    return (f"{head}.zip", member) if found else (source, None)
+    head, separator, member = source.partition(ARCHIVE)
+    return (f"{head}.zip", member) if separator else (source, None)

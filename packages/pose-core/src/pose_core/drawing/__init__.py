@@ -1,1 +1,1 @@
-"""Pictures for people who would rather look than read."""
+"""Drawing: skeletons, heatmaps, contact sheets and plots."""

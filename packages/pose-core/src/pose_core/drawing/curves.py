@@ -1,4 +1,4 @@
-"""Curves of values over training steps, in panels that share the axis of steps."""
+"""Plots of values over training steps, in panels that share the axis of steps."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ STYLES: tuple[tuple[str, Literal["-", "--"]], ...] = (
     *((color, "-") for color in COLORS),
     *((color, "--") for color in COLORS),
 )
-"""Color and dashes of one curve after the other."""
+"""The colors and dashes of successive curves."""
 PANEL = 2.6
-"""Height of a panel, in inches."""
+"""The height of a panel, in inches."""
 FEW = 40
-"""Of so many values or fewer, each is marked."""
+"""The maximum number of values of a curve that are drawn with markers."""
 
 
 def plot_training(losses: Sequence[Series], scores: Sequence[Series], target: Path) -> None:
-    """Write a picture of one run: losses over steps on top, held-out scores below."""
+    """Write a plot of one run: losses over steps on top, held-out scores below."""
     write_figure(draw_training(losses, scores), target)
 
 
 def plot_runs(panels: Mapping[str, Sequence[Series]], titles: Mapping[str, str], target: Path) -> None:
-    """Write a picture of several runs, see :func:`draw_runs`."""
+    """Write a plot of several runs, see :func:`draw_runs`."""
     write_figure(draw_runs(panels, titles), target)
 
 
 def draw_training(losses: Sequence[Series], scores: Sequence[Series]) -> Figure:
-    """Return a figure with a panel for losses and one for scores, those of them that are not empty."""
+    """Return a figure with a panel for losses and one for scores, without empty panels."""
     shown = [(title, curves) for title, curves in (("training loss", losses), ("held-out score", scores)) if curves]
     figure, panels = new_figure([PANEL] * len(shown), [title for title, _ in shown], "step")
     for axes, (title, curves) in zip(panels, shown, strict=True):
@@ -61,9 +61,9 @@ def draw_training(losses: Sequence[Series], scores: Sequence[Series]) -> Figure:
 
 
 def draw_runs(panels: Mapping[str, Sequence[Series]], titles: Mapping[str, str]) -> Figure:
-    """Return a figure with a panel for each key, with the title that ``titles`` has for it, and a curve for each run.
+    """Return a figure with a panel for each key, titled by ``titles``, and a curve for each run.
 
-    Every key has the same runs in the same order, with no steps where a run lacks the key.
+    Every key has the same runs in the same order; a run without the key has no steps.
     """
     from matplotlib.lines import Line2D
 
@@ -81,15 +81,15 @@ def draw_runs(panels: Mapping[str, Sequence[Series]], titles: Mapping[str, str])
 def draw_curves(axes: Axes, curves: Sequence[Series], *, is_loss: bool) -> list[Line2D]:
     """Draw curves and return their lines; one without steps has a line without points.
 
-    Losses are on a logarithmic axis where all are positive; everything else from zero where nothing is negative.
-    A curve has gaps where its values are not finite.
+    Losses have a logarithmic axis if all are positive; other axes start at zero if no value is negative. A curve has
+    gaps at values that are not finite.
     """
     lines = []
     for (_, steps, values), (color, dashes) in zip(curves, STYLES[: len(curves)], strict=True):
         marker = "o" if len(steps) <= FEW else ""
         finite = np.where(np.isfinite(values), values, np.nan)
         (line,) = axes.plot(steps, finite, color=color, linestyle=dashes, marker=marker, markersize=3.5)
-        # A marker on the edge of the panel is drawn whole; the layout makes no room for it.
+        # A marker on the edge of the panel is drawn completely, but the layout ignores it.
         line.set(clip_on=False, in_layout=False)
         lines.append(line)
     values = np.concatenate([values for _, _, values in curves])
@@ -108,7 +108,7 @@ def draw_curves(axes: Axes, curves: Sequence[Series], *, is_loss: bool) -> list[
 
 
 def _end_at(panels: Sequence[Axes], drawn: Sequence[Sequence[Series]]) -> None:
-    """Let the steps run from 0 to the last of all panels, so that what happens together stands together."""
+    """Set the range of steps of all panels from 0 to the last step of any, so that they are aligned."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     end = max(float(steps.max()) for curves in drawn for _, steps, _ in curves if len(steps))

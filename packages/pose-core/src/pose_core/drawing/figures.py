@@ -1,4 +1,4 @@
-"""Matplotlib figures in one style: panels over a shared x axis, point labels that do not overlap, files written whole.
+"""Matplotlib figures in one style: panels over a shared x axis, point labels that do not overlap, atomic file writing.
 
 Matplotlib is an extra (``pip install 'pose-core[plot]'``) and imported where it is used. Figures are made through its
 object-oriented interface: no display, no global state.
@@ -29,20 +29,20 @@ if TYPE_CHECKING:
 Array = np.ndarray
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5a5a5a")
-"""Colors that people with any color vision tell apart (Okabe and Ito, 2008); their yellow is too pale for lines."""
+"""The colorblind-safe palette of Okabe and Ito (2008) without its yellow, which is too pale for lines."""
 INK, GRID = "#333333", "#e4e4e4"
 SUFFIXES = (".png", ".svg", ".pdf")
 WIDTH, DPI = 8.0, 120
 SIZE, SMALL = 9.0, 7.5
-"""Of text, in points."""
+"""The size of text, in points."""
 LINE = 0.17
-"""Height of a line of text in a legend, in inches."""
+"""The height of a line of text in a legend, in inches."""
 WRAP = 90
-"""Characters of a name in a line of a legend above the panels."""
+"""The maximum number of characters of a name in a legend above the panels."""
 GAP, DIAGONAL = 6.0, 4.0
-"""Points between the center of a marker and its label, along and across."""
+"""The offset of a label from its marker's center in points: along one axis, or along both."""
 NEARER = 1.4
-"""How many times farther than its own point every other point is from a label."""
+"""The minimum ratio of a label's distance to any other point and to its own."""
 PLACES = (
     (GAP, 0.0, "left", "center"), (-GAP, 0.0, "right", "center"), (0.0, GAP, "center", "bottom"),
     (0.0, -GAP, "center", "top"), (DIAGONAL, DIAGONAL, "left", "bottom"), (DIAGONAL, -DIAGONAL, "left", "top"),
@@ -52,7 +52,7 @@ PLACES = (
 
 
 def require_matplotlib() -> None:
-    """Raise where matplotlib is missing: call it before work whose end is a plot."""
+    """Raise a ConfigError if matplotlib is missing; call this before long work that ends with a plot."""
     try:
         import matplotlib  # noqa: F401
     except ImportError:
@@ -60,7 +60,7 @@ def require_matplotlib() -> None:
 
 
 def check_suffix(target: Path) -> None:
-    """Raise where a plot's name does not end in a format that can be written."""
+    """Raise a ConfigError if the suffix of a plot's name is not a format that can be written."""
     if target.suffix.lower() not in SUFFIXES:
         raise ConfigError(f"cannot write a plot to {target}: use a name that ends in {', '.join(SUFFIXES)}")
 
@@ -90,7 +90,7 @@ def new_figure(heights: Sequence[float], titles: Sequence[str], xlabel: str) -> 
 
 
 def set_log_ticks(axis: Axis) -> None:
-    """Write plain round numbers at the ticks of a logarithmic axis whose limits are final."""
+    """Set plain round numbers as ticks of a logarithmic axis whose limits are final."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     low, high = axis.get_view_interval()
@@ -100,7 +100,7 @@ def set_log_ticks(axis: Axis) -> None:
 
 
 def add_legend(place: Figure | Axes, handles: Sequence[Artist], names: Sequence[str], *, above: bool = False) -> Legend:
-    """Add a legend outside the data, to the right or ``above``, in which every name stands as it is."""
+    """Add a legend outside the data, to the right or ``above``, with every name unchanged."""
     from matplotlib.axes import Axes
 
     numbers = [str(number) for number in range(len(names))]
@@ -114,7 +114,7 @@ def add_legend(place: Figure | Axes, handles: Sequence[Artist], names: Sequence[
         legend = place.legend(handles, numbers, loc="upper left", bbox_to_anchor=(1.0, 1.0), **style)
     else:
         legend = place.legend(handles, numbers, loc="outside upper left" if above else "outside right upper", **style)
-    # Matplotlib leaves names that begin with "_" out of a legend, and reads "$" as mathematics.
+    # Matplotlib skips names that begin with "_" in a legend, and interprets "$" as mathematics.
     for text, name in zip(legend.get_texts(), names, strict=True):
         text.set_parse_math(False)
         text.set_text(textwrap.fill(name, WRAP) if above else name)
@@ -122,18 +122,18 @@ def add_legend(place: Figure | Axes, handles: Sequence[Artist], names: Sequence[
 
 
 def legend_height(names: Sequence[str]) -> float:
-    """Return the inches that a legend above the panels takes."""
+    """Return the height of a legend above the panels, in inches."""
     return LINE * sum(len(textwrap.wrap(name, WRAP)) for name in names)
 
 
 def label_points(figure: Figure, axes: Axes, points: Array, names: Sequence[str]) -> list[Annotation]:
-    """Write names beside their points where there is room, and return these labels.
+    """Write names next to their points where there is room, and return these labels.
 
-    ``points`` are ``(N, 2)`` in the units of the axes. A label lies inside the axes, on no other label, and clearly
-    nearer to its own point than to any other. Where there is no such place its name is left out; names that come first
-    choose first.
+    ``points`` are ``(N, 2)`` in the units of the axes. A label is inside the axes, overlaps no other label, and is
+    clearly nearer to its own point than to any other. A name without such a place is skipped; earlier names have
+    priority.
     """
-    figure.draw_without_rendering()  # the layout decides how many pixels there are
+    figure.draw_without_rendering()  # the layout determines the size in pixels
     centers = axes.transData.transform(points)
     labels: list[Annotation] = []
     taken: list[Bbox] = []
@@ -158,13 +158,13 @@ def label_points(figure: Figure, axes: Axes, points: Array, names: Sequence[str]
 
 
 def shorten(name: str, length: int) -> str:
-    """Return a name of at most ``length`` characters, with its middle left out where it is longer."""
+    """Shorten a name to at most ``length`` characters by cutting out its middle."""
     kept = length - 1
     return name if len(name) <= length else f"{name[: kept // 2]}…{name[len(name) - (kept + 1) // 2 :]}"
 
 
 def write_figure(figure: Figure, target: Path) -> None:
-    """Write a figure whole; the suffix decides the format."""
+    """Write a figure atomically, in the format of the suffix."""
     check_suffix(target)
     with whole_file(target) as file:
         figure.savefig(file, format=target.suffix[1:].lower(), dpi=DPI)

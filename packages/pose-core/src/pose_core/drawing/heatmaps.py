@@ -1,4 +1,4 @@
-"""Heatmaps over the image they belong to."""
+"""Heatmaps drawn over images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Array = np.ndarray
 
 
 def heatmap_overlay(image: Array, heatmap: Array, *, strength: float = 0.65) -> Array:
-    """``heatmap`` ``(h, w)`` in colors over ``image`` ``(H, W, 3)`` RGB; where the map is zero the image shows."""
+    """Draw ``heatmap`` ``(h, w)`` in colors over a copy of ``image`` ``(H, W, 3)`` RGB; zeros are transparent."""
     height, width = image.shape[:2]
     large = cv2.resize(heatmap.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
     share = (large / max(float(large.max()), 1e-6)).clip(0, 1)
@@ -23,7 +23,7 @@ def heatmap_overlay(image: Array, heatmap: Array, *, strength: float = 0.65) -> 
 
 
 def heatmap_sheet(image: Array, heatmaps: Array, names: Sequence[str], *, columns: int = 6) -> Array:
-    """One tile per joint: ``heatmaps`` ``(K, h, w)`` over ``image``."""
+    """Return a contact sheet with one tile per joint: ``heatmaps`` ``(K, h, w)`` over ``image``."""
     tiles = [heatmap_overlay(image, heatmap) for heatmap in heatmaps]
     captions = [f"{name} {heatmap.max():.2f}" for name, heatmap in zip(names, heatmaps, strict=True)]
     height, width = image.shape[:2]

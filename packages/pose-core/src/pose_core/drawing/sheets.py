@@ -1,4 +1,4 @@
-"""Contact sheets: many pictures on one page."""
+"""Contact sheets: many images on one page."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ def contact_sheet(
     columns: int = 6,
     tile: tuple[int, int] = (240, 200),
 ) -> Array:
-    """One RGB image with all tiles, each fitted into ``tile`` (w, h) without distortion, with a caption below."""
+    """Return an RGB image with all tiles, each scaled into ``tile`` (w, h) without distortion, with captions below."""
     width, height = tile
     below = CAPTION if captions else 0
     columns = max(min(columns, len(tiles)), 1)
     rows = max(-(-len(tiles) // columns), 1)
     sheet = np.full((rows * (height + below + GAP) + GAP, columns * (width + GAP) + GAP, 3), PAPER, np.uint8)
-    for number, picture in enumerate(tiles):
+    for number, image in enumerate(tiles):
         row, column = divmod(number, columns)
         x, y = GAP + column * (width + GAP), GAP + row * (height + below + GAP)
-        sheet[y : y + height, x : x + width] = fit(picture, tile)
+        sheet[y : y + height, x : x + width] = fit(image, tile)
         if captions:
             text = captions[number]
             cv2.putText(sheet, text, (x + 2, y + height + 13), cv2.FONT_HERSHEY_SIMPLEX, 0.38, INK, 1, cv2.LINE_AA)
     return sheet
 
 
-def fit(picture: Array, size: tuple[int, int]) -> Array:
-    """Scale a picture into ``size`` (w, h), padded with a pale gray."""
-    height, width = picture.shape[:2]
+def fit(image: Array, size: tuple[int, int]) -> Array:
+    """Scale an image to fit ``size`` (w, h) and pad it with a pale gray."""
+    height, width = image.shape[:2]
     zoom = min(size[0] / width, size[1] / height)
     new = (max(round(width * zoom), 1), max(round(height * zoom), 1))
-    small = cv2.resize(picture, new, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_CUBIC)
+    small = cv2.resize(image, new, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_CUBIC)
     framed = np.full((size[1], size[0], 3), (232, 232, 230), np.uint8)
     x, y = (size[0] - new[0]) // 2, (size[1] - new[1]) // 2
     framed[y : y + new[1], x : x + new[0]] = small
@@ -55,13 +55,13 @@ def fit(picture: Array, size: tuple[int, int]) -> Array:
 
 
 def write_image(path: Path, image: Array) -> None:
-    """Write an RGB picture; the suffix decides the format."""
+    """Write an RGB image in the format of the suffix."""
     parameters = [cv2.IMWRITE_JPEG_QUALITY, 92] if path.suffix.lower() in {".jpg", ".jpeg"} else []
     try:
         done, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), parameters)
     except cv2.error:
         done = False
     if not done:
-        raise PoseError(f"cannot write a picture to {path}: use a name that ends in .jpg or .png")
+        raise PoseError(f"cannot write an image to {path}: use a name that ends in .jpg or .png")
     with whole_file(path) as file:
         file.write(data.tobytes())

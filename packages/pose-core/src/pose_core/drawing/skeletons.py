@@ -1,4 +1,4 @@
-"""Skeletons over images."""
+"""Skeletons drawn over images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Array = np.ndarray
 
 
 class Palette(NamedTuple):
-    """RGB colors of a skeleton's joints, and of its limbs in their order."""
+    """The RGB colors of a skeleton's joints and of its limbs, in order."""
 
     joints: Sequence[Color]
     limbs: Sequence[Color]
@@ -27,28 +27,28 @@ _CHUNHUA = Palette(
     [_PINK] * 5 + [_YELLOW, _GREEN] * 3 + [_LILAC, _BLUE] * 3,
     [_LILAC] * 3 + [_BLUE] * 3 + [_PINK] * 5 + [_YELLOW] * 2 + [_GREEN] * 3 + [(45, 189, 54)],
 )
-_TRUNK = (255, 255, 51)
+_TORSO = (255, 255, 51)
 _LEFT_ARM, _RIGHT_ARM = [(254, 153, 41), (217, 95, 14)], [(44, 127, 184), (0, 0, 255)]
 _LEFT_LEG, _RIGHT_LEG = [(179, 0, 0), (228, 26, 28)], [(49, 163, 84), (0, 109, 45)]
 _XIAOCHU = Palette(
     [
-        *[_PINK] * 5, _TRUNK, _TRUNK, _LEFT_ARM[0], _RIGHT_ARM[0], _LEFT_ARM[1], _RIGHT_ARM[1], _TRUNK, _TRUNK,
+        *[_PINK] * 5, _TORSO, _TORSO, _LEFT_ARM[0], _RIGHT_ARM[0], _LEFT_ARM[1], _RIGHT_ARM[1], _TORSO, _TORSO,
         _LEFT_LEG[1], _RIGHT_LEG[0], _LILAC, _BLUE,
     ],
-    [*_LEFT_LEG, _TRUNK, *_RIGHT_LEG, _TRUNK, *[_PINK] * 5, *_LEFT_ARM[::-1], _TRUNK, *_RIGHT_ARM, _TRUNK],
+    [*_LEFT_LEG, _TORSO, *_RIGHT_LEG, _TORSO, *[_PINK] * 5, *_LEFT_ARM[::-1], _TORSO, *_RIGHT_ARM, _TORSO],
 )  # fmt: skip
 STYLES: dict[str, Palette] = {"chunhua": _CHUNHUA, "xiaochu": _XIAOCHU}
-"""The published colors of the COCO joints and limbs, drawn as the RGB they are."""
+"""The published RGB colors of the COCO joints and limbs."""
 
 OUTLINE = (20, 20, 20)
 HIDDEN = (255, 255, 255)
 FACE = {"nose", "eye", "ear"}
-"""Joints that lie so close together that they are drawn finer, or they would cover the face."""
+"""The joints of the face, drawn smaller so that they do not cover it."""
 SHIFT = 4
 
 
 def palette(skeleton: Skeleton, style: str = "side") -> Palette:
-    """Colors by body side, or of one of the published styles (COCO joints only)."""
+    """Return colors by body side, or of one of the published styles (COCO joints only)."""
     if style == "side":
         joints = [skeleton.joint_color(joint) for joint in range(skeleton.num_joints)]
         return Palette(joints, [skeleton.limb_color(limb) for limb in skeleton.limbs])
@@ -62,7 +62,7 @@ def palette(skeleton: Skeleton, style: str = "side") -> Palette:
 def draw_poses(
     image: Array, keypoints: Array, scores: Array, skeleton: Skeleton, threshold: float = 0.2, style: str = "side"
 ) -> Array:
-    """Return a copy of an RGB ``image`` ``(H, W, 3)`` with poses: joints that score ``threshold`` or more, and limbs.
+    """Return a copy of an RGB ``image`` ``(H, W, 3)`` with poses: joints that score at least ``threshold``, and limbs.
 
     ``keypoints`` ``(N, K, 2)`` are in the image's pixels, ``scores`` ``(N, K)``.
     """
@@ -81,7 +81,7 @@ def draw_skeleton(
     colors: Palette,
     hidden: Array | None = None,
 ) -> None:
-    """Draw one pose into ``image``; thickness follows the person's size. Points that are not finite are left out."""
+    """Draw one pose into ``image`` with lines scaled to the person's size; skip points that are not finite."""
     shown = shown & np.isfinite(points).all(1)
     if not shown.any():
         return

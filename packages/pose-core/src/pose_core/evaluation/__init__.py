@@ -1,4 +1,4 @@
-"""The benchmarks' protocols (COCO, CrowdPose, MPII, LSP) and their reports."""
+"""The evaluation protocols of COCO, CrowdPose, MPII and LSP, and their reports."""
 
 from pose_core.evaluation.coco import coco_keypoint_ap
 from pose_core.evaluation.crowdpose import check_crowd_index, crowdpose_ap

@@ -1,7 +1,7 @@
-"""COCO keypoint AP and AR, equal to pycocotools to the last digits, for all images at once.
+"""COCO keypoint AP and AR, vectorized over images and equal to pycocotools to the last digits.
 
-Every pair of a detection and an annotated person of one image gets its similarity (OKS) in one array. Detections then
-take people in order of their score, all images, thresholds and size ranges together.
+The similarities (OKS) of all pairs of a detection and an annotated person of the same image are computed in one array.
+Detections are then matched to people in order of score, for all images, thresholds and size ranges together.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ AREA_OF_BOX = {"segm": None, "bbox": 1.0}
 NAMES = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
 EPSILON = np.spacing(1)
 CHUNK = 1 << 13
-"""Pairs whose similarities are computed at a time, to bound memory."""
+"""The number of pairs whose similarities are computed at a time, to bound memory."""
 
 
 def coco_keypoint_ap(
@@ -38,24 +38,24 @@ def coco_keypoint_ap(
     max_detections: int = MAX_DETECTIONS,
     image_ids: Sequence[int] | None = None,
 ) -> dict[str, float]:
-    """AP AP50 AP75 APM APL AR AR50 AR75 ARM ARL; −1 where the ground truth has nobody of that size.
+    """Return AP AP50 AP75 APM APL AR AR50 AR75 ARM ARL; −1 if the ground truth has no person of that size.
 
     ``ground_truth`` is a COCO mapping or the path of one, ``detections`` a list of results or its path. ``sigmas`` are
-    the joint set's OKS constants, COCO's by default. ``iou_areas`` says which area OKS is relative to: ``"segm"`` the
-    annotated one, ``"bbox"`` the box's. ``image_ids`` restricts the evaluation to some images. Several categories are
-    evaluated one by one and averaged.
+    the joint set's OKS constants, COCO's by default. ``iou_areas`` selects the area in OKS: ``"segm"`` the annotated
+    one, ``"bbox"`` the box's. ``image_ids`` restricts the evaluation to some images. Several categories are evaluated
+    one by one and averaged.
 
-    Detections of equal score count in the order of image ids, then of the list; with different scores, the order of
-    the list has no say. So results gathered from several processes give the number that one process gives.
+    Detections of equal score are ordered by image id, then by position in the list; otherwise the order of the list
+    does not matter. So results gathered from several processes give the same numbers as those of one process.
 
-    One difference from pycocotools is meant: there, whoever finds the person whose annotation id is 0 counts as wrong,
-    because 0 also stands for nobody.
+    One difference from pycocotools is intentional: there, a detection matched to the person with annotation id 0
+    counts as a false positive, because 0 also marks "not matched".
     """
     if iou_areas not in AREA_OF_BOX:
         raise ConfigError(f"iou_areas={iou_areas!r} is not one of {', '.join(AREA_OF_BOX)}")
     spread = np.array(SKELETONS["coco17"].sigmas if sigmas is None else sigmas, dtype=np.float64)
     truth = read_ground_truth(ground_truth, len(spread), area_of_box=AREA_OF_BOX[iou_areas])
-    found = read_detections(detections, truth, most=max_detections)
+    found = read_detections(detections, truth, max_detections=max_detections)
     if image_ids is not None:
         truth, found = restrict(truth, found, _mask_of(image_ids, truth.image_ids))
     precision, recall = evaluate(truth, found, spread, list(AREAS.values()))
@@ -69,19 +69,19 @@ def coco_keypoint_ap(
 
 
 def restrict(truth: GroundTruth, found: Detections, images: Array) -> tuple[GroundTruth, Detections]:
-    """People and detections of some images, by a mask ``(I,)``."""
+    """Return the people and detections of some images, selected by a mask ``(I,)``."""
     return truth.only(images[truth.image]), found.only(images[found.image])
 
 
 def _mask_of(chosen: Sequence[int], image_ids: Array) -> Array:
-    strange = np.setdiff1d(np.asarray(chosen, dtype=np.int64), image_ids)
-    if len(strange):
-        raise DataError(f"image_ids: {strange[:5].tolist()} are not among the ground truth's images")
+    unknown = np.setdiff1d(np.asarray(chosen, dtype=np.int64), image_ids)
+    if len(unknown):
+        raise DataError(f"image_ids: {unknown[:5].tolist()} are not among the ground truth's images")
     return np.isin(image_ids, np.asarray(chosen, dtype=np.int64))
 
 
 def mean_or_minus_one(values: Array) -> float:
-    """The mean of what is defined; −1 where nothing is."""
+    """Return the mean of the defined values, those above −1; −1 if there are none."""
     defined = values[values > -1]
     return float(np.mean(defined)) if len(defined) else -1.0
 
@@ -89,7 +89,7 @@ def mean_or_minus_one(values: Array) -> float:
 def evaluate(
     truth: GroundTruth, found: Detections, sigmas: Array, ranges: Sequence[tuple[float, float]]
 ) -> tuple[Array, Array]:
-    """Precision ``(A, C, T, 101)`` and recall ``(A, C, T)`` by size range and category; −1 where nobody is of it."""
+    """Return precision ``(A, C, T, 101)`` and recall ``(A, C, T)`` by size range and category; −1 without people."""
     if len(truth.categories) == 1:  # the usual case, without copies
         parts = [(truth, found)]
     else:
@@ -116,14 +116,14 @@ def _evaluate_category(
 
 @dataclass(frozen=True)
 class Pairs:
-    """Every (detection, person) of one image, detections in order, people in order within each."""
+    """Index pairs ``(P,)`` of detections and people of the same image, sorted by detection, then by person."""
 
     detection: Array
     person: Array
 
 
 def pair_up(truth: GroundTruth, found: Detections) -> Pairs:
-    """All pairs that share an image."""
+    """Return all pairs of a detection and a person of the same image."""
     start = np.searchsorted(truth.image, found.image, "left")
     count = np.searchsorted(truth.image, found.image, "right") - start
     detection = np.repeat(np.arange(len(found.image)), count)
@@ -132,10 +132,10 @@ def pair_up(truth: GroundTruth, found: Detections) -> Pairs:
 
 
 def oks_of_pairs(truth: GroundTruth, found: Detections, pairs: Pairs, sigmas: Array) -> Array:
-    """Similarity ``(P,)`` of each pair.
+    """Compute the similarity ``(P,)`` of each pair.
 
-    Mean over labeled joints of exp(−d² / (2·area·(2σ)²)). Where a person has no labeled joint, d is how far a joint
-    lies outside the person's box, grown to three times its size.
+    It is the mean over labeled joints of exp(−d² / (2·area·(2σ)²)). If a person has no labeled joint, d is the
+    distance of each joint from the person's box, enlarged to three times its size.
     """
     variances = (2 * sigmas) ** 2
     # Constant per person: the exponent's denominator, labeled joints and their number.
@@ -160,10 +160,10 @@ def oks_of_pairs(truth: GroundTruth, found: Detections, pairs: Pairs, sigmas: Ar
 
 
 def match(truth: GroundTruth, found: Detections, pairs: Pairs, similarity: Array, hidden: Array) -> tuple[Array, Array]:
-    """Whom each detection takes: ``matched`` and ``covered`` (matched somebody who does not count), ``(A, T, D)``.
+    """Match detections to people; return ``matched`` and ``covered`` (matched an ignored person), ``(A, T, D)`` bool.
 
-    A detection takes the most similar free person above the threshold; the last of equals; one who counts before one
-    who does not; a crowd can be taken again and again.
+    A detection takes the most similar unmatched person above the threshold, and the last among equals. People that
+    count are preferred to ignored ones. A crowd can be matched repeatedly.
     """
     ranges, thresholds = len(hidden), np.minimum(THRESHOLDS, 1 - 1e-10)
     matched = np.zeros((ranges, len(thresholds), len(found.image)), bool)
@@ -174,7 +174,7 @@ def match(truth: GroundTruth, found: Detections, pairs: Pairs, similarity: Array
         return matched, covered
     taken = np.zeros((ranges, len(thresholds), len(truth.image)), bool)
     rank = np.arange(len(found.image)) - np.searchsorted(found.image, found.image)
-    # A stable sort by rank makes waves: the best detection of every image, then the second of every image, …
+    # A stable sort by rank gives waves: the best detection of every image, then the second of every image, …
     waves = np.argsort(rank[detection], kind="stable")
     ends = np.searchsorted(rank[detection][waves], np.arange(rank.max() + 2))
     for begin, end in pairwise(ends.tolist()):
@@ -186,11 +186,11 @@ def match(truth: GroundTruth, found: Detections, pairs: Pairs, similarity: Array
         segment = np.cumsum(np.r_[False, d[1:] != d[:-1]])
         free = (~taken[..., g] | truth.crowd[g]) & (v >= thresholds[:, None])  # (A, T, P)
         counts = ~hidden[:, None, g]
-        # One who counts beats one who does not, whatever the similarity (at most 1).
+        # A person who counts is preferred to an ignored one, regardless of the similarity (at most 1).
         worth = np.where(free, v + 2 * counts, -1.0)
         best = np.maximum.reduceat(worth, starts, axis=-1)
         is_best = free & (worth == best[..., segment])
-        # The last of equals: the largest place among the best.
+        # Of equals the last: the largest index among the best.
         place = np.maximum.reduceat(np.where(is_best, np.arange(len(g)), -1), starts, axis=-1)
         has = place >= 0
         chosen = np.where(has, g[place], 0)
@@ -204,7 +204,11 @@ def match(truth: GroundTruth, found: Detections, pairs: Pairs, similarity: Array
 
 
 def precision_recall(true: Array, false: Array, persons: Array) -> tuple[Array, Array]:
-    """Interpolated precision ``(A, T, 101)`` and final recall ``(A, T)`` from hits in order of falling score."""
+    """Return interpolated precision ``(A, T, 101)`` and final recall ``(A, T)``.
+
+    ``true`` and ``false`` ``(A, T, D)`` mark true and false positives in order of decreasing score; ``persons`` is
+    ``(A,)``.
+    """
     ranges, thresholds, count = true.shape
     precision = np.full((ranges, thresholds, len(RECALLS)), -1.0)
     recall = np.full((ranges, thresholds), -1.0)

@@ -1,4 +1,4 @@
-"""CrowdPose AP, with the easy, medium and hard images by their crowd index."""
+"""CrowdPose AP, with separate figures for images of low, medium and high crowd index."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from pose_core.evaluation.keypoint_files import Source, read_detections, read_gr
 from pose_core.skeleton import SKELETONS
 
 AREA_OF_BOX = 0.53
-"""CrowdPose annotates no areas; a person covers about this share of the box."""
+"""CrowdPose annotates no areas; its evaluator takes this fraction of the box's area."""
 LEVELS = {"APE": (-np.inf, 0.2), "APM": (0.2, 0.8), "APH": (0.8, np.inf)}
-"""Crowd index from (included) and to (excluded), as the evaluator's code has it; the paper says 0.1 for the first."""
+"""Ranges [low, high) of the crowd index as in the evaluator's code; the paper gives 0.1 as the first bound."""
 
 
 def check_crowd_index(ground_truth: Source) -> None:
-    """Refuse annotations whose images do not say how crowded they are; best asked before the predictions are made."""
+    """Raise a DataError if an image of the ground truth has no crowd index; call it before predicting."""
     content, name = read_source(ground_truth, "ground truth")
     for image in content["images"] if isinstance(content, dict) else ():
         if not isinstance(image.get("crowdIndex"), int | float):
             raise DataError(
-                f"{name}: image {image.get('id')} has no 'crowdIndex', by which CrowdPose splits easy, medium and "
-                "hard images; evaluate on the official files, or with data.layout=coco for COCO's figures"
+                f"{name}: image {image.get('id')} has no 'crowdIndex', which divides CrowdPose's images into easy, "
+                "medium and hard ones; evaluate on the official files, or with data.layout=coco for COCO's figures"
             )
 
 
 def crowdpose_ap(ground_truth: Source, detections: Source) -> dict[str, float]:
-    """AP AP50 AP75 AR AR50 AR75, and APE APM APH on images of low, middle and high crowd index.
+    """Return AP AP50 AP75 AR AR50 AR75, and APE APM APH on images of low, medium and high crowd index.
 
-    A level's AP is rounded to four places, and −1 where it has no image, as published.
+    As published, the AP of a level is rounded to four places, and −1 if the level has no images.
     """
     sigmas = np.array(SKELETONS["crowdpose14"].sigmas)
     truth = read_ground_truth(ground_truth, len(sigmas), area_of_box=AREA_OF_BOX)
     check_crowd_index(ground_truth)
-    found = read_detections(detections, truth, most=MAX_DETECTIONS)
+    found = read_detections(detections, truth, max_detections=MAX_DETECTIONS)
     whole = [AREAS["all"]]
     precision, recall = evaluate(truth, found, sigmas, whole)
     result = {}

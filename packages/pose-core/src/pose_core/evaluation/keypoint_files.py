@@ -1,4 +1,4 @@
-"""Ground truth and detections as flat arrays, from COCO-style files or objects, checked while they are read."""
+"""Read and check ground truth and detections, from COCO-style files or objects, as flat arrays."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Source = str | Path | dict[str, Any] | Sequence[dict[str, Any]]
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """Annotated people, sorted by image. ``image`` indexes ``image_ids``, which is sorted."""
+    """The annotated people, sorted by image. ``image`` indexes ``image_ids``, which is sorted."""
 
     image_ids: Array
     crowd_index: Array
-    """``(I,)`` CrowdPose's index of each image; NaN where the file has none."""
+    """``(I,)``: the crowd index of each image; NaN if the file has none."""
     categories: tuple[int, ...]
     image: Array
     category: Array
@@ -33,10 +33,10 @@ class GroundTruth:
     area: Array
     crowd: Array
     ignore: Array
-    """Crowds and people without a labeled joint: they neither count nor punish."""
+    """Crowds and people without a labeled joint: neither they nor detections matched to them count."""
 
     def only(self, rows: Array) -> GroundTruth:
-        """Some of the people, by a mask ``(G,)``."""
+        """Return some of the people, selected by a mask ``(G,)``."""
         return replace(
             self, image=self.image[rows], category=self.category[rows], joints=self.joints[rows], box=self.box[rows],
             area=self.area[rows], crowd=self.crowd[rows], ignore=self.ignore[rows],
@@ -45,7 +45,7 @@ class GroundTruth:
 
 @dataclass(frozen=True)
 class Detections:
-    """Detected poses, sorted by category, image, and falling score (equal ones in the given order)."""
+    """Detected poses, sorted by category, image and decreasing score; equal scores keep the given order."""
 
     image: Array
     category: Array
@@ -55,21 +55,21 @@ class Detections:
     area: Array
 
     def only(self, rows: Array) -> Detections:
-        """Some of the poses, by a mask ``(D,)``."""
+        """Return some of the poses, selected by a mask ``(D,)``."""
         return Detections(self.image[rows], self.category[rows], self.joints[rows], self.score[rows], self.area[rows])
 
 
 def read_source(source: Source, what: str) -> tuple[Any, str]:
-    """Parse a path, or take an object as it is; and how to call it in messages."""
+    """Return the content of a path, or the given object unchanged, and a name for it in messages."""
     if isinstance(source, str | Path):
         return read_json(Path(source), what), f"{what} {source}"
     return source, f"the given {what}"
 
 
 def read_ground_truth(source: Source, joints: int, *, area_of_box: float | None = None) -> GroundTruth:
-    """Read the annotations of the keypoint categories, each of ``joints`` joints.
+    """Read the annotations of the keypoint categories, which must have ``joints`` joints.
 
-    A person's area is the annotated one or, where given, ``area_of_box`` times that of the box.
+    A person's area is the annotated one or, if ``area_of_box`` is given, that fraction of the box's area.
     """
     content, name = read_source(source, "ground truth")
     lists = [content.get(key) for key in ("images", "annotations")] if isinstance(content, dict) else [None]
@@ -82,7 +82,7 @@ def read_ground_truth(source: Source, joints: int, *, area_of_box: float | None 
     category = _column(annotations, "category_id", name, "annotation", dtype=np.int64, default=categories[0])
     wanted = np.isin(image_id, ids) & np.isin(category, categories)
     blank = [0] * (3 * joints)
-    # A crowd is one region: some files give it no joints.
+    # Some files give a crowd, which is one region, no joints.
     people = [
         {**a, "keypoints": blank} if a.get("iscrowd") and not a.get("keypoints") else a
         for a, take in zip(annotations, wanted.tolist(), strict=True)
@@ -102,17 +102,17 @@ def read_ground_truth(source: Source, joints: int, *, area_of_box: float | None 
         categories=categories,
         image=np.searchsorted(ids, image_id[wanted][order]),
         category=category[wanted][order], joints=table[order], box=box[order], area=area[order], crowd=crowd[order],
-        # As the COCO tools do: a file's own 'ignore' mark has no say.
+        # As in the COCO tools, the 'ignore' field of a file has no effect.
         ignore=(crowd | (labeled == 0))[order],
     )  # fmt: skip
 
 
-def read_detections(source: Source, truth: GroundTruth, *, most: int) -> Detections:
-    """Read results on the images of ``truth``, the ``most`` best of each image and category.
+def read_detections(source: Source, truth: GroundTruth, *, max_detections: int) -> Detections:
+    """Read results on the images of ``truth``, the ``max_detections`` best of each image and category.
 
-    Results of a category that the ground truth does not have count for nothing, as in the COCO tools; an entry without
-    one is of the first. An entry's area is that of its ``bbox`` where entries have one, else that of the box around all
-    its keypoints: as the COCO tools do.
+    As in the COCO tools, results of a category that the ground truth does not have are ignored, and an entry's area
+    is that of its ``bbox`` if entries have one, else that of the box around all its keypoints. An entry without a
+    category belongs to the first.
     """
     content, name = read_source(source, "detections")
     if not isinstance(content, list | tuple):
@@ -121,18 +121,18 @@ def read_detections(source: Source, truth: GroundTruth, *, most: int) -> Detecti
     image_id = _column(content, "image_id", name, "entry", dtype=np.int64)
     score = _column(content, "score", name, "entry")
     points = _table(content, "keypoints", 3 * joints, name, "entry", finite=(0, 1)).reshape(-1, joints, 3)[..., :2]
-    strange = np.setdiff1d(image_id, truth.image_ids)
-    if len(strange):
+    unknown = np.setdiff1d(image_id, truth.image_ids)
+    if len(unknown):
         raise DataError(
-            f"{name}: {len(strange)} images are not in the ground truth, for example {strange[:5].tolist()}; "
-            "is it for another split?"
+            f"{name}: {len(unknown)} images are not in the ground truth, for example {unknown[:5].tolist()}; "
+            "give the results of the same split"
         )
     category = _column(content, "category_id", name, "entry", dtype=np.int64, default=truth.categories[0])
     known = np.isin(category, truth.categories)
     if len(category) and not known.any():
         raise DataError(
-            f"{name}: no entry is of a keypoint category of the ground truth (category_id {list(truth.categories)}); "
-            f"they are of {np.unique(category)[:5].tolist()}"
+            f"{name}: no entry has a keypoint category of the ground truth (category_id {list(truth.categories)}); "
+            f"the entries have {np.unique(category)[:5].tolist()}"
         )
     if content and content[0].get("bbox"):
         area = _table(content, "bbox", 4, name, "entry")[:, 2:].prod(1)
@@ -143,12 +143,12 @@ def read_detections(source: Source, truth: GroundTruth, *, most: int) -> Detecti
     order = order[known[order]]
     group = np.searchsorted(truth.categories, category[order]) * len(truth.image_ids) + image[order]
     rank = np.arange(len(order)) - np.searchsorted(group, group)
-    kept = order[rank < most]
+    kept = order[rank < max_detections]
     return Detections(image[kept], category[kept], points[kept], score[kept], area[kept])
 
 
 def _keypoint_categories(content: dict[str, Any], name: str) -> tuple[int, ...]:
-    """The categories that name keypoints; all, where none does."""
+    """Return the ids of the categories that name keypoints; of all categories, if none does."""
     listed = content.get("categories") or [{"id": a.get("category_id", 1)} for a in content["annotations"]]
     chosen = [category for category in listed if category.get("keypoints")] or listed
     return tuple(np.unique(_column(chosen, "id", name, "category", dtype=np.int64)).tolist()) or (1,)
@@ -157,7 +157,7 @@ def _keypoint_categories(content: dict[str, Any], name: str) -> tuple[int, ...]:
 def _column(
     entries: Sequence[Any], key: str, name: str, word: str, *, dtype: type = np.float64, default: int | None = None
 ) -> Array:
-    """One number of each entry: ``(N,)``; ``default``, if any, where an entry has none."""
+    """Return one number of each entry, ``(N,)``; ``default``, if given, for entries without one."""
     if default is not None:
         entries = [e if not isinstance(e, dict) or key in e else {**e, key: default} for e in entries]
     return _table(entries, key, 1, name, word, dtype=dtype)[:, 0]
@@ -173,24 +173,27 @@ def _table(
     dtype: type = np.float64,
     finite: tuple[int, ...] | None = None,
 ) -> Array:
-    """``size`` numbers of each entry: ``(N, size)``; of every three, those at ``finite`` (all) must be finite."""
+    """Return ``size`` numbers of each entry, ``(N, size)``.
+
+    All must be finite or, if ``finite`` is given, those at these indices of each x, y, score triple.
+    """
     try:
         table: Array = np.array([entry[key] for entry in entries], dtype=dtype).reshape(len(entries), size)
         checked = table if finite is None else table.reshape(-1, 3)[:, finite]
         if np.isfinite(checked).all():
             return table
     except (KeyError, IndexError, TypeError, ValueError, OverflowError):
-        pass  # say which entry it is
+        pass  # the loop below finds the entry
     for row, entry in enumerate(entries):
         fault = _fault(entry, key, size, dtype, finite)
         if fault:
             label = entry.get("id", row) if isinstance(entry, dict) and word != "entry" else row
             raise DataError(f"{name}: {word} {label} {fault}")
-    raise DataError(f"{name} must have a list of mappings with '{key}' for every {word}")
+    raise DataError(f"{name} must have a list of mappings, with '{key}' for every {word}")
 
 
 def _fault(entry: Any, key: str, size: int, dtype: type, finite: tuple[int, ...] | None) -> str:
-    """What is wrong with ``entry[key]``; nothing, if it is well."""
+    """Return a description of what is wrong with ``entry[key]``, or an empty string."""
     if not isinstance(entry, dict):
         return f"is not a mapping but {str(entry)[:40]!r}"
     if key not in entry:

@@ -1,4 +1,4 @@
-"""LSP: PCK, the share of joints within a fifth of the trunk of where they are."""
+"""PCK on LSP: the percentage of joints predicted within 0.2 torso sizes of the annotation."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ LSP_GROUPS = {
 
 
 def lsp_pck(predictions: Array, ground_truth: Array, torso_boxes: Array | None = None) -> dict[str, float]:
-    """Head … Ankle, Mean and Mean@0.1 in percent.
+    """Return Head … Ankle, Mean, ``Mean@0.1`` and ``Mean@0.10``, in percent.
 
-    ``predictions`` ``(N, K, 2)`` and ``ground_truth`` ``(N, K, 2)`` in the same pixels, K 14 (LSP) or 16 (LSP + MPII).
-    Errors are relative to the diagonal of ``torso_boxes`` ``(N, 2, 2)`` (corners), or, without them, to the distance
-    from the left shoulder to the right hip. Every joint counts as visible, as published.
+    ``predictions`` ``(N, K, 2)`` and ``ground_truth`` ``(N, K, 2)`` are in the same pixels, K 14 (LSP) or 16 (LSP and
+    MPII). Errors are relative to the diagonal of ``torso_boxes`` ``(N, 2, 2)`` (corners) or, without them, to the
+    distance from the left shoulder to the right hip. Every joint counts as visible, as published.
     """
     truth = np.asarray(ground_truth, dtype=np.float64)[..., :2]
     points = np.asarray(predictions, dtype=np.float64)[..., :2]

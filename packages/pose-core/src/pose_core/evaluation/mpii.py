@@ -1,4 +1,4 @@
-"""MPII: PCKh, the share of joints within half a head of where they are."""
+"""PCKh on MPII: the percentage of joints predicted within half a head size of the annotation."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from pose_core.errors import DataError
 Array = np.ndarray
 
 HEAD_SHARE = 0.6
-"""The annotated head box is larger than a head by this factor."""
+"""A head's size as a fraction of the diagonal of the annotated head box."""
 EXCLUDED = (6, 7)
-"""Pelvis and thorax count in no mean."""
+"""Pelvis and thorax, which no mean includes."""
 GROUPS = {
     "Head": (9,), "Shoulder": (12, 13), "Elbow": (11, 14), "Wrist": (10, 15), "Hip": (2, 3), "Knee": (1, 4),
     "Ankle": (0, 5),
 }  # fmt: skip
 FIELDS = {"jnt_missing": (16, -1), "pos_gt_src": (16, 2, -1), "headboxes_src": (2, 2, -1)}
-"""What is read of the ground truth, and its shape; the people come last."""
+"""The fields read from the ground truth, and their shapes; the last axis is the people."""
 SAME = 2.0
-"""Pixels between two files' words on one person, at most."""
+"""The maximum median distance, in pixels, between two files' joints of the same person."""
 STRAY = 0.01
-"""Share of people whom two files may place differently and still be of one set."""
+"""The maximum fraction of people that may differ between two files of the same set."""
 
 
 def mpii_pckh(predictions: Array, ground_truth: str | Path | Mapping[str, Any]) -> dict[str, float]:
-    """Head … Ankle, Mean, ``Mean@0.1`` and ``Mean@0.10``, in percent.
+    """Return Head … Ankle, Mean, ``Mean@0.1`` and ``Mean@0.10``, in percent.
 
-    ``predictions`` is ``(N, 16, 2)``, 0-based. ``ground_truth`` is ``gt_valid.mat`` or a mapping with its fields. What
-    the field publishes as ``Mean@0.1`` is taken at a threshold of 0.11; ``Mean@0.10`` is what the name says.
+    ``predictions`` is ``(N, 16, 2)``, 0-based. ``ground_truth`` is ``gt_valid.mat`` or a mapping with its fields.
+    ``Mean@0.1`` has a threshold of 0.11, as in published results; ``Mean@0.10`` one of 0.10.
     """
     content = _read(ground_truth)
     truth = content["pos_gt_src"].transpose(2, 0, 1)  # (N, 16, 2), 1-based
@@ -42,23 +42,24 @@ def mpii_pckh(predictions: Array, ground_truth: str | Path | Mapping[str, Any]) 
     points = np.asarray(predictions, dtype=np.float64)[..., :2] + 1
     if points.shape != truth.shape:
         raise DataError(
-            f"MPII predictions have the shape {points.shape}, the ground truth {truth.shape}: "
-            "one row per person, in its order"
+            f"MPII predictions have the shape {points.shape}, the ground truth {truth.shape}; "
+            "give one row per person, in the order of the ground truth"
         )
     return summarize(relative_error(points, truth, size), visible, EXCLUDED)
 
 
 def check_same_people(people: Mapping[int, Array], ground_truth: str | Path | Mapping[str, Any], file: Path) -> None:
-    """Refuse a ground truth in whose rows others stand than in ``file``'s, whose joints ``(16, 3)``, 0-based, by row.
+    """Raise a DataError if the rows of ``file`` and of the ground truth are not the same people.
 
-    A joint may differ by rounding; with the people in another order every figure would be wrong without a word.
+    ``people`` are the joints ``(16, 3)``, 0-based, of each row of ``file``; they may differ by rounding. If the people
+    were in another order, the score would be wrong without an error.
     """
     content = _read(ground_truth)
     truth, missing = content["pos_gt_src"].transpose(2, 0, 1), content["jnt_missing"].T > 0
     rows = np.array(sorted(people), dtype=np.int64)
     beyond = rows[rows >= len(truth)]
     if len(beyond):
-        raise DataError(f"{file} has a row {beyond[-1]}, but the ground truth for PCKh only {len(truth)} people")
+        raise DataError(f"{file} has a row {beyond[-1]}, but the ground truth for PCKh has only {len(truth)} people")
     joints = np.stack([people[row] for row in rows.tolist()])
     apart = np.linalg.norm(joints[..., :2] + 1 - truth[rows], axis=-1)
     apart[(joints[..., 2] <= 0) | missing[rows]] = np.nan
@@ -72,7 +73,7 @@ def check_same_people(people: Mapping[int, Array], ground_truth: str | Path | Ma
 
 
 def relative_error(points: Array, truth: Array, size: Array) -> Array:
-    """Distances ``(N, K)`` relative to each person's ``size`` ``(N,)``; where that is 0, only an exact hit is a hit."""
+    """Return distances ``(N, K)`` relative to each person's ``size`` ``(N,)``; if that is 0, only exact points hit."""
     return np.linalg.norm(points - truth, axis=-1) / np.maximum(size, np.spacing(1))[:, None]
 
 
@@ -83,7 +84,7 @@ def summarize(
     threshold: float = 0.5,
     groups: Mapping[str, tuple[int, ...]] | None = None,
 ) -> dict[str, float]:
-    """Percentages by group and over all joints, from normalized errors ``(N, 16)``."""
+    """Return percentages by group and over all joints, from normalized errors ``(N, K)``."""
     number = visible.sum(0)
     used = np.array([joint not in excluded for joint in range(error.shape[1])]) & (number > 0)
 
@@ -110,7 +111,7 @@ def _read(source: str | Path | Mapping[str, Any]) -> dict[str, Array]:
             raise DataError(f"{name} does not exist: PCKh needs annot/gt_valid.mat of the MPII annotations")
         try:
             content = loadmat(source)
-        except Exception as error:  # on damaged files scipy and zlib raise a dozen unrelated kinds
+        except Exception as error:  # scipy and zlib raise many unrelated exceptions on damaged files
             raise DataError(f"{name} is not a MATLAB file that scipy can read: {error}") from None
     for field in FIELDS:
         if field not in content:
@@ -119,11 +120,11 @@ def _read(source: str | Path | Mapping[str, Any]) -> dict[str, Array]:
     arrays = {}
     for field, shape in FIELDS.items():
         try:
-            # MATLAB drops the last axis where there is one person.
+            # MATLAB drops the last axis if there is one person.
             arrays[field] = np.asarray(content[field], dtype=np.float64).reshape(shape)
         except (TypeError, ValueError):
             raise DataError(
-                f"{name}: '{field}' has the shape {np.shape(content[field])}, expected {shape[:-1]} and the people"
+                f"{name}: '{field}' has the shape {np.shape(content[field])}, expected {shape[:-1]} and people last"
             ) from None
     people = {field: array.shape[-1] for field, array in arrays.items()}
     if len(set(people.values())) > 1:

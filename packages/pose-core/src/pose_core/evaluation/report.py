@@ -1,4 +1,4 @@
-"""Results as everyone greps for them, with the protocol that made them."""
+"""Results in the formats of the benchmarks' tools, with the protocol that produced them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Evaluation:
-    """``value`` is the headline number that the best checkpoint is chosen by, ``name`` what it is called."""
+    """The result of an evaluation; ``value``, the metric called ``name``, selects the best checkpoint."""
 
     name: str
     value: float
@@ -17,7 +17,7 @@ class Evaluation:
 
 
 def not_scored(report: str) -> Evaluation:
-    """Return the result on a split whose annotations an evaluation server keeps; ``report`` says where to upload."""
+    """Return the result for a split that only an evaluation server can score; ``report`` says where to upload."""
     return Evaluation("none (no annotations)", 0.0, {}, report)
 
 
@@ -44,7 +44,7 @@ CROWDPOSE_TITLES = {
 
 
 def format_coco(result: Mapping[str, float], name: str = "model") -> str:
-    """The ten lines of the COCO tools, and a Markdown row."""
+    """Return the ten lines of the COCO tools, followed by a Markdown table with one row."""
     lines = [
         f" {'Average ' + kind:<18} ({short}) @[ IoU={iou:<9} | area={area:>6} | maxDets= 20 ] = {result[key]:0.3f}"
         for key, kind, short, iou, area in COCO_LINES
@@ -53,23 +53,23 @@ def format_coco(result: Mapping[str, float], name: str = "model") -> str:
 
 
 def format_crowdpose(result: Mapping[str, float], name: str = "model") -> str:
-    """CrowdPose's nine figures as a Markdown row."""
+    """Return CrowdPose's nine figures as a Markdown table with one row."""
     return "\n".join([markdown_row(result, CROWDPOSE_TITLES, name), *_explain_minus_one(result, "crowd")])
 
 
 def format_pck(result: Mapping[str, float], name: str = "model") -> str:
-    """Head … Mean Mean@0.1 as a Markdown row."""
+    """Return Head … Mean Mean@0.1 as a Markdown table with one row."""
     return markdown_row(result, {key: key for key in result}, name)
 
 
 def markdown_row(result: Mapping[str, float], titles: Mapping[str, str], name: str) -> str:
-    """A table with one row, three decimals."""
+    """Return a Markdown table with one row of values with three decimals."""
     values = [f"{result[key]:.3f}" for key in titles]
     return markdown_table(["Arch", *titles.values()], [[name, *values]])
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table as Markdown."""
+    """Return a Markdown table."""
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
 
@@ -81,17 +81,17 @@ def _explain_minus_one(result: Mapping[str, float], split: str) -> list[str]:
     }[split]
     lacking = sorted({key[-1] for key, value in result.items() if value == -1 and key[-1] in names})
     if result["AP"] == -1:
-        return ["-1: the ground truth of this set has no person to find"]
+        return ["-1: the ground truth of this set has no annotated person"]
     if not lacking:
         return []
-    thing = "annotated person" if split == "area" else "image"
-    return ["-1: this set has no " + thing + " of " + " or ".join(names[key] for key in lacking)]
+    counted = "annotated person" if split == "area" else "image"
+    return ["-1: this set has no " + counted + " of " + " or ".join(names[key] for key in lacking)]
 
 
 def protocol_line(
     *, boxes: str, flip: bool, decode: str, scales: float | tuple[float, ...] = 1.0, evaluator: str
 ) -> str:
-    """What a number means: whose boxes, which test-time choices, which evaluator."""
+    """Return a line that describes how a result was produced: boxes, test-time settings and evaluator."""
     listed = scales if isinstance(scales, tuple) else (scales,)
     shown = ",".join(f"{scale:g}" for scale in listed)
     return f"boxes={boxes} flip={'yes' if flip else 'no'} decode={decode} scales={shown} evaluator={evaluator}"

@@ -23,27 +23,27 @@ from pose_core.structures import ImageRecord, Person
 
 
 def browse(data: DataConfig, split: str, target: Path, count: int, seed: int = 0) -> Path:
-    """Draw ``count`` images of a split with their people, chosen at random but the same for the same seed."""
+    """Draw ``count`` random images of a split with their people; the same seed chooses the same images."""
     found = read_dataset(data, split)
     if not found.records:
-        raise DataError(f"{found.annotation_file} lists no images: nothing to show")
+        raise DataError(f"{found.annotation_file} lists no images to show; choose another split")
     chosen = np.random.default_rng(seed).permutation(len(found.records))[:count]
     records = [found.records[number] for number in sorted(chosen.tolist())]
-    pictures = [draw_record(record, found.skeleton) for record in records]
+    images = [draw_record(record, found.skeleton) for record in records]
     captions = [_caption(record) for record in records]
     if target.suffix.lower() in {".html", ".htm"}:
-        write_text(target, _page(f"{data.layout} {split}", pictures, captions))
+        write_text(target, _page(f"{data.layout} {split}", images, captions))
     elif target.suffix.lower() in {".jpg", ".jpeg", ".png"}:
-        write_image(target, contact_sheet(pictures, captions, columns=4, tile=(360, 270)))
+        write_image(target, contact_sheet(images, captions, columns=4, tile=(360, 270)))
     else:
-        raise ConfigError(f"--out {target} must end in .jpg, .png or .html")
+        raise ConfigError(f"--out {target} must end in .jpg, .jpeg, .png, .htm or .html")
     return target
 
 
 def draw_record(record: ImageRecord, skeleton: Skeleton, longest: int = 800) -> np.ndarray:
     """Return an image ``(H, W, 3)`` RGB with its annotated people, no side longer than ``longest``.
 
-    It is shrunk before it is drawn on: lines drawn on a large photograph vanish in a thumbnail.
+    The image is resized before drawing: lines drawn at full size would vanish in a thumbnail.
     """
     image = open_image(record.source, "rgb")
     zoom = min(1.0, longest / max(image.shape[:2]))
@@ -57,7 +57,7 @@ def draw_record(record: ImageRecord, skeleton: Skeleton, longest: int = 800) -> 
 
 
 def draw_person(image: np.ndarray, person: Person, skeleton: Skeleton, *, box: bool = True) -> None:
-    """Draw an annotated person into ``image``: hidden joints with a white center, the box thin."""
+    """Draw an annotated person into ``image``: hidden joints with a white center, the box as a thin line."""
     labels = person.joints[:, 2]
     if box and person.box is not None:
         x, y, w, h = (round(value) for value in person.box)
@@ -71,11 +71,11 @@ def _caption(record: ImageRecord) -> str:
     return f"{name}: {count or 'no'} {'person' if count == 1 else 'people'}"
 
 
-def _page(title: str, pictures: list[np.ndarray], captions: list[str]) -> str:
-    """Return one self-contained page."""
+def _page(title: str, images: list[np.ndarray], captions: list[str]) -> str:
+    """Return a self-contained HTML page."""
     figures = []
-    for picture, caption in zip(pictures, captions, strict=True):
-        data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
+    for image, caption in zip(images, captions, strict=True):
+        data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
         source = base64.b64encode(data).decode()
         figures.append(
             f'<figure><img src="data:image/jpeg;base64,{source}">'

@@ -1,7 +1,7 @@
-"""Make lsp_mpii.h5, MPII and LSP in one file, of the official annotations of the two.
+"""Build lsp_mpii.h5, MPII and LSP in one file, from their official annotations.
 
-Train is MPII's and LSP's training people, val LSP's test people, test MPII's. The file names images as mpii/images/…
-and lsp/images/… below its own folder.
+Split train holds the training people of MPII and LSP, val LSP's test people, and test MPII's test people. Image paths
+are mpii/images/… and lsp/images/…, relative to the file's folder.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ Array = np.ndarray
 
 JOINTS = SKELETONS[LSP_MPII.skeleton].joints
 RENAMED = {"neck": "upper_neck"}
-"""LSP's names of joints that MPII names differently."""
+"""MPII's joint names by LSP's, where they differ."""
 UNLABELED = -1.0
-"""Stored where a joint is not labeled: no positive x."""
+"""Stored as x and y of a joint that is not labeled: x is not positive."""
 NOWHERE = -2.0
-"""Center, 0-based, of people whose file says −1 for "none"."""
+"""Center x, 0-based, of people without a position, which files write as −1."""
 
 
 class Part(NamedTuple):
-    """One split of one data set, and the split that it becomes."""
+    """One split of one data set, and the split of the merged file that it becomes."""
 
     layout: Layout
     root: Path
@@ -49,11 +49,12 @@ class Part(NamedTuple):
 
     @property
     def annotation_file(self) -> Path:
+        """The split's annotation file."""
         return self.layout.annotation_file(self.root, self.split)
 
 
 class Row(NamedTuple):
-    """One person as the file has it; pixels are 0-based."""
+    """One person's row in the file; pixels are 0-based."""
 
     name: str
     part: Array
@@ -65,12 +66,12 @@ class Row(NamedTuple):
     """Without padding, in units of 200 pixels."""
     istrain: int
     outside: int
-    """Labeled joints at x ≤ 0, which readers take for not labeled."""
+    """The number of labeled joints at x ≤ 0, which readers treat as not labeled."""
 
 
 @dataclass(frozen=True)
 class Built:
-    """The counts of a file that was written."""
+    """The counts and problems of a file that was written."""
 
     file: Path
     people: dict[Part, int]
@@ -84,13 +85,13 @@ class Built:
             source = f"{part.layout.name} {part.split} ({part.annotation_file})"
             lines.append(f"  {part.becomes:<5} {count:>6} people of {source}")
         if not any(part.becomes == "test" for part in self.people):
-            lines.append("  test       nobody: MPII's test annotations are not there")
+            lines.append("  test       no people: MPII's test annotations are missing")
         if any(part.layout is MPII and part.split == "trainval" for part in self.people):
-            lines.append("  trained on MPII's trainval: nobody of MPII is left to validate on")
+            lines.append("  train holds MPII's trainval: no MPII people remain for validation")
         if self.nowhere:
-            lines.append(f"left out: {self.nowhere} people whose annotation has no position")
+            lines.append(f"skipped: {self.nowhere} people whose annotation has no position")
         if self.outside:
-            lines.append(f"{self.outside} labeled joints lie at x ≤ 0, which in this file means not labeled")
+            lines.append(f"{self.outside} labeled joints have x ≤ 0, which in this file means not labeled")
         if self.problems:
             lines += self.problems.summary().splitlines()
         return "\n".join(lines)
@@ -114,12 +115,12 @@ def build(mpii: Path, lsp: Path, out: Path, *, mpii_train: str | None = None) ->
 
 
 def find_parts(mpii: Path, lsp: Path, mpii_train: str | None) -> list[Part]:
-    """Return the parts in the order of the file; MPII's test people only where their annotations are."""
+    """Return the parts in the order of the file; MPII's test people only if their annotations are present."""
     if mpii_train is None:
-        # The release alone knows no division into train and valid.
+        # The official release does not divide its people into train and valid.
         mpii_train = "trainval" if MPII.annotation_file(mpii, "train").suffix == ".mat" else "train"
     if mpii_train not in {"train", "trainval"}:
-        raise ConfigError(f"--mpii-train {mpii_train!r} must be train or trainval: the others are not to train on")
+        raise ConfigError(f"--mpii-train {mpii_train!r} must be train or trainval: the others are not training splits")
     parts = [
         Part(MPII, mpii, mpii_train, "train"),
         Part(LSP, lsp, "train", "train"),
@@ -131,7 +132,7 @@ def find_parts(mpii: Path, lsp: Path, mpii_train: str | None) -> list[Part]:
 
 
 def read_part(part: Part, problems: Problems) -> Iterator[Row | None]:
-    """Yield the people of a part; None for one whose annotation has no position."""
+    """Yield the people of a part; None for a person whose annotation has no position."""
     skeleton = SKELETONS[part.layout.skeleton]
     columns = [JOINTS.index(RENAMED.get(name, name)) for name in skeleton.joints]
     for record in part.layout.read(part.root, part.split, skeleton, problems):
@@ -151,9 +152,9 @@ def read_part(part: Part, problems: Problems) -> Iterator[Row | None]:
 
 
 def raw_place(person: Person) -> tuple[tuple[float, float], float] | None:
-    """Return center and scale as files have them, before a reader moves the center down and pads the scale.
+    """Return center and scale as stored in files, before a reader moves the center down and pads the scale.
 
-    LSP annotates neither: its people's are those of the box around their joints, which readers do not move.
+    LSP annotates neither: its people get those of the box around their joints, which readers do not move.
     """
     if person.center is not None and person.scale is not None:
         x, y = person.center
@@ -162,15 +163,15 @@ def raw_place(person: Person) -> tuple[tuple[float, float], float] | None:
         scale = person.scale[0] / PADDING
         return (x, y - CENTER_DROP * scale), scale
     if person.box is None:
-        raise DataError(f"annotation {person.annotation_id} has neither a center and a scale nor joints to box")
+        raise DataError(f"annotation {person.annotation_id} has no center and scale, and no box to compute them from")
     x, y, width, height = person.box
     return (x + width / 2, y + height / 2), max(width, height) / PIXEL_STD
 
 
 def write(out: Path, rows: Sequence[Row]) -> None:
-    """Write the file, whole or not at all."""
+    """Write the file atomically."""
     if not rows:
-        raise DataError("no people were read: nothing to write")
+        raise DataError("lsp_mpii.h5 is not written: no people were read from the annotations of MPII and LSP")
     names, parts, visible, centers, scales, splits, _ = zip(*rows, strict=True)
     content = BytesIO()
     with import_h5py("writing lsp_mpii.h5").File(content, "w") as opened:
@@ -185,16 +186,16 @@ def write(out: Path, rows: Sequence[Row]) -> None:
 
 
 def place_images(name: Path, folder: Path, *, link: bool) -> str:
-    """Link a data set to the ``name`` that the file gives it, if asked; return what to tell the user."""
+    """If ``link``, link the path ``name`` that the file uses to a data set's ``folder``; return a message to show."""
     if name.exists() and name.resolve() == folder.resolve():
         return ""
     command = f"ln -s {folder.resolve()} {name}"
     if not link:
-        return f"images are looked for in {name / 'images'}: {command} (or --link --force)"
+        return f"images are expected in {name / 'images'}: {command} (or --link --force)"
     try:
         name.symlink_to(folder.resolve(), target_is_directory=True)
     except FileExistsError:
-        raise DataError(f"{name} exists and is not {folder}: move it away, then {command}") from None
+        raise DataError(f"{name} exists and is not {folder}: move it away, then run {command}") from None
     except OSError as error:
-        raise DataError(f"cannot link {name} to {folder}: {error.strerror}; or {command}") from None
+        raise DataError(f"cannot link {name} to {folder}: {error.strerror}; run {command} yourself") from None
     return f"linked: {name} to {folder.resolve()}"

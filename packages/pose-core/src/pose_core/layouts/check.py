@@ -1,4 +1,4 @@
-"""Look through a data set before training on it: the layout, the counts, every problem."""
+"""Check a data set before training: its layout, counts, and every problem."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pose_core.structures import ImageRecord
 
 Decode = Literal["none", "sample", "all"]
 SAMPLE = 100
-"""Images of a split that ``decode="sample"`` opens, evenly spread."""
+"""The number of images of a split, evenly spaced, that ``decode="sample"`` opens."""
 
 
 @dataclass
@@ -34,12 +34,13 @@ class SplitReport:
     with_people: int = 0
     persons: int = 0
     labeled: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    """``(K,)`` people that have each joint labeled."""
+    """``(K,)``: for each joint, the number of people who have it labeled."""
     missing: int = 0
     decoded: int = 0
 
     @property
     def ok(self) -> bool:
+        """Whether the split has no problem that would stop training."""
         return not self.problems.stopping
 
 
@@ -54,7 +55,7 @@ class CheckReport:
 
     @property
     def ok(self) -> bool:
-        """Whether training would start: nothing that stops was found."""
+        """Whether no split has a problem that would stop training."""
         return all(split.ok for split in self.splits)
 
     def __str__(self) -> str:
@@ -73,14 +74,14 @@ def check_dataset(
     decode: Decode = "sample",
     skeleton: str | None = None,
 ) -> CheckReport:
-    """Read ``splits`` to the end, whatever is wrong with them, and open no, some or all of their images.
+    """Read ``splits`` completely, despite any problems, and decode none, a sample or all of their images.
 
-    The splits and the joint set are the layout's usual ones by default.
+    By default, use the layout's usual splits and joint set.
     """
-    found, folder = get_layout(layout), find_data_root(str(root))
-    joints = get_skeleton(skeleton or found.skeleton)
-    reports = tuple(_check_split(found, folder, split, decode, joints) for split in splits or found.splits)
-    return CheckReport(found, folder, joints, reports)
+    chosen, folder = get_layout(layout), find_data_root(str(root))
+    joints = get_skeleton(skeleton or chosen.skeleton)
+    reports = tuple(_check_split(chosen, folder, split, decode, joints) for split in splits or chosen.splits)
+    return CheckReport(chosen, folder, joints, reports)
 
 
 def _check_split(layout: Layout, root: Path, split: str, decode: Decode, skeleton: Skeleton) -> SplitReport:
@@ -90,21 +91,21 @@ def _check_split(layout: Layout, root: Path, split: str, decode: Decode, skeleto
         return report
     try:
         records = layout.read(root, split, skeleton, report.problems)
-        gone = missing_images(records)
+        missing = missing_images(records)
     except DataError as error:
         report.problems.stop("malformed file", split, str(error))
         return report
-    report.images, report.missing = len(records), len(gone)
+    report.images, report.missing = len(records), len(missing)
     report.with_people = sum(bool(record.persons) for record in records)
     report.persons = sum(len(record.persons) for record in records)
     report.labeled = np.zeros(skeleton.num_joints, np.int64)
     for record in records:
         for person in record.persons:
             report.labeled += person.joints[:, 2] > 0
-    for record in gone:
+    for record in missing:
         report.problems.stop("image missing", record.source, f"image id {record.image_id}")
-    lacking = {record.image_id for record in gone}
-    for record in _chosen([record for record in records if record.image_id not in lacking], decode):
+    missing_ids = {record.image_id for record in missing}
+    for record in _chosen([record for record in records if record.image_id not in missing_ids], decode):
         _open(record, report)
     return report
 
@@ -133,10 +134,10 @@ def _open(record: ImageRecord, report: SplitReport) -> None:
 
 
 def _describe(report: SplitReport, skeleton: Skeleton) -> list[str]:
-    there = report.images - report.missing
+    present = report.images - report.missing
     lines = [
         f"{report.split}: {report.annotation_file}",
-        f"    {report.images} images ({there} there, {report.decoded} opened), {report.with_people} with people",
+        f"    {report.images} images ({present} present, {report.decoded} opened), {report.with_people} with people",
         f"    {report.persons} people to train or evaluate on",
     ]
     if report.persons:

@@ -27,26 +27,26 @@ Box = tuple[float, float, float, float]
 
 
 def annotation_file(root: Path, split: str) -> Path:
-    """Return the annotation file of a split; test splits come without annotations, as ``image_info``."""
+    """Return the annotation file of a split; test splits have an ``image_info`` file without annotations."""
     kind = "image_info" if "test" in split else "person_keypoints"
     return root / "annotations" / f"{kind}_{split}.json"
 
 
 def read_coco(
-    root: Path, split: str, skeleton: Skeleton, problems: Problems, *, everyone: bool = False
+    root: Path, split: str, skeleton: Skeleton, problems: Problems, *, keep_unlabeled: bool = False
 ) -> tuple[ImageRecord, ...]:
-    """Read the images of a split, in the file's order, those without people included.
+    """Read the images of a split, in the file's order, including those without people.
 
-    Kept, as published for top-down methods: people that are no crowd, have a positive area, a box that touches the
-    image (clipped to it), and at least one number in their keypoints. ``everyone`` keeps crowds and people without
-    labeled joints too, for methods that look at whole images.
+    As published for top-down methods, keep people that are not crowds, have a positive area, a box that overlaps the
+    image (clipped to it), and at least one nonzero number in their keypoints. ``keep_unlabeled`` also keeps crowds
+    and people without labeled joints, for methods that process whole images.
     """
     file = annotation_file(root, split)
     content = read_json(file)
     place = find_images(root / "images" / ("test2017" if "test" in split else split))
     prefix = f"COCO_{split}_" if "2014" in split else ""
     pattern = prefix + "{:012d}.jpg"
-    return records_from_coco(content, file, place, skeleton, pattern, problems, everyone=everyone)
+    return records_from_coco(content, file, place, skeleton, pattern, problems, keep_unlabeled=keep_unlabeled)
 
 
 def records_from_coco(
@@ -57,13 +57,13 @@ def records_from_coco(
     pattern: str,
     problems: Problems,
     *,
-    everyone: bool = False,
+    keep_unlabeled: bool = False,
     area_of_box: float | None = None,
 ) -> tuple[ImageRecord, ...]:
     """Return the records of a COCO-style dictionary.
 
-    ``pattern`` names an image by its id where it has no ``file_name``. A person's area is the annotated one or, where
-    given, ``area_of_box`` times that of its box.
+    ``pattern`` formats an image's id as its file name if it has no ``file_name``. A person's area is the annotated one
+    or, if ``area_of_box`` is given, that fraction of the box's area.
     """
     if not isinstance(content, dict) or not isinstance(content.get("images"), list):
         raise DataError(f"{file} is not a COCO annotation file: it needs a list 'images'")
@@ -97,7 +97,9 @@ def records_from_coco(
             continue
         if _is_ignored(annotation, joints):
             ignore.setdefault(image["id"], []).append(annotation.get("segmentation"))
-        person = _person(annotation, joints, image, file, problems, everyone=everyone, area_of_box=area_of_box)
+        person = _person(
+            annotation, joints, image, file, problems, keep_unlabeled=keep_unlabeled, area_of_box=area_of_box
+        )
         if person is not None:
             people[image["id"]].append(person)
     return tuple(
@@ -115,7 +117,7 @@ def records_from_coco(
 
 
 def clip_box(box: Box, width: int, height: int) -> Box | None:
-    """Clip a box as published: it ends on its last pixel, so its sides lose one; None where nothing is left."""
+    """Clip a box as published: it ends on its last pixel, so its sides are 1 shorter; None if nothing is left."""
     x, y, w, h = box
     left, top = max(0.0, x), max(0.0, y)
     right = min(width - 1.0, left + max(0.0, w - 1))
@@ -145,7 +147,7 @@ def _person_categories(content: dict[str, Any], file: Path, skeleton: Skeleton) 
                 f"{file}: category {category.get('name')!r} holds the joints of skeleton {skeleton.name!r} in another "
                 f"order ({', '.join(names)}); set data.skeleton to a YAML file that lists them in this order"
             )
-    # Detection-only categories (image_info files list all eighty) leave the person, number 1.
+    # Files whose categories have no keypoints (image_info lists all eighty) use the person category, 1.
     return {int(category["id"]) for category in fitting} or {1}
 
 
@@ -164,7 +166,7 @@ def _images_by_id(images: list[Any], file: Path, problems: Problems) -> dict[int
 
 
 def _joints(annotation: dict[str, Any], file: Path, skeleton: Skeleton, problems: Problems) -> np.ndarray | None:
-    """Return joints ``(K, 3)`` float32, or None after a problem that was counted."""
+    """Return joints ``(K, 3)`` float32, or None after counting a problem."""
     identity, numbers = annotation["id"], annotation.get("keypoints")
     if not isinstance(numbers, list) or len(numbers) != 3 * skeleton.num_joints:
         have = f"{len(numbers)} keypoint numbers" if isinstance(numbers, list) else "no list 'keypoints'"
@@ -198,13 +200,13 @@ def _person(
     file: Path,
     problems: Problems,
     *,
-    everyone: bool,
+    keep_unlabeled: bool,
     area_of_box: float | None,
 ) -> Person | None:
-    """Return the person of an annotation, or None where the published rules drop it."""
+    """Return the person of an annotation, or None if the published rules drop it."""
     identity, crowd = annotation["id"], bool(annotation.get("iscrowd", 0))
-    # Crowds and people without a single labeled joint are ordinary in these files: not worth a report.
-    if not everyone and (crowd or joints.max() == 0):
+    # Crowds and people without a labeled joint are common in these files: they are not reported as problems.
+    if not keep_unlabeled and (crowd or joints.max() == 0):
         return None
     try:
         x, y, w, h = (float(value) for value in annotation["bbox"])
@@ -227,11 +229,11 @@ def _person(
         )
         return None
     if box[2] <= 0 and box[3] <= 0:
-        # The published code keeps it and crops with a scale of zero, which shows nothing.
+        # The published code keeps it and crops with a scale of zero, which gives an empty crop.
         problems.skip("zero-area person", file, f"box {[x, y, w, h]} has no extent within the image", identity)
         return None
     if min(x, y) < -1 or x + w > width + 1 or y + h > height + 1:
-        problems.skip("box clipped", file, f"box {[x, y, w, h]} leaves the {width}x{height} image", identity)
+        problems.skip("box clipped", file, f"box {[x, y, w, h]} exceeds the {width}x{height} image", identity)
     return Person(joints=joints, annotation_id=identity, box=box, area=area, is_crowd=crowd, stated_box=(x, y, w, h))
 
 
@@ -245,7 +247,7 @@ def score_entries(
 
 
 def without_images(truth: dict[str, Any], ids: Set[int]) -> dict[str, Any]:
-    """Return an annotation file's content without some of its images and their people."""
+    """Return an annotation file's content without the images ``ids`` and their people."""
     if not ids:
         return truth
     images = [image for image in truth["images"] if image["id"] not in ids]
@@ -253,6 +255,7 @@ def without_images(truth: dict[str, Any], ids: Set[int]) -> dict[str, Any]:
 
 
 def has_annotations(split: str, file: Path) -> bool:
+    """Return whether the file is not one of the test splits' ``image_info`` files."""
     return not file.name.startswith("image_info")
 
 

@@ -24,18 +24,19 @@ images/ or images.zip"""
 
 
 def annotation_file(root: Path, split: str) -> Path:
+    """Return the annotation file of a split."""
     return root / "json" / f"crowdpose_{split}.json"
 
 
 def read_crowdpose(
-    root: Path, split: str, skeleton: Skeleton, problems: Problems, *, everyone: bool = False
+    root: Path, split: str, skeleton: Skeleton, problems: Problems, *, keep_unlabeled: bool = False
 ) -> tuple[ImageRecord, ...]:
-    """Read the images of a split with their crowd index; people by COCO's rules, but their areas follow from boxes."""
+    """Read the images of a split with their crowd index; people by COCO's rules, with areas computed from boxes."""
     file = annotation_file(root, split)
     content = read_json(file)
     place = find_images(root / "images")
     return records_from_coco(
-        content, file, place, skeleton, "{}.jpg", problems, everyone=everyone, area_of_box=AREA_OF_BOX
+        content, file, place, skeleton, "{}.jpg", problems, keep_unlabeled=keep_unlabeled, area_of_box=AREA_OF_BOX
     )
 
 
@@ -48,6 +49,7 @@ def score_entries(
 
 
 def check_ground_truth(found: AnnotatedSet) -> None:
+    """Raise a DataError if an image has no crowd index."""
     check_crowd_index(found.annotation_file)
 
 

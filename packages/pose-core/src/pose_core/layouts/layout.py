@@ -1,4 +1,4 @@
-"""What a layout is, and a split that was read by one."""
+"""The `Layout` class, and the split of a data set that a layout reads."""
 
 from __future__ import annotations
 
@@ -15,24 +15,26 @@ from pose_core.layouts.merge import Merged
 from pose_core.skeleton import Skeleton
 from pose_core.structures import ImageRecord
 
+__all__ = ["AnnotatedSet", "Layout", "Read", "ScoreEntries", "ScorePoints"]
+
 
 class Read(Protocol):
-    """Read the images of a split as its annotation file has them.
+    """Read the images of a split in the order of its annotation file.
 
-    ``everyone`` keeps crowds and people without labeled joints, where a layout has such, for methods that look at
+    ``keep_unlabeled`` keeps crowds and people without labeled joints, if a layout has them, for methods that process
     whole images.
     """
 
     def __call__(
-        self, root: Path, split: str, skeleton: Skeleton, problems: Problems, *, everyone: bool = False
+        self, root: Path, split: str, skeleton: Skeleton, problems: Problems, *, keep_unlabeled: bool = False
     ) -> tuple[ImageRecord, ...]: ...
 
 
 class ScoreEntries(Protocol):
-    """Score COCO result entries on the annotations of ``found`` without the images ``without``; ``name`` is the row's.
+    """Score COCO result entries on the annotations of ``found``, except the images ``without``.
 
-    Entries are mappings with ``image_id``, ``category_id``, ``keypoints`` (x, y, score triples), ``score``, and
-    ``bbox`` where a method gives one.
+    ``name`` labels the row of the report's table. Entries are mappings with ``image_id``, ``category_id``,
+    ``keypoints`` (x, y, score triples), ``score``, and ``bbox`` if a method gives one.
     """
 
     def __call__(
@@ -41,10 +43,10 @@ class ScoreEntries(Protocol):
 
 
 class ScorePoints(Protocol):
-    """Score points ``(N, K, 2)`` of the people with annotation ids ``(N,)``, and write them to ``file``.
+    """Score points ``(N, K, 2)``, 0-based pixels, of the people with annotation ids ``(N,)``.
 
-    They are 0-based pixels. People of the split who are not among them count as missed. The file is written as the
-    benchmark's own tools read it, and only where ``write``: one process does.
+    People of the split without points count as missed. If ``write``, which only one process sets, the points are
+    written to ``file`` in the format that the benchmark's own tools read.
     """
 
     def __call__(
@@ -54,7 +56,7 @@ class ScorePoints(Protocol):
 
 @dataclass(frozen=True)
 class AnnotatedSet:
-    """A split that was read: its images, whose joints they carry, and where they came from."""
+    """A split that was read: its images, the skeleton of their joints, and the files they came from."""
 
     records: tuple[ImageRecord, ...]
     skeleton: Skeleton
@@ -66,11 +68,12 @@ class AnnotatedSet:
 
     @property
     def num_persons(self) -> int:
+        """The number of people in all images."""
         return sum(len(record.persons) for record in self.records)
 
     @property
     def has_annotations(self) -> bool:
-        """False for test splits, whose annotations are kept by an evaluation server."""
+        """Whether the split can be scored: false for test splits, whose annotations only an evaluation server has."""
         return self.layout.has_annotations(self.split, self.annotation_file)
 
 
@@ -88,40 +91,40 @@ def _annotations_alone(found: AnnotatedSet) -> tuple[Path, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """One published folder layout: how its annotations are found, read, checked and scored.
+    """One published folder layout: functions that find, read, check and score its annotations.
 
-    People are scored as COCO result entries (``score_entries``, by OKS) or as points in rows of annotated people
-    (``score_points``, by PCK); methods that look at whole images have entries only.
+    Predictions are scored as COCO result entries (``score_entries``, by OKS) or as points of annotated people
+    (``score_points``, by PCK); methods that process whole images produce entries only.
     """
 
     name: str
-    """As ``data.layout`` says it."""
+    """The value of ``data.layout``."""
     skeleton: str
     """The usual joint set."""
     train: str
     """The usual training split."""
     val: str
-    """The split that published results are of."""
+    """The split that published results are reported on."""
     splits: tuple[str, ...]
-    """The splits that ``pose data check`` reads unless told otherwise."""
+    """The splits that ``pose data check`` reads by default."""
     expected: str
-    """What stands below the root, as lines to print; ``<split>`` is the split's name."""
+    """The files below the root, as lines to print; ``<split>`` is the split's name."""
     annotation_file: Callable[[Path, str], Path]
-    """The annotation file of a split, from the root and the split; it need not exist."""
+    """Return the annotation file of a split, given the root and the split; it need not exist."""
     read: Read
     score_entries: ScoreEntries | None = None
     score_points: ScorePoints | None = None
     check_ground_truth: Callable[[AnnotatedSet], None] = _accept
-    """Refuse, before anything is predicted, annotations that could not be scored with."""
+    """Raise a DataError, before prediction starts, for annotations that cannot be scored with."""
     ground_truth_files: Callable[[AnnotatedSet], Sequence[Path]] = _annotations_alone
-    """The files that scoring reads."""
+    """Return the files that scoring reads."""
     has_annotations: Callable[[str, Path], bool] = _always
-    """Whether a split, read from an annotation file, has annotations to score with."""
+    """Return whether a split, given its annotation file, has annotations to score with."""
     scores_missing_images: bool = True
-    """Whether people count as missed whose images are not there (and skipped by ``data.on_bad_image=skip``)."""
+    """Whether people count as missed if their image is missing and skipped by ``data.on_bad_image=skip``."""
     area_of_box: float | None = None
-    """A person's area as a share of its box, where the annotations state none."""
+    """A person's area as a fraction of its box's area, for annotations without areas."""
     titles: Mapping[str, str] = field(default_factory=dict)
-    """The metrics shown in a table of results, by their keys; all of them as they are called, where empty."""
+    """Column titles of the metrics shown in a results table, by key; if empty, all metrics under their keys."""
     merge: Callable[[Sequence[Path], Path], Merged] | None = None
-    """Write several annotation files as one, where that can be done."""
+    """Write several annotation files as one; None if the layout does not support that."""

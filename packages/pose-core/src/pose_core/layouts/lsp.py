@@ -27,13 +27,14 @@ images/ or images.zip (im0001.jpg …; im00001.jpg … in LSP-extended)"""
 
 
 def annotation_file(root: Path, split: str) -> Path:
+    """Return the annotation file, which holds all splits."""
     return root / "joints.mat"
 
 
 def read_lsp(
-    root: Path, split: str, skeleton: Skeleton, problems: Problems, *, everyone: bool = False
+    root: Path, split: str, skeleton: Skeleton, problems: Problems, *, keep_unlabeled: bool = False
 ) -> tuple[ImageRecord, ...]:
-    """Read one person per image, its box the extent of its labeled joints. Ids are LSP's own numbers, from 1."""
+    """Read one person per image, with the box around its labeled joints. Ids are LSP's image numbers, from 1."""
     file = annotation_file(root, split)
     joints, extended = _read_joints(file, skeleton)
     count = len(joints)
@@ -54,7 +55,7 @@ def read_lsp(
 
 
 def _read_joints(file: Path, skeleton: Skeleton) -> tuple[np.ndarray, bool]:
-    """Return joints ``(N, K, 3)``, 0-based with COCO's visibility, and whether the file is LSP-extended."""
+    """Return joints ``(N, K, 3)``, 0-based with COCO's visibility, and True if the file is LSP-extended."""
     count = skeleton.num_joints
     joints = np.asarray(read_matlab(file, "joints", "LSP's joints.mat"), np.float32)
     extended = joints.ndim == 3 and joints.shape[:2] == (count, 3)
@@ -66,14 +67,14 @@ def _read_joints(file: Path, skeleton: Skeleton) -> tuple[np.ndarray, bool]:
         raise DataError(f"{file}: 'joints' has the shape {joints.shape}, expected (3, {count}, N) or ({count}, 3, N)")
     flag = joints[..., 2] > 0
     visibility = np.where(flag, 2, 0) if extended else np.where(flag, 1, 2)
-    visibility[~joints[..., :2].any(-1)] = 0  # a file that counts from 1 has no pixel (0, 0)
+    visibility[~joints[..., :2].any(-1)] = 0  # a 1-based file has no pixel (0, 0)
     return np.concatenate([joints[..., :2] - 1, visibility[..., None]], -1).astype(np.float32), extended
 
 
 def _person_from_joints(
     joints: np.ndarray, identity: int, file: Path, problems: Problems, *, training: bool
 ) -> Person | None:
-    """Box a person by its labeled joints; test people are never dropped, so that predictions keep their rows."""
+    """Return a person with the box around its labeled joints; test people are never dropped, to keep the row order."""
     if not np.isfinite(joints[:, :2]).all():
         problems.stop("bad annotation", file, "a coordinate is not a finite number", identity)
         return None
@@ -81,9 +82,9 @@ def _person_from_joints(
     extent = points.max(0) - points.min(0) if len(points) else np.zeros(2)
     if not extent.any():
         if not training:
-            problems.stop("zero-area person", file, "a test person needs joints that differ", identity)
+            problems.stop("zero-area person", file, "a test person needs labeled joints at different points", identity)
         else:
-            problems.skip("zero-area person", file, f"{len(points)} labeled joints without extent", identity)
+            problems.skip("zero-area person", file, f"the box around {len(points)} labeled joints is empty", identity)
         return None
     left, top = (float(value) for value in points.min(0))
     width, height = (float(value) for value in extent)
@@ -93,14 +94,14 @@ def _person_from_joints(
 def score_points(
     points: np.ndarray, ids: np.ndarray, found: AnnotatedSet, name: str, file: Path, *, write: bool
 ) -> Evaluation:
-    """Score by LSP's PCK, in rows of the people who were read."""
+    """Score by LSP's PCK, with one row for each person that was read."""
     people = {person.annotation_id: person.joints for record in found.records for person in record.persons}
     order = sorted(people)
     rows = points_by_person(points, ids, order)
     if write:
         write_points(file, rows)
     if not found.has_annotations:
-        return not_scored(f"{found.split} keeps its annotations: nothing to score here. Predictions: {file}")
+        return not_scored(f"The annotations of {found.split} are not public: not scored. Predictions: {file}")
     metrics = lsp_pck(rows, np.stack([people[identity] for identity in order]))
     return Evaluation("LSP PCK@0.2", metrics["Mean"], metrics, format_pck(metrics, name))
 

@@ -1,4 +1,4 @@
-"""LSP and MPII in one HDF5 file, as ``pose data build-lsp-mpii`` makes it of the two data sets."""
+"""LSP and MPII in one HDF5 file, which ``pose data build-lsp-mpii`` builds from the two data sets."""
 
 from __future__ import annotations
 
@@ -20,23 +20,24 @@ from pose_core.structures import ImageRecord, Person
 
 EXPECTED = """\
 lsp_mpii.h5                  (imgname, part, center, scale, istrain)
-mpii/images/…, lsp/images/…  (as the paths in imgname say)"""
+mpii/images/…, lsp/images/…  (the paths in imgname)"""
 
 ISTRAIN = {"train": 1, "val": 2, "test": 0}
-"""The file's own numbers: MPII and LSP training people, LSP's test people, MPII's test people."""
+"""Values of the field istrain: training people of MPII and LSP, LSP's test people, MPII's test people."""
 
 
 def annotation_file(root: Path, split: str) -> Path:
+    """Return the annotation file, which holds all splits."""
     return root / "lsp_mpii.h5"
 
 
 def read_lsp_mpii(
-    root: Path, split: str, skeleton: Skeleton, problems: Problems, *, everyone: bool = False
+    root: Path, split: str, skeleton: Skeleton, problems: Problems, *, keep_unlabeled: bool = False
 ) -> tuple[ImageRecord, ...]:
-    """Read the people of the merged file; ids are rows. Its coordinates are used as they are, without a 1-based offset.
+    """Read the people of the merged file; ids are rows. Its coordinates are used without a 1-based offset.
 
-    A joint counts as labeled where its x is positive. The scale is padded by 1.25; the center drops by 15 pixels per
-    scale for MPII's people only.
+    A joint counts as labeled if its x is positive. The scale is padded by 1.25; the center moves down by 15 pixels
+    per scale for MPII's people only.
     """
     file = annotation_file(root, split)
     if split not in ISTRAIN:
@@ -65,7 +66,7 @@ def read_lsp_mpii(
 
 
 def _with_sources(root: Path, people: dict[str, list[Person]]) -> Iterator[tuple[str, list[Person]]]:
-    """Yield sources below the root; an image folder may be an archive."""
+    """Yield image sources below the root with their people; an image folder may be an archive."""
     places: dict[str, Path] = {}
     for name, persons in people.items():
         folder, _, file = name.rpartition("/")
@@ -77,7 +78,7 @@ def _with_sources(root: Path, people: dict[str, list[Person]]) -> Iterator[tuple
 def score_points(
     points: np.ndarray, ids: np.ndarray, found: AnnotatedSet, name: str, file: Path, *, write: bool
 ) -> Evaluation:
-    """Score as LSP does; where there is nothing to score, say how MPII's people can be scored."""
+    """Score by LSP's PCK; for the test split, which cannot be scored, report how to score MPII's people."""
     scored = lsp.score_points(points, ids, found, name, file, write=write)
     if found.has_annotations:
         return scored

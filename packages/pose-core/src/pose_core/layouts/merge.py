@@ -1,4 +1,4 @@
-"""Two splits as one: CrowdPose is trained on train and val together, a file that its authors do not give."""
+"""Merge annotation files, as for training on CrowdPose's train and val, for which its authors publish no file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LISTS = ("images", "annotations", "categories")
 
 @dataclass(frozen=True)
 class Merged:
-    """The counts of a merged file; ``renumbered`` annotations had an id that an earlier file uses."""
+    """The counts of a merged file; ``renumbered`` counts annotations whose id was used in an earlier file."""
 
     file: Path
     images: int
@@ -26,14 +26,14 @@ class Merged:
     def __str__(self) -> str:
         text = f"written: {self.file}, {self.images} images, {self.annotations} people"
         if self.renumbered:
-            text += f"; {self.renumbered} annotation ids were in two files and got new ones"
+            text += f"; {self.renumbered} annotation ids were in two files and were replaced"
         return text
 
 
 def merge_annotations(files: Sequence[Path], out: Path, *, crowd_index: bool = False) -> Merged:
-    """Write the images and annotations of ``files`` one after the other, and the categories of the first.
+    """Write the concatenated images and annotations of ``files``, and the categories of the first.
 
-    An image may be in one file only. With ``crowd_index`` every image must have one, as CrowdPose's evaluation
+    An image may be in one file only. With ``crowd_index``, every image must have one, which CrowdPose's evaluation
     needs.
     """
     if out.resolve() in {file.resolve() for file in files}:
@@ -48,10 +48,14 @@ def merge_annotations(files: Sequence[Path], out: Path, *, crowd_index: bool = F
         highest = max((a["id"] for content in contents for a in content["annotations"]), default=0)
         for file, content in zip(files, contents, strict=True):
             if _names(content) != _names(contents[0]):
-                raise DataError(f"{file} has other categories or joints than {files[0]}: they cannot be merged")
+                raise DataError(
+                    f"the categories or joints of {file} differ from those of {files[0]}; they cannot be merged"
+                )
             for image in content["images"]:
                 if image["id"] in origin:
-                    raise DataError(f"image {image['id']} is in {origin[image['id']]} and in {file}")
+                    raise DataError(
+                        f"image {image['id']} is in {origin[image['id']]} and in {file}; remove it from one"
+                    )
                 origin[image["id"]] = file
                 images.append(image)
             for annotation in content["annotations"]:

@@ -1,4 +1,4 @@
-"""MPII: the family's JSON files (``annot/<split>.json``), the hourglass's HDF5 files, or the official MATLAB release.
+"""MPII: the JSON files of HRNet (``annot/<split>.json``), the HDF5 files of the hourglass, or the MATLAB release.
 
 All are 1-based and annotate a center and a scale instead of a box. The published correction moves the center down by
 15 pixels per scale, so that the crop is less likely to cut the feet, and pads the scale by 1.25.
@@ -37,19 +37,19 @@ CENTER_DROP = 15.0
 
 
 def annotation_file(root: Path, split: str) -> Path:
-    """Return the JSON file of a split; where there is none, its HDF5 file, and then the official release."""
+    """Return the first file that exists of a split's JSON file, its HDF5 file and the release; else the JSON file."""
     file = root / "annot" / f"{split}.json"
     others = (folder / name for name in (f"{split}.h5", RELEASE) for folder in (root, root / "annot"))
     return file if file.exists() else next((other for other in others if other.exists()), file)
 
 
 def read_mpii(
-    root: Path, split: str, skeleton: Skeleton, problems: Problems, *, everyone: bool = False
+    root: Path, split: str, skeleton: Skeleton, problems: Problems, *, keep_unlabeled: bool = False
 ) -> tuple[ImageRecord, ...]:
     """Read the images of a split. A person's ``annotation_id`` is its row in the file, 0-based.
 
-    ``train`` and ``trainval`` drop people without a labeled joint. Other splits drop nobody, ever: the rows of
-    ``gt_valid.mat`` are in the same order, and a prediction finds its row by ``annotation_id``.
+    Splits ``train`` and ``trainval`` drop people without a labeled joint. Other splits keep every person: the rows of
+    ``gt_valid.mat`` are in the same order, and a prediction's row is its ``annotation_id``.
     """
     file = annotation_file(root, split)
     if file.suffix == ".mat":
@@ -63,7 +63,7 @@ def read_mpii(
 
 
 def group_by_image(rows: Iterable[tuple[str, Person]], place: Path) -> tuple[ImageRecord, ...]:
-    """Return one record per image name, in order of first appearance; its number there is the image id."""
+    """Return one record per image name, in order of first appearance, with the position as image id."""
     people: dict[str, list[Person]] = {}
     for name, person in rows:
         people.setdefault(name, []).append(person)
@@ -84,7 +84,7 @@ def correct_center_scale(
 
 
 def persons_from_json(content: Any, file: Path, skeleton: Skeleton, problems: Problems) -> Iterator[tuple[str, Person]]:
-    """Yield image name and person of every row of an HRNet-style file; files without joints (test) give zeros."""
+    """Yield image name and person of every row of an HRNet-style file; joints are zero in files without them (test)."""
     if not isinstance(content, list):
         raise DataError(f"{file} is not an MPII annotation file: it must hold a list of people")
     for row, entry in enumerate(content):
@@ -103,7 +103,7 @@ def persons_from_json(content: Any, file: Path, skeleton: Skeleton, problems: Pr
                 continue
             try:
                 joints[:, :2] = np.array(points, np.float32) - 1
-                # The file says labeled or not; whether a labeled joint is hidden, only the release knows.
+                # The file marks joints as labeled or not; only the release marks hidden ones.
                 joints[:, 2] = np.where(np.array(seen, np.float32) > 0, 2, 0)
             except ValueError:
                 problems.stop("bad annotation", file, "'joints' must be pairs of numbers", row)
@@ -118,8 +118,8 @@ def persons_from_json(content: Any, file: Path, skeleton: Skeleton, problems: Pr
 def persons_from_h5(file: Path, skeleton: Skeleton, problems: Problems) -> Iterator[tuple[str, Person]]:
     """Yield image name and person of every row of the hourglass's HDF5 files.
 
-    A joint counts as labeled where its x is positive. The published code of the hourglass takes these 1-based pixels
-    for 0-based ones; here a person is in the same place whichever file says so.
+    A joint counts as labeled if its x is positive. The published hourglass code treats these 1-based pixels as
+    0-based; here a person has the same coordinates from every file format.
     """
     columns = read_people(file, "an MPII annotation file", skeleton)
     for row, name in enumerate(columns.names):
@@ -136,8 +136,8 @@ def persons_from_release(file: Path, split: str, skeleton: Skeleton) -> Iterator
     """Yield image name and person of every annotated person of the official release."""
     if split not in {"trainval", "test"}:
         raise DataError(
-            f"{file}: the official release knows the splits trainval and test; the usual division into train and "
-            f"valid comes with annot/{split}.json"
+            f"{file}: the official release has the splits trainval and test, not {split!r}; the usual train and valid "
+            f"splits need annot/{split}.json"
         )
     release = read_matlab(file, "RELEASE", "MPII's official annotation file", structs=True)
     images, training = np.atleast_1d(release.annolist), np.atleast_1d(release.img_train)
@@ -155,7 +155,7 @@ def persons_from_release(file: Path, split: str, skeleton: Skeleton) -> Iterator
 
 
 def _release_person(rect: Any, row: int, skeleton: Skeleton) -> Person | None:
-    """Return a person of the release; None for a rectangle without position or scale (nobody to estimate)."""
+    """Return a person of the release, or None for a rectangle without position or scale."""
     place: Any = getattr(rect, "objpos", None)
     scale: Any = getattr(rect, "scale", ())
     x: Any = getattr(place, "x", ())
@@ -169,7 +169,7 @@ def _release_person(rect: Any, row: int, skeleton: Skeleton) -> Person | None:
         if joint >= skeleton.num_joints:
             raise DataError(f"MPII release: joint id {joint}, but skeleton {skeleton.name!r} has no such joint")
         visible = getattr(point, "is_visible", None)
-        # Some points do not say (head and neck never do): they are taken as visible, as in the published JSON files.
+        # Points without this field (always head and neck) count as visible, as in the published JSON files.
         hidden = visible is not None and np.size(visible) > 0 and int(np.ravel(visible)[0]) == 0
         joints[joint] = float(point.x) - 1, float(point.y) - 1, 1 if hidden else 2
     center, scales = correct_center_scale((float(x), float(y)), float(scale))
@@ -200,23 +200,23 @@ def _count_text(points: int, seen: int, skeleton: Skeleton) -> str:
 def score_points(
     points: np.ndarray, ids: np.ndarray, found: AnnotatedSet, name: str, file: Path, *, write: bool
 ) -> Evaluation:
-    """Score by MPII's PCKh, in rows of the annotation file."""
+    """Score by MPII's PCKh, with one row for each row of the annotation file."""
     truth = pckh_file(found)
     count = max((person.annotation_id for record in found.records for person in record.persons), default=-1) + 1
     if found.has_annotations and found.problems.counts["image missing"]:
-        # The last people may be those of images that are not there.
+        # The last rows may belong to missing images.
         count = max(count, read_matlab(truth, "pos_gt_src", "MPII's ground truth for PCKh").shape[2])
     rows = points_by_person(points, ids, range(count))
     if write:
         write_points(file, rows)
     if not found.has_annotations:
-        return not_scored(f"{found.split} keeps its annotations: nothing to score here. Predictions: {file}")
+        return not_scored(f"The annotations of {found.split} are not public: not scored. Predictions: {file}")
     metrics = mpii_pckh(rows, truth)
     return Evaluation("MPII PCKh@0.5", metrics["Mean"], metrics, format_pck(metrics, name))
 
 
 def check_ground_truth(found: AnnotatedSet) -> None:
-    """Refuse an HDF5 file whose people are not those of the ground truth: unlike JSON, it comes from elsewhere."""
+    """Raise a DataError if the people of an HDF5 file, which has another origin, are not those of the ground truth."""
     if found.has_annotations and found.annotation_file.suffix == ".h5":
         people = {person.annotation_id: person.joints for record in found.records for person in record.persons}
         check_same_people(people, pckh_file(found), found.annotation_file)
@@ -228,10 +228,12 @@ def pckh_file(found: AnnotatedSet) -> Path:
 
 
 def ground_truth_files(found: AnnotatedSet) -> tuple[Path, ...]:
+    """Return the annotation file and the ground truth for PCKh."""
     return found.annotation_file, pckh_file(found)
 
 
 def has_annotations(split: str, file: Path) -> bool:
+    """Return whether the split is not a test split."""
     return "test" not in split
 
 

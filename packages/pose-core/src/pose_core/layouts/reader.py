@@ -1,4 +1,4 @@
-"""Read a split of a data set, whatever its layout."""
+"""Read a split of a data set of any layout."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = ["AnnotatedSet", "read_dataset"]
 
 
 def read_dataset(
-    config: DataConfig, split: str, *, problems: Problems | None = None, everyone: bool = False
+    config: DataConfig, split: str, *, problems: Problems | None = None, keep_unlabeled: bool = False
 ) -> AnnotatedSet:
-    """Read ``split`` (``config.train``, ``config.val``, or another) and see that its images are there.
+    """Read ``split`` (``config.train``, ``config.val``, or another) and check that its images exist.
 
-    ``everyone`` keeps COCO's and CrowdPose's crowds and unlabeled people, for methods that look at whole images.
+    ``keep_unlabeled`` keeps COCO's and CrowdPose's crowds and unlabeled people, for methods that process whole images.
     """
     layout, root, skeleton = get_layout(config.layout), find_data_root(config.root), get_skeleton(config.skeleton)
     problems = Problems() if problems is None else problems
@@ -34,22 +34,22 @@ def read_dataset(
             f"{layout.expected.replace('<split>', split)}"
         )
     with collector_paused():
-        records = layout.read(root, split, skeleton, problems, everyone=everyone)
-        gone = missing_images(records)
-    if gone:
-        records = _without(records, gone, config.on_bad_image == "skip", problems)
+        records = layout.read(root, split, skeleton, problems, keep_unlabeled=keep_unlabeled)
+        missing = missing_images(records)
+    if missing:
+        records = _without(records, missing, config.on_bad_image == "skip", problems)
     return AnnotatedSet(records, skeleton, layout, root, split, file, problems)
 
 
 def _without(
-    records: Sequence[ImageRecord], gone: Sequence[ImageRecord], skip: bool, problems: Problems
+    records: Sequence[ImageRecord], missing: Sequence[ImageRecord], skip: bool, problems: Problems
 ) -> tuple[ImageRecord, ...]:
     if not skip and not problems.keep_going:
         raise DataError(
-            f"image {gone[0].source} does not exist ({len(gone)} of {len(records)} images are missing); fetch the "
-            "rest, or set data.on_bad_image=skip"
+            f"image {missing[0].source} does not exist ({len(missing)} of {len(records)} images are missing); fetch "
+            "them, or set data.on_bad_image=skip"
         )
-    for record in gone:
+    for record in missing:
         (problems.skip if skip else problems.stop)("image missing", record.source, f"image id {record.image_id}")
-    lacking = {record.image_id for record in gone}
-    return tuple(record for record in records if record.image_id not in lacking)
+    missing_ids = {record.image_id for record in missing}
+    return tuple(record for record in records if record.image_id not in missing_ids)

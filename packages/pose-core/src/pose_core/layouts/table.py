@@ -1,4 +1,4 @@
-"""The layouts that are known, by name. A new data set is one file beside this one, and one row here."""
+"""The table of layouts, by name. A new data set needs one file next to this one, and one row here."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from pose_core.layouts.lsp import LSP
 from pose_core.layouts.lsp_mpii import LSP_MPII
 from pose_core.layouts.mpii import MPII
 
+__all__ = ["LAYOUTS", "get_layout"]
+
 LAYOUTS: dict[str, Layout] = {layout.name: layout for layout in (COCO, CROWDPOSE, MPII, LSP, LSP_MPII)}
 
 
 def get_layout(name: str) -> Layout:
-    """Return a layout by name; a ConfigError names the nearest one and all that are known."""
+    """Return a layout by name; for an unknown name, raise a ConfigError with the nearest and all known names."""
     if name in LAYOUTS:
         return LAYOUTS[name]
     near = get_close_matches(name, LAYOUTS, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else "."
-    raise ConfigError(f"layout {name!r} is not known{hint} Known: {', '.join(LAYOUTS)}")
+    raise ConfigError(f"unknown layout {name!r}{hint} Known: {', '.join(LAYOUTS)}")

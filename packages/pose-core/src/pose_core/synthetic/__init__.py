@@ -1,6 +1,6 @@
-"""Synthetic people: articulated, clothed figures in cluttered scenes, written as the files of real data sets.
+"""Synthetic people: articulated, clothed figures in cluttered scenes, written in the layouts of real data sets.
 
-Everything is drawn from a seed, so there is nothing to download and nothing to license.
+All images are generated from a seed, so no download or license is needed.
 """
 
 from pose_core.synthetic.annotate import DrawnPerson

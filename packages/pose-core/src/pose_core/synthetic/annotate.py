@@ -1,4 +1,4 @@
-"""What an annotator would write down about one person of a picture: joints, what is seen of them, boxes, a mask."""
+"""Annotations of one synthetic person: joints with visibility, boxes, and a mask."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pose_core.synthetic.paint import PART, Canvas
 Array = np.ndarray
 Size = tuple[int, int]
 
-FEWEST_PIXELS = 60
-"""A person with fewer visible pixels is not annotated."""
+MIN_PIXELS = 60
+"""The minimum number of visible pixels of an annotated person."""
 _JOINT_NAMES = {"head": "head_top"}
 
 
 @dataclass(frozen=True)
 class DrawnPerson:
-    """One person as it is seen.
+    """The annotations of one drawn person.
 
     ``landmarks`` is ``(L, 3)``: x, y and COCO's visibility in the order of ``figure.LANDMARKS``; coordinates outside
     the image are kept, with visibility 0. ``mask`` is the visible part within the pixel rows and columns ``window``.
@@ -36,26 +36,26 @@ class DrawnPerson:
     head_box: Box
 
     def joints(self, skeleton: str) -> Array:
-        """``(K, 3)`` float32 joints of a built-in joint set; zero where not labeled."""
+        """Return joints ``(K, 3)`` float32 of a built-in joint set; zero if not labeled."""
         rows = [INDEX[_JOINT_NAMES.get(name, name)] for name in SKELETONS[skeleton].joints]
         chosen = self.landmarks[rows]
         return np.where(chosen[:, 2:] > 0, chosen, 0).astype(np.float32)
 
     @property
     def full_mask(self) -> Array:
-        """``(H, W)`` bool."""
+        """Return the mask in the whole image, ``(H, W)`` bool."""
         full = np.zeros(self.image_size[::-1], bool)
         full[self.window] = self.mask
         return full
 
     @cached_property
     def area(self) -> float:
-        """Visible pixels."""
+        """The number of visible pixels."""
         return float(np.count_nonzero(self.mask))
 
     @property
     def box(self) -> Box:
-        """Tight around the visible pixels: x, y, w, h."""
+        """The tight box x, y, w, h around the visible pixels."""
         rows, columns = self.window
         return (
             float(columns.start),
@@ -70,21 +70,21 @@ _OWN_PARTS = {
     "hand": ("hand",), "hip": ("torso", "thigh"), "knee": ("thigh", "shin"), "ankle": ("shin", "foot"),
     "heel": ("foot",), "toe": ("foot",),
 }  # fmt: skip
-"""Body parts that show a joint: another part over it hides it."""
+"""The body parts on which a joint is visible; any other part in front of it hides it."""
 _HEAD_PARTS = {PART["head"], PART["hair"]}
 
 
 def annotate(canvas: Canvas, figure: Figure, number: int) -> DrawnPerson | None:
-    """What is seen of a figure, or None where that is next to nothing."""
+    """Annotate a drawn figure; return None if it has fewer than `MIN_PIXELS` visible pixels."""
     height, width = canvas.owner.shape
     x, y, w, h = figure.extent
-    margin = 0.2 * figure.unit  # long hair, skirts and backpacks reach beyond the landmarks
+    margin = 0.2 * figure.unit  # long hair, skirts and backpacks extend beyond the landmarks
     window = canvas.window(np.array([x, y]) - margin, np.array([x + w, y + h]) + margin)
     if window is None:
         return None
     mask = canvas.owner[window] == number
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows) or np.count_nonzero(mask) < FEWEST_PIXELS:
+    if not len(rows) or np.count_nonzero(mask) < MIN_PIXELS:
         return None
     mask = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     top, left = window[0].start + int(rows[0]), window[1].start + int(columns[0])
@@ -96,7 +96,7 @@ def annotate(canvas: Canvas, figure: Figure, number: int) -> DrawnPerson | None:
 
 
 def _visibility(canvas: Canvas, figure: Figure, number: int, name: str) -> int:
-    """0 outside the image or not to be guessed, 1 hidden, 2 seen."""
+    """Return a joint's visibility: 0 outside the image or not inferable, 1 hidden, 2 visible."""
     point = figure[name]
     height, width = canvas.owner.shape
     x, y = int(np.floor(point[0] + 0.5)), int(np.floor(point[1] + 0.5))
@@ -107,14 +107,14 @@ def _visibility(canvas: Canvas, figure: Figure, number: int, name: str) -> int:
     parts = canvas.part[near][canvas.owner[near] == number]
     if joint in _OWN_PARTS:
         own = {PART[part if part == "torso" else f"{side}_{part}"] for part in _OWN_PARTS[joint]}
-        # Over the trunk, the joint of the far side is behind it.
+        # On the torso, the joint of the far side is behind it.
         if joint in {"shoulder", "hip"} and _behind(figure, point, joint):
             own.discard(PART["torso"])
         return 2 if own.intersection(parts.tolist()) else 1
     if name in {"pelvis", "thorax", "neck", "upper_neck"}:
         return 2 if len(parts) else 1
     if joint in {"nose", "eye", "ear"} and _on_far_side(figure, name):
-        return 0  # behind the head itself: annotators leave these out
+        return 0  # behind the head itself: annotators skip these
     return 2 if _HEAD_PARTS.intersection(parts.tolist()) else 1
 
 
@@ -124,14 +124,14 @@ def _behind(figure: Figure, point: Array, joint: str) -> bool:
 
 
 def _on_far_side(figure: Figure, name: str) -> bool:
-    """Whether the head itself hides a point of the face."""
+    """Return whether the head itself hides a point of the face."""
     outward = figure[name] - figure["head_center"]
     limit = -0.3 if name.endswith("ear") else 0.0
     return float(outward[2] / max(np.linalg.norm(outward), 1e-6)) < limit
 
 
 def _head_box(figure: Figure) -> Box:
-    """MPII's head rectangle: around the head's ellipsoid, x, y, w, h."""
+    """Return MPII's head box x, y, w, h: around the head's ellipsoid."""
     half = figure.build.head / 2 * figure.unit
     center = figure["head_center"][:2]
     reach = half * np.sqrt(((figure.head_frame * [[HEAD_WIDTH], [1.0], [HEAD_DEPTH]])[:, :2] ** 2).sum(0))

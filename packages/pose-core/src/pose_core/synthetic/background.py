@@ -1,4 +1,4 @@
-"""What stands behind people: meadows, streets, rooms and plain clutter, with things that could be taken for limbs."""
+"""Backgrounds: meadows, streets, rooms and clutter, with distractors that resemble limbs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BITS = 3
 
 
 def draw_background(rng: Generator, size: tuple[int, int]) -> tuple[Array, float]:
-    """``(H, W, 3)`` uint8 RGB for a size of (width, height), and the row of the horizon."""
+    """Return a background ``(H, W, 3)`` uint8 RGB of ``size`` (width, height), and the row of the horizon."""
     width, height = size
     image = np.empty((height, width, 3), np.uint8)
     horizon = height * rng.uniform(0.45, 0.72)
@@ -27,7 +27,7 @@ def draw_background(rng: Generator, size: tuple[int, int]) -> tuple[Array, float
 
 
 def _fill(image: Array, top: Array, bottom: Array, rows: slice) -> None:
-    """A vertical gradient over ``rows``."""
+    """Draw a vertical gradient over ``rows``."""
     count = len(range(*rows.indices(len(image))))
     shade = np.linspace(0, 1, max(count, 1), dtype=np.float32)[:count, None]
     column = top * (1 - shade) + bottom * shade
@@ -55,7 +55,7 @@ def _blob(image: Array, center: tuple[float, float], axes: tuple[float, float], 
 
 
 def _meadow(rng: Generator, image: Array, horizon: float) -> None:
-    """Sky, clouds, hills, trees and grass."""
+    """Draw sky, clouds, hills, trees and grass."""
     height, width = image.shape[:2]
     sky, grass = _tone(rng, (150, 196, 232)), _tone(rng, (112, 158, 84), 26)
     _fill(image, sky, sky * 0.4 + 150, slice(0, int(horizon)))
@@ -81,7 +81,7 @@ def _meadow(rng: Generator, image: Array, horizon: float) -> None:
 
 
 def _street(rng: Generator, image: Array, horizon: float) -> None:
-    """House fronts with windows, a pavement, poles."""
+    """Draw facades with windows, a sidewalk and poles."""
     height, width = image.shape[:2]
     sky, road = _tone(rng, (186, 204, 220)), _tone(rng, (134, 132, 132), 14)
     _fill(image, sky, sky * 0.6 + 90, slice(0, int(horizon)))
@@ -112,7 +112,7 @@ def _street(rng: Generator, image: Array, horizon: float) -> None:
 
 
 def _room(rng: Generator, image: Array, horizon: float) -> None:
-    """Wall, floor boards, pictures, a window, furniture."""
+    """Draw a wall, floor boards, framed pictures, a window and furniture."""
     height, width = image.shape[:2]
     wall, floor = np.array(sample_color(rng, (0.05, 0.45))) * 0.5 + 100, _tone(rng, (158, 124, 92), 26)
     _fill(image, wall, wall * 0.9, slice(0, int(horizon)))
@@ -143,7 +143,7 @@ def _room(rng: Generator, image: Array, horizon: float) -> None:
 
 
 def _clutter(rng: Generator, image: Array, horizon: float) -> None:
-    """A gradient under overlapping shapes: a world without meaning."""
+    """Draw overlapping shapes on a gradient."""
     height, width = image.shape[:2]
     _fill(image, np.array(sample_color(rng)), np.array(sample_color(rng)), slice(None))
     for _ in range(int(rng.integers(8, 22))):
@@ -157,7 +157,7 @@ def _clutter(rng: Generator, image: Array, horizon: float) -> None:
 
 
 def _distractor(rng: Generator, image: Array) -> None:
-    """A bent bar or a ball in the colors of skin, hair or cloth."""
+    """Draw a bent bar or a ball in the colors of skin, hair or cloth."""
     height, width = image.shape[:2]
     kind = rng.random()
     color = (
@@ -179,12 +179,12 @@ def _distractor(rng: Generator, image: Array) -> None:
 
 @cache
 def grain() -> Array:
-    """A fixed ``(512, 512)`` int16 tile of unit-like noise (standard deviation 16), cut at random for every picture."""
+    """Return a fixed ``(512, 512)`` int16 tile of noise of standard deviation 16, cropped at random for every image."""
     return np.rint(np.random.default_rng(7).normal(0, 16, (512, 512))).astype(np.int16)
 
 
 def cut_grain(rng: Generator, size: tuple[int, int]) -> Array:
-    """``(H, W)`` int16 noise of standard deviation 16; large pictures repeat it."""
+    """Return ``(H, W)`` int16 noise of standard deviation 16; large images repeat the tile."""
     width, height = size
     x, y = (int(value) for value in rng.integers(0, 512, 2))
     rows, columns = (np.arange(y, y + height) % 512), (np.arange(x, x + width) % 512)

@@ -1,4 +1,4 @@
-"""COCO's files, and CrowdPose's, which are of the same kind."""
+"""Annotation files of COCO and CrowdPose."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Array = np.ndarray
 Entry = dict[str, Any]
 
 UNLABELED = 0.04
-"""How often an annotator gave a person a mask but no joints, where crowds are wanted."""
+"""The fraction of people that get a mask but no joints, if crowds are enabled."""
 
 
 def coco_content(pictures: Sequence[tuple[str, Drawn]], seed: int, *, crowds: bool) -> Entry:
-    """The dictionary of ``person_keypoints_<split>.json``."""
+    """Return the content of ``person_keypoints_<split>.json``."""
     annotations: list[Entry] = []
     for _, drawn in pictures:
         rng = np.random.default_rng([seed, drawn.image_id, 2])
@@ -42,13 +42,13 @@ def coco_content(pictures: Sequence[tuple[str, Drawn]], seed: int, *, crowds: bo
 
 
 def image_info(pictures: Sequence[tuple[str, Drawn]]) -> Entry:
-    """The dictionary of ``image_info_test-dev2017.json``: images without annotations."""
+    """Return the content of ``image_info_test-dev2017.json``: images without annotations."""
     images = [_image_entry(name, drawn) for name, drawn in pictures]
     return {"info": {}, "licenses": [], "images": images, "categories": [_category("coco17")]}
 
 
 def crowdpose_content(pictures: Sequence[tuple[str, Drawn]]) -> Entry:
-    """The dictionary of ``crowdpose_<split>.json``: no areas, no masks, and a crowd index per image."""
+    """Return the content of ``crowdpose_<split>.json``: no areas, no masks, and a crowd index per image."""
     images, annotations = [], []
     for name, drawn in pictures:
         images.append({**_image_entry(name, drawn), "crowdIndex": crowd_index(drawn.people)})
@@ -60,7 +60,7 @@ def crowdpose_content(pictures: Sequence[tuple[str, Drawn]]) -> Entry:
 
 
 def crowd_index(people: Sequence[DrawnPerson]) -> float:
-    """CrowdPose's equation 1: joints of others within a person's box over its own, averaged; at most 1."""
+    """Compute CrowdPose's equation 1: the mean ratio of others' joints in a person's box to its own, at most 1."""
     if len(people) < 2:
         return 0.0
     joints = [person.joints("crowdpose14") for person in people]
@@ -76,7 +76,7 @@ def crowd_index(people: Sequence[DrawnPerson]) -> float:
 
 
 def fake_detections(pictures: Sequence[tuple[str, Drawn]], seed: int) -> list[Entry]:
-    """What a fair person detector would say: jittered boxes, duplicates, misses and false alarms, with scores."""
+    """Simulate a person detector: jittered boxes with scores, duplicates, misses and false positives."""
     found: list[Entry] = []
     for _, drawn in pictures:
         rng = np.random.default_rng([seed, drawn.image_id, 3])
@@ -137,13 +137,13 @@ def _person_entry(person: DrawnPerson, skeleton: str) -> Entry:
 
 
 def _numbered(entries: list[Entry], image_id: int) -> list[Entry]:
-    """Annotation ids by image id, so that they too do not depend on other images."""
+    """Number annotations by image id, so that ids do not depend on other images."""
     return [{"id": image_id * 100 + number, "image_id": image_id, **entry} for number, entry in enumerate(entries)]
 
 
 def mask_polygons(person: DrawnPerson) -> list[list[float]]:
-    """Outlines of the visible mask, one per piece, as COCO's flat x, y lists."""
-    # Twice enlarged, so that an outline runs near the pixels' edges rather than through their centers.
+    """Return the outlines of the visible mask, one per connected piece, as COCO's flat x, y lists."""
+    # Upscaled by 2, so that an outline follows the edges of pixels rather than their centers.
     doubled = np.kron(person.mask.astype(np.uint8), np.ones((2, 2), np.uint8))
     outlines, _ = cv2.findContours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     rows, columns = person.window
@@ -156,7 +156,7 @@ def mask_polygons(person: DrawnPerson) -> list[list[float]]:
 
 
 def _crowd_entry(mask: Array) -> Entry:
-    """A region that no annotator tells apart, as uncompressed run lengths."""
+    """Return a crowd region, as uncompressed run lengths."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     box = (columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1)
     return {
@@ -171,7 +171,7 @@ def _crowd_entry(mask: Array) -> Entry:
 
 
 def run_lengths(mask: Array) -> list[int]:
-    """COCO's uncompressed run lengths of ``(H, W)`` bool: column by column, zeros first."""
+    """Return COCO's uncompressed run lengths of ``(H, W)`` bool: column by column, zeros first."""
     flat = mask.astype(np.int8).ravel(order="F")
     changes = np.flatnonzero(np.diff(flat, prepend=0, append=1 - flat[-1])).tolist()
     return [b - a for a, b in zip([0, *changes], changes, strict=False)]

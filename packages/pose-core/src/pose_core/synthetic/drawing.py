@@ -1,4 +1,4 @@
-"""Draw many scenes, in one process or several, and put their image files where a layout wants them."""
+"""Draw many scenes, in one or several processes, and store their image files."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from pose_core.synthetic.scene import render_scene
 Array = np.ndarray
 
 COMMON_SIZES = ((640, 480), (640, 427), (480, 640), (500, 375), (640, 360), (427, 640))
-"""What photographs of published sets measure; drawn from where no size is asked for."""
+"""Usual image sizes of published data sets (width, height), sampled if no size is given."""
 SPLIT_STRIDE = 1_000_000
-"""Splits are numbered far apart, so that a scene does not depend on how many images another split has."""
+"""The distance between the image ids of splits, so that a scene does not depend on the sizes of other splits."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to draw. ``size`` None varies the size from image to image."""
+    """The settings of a data set's scenes. With ``size`` None, the size varies between images."""
 
     seed: int
     size: Size | None
@@ -38,7 +38,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What the annotation files need of a scene; and, until they are stored, the encoded image and part map."""
+    """The annotations of a scene; and, until they are stored, the encoded image and part map."""
 
     image_id: int
     size: Size
@@ -50,9 +50,9 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Target:
-    """Where images go: ``folder``, or ``folder.zip`` (``append`` to it where several splits share one).
+    """The place of images: ``folder``, or ``folder.zip`` (with ``append`` if several splits share it).
 
-    ``part_folder`` takes the part maps, PNG files whose values are numbers of ``PARTS``.
+    ``part_folder`` is for part maps, PNG files whose values are indices into ``PARTS``.
     """
 
     folder: Path
@@ -62,13 +62,13 @@ class Target:
 
 
 def image_ids(split_number: int, count: int) -> range:
-    """Ids from 1, 1,000,001, 2,000,001 … by split."""
+    """Return ``count`` image ids, from 1, 1,000,001, 2,000,001 … by split."""
     start = split_number * SPLIT_STRIDE + 1
     return range(start, start + count)
 
 
 def draw(recipe: Recipe, image_id: int) -> Drawn:
-    """One scene, encoded."""
+    """Draw and encode one scene."""
     rng = np.random.default_rng([recipe.seed, image_id, 1])
     size = recipe.size or COMMON_SIZES[int(rng.integers(len(COMMON_SIZES)))]
     scene = render_scene(recipe.seed, image_id, size, recipe.people, crowds=recipe.crowds, whole=recipe.whole)
@@ -92,9 +92,9 @@ def draw_all(
             drawn = map(partial(draw, recipe), ids)
         archive = stack.enter_context(_archive(target)) if target.zipped else None
         bar = tqdm(zip(names, drawn, strict=True), target.folder.name, len(ids), disable=None if progress else True)
-        for name, picture in bar:
-            _store(target, archive, name, picture)
-            yield name, replace(picture, jpeg=b"", part_png=None)  # a large data set would not fit in memory
+        for name, scene in bar:
+            _store(target, archive, name, scene)
+            yield name, replace(scene, jpeg=b"", part_png=None)  # a large data set would not fit in memory
 
 
 def _one_thread() -> None:
@@ -107,13 +107,13 @@ def _archive(target: Target) -> zipfile.ZipFile:
     return zipfile.ZipFile(target.folder.with_name(f"{target.folder.name}.zip"), "a" if target.append else "w")
 
 
-def _store(target: Target, archive: zipfile.ZipFile | None, name: str, picture: Drawn) -> None:
+def _store(target: Target, archive: zipfile.ZipFile | None, name: str, drawn: Drawn) -> None:
     if archive is not None:
         # A fixed date: the same arguments write the same bytes.
-        archive.writestr(zipfile.ZipInfo(f"{target.folder.name}/{name}", (2026, 1, 1, 0, 0, 0)), picture.jpeg)
+        archive.writestr(zipfile.ZipInfo(f"{target.folder.name}/{name}", (2026, 1, 1, 0, 0, 0)), drawn.jpeg)
     else:
         target.folder.mkdir(parents=True, exist_ok=True)
-        (target.folder / name).write_bytes(picture.jpeg)
-    if picture.part_png is not None:
+        (target.folder / name).write_bytes(drawn.jpeg)
+    if drawn.part_png is not None:
         target.part_folder.mkdir(parents=True, exist_ok=True)
-        (target.part_folder / name).with_suffix(".png").write_bytes(picture.part_png)
+        (target.part_folder / name).with_suffix(".png").write_bytes(drawn.part_png)

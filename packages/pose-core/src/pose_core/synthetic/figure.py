@@ -1,8 +1,8 @@
-"""How a figure stands: body proportions, joint angles, and their projection to landmarks in the image.
+"""Figures: body proportions, joint angles, and their projection to landmarks in the image.
 
-The body is a small 3-D skeleton seen by a distant camera (no perspective), so that a turned body, a crossed arm and a
-hidden ear follow from one set of angles. Lengths are in units of the standing height. Camera axes: x to the right,
-y down, z towards the viewer.
+The body is a 3-D skeleton in orthographic projection, so that a turned body, a crossed arm and a hidden ear all result
+from one set of angles. Lengths are in units of the standing height. Camera axes: x to the right, y down, z towards the
+viewer.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Figure:
     torso_frame: Array
     head_frame: Array
     unit: float
-    """Pixels per standing height."""
+    """The standing height in pixels."""
     build: Build
     pose: str
 
@@ -69,7 +69,7 @@ class Figure:
 
     @property
     def extent(self) -> Box:
-        """The body's box x, y, w, h: landmarks and the flesh around them."""
+        """The body's box x, y, w, h: landmarks with a margin for the body around them."""
         margin = 0.03 * self.unit
         low, high = self.points[:, :2].min(0) - margin, self.points[:, :2].max(0) + margin
         return float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1])
@@ -79,8 +79,8 @@ class Figure:
 # for a hanging arm and downwards for a spread one, −90 the opposite); hip: thigh forwards; knee: bend; foot: toes down.
 _ARMS: dict[str, Range] = {"swing": (-15, 18), "spread": (5, 20), "elbow": (3, 40), "turn": (-10, 60)}
 _LEGS: dict[str, Range] = {"hip": (-5, 9), "splay": (1, 9), "knee": (0, 9), "foot": (0, 10)}
-_TRUNK: dict[str, Range] = {"lean": (-4, 8), "tilt": (-5, 5), "stride": (0, 0)}
-_REST = _ARMS | _LEGS | _TRUNK
+_TORSO: dict[str, Range] = {"lean": (-4, 8), "tilt": (-5, 5), "stride": (0, 0)}
+_REST = _ARMS | _LEGS | _TORSO
 
 POSES: dict[str, tuple[float, dict[str, Range]]] = {
     "stand": (3.5, {}),
@@ -107,7 +107,7 @@ POSES: dict[str, tuple[float, dict[str, Range]]] = {
 
 
 def sample_build(rng: Generator) -> Build:
-    """Proportions from child to adult, from slight to broad."""
+    """Sample body proportions, from child to adult and from slim to broad."""
     child = rng.random() < 0.2
     head = rng.uniform(0.195, 0.22) if child else rng.uniform(0.165, 0.188)
     neck = 0.028 if child else 0.038
@@ -130,17 +130,17 @@ def sample_build(rng: Generator) -> Build:
 
 
 def sample_figure(rng: Generator, height: float) -> Figure:
-    """A posed body of standing height ``height`` pixels, its pelvis at the origin."""
+    """Sample a posed body of standing height ``height`` pixels, with the pelvis at the origin."""
     build = sample_build(rng)
     weights = np.array([weight for weight, _ in POSES.values()])
     pose = list(POSES)[int(rng.choice(len(weights), p=weights / weights.sum()))]
-    # Most people in photographs look roughly at the camera; every other direction occurs too.
+    # Most people in photographs face the camera approximately; every other direction occurs too.
     yaw = rng.normal(0, 38) if rng.random() < 0.6 else rng.uniform(-180, 180)
     return pose_figure(rng, build, pose, height, yaw)
 
 
 def pose_figure(rng: Generator, build: Build, pose: str, height: float, yaw: float) -> Figure:
-    """Draw the joint angles of a pose and project the body turned by ``yaw`` degrees (0 faces the camera)."""
+    """Sample the joint angles of a pose and project the body turned by ``yaw`` degrees (0 faces the camera)."""
     ranges = _REST | POSES[pose][1]
 
     def angle(name: str) -> float:
@@ -177,7 +177,7 @@ def _turned(frame: Array, first: int, second: int, angle: float) -> Array:
 
 
 def _camera(rng: Generator) -> Array:
-    """Looks slightly down, held nearly level; now and then the whole picture of a person lies or leans."""
+    """Sample a camera rotation: slightly downwards and nearly level, sometimes strongly rotated."""
     pitch = np.deg2rad(rng.uniform(2, 15))
     roll = np.deg2rad(rng.normal(0, 30) if rng.random() < 0.04 else rng.normal(0, 4))
     tilt = np.array([[1, 0, 0], [0, np.cos(pitch), np.sin(pitch)], [0, -np.sin(pitch), np.cos(pitch)]])
@@ -186,7 +186,7 @@ def _camera(rng: Generator) -> Array:
 
 
 def _place_head(rng: Generator, points: dict[str, Array], build: Build, torso: Array, lean: float) -> Array:
-    """Head landmarks; returns the head's frame, which looks up again where the torso leans."""
+    """Set the head landmarks; return the head's frame, which compensates for a leaning torso."""
     head = _turned(torso, 1, 2, lean * 0.6 + np.deg2rad(rng.normal(-2, 8)))
     head = _turned(head, 0, 2, np.deg2rad(float(np.clip(rng.normal(0, 22), -55, 55))))
     head = _turned(head, 1, 0, np.deg2rad(rng.normal(0, 6)))
@@ -211,7 +211,7 @@ def _place_arm(
     angle: Callable[[str], float],
     stride: float,
 ) -> None:
-    """Shoulder to hand."""
+    """Set the landmarks from shoulder to hand."""
     shoulder = points["thorax"] + sign * build.shoulder * frame[0] + 0.018 * frame[1]
     upper, forward, inward = _limb_axes(frame, sign, angle("swing") + stride, angle("spread"))
     turn, bend = angle("turn"), angle("elbow")
@@ -231,7 +231,7 @@ def _place_leg(
     angle: Callable[[str], float],
     stride: float,
 ) -> None:
-    """Hip to toe. The leg that trails in a stride bends its knee more."""
+    """Set the landmarks from hip to toe. The rear leg of a stride bends its knee more."""
     hip = sign * build.hip * frame[0]
     thigh, forward, _ = _limb_axes(frame, sign, angle("hip") + stride, angle("splay"))
     bend = angle("knee") + max(0.0, -stride) * 1.1
@@ -247,7 +247,7 @@ def _place_leg(
 
 
 def _limb_axes(frame: Array, sign: float, swing: float, spread: float) -> tuple[Array, Array, Array]:
-    """Unit vectors along a limb, forwards and inwards of it."""
+    """Return unit vectors along a limb, and forwards and inwards of it."""
     left, down, front = frame
     hanging = np.cos(swing) * down + np.sin(swing) * front
     along = np.cos(spread) * hanging + np.sin(spread) * sign * left

@@ -1,4 +1,4 @@
-"""Draw a head: a lit ellipsoid with hair where the scalp is, ears, and a face where one can be seen."""
+"""Draw a head: a shaded ellipsoid with hair, ears, and the visible part of the face."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Array = np.ndarray
 
 
 def head_strokes(canvas: Canvas, figure: Figure, outfit: Outfit, owner: int) -> list[Stroke]:
-    """Neck, head and hair with their depths."""
+    """Return strokes for neck, head and hair."""
     unit = figure.unit
     thorax, center = figure["thorax"], figure["head_center"]
     depth = float(center[2])
@@ -59,12 +59,12 @@ def head_strokes(canvas: Canvas, figure: Figure, outfit: Outfit, owner: int) -> 
 
 
 def draw_head(canvas: Canvas, figure: Figure, outfit: Outfit, owner: int) -> None:
-    """The head as a lit ellipsoid with hair where the scalp is, then ears and face."""
+    """Draw the head as a shaded ellipsoid with hair, then ears and face."""
     half = figure.build.head / 2 * figure.unit
     center = figure["head_center"]
     left, down, front = figure.head_frame
     for side, sign in SIDES:
-        # The far ear sits behind the head.
+        # The far ear is behind the head.
         if sign * left[2] < -0.25:
             _ear(canvas, figure, outfit, owner, side)
     window = canvas.window(center[:2] - half * 1.1, center[:2] + half * 1.1)
@@ -96,7 +96,7 @@ def draw_head(canvas: Canvas, figure: Figure, outfit: Outfit, owner: int) -> Non
 
 
 def _nearest_z(form: Array, x: Array, y: Array) -> Array:
-    """z of the ellipsoid ``pᵀ·form·p = 1`` nearest to the viewer; on the rim where the ray misses."""
+    """Return z of the ellipsoid ``pᵀ·form·p = 1`` nearest to the viewer; that of the rim if the ray misses."""
     linear = form[0, 2] * x + form[1, 2] * y
     rest = form[0, 0] * x * x + 2 * form[0, 1] * x * y + form[1, 1] * y * y - 1
     root = np.sqrt(np.maximum(linear * linear - form[2, 2] * rest, 0))
@@ -104,7 +104,7 @@ def _nearest_z(form: Array, x: Array, y: Array) -> Array:
 
 
 def _head_color(outfit: Outfit, left: Array, down: Array, front: Array) -> tuple[Array, Array]:
-    """Color ``(h, w, 3)`` and whether hair or cap grows at a place of the head."""
+    """Return colors ``(h, w, 3)`` of a head's pixels, and the opacity ``(h, w)`` of hair and cap there."""
     skin, hair = np.array(outfit.skin, np.float32), np.array(outfit.hair, np.float32)
     if outfit.hair_style == "bald":
         hairy = np.zeros(np.shape(left), np.float32)
@@ -134,7 +134,7 @@ def _ear(canvas: Canvas, figure: Figure, outfit: Outfit, owner: int, side: str) 
 
 
 def _face(canvas: Canvas, figure: Figure, outfit: Outfit, owner: int) -> None:
-    """Eyes, brows, nose and mouth, each only where the head's curve does not hide it."""
+    """Draw eyes, brows, nose and mouth, each only if the head does not hide it."""
     half, part = figure.build.head / 2 * figure.unit, PART["head"]
     left, down, front = figure.head_frame
     center = figure["head_center"]
@@ -177,7 +177,7 @@ def _rim(canvas: Canvas, eye: Array, radius: float, owner: int, part: int) -> No
 
 
 def _brim(canvas: Canvas, figure: Figure, outfit: Outfit, owner: int) -> None:
-    """A cap's brim points where the head looks."""
+    """Draw a cap's brim in the direction of the face."""
     left, down, front = figure.head_frame
     if front[2] < -0.5:
         return

@@ -1,4 +1,4 @@
-"""Write synthetic scenes as the files of a published data set."""
+"""Write synthetic scenes in the layout of a published data set."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ DETECTIONS = {
     "val2017": "COCO_val2017_detections_AP_H_56_person.json",
     "test-dev2017": "COCO_test-dev2017_detections_AP_H_609_person.json",
 }
-MOST_PEOPLE = 40
-SMALLEST_SIDE = 64
+MAX_PEOPLE = 40
+MIN_SIDE = 64
 
-Pictures = list[tuple[str, Drawn]]
+Images = list[tuple[str, Drawn]]
 
 
 @dataclass(frozen=True)
 class Written:
-    """A data set that was written; the numbers of images and annotated people by split."""
+    """A data set that was written, with its numbers of images and annotated people by split."""
 
     folder: Path
     layout: str
@@ -49,7 +49,7 @@ class _Job:
     workers: int
     progress: bool
 
-    def draw(self, split: str, count: int, folder: str, name: str, *, append: bool = False) -> Pictures:
+    def draw(self, split: str, count: int, folder: str, name: str, *, append: bool = False) -> Images:
         """Draw a split into ``folder``; ``name`` formats an image id."""
         ids = image_ids(self.splits.index(split), count)
         place = self.folder / folder
@@ -74,13 +74,13 @@ def write_dataset(
     workers: int = 1,
     progress: bool = False,
 ) -> Written:
-    """Draw people and write images and annotations as ``layout`` has them.
+    """Draw people and write images and annotations in a layout.
 
-    Draws ``images`` training images and ``val_images`` for every held-out split (a quarter by default), or only
-    ``images`` of one ``split``. ``people`` is the fewest and the most per image, ``size`` (width, height), or None
-    for the mixed sizes of photographs. ``crowds`` (COCO; on by default where images hold more than one person) adds
+    Draw ``images`` training images and ``val_images`` for every held-out split (a quarter by default), or only
+    ``images`` of one ``split``. ``people`` is the minimum and maximum per image; ``size`` is (width, height), or None
+    for the usual sizes of photographs. ``crowds`` (COCO; on by default if images hold more than one person) adds
     crowd regions and people without joints. ``masks`` writes body-part maps to ``part_masks/`` (PNG; values are
-    numbers of ``PARTS``), ``zipped`` packs images into zip files. Equal arguments write equal bytes, whatever
+    indices into ``PARTS``), ``zipped`` packs images into zip files. Equal arguments write equal bytes, regardless of
     ``workers``; an image depends only on the seed, its id, ``people``, ``size`` and ``crowds``.
     """
     if layout not in DRAWINGS:
@@ -103,7 +103,7 @@ def write_dataset(
 
 
 def _lsp_test_count(layout: str, images: int, val_images: int | None) -> int:
-    """LSP's file has no split column: its first half trains, its second half tests; LSP-extended only trains."""
+    """Return LSP's number of test images: half of its file is train, the other half test; LSP-extended has none."""
     expected = images if "test" in DRAWINGS[layout].splits else 0
     if val_images not in {None, expected}:
         raise ConfigError(f"val_images={val_images}: the layout {layout} needs val_images={expected} with {images=}")
@@ -129,13 +129,13 @@ def _check(recipe: Recipe, counts: dict[str, int]) -> None:
     if min(counts.values()) < 1:
         raise ConfigError(f"every split needs at least one image; asked for {counts}")
     low, high = recipe.people
-    if not 0 <= low <= high <= MOST_PEOPLE or high < 1:
-        raise ConfigError(f"people={recipe.people} must be the fewest and the most per image, at most {MOST_PEOPLE}")
-    if recipe.size is not None and min(recipe.size) < SMALLEST_SIDE:
-        raise ConfigError(f"size={recipe.size} is too small to draw people in; use {SMALLEST_SIDE} pixels or more")
+    if not 0 <= low <= high <= MAX_PEOPLE or high < 1:
+        raise ConfigError(f"people={recipe.people} must be a minimum and maximum per image, at most {MAX_PEOPLE}")
+    if recipe.size is not None and min(recipe.size) < MIN_SIDE:
+        raise ConfigError(f"size={recipe.size} is too small to draw people in; use {MIN_SIDE} pixels or more")
 
 
-def _write_coco(job: _Job, counts: dict[str, int]) -> dict[str, Pictures]:
+def _write_coco(job: _Job, counts: dict[str, int]) -> dict[str, Images]:
     seed, annotations = job.recipe.seed, job.folder / "annotations"
     drawn = {}
     for split, count in counts.items():
@@ -153,7 +153,7 @@ def _write_coco(job: _Job, counts: dict[str, int]) -> dict[str, Pictures]:
     return drawn
 
 
-def _write_crowdpose(job: _Job, counts: dict[str, int]) -> dict[str, Pictures]:
+def _write_crowdpose(job: _Job, counts: dict[str, int]) -> dict[str, Images]:
     drawn, contents = _draw_together(job, counts, "{}.jpg"), {}
     for split, pictures in drawn.items():
         contents[split] = crowdpose_content(pictures)
@@ -164,7 +164,7 @@ def _write_crowdpose(job: _Job, counts: dict[str, int]) -> dict[str, Pictures]:
     return drawn
 
 
-def _write_mpii(job: _Job, counts: dict[str, int]) -> dict[str, Pictures]:
+def _write_mpii(job: _Job, counts: dict[str, int]) -> dict[str, Images]:
     drawn, annotations = _draw_together(job, counts, "{:09d}.jpg"), job.folder / "annot"
     for split, pictures in drawn.items():
         write_json(annotations / f"{split}.json", mpii_rows(pictures, with_joints=split != "test"))
@@ -177,8 +177,8 @@ def _write_mpii(job: _Job, counts: dict[str, int]) -> dict[str, Pictures]:
     return drawn
 
 
-def _write_lsp(job: _Job, counts: dict[str, int]) -> dict[str, Pictures]:
-    """One person per image; all images in one row, numbered from 1."""
+def _write_lsp(job: _Job, counts: dict[str, int]) -> dict[str, Images]:
+    """Draw one person per image; number the images of both splits consecutively from 1."""
     extended = "test" not in job.splits
     total = sum(counts.values())
     pictures = job.draw("train", total, "images", "im{:05d}.jpg" if extended else "im{:04d}.jpg")
@@ -186,24 +186,24 @@ def _write_lsp(job: _Job, counts: dict[str, int]) -> dict[str, Pictures]:
     return {"train": pictures[: counts["train"]], **({} if extended else {"test": pictures[counts["train"] :]})}
 
 
-def _draw_together(job: _Job, counts: dict[str, int], name: str) -> dict[str, Pictures]:
-    """Splits that share one folder of images."""
-    drawn: dict[str, Pictures] = {}
+def _draw_together(job: _Job, counts: dict[str, int], name: str) -> dict[str, Images]:
+    """Draw splits that share one folder of images."""
+    drawn: dict[str, Images] = {}
     for split, count in counts.items():
         drawn[split] = job.draw(split, count, "images", name, append=bool(drawn))
     return drawn
 
 
 class Drawing(NamedTuple):
-    """How a layout is drawn."""
+    """The splits of a layout and the function that writes it."""
 
     splits: tuple[str, ...]
-    """The training split first."""
-    write: Callable[[_Job, dict[str, int]], dict[str, Pictures]]
+    """All splits, the training split first."""
+    write: Callable[[_Job, dict[str, int]], dict[str, Images]]
     crowds: bool = False
     """Whether annotations may have crowd regions and people without joints."""
     alone: bool = False
-    """Whether every image holds one whole person; where there is a test split, it is as large as the training split."""
+    """Whether every image holds one whole person; a test split is then as large as the training split."""
 
 
 DRAWINGS = {

@@ -1,4 +1,4 @@
-"""MPII's and LSP's files: 1-based pixels, MATLAB structures, and the JSON that the HRNet family made of MPII."""
+"""Annotation files of MPII and LSP, all 1-based: MATLAB structures, and HRNet's JSON files for MPII."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ MPII_NAMES = (
     "rank", "rkne", "rhip", "lhip", "lkne", "lank", "pelv", "thor", "neck", "head", "rwri", "relb", "rsho", "lsho",
     "lelb", "lwri",
 )  # fmt: skip
-"""``dataset_joints`` of ``gt_valid.mat``."""
+"""The joint names in ``dataset_joints`` of ``gt_valid.mat``."""
 _CENTER_DROP = 15.0
 _HEADER_TEXT = 116
 
 
 def mpii_rows(pictures: Sequence[tuple[str, Drawn]], *, with_joints: bool = True) -> list[Entry]:
-    """Rows of ``annot/<split>.json``, 1-based; joints that are not labeled are at (−1, −1)."""
+    """Return the rows of ``annot/<split>.json``, 1-based; unlabeled joints are at (−1, −1)."""
     rows = []
     for name, drawn in pictures:
         for person in drawn.people:
@@ -41,14 +41,14 @@ def mpii_rows(pictures: Sequence[tuple[str, Drawn]], *, with_joints: bool = True
 
 
 def _center_scale(person: DrawnPerson) -> tuple[list[float], float]:
-    """Rough position and scale; the position stands as much too high as readers will move it down."""
+    """Return position and scale; the position is shifted up by the distance that readers move it down."""
     x, y, w, h = person.extent
     scale = max(w, h) / 200
     return [round(x + w / 2 + 1, 2), round(y + h / 2 + 1 - _CENTER_DROP * scale, 2)], round(scale, 6)
 
 
 def write_mpii_truth(path: Path, pictures: Sequence[tuple[str, Drawn]]) -> None:
-    """``annot/gt_valid.mat``: dataset_joints, jnt_missing (16, N), pos_gt_src (16, 2, N), headboxes_src (2, 2, N)."""
+    """Write ``gt_valid.mat``: dataset_joints, jnt_missing (16, N), pos_gt_src (16, 2, N), headboxes_src (2, 2, N)."""
     people = [person for _, drawn in pictures for person in drawn.people]
     joints = np.stack([person.joints("mpii16") for person in people], -1).astype(np.float64)
     missing = joints[:, 2] == 0
@@ -65,13 +65,13 @@ def write_mpii_truth(path: Path, pictures: Sequence[tuple[str, Drawn]]) -> None:
 
 
 def _head_corners(person: DrawnPerson) -> Array:
-    """``(2, 2)``: the head box's corners, 1-based."""
+    """Return the head box's corners ``(2, 2)``, 1-based."""
     x, y, w, h = person.head_box
     return np.array([[x, y], [x + w, y + h]]) + 1
 
 
 def write_mpii_release(path: Path, training: Sequence[tuple[str, Drawn]], test: Sequence[tuple[str, Drawn]]) -> None:
-    """The structure ``RELEASE`` of ``mpii_human_pose_v1_u12_1.mat``; test people have a position and a scale only."""
+    """Write the structure ``RELEASE`` of the official release; test people have a position and a scale only."""
     everything = [*((picture, True) for picture in training), *((picture, False) for picture in test)]
     annolist = _struct(
         [
@@ -112,7 +112,7 @@ def _release_person(person: DrawnPerson, is_training: bool) -> Entry:
 
 
 def _struct(rows: Sequence[Entry]) -> Array:
-    """A 1 x N MATLAB structure array."""
+    """Return a 1 x N MATLAB structure array."""
     if not rows:
         return np.zeros((0, 0))
     array = np.empty((1, len(rows)), [(key, object) for key in rows[0]])
@@ -122,7 +122,7 @@ def _struct(rows: Sequence[Entry]) -> Array:
 
 
 def write_lsp_joints(path: Path, pictures: Sequence[tuple[str, Drawn]], *, extended: bool) -> None:
-    """``joints.mat``: 3 x 14 x N with *occluded* flags, or LSP-extended's 14 x 3 x N with *visible* flags."""
+    """Write ``joints.mat``: 3 x 14 x N with *occluded* flags, or LSP-extended's 14 x 3 x N with *visible* flags."""
     joints = np.stack([drawn.people[0].joints("lsp14") for _, drawn in pictures]).astype(np.float64)
     joints[..., :2] += 1
     if extended:
@@ -139,5 +139,5 @@ def _save(path: Path, content: Entry) -> None:
     buffer = io.BytesIO()
     savemat(buffer, content, do_compression=True)
     with whole_file(path) as file:
-        # The header's text tells the time of day: equal data should be equal bytes.
+        # The header's text holds the time, but equal data should give equal bytes.
         file.write(b"MATLAB 5.0 MAT-file, synthetic people".ljust(_HEADER_TEXT) + buffer.getvalue()[_HEADER_TEXT:])

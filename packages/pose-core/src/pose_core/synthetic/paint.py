@@ -1,4 +1,4 @@
-"""Brushes: shaded, textured, anti-aliased shapes on a canvas that remembers whose pixel is whose."""
+"""Shaded, textured, anti-aliased shapes on a canvas that records the owner of each pixel."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ PARTS = (
     "left_upper_arm", "right_upper_arm", "left_forearm", "right_forearm", "left_hand", "right_hand",
     "left_thigh", "right_thigh", "left_shin", "right_shin", "left_foot", "right_foot",
 )  # fmt: skip
-"""Body parts by their number in a part map. The neck counts as head, a skirt as torso."""
+"""Body parts, indexed by their value in a part map. The neck counts as head, a skirt as torso."""
 PART = {name: i for i, name in enumerate(PARTS)}
 
 Stroke = tuple[float, Callable[[], None]]
-"""A depth towards the viewer and what paints the thing at that depth."""
+"""A depth towards the viewer, and a function that paints a shape at that depth."""
 
 LIGHT = (-0.45, -0.55, 0.70)
-"""Direction towards the light: upper left, from the viewer's side."""
+"""The direction to the light: upper left, on the viewer's side."""
 _SUBPIXEL_BITS = 4
 
 
 @dataclass
 class Canvas:
-    """Pixels ``(H, W, 3)`` float32 RGB, and per pixel the owner (0 nobody, then people by number) and body part."""
+    """Pixels ``(H, W, 3)`` float32 RGB, and per pixel the owner (0 background, n the n-th person) and body part."""
 
     pixels: Array
     owner: Array
@@ -38,19 +38,19 @@ class Canvas:
 
     @classmethod
     def on(cls, background: Array) -> Canvas:
-        """An owned-by-nobody canvas on ``(H, W, 3)`` float32."""
+        """Return a canvas on a background ``(H, W, 3)`` float32."""
         blank = np.zeros(background.shape[:2], np.uint8)
         return cls(background, blank, blank.copy())
 
     def window(self, low: Array, high: Array) -> tuple[slice, slice] | None:
-        """The pixels between two corners, or None outside the canvas."""
+        """Return the pixel rows and columns between two corners, or None if they are outside the canvas."""
         height, width = self.owner.shape
         x0, y0 = max(int(low[0]) - 1, 0), max(int(low[1]) - 1, 0)
         x1, y1 = min(int(high[0]) + 2, width), min(int(high[1]) + 2, height)
         return (slice(y0, y1), slice(x0, x1)) if x1 > x0 and y1 > y0 else None
 
     def blend(self, window: tuple[slice, slice], alpha: Array, color: Array, owner: int, part: int) -> None:
-        """Lay ``color`` (h, w, 3) or (3,) over the window with opacity ``alpha`` (h, w); claim what is covered."""
+        """Blend ``color`` (h, w, 3) or (3,) into the window with opacity ``alpha`` (h, w); set owner and part there."""
         pixels = self.pixels[window]
         pixels += (color - pixels) * alpha[..., None]
         covered = alpha > 0.5
@@ -59,7 +59,7 @@ class Canvas:
 
 
 def grid(window: tuple[slice, slice]) -> tuple[Array, Array]:
-    """Pixel coordinates x ``(1, w)`` and y ``(h, 1)``."""
+    """Return pixel coordinates x ``(1, w)`` and y ``(h, 1)``."""
     rows, columns = window
     x = np.arange(columns.start, columns.stop, dtype=np.float32)[None, :]
     y = np.arange(rows.start, rows.stop, dtype=np.float32)[:, None]
@@ -78,7 +78,7 @@ def paint_limb(
     bulge: float = 0.0,
     unit: float = 1.0,
 ) -> None:
-    """A rounded cylinder from ``start`` to ``end`` (pixels), thicker by ``bulge`` in the middle."""
+    """Paint a rounded cylinder from ``start`` to ``end`` (pixels), thicker by ``bulge`` in the middle."""
     first, last = start[:2], end[:2]
     reach = max(radii) + bulge
     window = canvas.window(np.minimum(first, last) - reach, np.maximum(first, last) + reach)
@@ -102,10 +102,10 @@ def paint_limb(
 
 
 def _cylinder_light(side: Array, dx: float, dy: float) -> Array:
-    """Brightness ``(h, w, 1)`` across a cylinder along (dx, dy); ``side`` runs from −1 to 1."""
+    """Return brightness ``(h, w, 1)`` across a cylinder along (dx, dy); ``side`` runs from −1 to 1."""
     facing = LIGHT[1] * dx - LIGHT[0] * dy
     round_off = side * side
-    # The last factor darkens the rim, so that an arm stands out from a shirt of the same cloth.
+    # The last factor darkens the rim, so that an arm is distinct from a shirt of the same cloth.
     light = (0.66 + 0.17 * facing * side + 0.46 * LIGHT[2] * (1.25 - round_off)) * (1 - 0.3 * round_off**3)
     return np.asarray(light[..., None])
 
@@ -121,7 +121,7 @@ def paint_polygon(
     width: float = 1.0,
     unit: float = 1.0,
 ) -> None:
-    """A filled outline ``(n, 2)``, lit as a cylinder of half-width ``width`` along ``axis`` where one is given."""
+    """Paint a filled outline ``(n, 2)``, shaded as a cylinder of half-width ``width`` along ``axis``, if given."""
     window = canvas.window(points.min(0), points.max(0))
     if window is None:
         return
@@ -146,7 +146,7 @@ def paint_polygon(
 def paint_disc(
     canvas: Canvas, center: Array, radius: float, color: Color, owner: int, part: int, stretch: float = 1.0
 ) -> None:
-    """A flat disc, ``stretch`` times as wide as high. Small discs fade instead of vanishing."""
+    """Paint a flat disc, ``stretch`` times as wide as high. Small discs fade instead of vanishing."""
     reach = np.array([radius * max(stretch, 1e-3), radius])
     window = canvas.window(center[:2] - reach, center[:2] + reach)
     if window is None:
@@ -157,7 +157,7 @@ def paint_disc(
 
 
 def _cloth(material: Material, along: Array, across: Array, unit: float) -> Array:
-    """Color ``(h, w, 3)``, or ``(3,)`` where plain, at pattern coordinates in pixels."""
+    """Return colors ``(h, w, 3)``, or ``(3,)`` for a plain material, at pattern coordinates in pixels."""
     color = np.array(material.color, np.float32)
     if material.pattern == "plain":
         return color
@@ -176,5 +176,5 @@ def _cloth(material: Material, along: Array, across: Array, unit: float) -> Arra
 
 
 def hull(points: Array) -> Array:
-    """Convex hull ``(m, 2)`` of points ``(n, 2)``."""
+    """Return the convex hull ``(m, 2)`` of points ``(n, 2)``."""
     return np.asarray(cv2.convexHull(points.astype(np.float32)).reshape(-1, 2), dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Draw one figure: its parts from the farthest to the nearest, dressed."""
+"""Draw one clothed figure, its parts from the farthest to the nearest."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pose_core.synthetic.wardrobe import Material, Outfit
 
 Array = np.ndarray
 
-# Cross-sections of the trunk from the shoulders down: position along the spine, half-width, half-depth (heights).
-_TRUNK = np.array(
+# Cross-sections of the torso from the shoulders down: position along the spine, half-width, half-depth (heights).
+_TORSO = np.array(
     [
         [-0.085, 0.36, 0.040], [-0.04, 0.74, 0.046], [0.04, 0.98, 0.054], [0.16, 0.94, 0.066], [0.36, 0.86, 0.068],
         [0.62, 0.72, 0.060], [0.86, 0.82, 0.066], [1.02, 0.86, 0.068], [1.13, 0.68, 0.056],
@@ -26,7 +26,7 @@ def draw_figure(canvas: Canvas, figure: Figure, outfit: Outfit, owner: int) -> N
     for side, _ in SIDES:
         strokes += _leg(canvas, figure, outfit, owner, side)
         strokes += _arm(canvas, figure, outfit, owner, side)
-    strokes += _trunk(canvas, figure, outfit, owner)
+    strokes += _torso(canvas, figure, outfit, owner)
     strokes += head_strokes(canvas, figure, outfit, owner)
     for _, stroke in sorted(strokes, key=lambda item: item[0]):
         stroke()
@@ -89,7 +89,7 @@ def _arm(canvas: Canvas, figure: Figure, outfit: Outfit, owner: int, side: str) 
     def palm() -> None:
         paint_limb(canvas, wrist, hand, (0.019 * unit, 0.021 * unit), bare, owner, hand_part)
 
-    # Arms lie on the trunk rather than in it: nudged towards the viewer.
+    # Arms lie on the torso rather than in it, so they are moved towards the viewer.
     return [
         (_depth(shoulder, elbow) + 0.03 * unit, upper),
         (_depth(elbow, wrist) + 0.034 * unit, fore),
@@ -101,10 +101,10 @@ def _depth(*points: Array) -> float:
     return float(sum(point[2] for point in points) / len(points))
 
 
-def _trunk(canvas: Canvas, figure: Figure, outfit: Outfit, owner: int) -> list[Stroke]:
+def _torso(canvas: Canvas, figure: Figure, outfit: Outfit, owner: int) -> list[Stroke]:
     unit, part = figure.unit, PART["torso"]
     thorax, pelvis = figure["thorax"], figure["pelvis"]
-    outline, axis, width = _trunk_outline(figure)
+    outline, axis, width = _torso_outline(figure)
     front = float(figure.torso_frame[2, 2])
     depth = _depth(thorax, pelvis)
 
@@ -137,20 +137,20 @@ def _trunk(canvas: Canvas, figure: Figure, outfit: Outfit, owner: int) -> list[S
     return strokes
 
 
-def _trunk_outline(figure: Figure) -> tuple[Array, tuple[Array, Array], float]:
-    """Outline ``(n, 2)``, axis (origin, unit direction) and half-width of the trunk's silhouette."""
+def _torso_outline(figure: Figure) -> tuple[Array, tuple[Array, Array], float]:
+    """Return outline ``(n, 2)``, axis (origin, unit direction) and half-width of the torso's silhouette."""
     unit, build = figure.unit, figure.build
     thorax, pelvis = figure["thorax"][:2], figure["pelvis"][:2]
     spine = pelvis - thorax
     length = float(np.hypot(*spine))
     direction = spine / length if length > 1e-3 else np.array([0.0, 1.0])
     normal = np.array([-direction[1], direction[0]])
-    s = _TRUNK[:, :1]
+    s = _TORSO[:, :1]
     blend = np.clip(s, 0, 1)
     left = figure.torso_frame[0, :2] * (1 - blend) + figure.pelvis_frame[0, :2] * blend
     front = figure.torso_frame[2, :2] * (1 - blend) + figure.pelvis_frame[2, :2] * blend
-    wide = left * _TRUNK[:, 1:2] * build.shoulder * (0.85 + 0.15 * build.girth) * unit
-    deep = front * _TRUNK[:, 2:3] * build.girth * unit
+    wide = left * _TORSO[:, 1:2] * build.shoulder * (0.85 + 0.15 * build.girth) * unit
+    deep = front * _TORSO[:, 2:3] * build.girth * unit
     centers = thorax + s * spine
     half = np.hypot(wide @ normal, deep @ normal)
     axis, width = (thorax, direction), float(half.max())
@@ -163,7 +163,7 @@ def _trunk_outline(figure: Figure) -> tuple[Array, tuple[Array, Array], float]:
 
 
 def _seat(canvas: Canvas, figure: Figure, outfit: Outfit, owner: int) -> None:
-    """The part of trousers between the hips, below the shirt."""
+    """Draw the part of trousers between the hips, below the shirt."""
     unit, girth = figure.unit, figure.build.girth
     radius = 0.050 * unit * girth
     left, right = figure["left_hip"], figure["right_hip"]
@@ -172,7 +172,7 @@ def _seat(canvas: Canvas, figure: Figure, outfit: Outfit, owner: int) -> None:
 
 
 def _skirt_outline(figure: Figure) -> tuple[Array, float]:
-    """Hull of the waist, the hips and the hem around both thighs; and its depth."""
+    """Return the hull of the waist, the hips and the hem around both thighs, and its depth."""
     unit, girth = figure.unit, figure.build.girth
     waist = figure["pelvis"] * 0.72 + figure["thorax"] * 0.28
     rings = [(waist, 0.058)]
@@ -186,7 +186,7 @@ def _skirt_outline(figure: Figure) -> tuple[Array, float]:
 
 
 def _chest(canvas: Canvas, figure: Figure, outfit: Outfit, owner: int, outline: Array) -> None:
-    """What is only on the front: an emblem, the shirt below an open jacket, a collar."""
+    """Draw details of the front: an emblem, the shirt below an open jacket, a collar."""
     unit, part = figure.unit, PART["torso"]
     thorax, pelvis = figure["thorax"], figure["pelvis"]
     left, _, front = figure.torso_frame
@@ -209,7 +209,7 @@ def _chest(canvas: Canvas, figure: Figure, outfit: Outfit, owner: int, outline: 
 
 
 def _emblem(shape: str) -> Array:
-    """Outline ``(n, 2)`` within the unit circle."""
+    """Return an outline ``(n, 2)`` within the unit circle."""
     corners = {"disc": 14, "star": 10, "square": 4}[shape]
     turn = np.arange(corners) * 2 * np.pi / corners - np.pi / 2
     radius = np.where(np.arange(corners) % 2, 0.45, 1.0) if shape == "star" else np.ones(corners)

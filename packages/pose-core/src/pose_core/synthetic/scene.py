@@ -1,4 +1,4 @@
-"""A scene: people at their places, things in front of them, and the camera."""
+"""Scenes: people, objects in front of them, and camera effects."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 
-from pose_core.synthetic.annotate import FEWEST_PIXELS, DrawnPerson, Size, annotate
+from pose_core.synthetic.annotate import MIN_PIXELS, DrawnPerson, Size, annotate
 from pose_core.synthetic.background import cut_grain, draw_background
 from pose_core.synthetic.figure import INDEX, Box, Figure, sample_figure
 from pose_core.synthetic.paint import Canvas, paint_disc, paint_limb, paint_polygon
@@ -19,16 +19,16 @@ Array = np.ndarray
 Generator = np.random.Generator
 
 OBJECT = 255
-"""Owner number of things in front of people."""
+"""The owner number of objects in front of people."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture and everything known about it.
+    """An image and its annotations.
 
-    ``image`` ``(H, W, 3)`` RGB uint8. ``owner`` ``(H, W)`` uint8: 0 background, n the n-th figure drawn, 255 a thing
-    in front. ``parts`` ``(H, W)`` uint8 holds body parts by their number in ``PARTS``. ``crowd`` is the mask of a
-    group of tiny people that no annotator would tell apart, if there is one.
+    ``image`` ``(H, W, 3)`` RGB uint8. ``owner`` ``(H, W)`` uint8: 0 background, n the n-th figure drawn, 255 an object
+    in front. ``parts`` ``(H, W)`` uint8 holds body parts as indices into ``PARTS``. ``crowd`` is the mask of a group
+    of tiny people annotated as one region, if there is one.
     """
 
     image: Array
@@ -47,9 +47,10 @@ def render_scene(
     crowds: bool = False,
     whole: bool = False,
 ) -> Scene:
-    """Scene ``index`` of a data set: the same numbers draw the same picture, in any order and any process.
+    """Draw scene ``index`` of a data set: equal arguments give the same image, in any order and any process.
 
-    ``crowds`` puts groups of tiny people in the back of some scenes; ``whole`` keeps everybody inside the image.
+    ``crowds`` draws groups of tiny people in the background of some scenes; ``whole`` keeps all people inside the
+    image.
     """
     rng = np.random.default_rng([seed, index])
     background, horizon = draw_background(rng, size)
@@ -62,19 +63,19 @@ def render_scene(
             _draw_seat(rng, canvas, figure)
         draw_figure(canvas, figure, sample_outfit(rng), number)
         if rng.random() < 0.15:
-            _draw_thing(rng, canvas, figure)
+            _draw_object(rng, canvas, figure)
     image = _take_picture(rng, canvas.pixels)
     seen = (annotate(canvas, figure, number) for number, figure in enumerate(figures, 1))
     drawn = [person for person in seen if person is not None]
     if crowd is not None:
         crowd = np.where(canvas.owner == _CROWD, crowd, False)
-        crowd = crowd if crowd.sum() > FEWEST_PIXELS else None
+        crowd = crowd if crowd.sum() > MIN_PIXELS else None
         canvas.owner[canvas.owner == _CROWD] = 0
     return Scene(image, drawn, canvas.owner, canvas.part, crowd)
 
 
 def _place_people(rng: Generator, size: Size, count: int, horizon: float, whole: bool) -> list[Figure]:
-    """Figures from back to front, overlapping at times but not stacked."""
+    """Return figures from back to front, some of them overlapping, but only partly."""
     height = size[1]
     low, high = (0.52, 0.97) if count == 1 else (0.46, 0.9) if count == 2 else (0.36, 0.78)
     placed: list[Figure] = []
@@ -87,19 +88,19 @@ def _place_people(rng: Generator, size: Size, count: int, horizon: float, whole:
             if all(_overlap(figure.extent, box) < 0.45 for box in boxes):
                 break
         placed.append(figure)
-    # Who stands lower in the picture stands nearer.
+    # A figure that is lower in the image is nearer.
     return sorted(placed, key=lambda figure: float(figure.points[:, 1].max()))
 
 
 def _fitted(figure: Figure, size: Size) -> Figure:
-    """Smaller where raised arms or a wide stance would not fit the image."""
+    """Return a figure scaled down if raised arms or a wide stance would not fit the image."""
     _, _, w, h = figure.extent
     factor = min(size[0] / w, size[1] / h, 1.0)
     return replace(figure, points=figure.points * factor, unit=figure.unit * factor)
 
 
 def _sample_place(rng: Generator, figure: Figure, size: Size, horizon: float, cut: bool) -> Array:
-    """How far to move a figure: feet on the ground and inside the image, or up to a third ``cut`` by its border."""
+    """Sample the shift of a figure: feet on the ground and inside the image, or up to a third ``cut`` by its border."""
     x, y, w, h = figure.extent
     beyond = np.array([w, h]) * (rng.uniform(0, 0.36, 2) if cut else 0.0)
     first = np.array([0.0, max(horizon + 0.06 * size[1] - h, 0.0)]) - beyond
@@ -112,7 +113,7 @@ def _move(figure: Figure, shift: Array) -> None:
 
 
 def _overlap(first: Box, second: Box) -> float:
-    """Intersection over the smaller box."""
+    """Return the intersection over the smaller box's area."""
     x, y = max(first[0], second[0]), max(first[1], second[1])
     right = min(first[0] + first[2], second[0] + second[2])
     bottom = min(first[1] + first[3], second[1] + second[3])
@@ -123,7 +124,7 @@ _CROWD = 254
 
 
 def _draw_crowd(rng: Generator, canvas: Canvas, horizon: float) -> Array:
-    """A group of tiny people far away; returns their region ``(H, W)`` bool."""
+    """Draw a group of tiny people far away; return their region ``(H, W)`` bool."""
     height, width = canvas.owner.shape
     tall = height * rng.uniform(0.1, 0.16)
     x = rng.uniform(0.05, 0.6) * width
@@ -138,7 +139,7 @@ def _draw_crowd(rng: Generator, canvas: Canvas, horizon: float) -> Array:
 
 
 def _shadow(canvas: Canvas, figure: Figure) -> None:
-    """Darker ground below the feet."""
+    """Darken the ground below the feet."""
     feet = figure.points[[INDEX[f"{side}_{end}"] for side in ("left", "right") for end in ("heel", "toe")], :2]
     center = np.array([feet[:, 0].mean(), feet[:, 1].max() + 0.012 * figure.unit])
     half = np.array([np.ptp(feet[:, 0]) / 2 + 0.07 * figure.unit, 0.035 * figure.unit])
@@ -151,7 +152,7 @@ def _shadow(canvas: Canvas, figure: Figure) -> None:
 
 
 def _draw_seat(rng: Generator, canvas: Canvas, figure: Figure) -> None:
-    """A box or a stool below someone who sits; it belongs to the background."""
+    """Draw a box or a stool below a sitting figure; it belongs to the background."""
     unit, pelvis = figure.unit, figure["pelvis"][:2]
     floor = max(figure.points[:, 1].max() - 0.03 * unit, pelvis[1] + 0.15 * unit)
     top, half = pelvis[1] + 0.035 * unit, 0.12 * unit
@@ -167,12 +168,12 @@ def _draw_seat(rng: Generator, canvas: Canvas, figure: Figure) -> None:
     paint_limb(canvas, *ends, (0.024 * unit, 0.024 * unit), Material(color), 0, 0)
 
 
-def _draw_thing(rng: Generator, canvas: Canvas, figure: Figure) -> None:
-    """A crate, a bush, a post or a ball in front of part of a person."""
+def _draw_object(rng: Generator, canvas: Canvas, figure: Figure) -> None:
+    """Draw a crate, a bush, a post or a ball in front of part of a person."""
     x, y, w, h = figure.extent
     reach = figure.unit * rng.uniform(0.1, 0.2)
     at = np.array([x + rng.uniform(0, 1) * w, y + h * rng.uniform(0.45, 1.0)])
-    _THINGS[int(rng.integers(len(_THINGS)))](rng, canvas, at, float(reach))
+    _OBJECTS[int(rng.integers(len(_OBJECTS)))](rng, canvas, at, float(reach))
 
 
 def _crate(rng: Generator, canvas: Canvas, at: Array, reach: float) -> None:
@@ -200,11 +201,11 @@ def _ball(rng: Generator, canvas: Canvas, at: Array, reach: float) -> None:
     paint_limb(canvas, at, at, (reach * 0.6, reach * 0.6), ball, OBJECT, 0, unit=reach)
 
 
-_THINGS: tuple[Callable[[Generator, Canvas, Array, float], None], ...] = (_crate, _bush, _post, _ball)
+_OBJECTS: tuple[Callable[[Generator, Canvas, Array, float], None], ...] = (_crate, _bush, _post, _ball)
 
 
 def _take_picture(rng: Generator, pixels: Array) -> Array:
-    """Exposure, color cast, softness and grain; RGB uint8."""
+    """Apply exposure, color cast, blur and grain; return RGB uint8."""
     cast = rng.uniform(0.8, 1.12) * rng.uniform(0.95, 1.05, 3)
     image = cv2.convertScaleAbs(pixels * cast.astype(np.float32), alpha=1.0, beta=float(rng.uniform(0, 10)))
     if rng.random() < 0.4:

@@ -1,4 +1,4 @@
-"""What a figure wears: cloth, skin, hair, shoes, and the cut of the clothes."""
+"""The appearance of figures: cloth, skin, hair, shoes, and the cut of the clothes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Material:
 
 @dataclass(frozen=True, slots=True)
 class Outfit:
-    """Everything about a figure's looks that is not its pose."""
+    """The appearance of a figure, apart from its pose."""
 
     skin: Color
     hair: Color
@@ -51,22 +51,22 @@ class Outfit:
     legwear: Legwear
     shoes: Color
     emblem: Color
-    """Printed on the chest, never on the back."""
+    """A shape printed on the chest."""
     emblem_shape: Literal["disc", "star", "square", "none"]
     jacket: bool
-    """An open front that shows a stripe of shirt."""
+    """An open front that reveals a stripe of the shirt."""
     backpack: Color | None
 
 
 def sample_color(rng: Generator, saturation: tuple[float, float] = (0.15, 0.9)) -> Color:
-    """Any hue, neither black nor white."""
+    """Sample a color of any hue that is neither black nor white."""
     hue, sat, value = rng.random(), rng.uniform(*saturation), rng.uniform(0.3, 0.97)
     red, green, blue = colorsys.hsv_to_rgb(hue, sat, value)
     return red * 255, green * 255, blue * 255
 
 
 def sample_outfit(rng: Generator) -> Outfit:
-    """Clothes for one person."""
+    """Sample the clothes of one person."""
     tone = rng.uniform(0.9, 1.06)
     skin = SKIN[int(rng.integers(len(SKIN)))]
     legwear: Legwear = _pick(rng, {"pants": 5, "shorts": 2.2, "skirt": 1.2, "dress": 1.3})
@@ -100,7 +100,7 @@ def _material(rng: Generator, plain: float = 0.45) -> Material:
     if rng.random() < plain:
         return Material(color)
     pattern: Pattern = _pick(rng, {"stripes": 3, "bars": 1.5, "checks": 2, "dots": 1.5})
-    # A lighter or darker sister of the cloth, or white: patterns that people do wear.
+    # A lighter or darker shade of the cloth, or white: patterns that are common.
     factor = rng.choice((0.55, 0.7, 1.35))
     red, green, blue = (float(min(value * factor, 255)) for value in color)
     other = (244.0, 242.0, 236.0) if rng.random() < 0.4 else (red, green, blue)
