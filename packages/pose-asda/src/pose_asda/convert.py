@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from pose_core.errors import ConfigError
@@ -33,12 +34,13 @@ def convert(source: Source) -> Converted | None:
     if not with_parts and name not in PUBLISHED_NAMES:
         return None
     meaningless = dict(PREDECESSOR)
+    find: Callable[[Source], Network]
     if name in {"pose_hrnet", "pose_hrnet2"}:  # the same network with different generators
-        network = find_hrnet(source)
+        find = find_hrnet
     elif name == "pose_resnet":
-        network = find_resnet(source)
+        find = find_resnet
     elif name == "pose_hourglass":
-        network = find_hourglass(source)
+        find = find_hourglass
         meaningless["MODEL.PRETRAINED"] = "the published code loads no weights into an hourglass"
     else:
         raise ConfigError(
@@ -46,7 +48,7 @@ def convert(source: Source) -> Converted | None:
             "choose pose_hrnet, pose_hrnet2, pose_resnet or pose_hourglass"
         )
     parts = part_blocks(source)
-    result = convert_topdown(source, "asda", network, own_keys=OWN_KEYS, meaningless=meaningless)
+    result = convert_topdown(source, "asda", find, own_keys=OWN_KEYS, meaningless=meaningless)
     result.config |= parts
     result.config["augment"]["half_body_min"] = 3
     if with_parts:

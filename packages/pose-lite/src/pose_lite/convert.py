@@ -24,7 +24,7 @@ def convert(source: Source) -> Converted | None:
     find = finders.get(str(source.values.get("MODEL.NAME", "pose_hrnet")))
     if find is None or any(key.startswith(OTHER_SYSTEMS) for key in source.values):
         return None
-    return convert_topdown(source, "lite", find(source))
+    return convert_topdown(source, "lite", find)
 
 
 def find_lpn(source: Source) -> Network:

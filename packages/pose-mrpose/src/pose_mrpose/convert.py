@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pose_core.plugins.convert.networks import find_resnet
+from pose_core.plugins.convert.networks import Network, find_resnet
 from pose_core.plugins.convert.source import Converted, Source
 from pose_core.plugins.convert.topdown import convert_topdown
 
@@ -18,5 +18,9 @@ def convert(source: Source) -> Converted | None:
     design = DESIGNS.get(str(source.values.get("MODEL.NAME")))
     if design is None:
         return None
-    network = find_resnet(source, design)
-    return convert_topdown(source, "mrpose", replace(network, notes=(*network.notes, FLIPS)))
+
+    def find(source: Source) -> Network:
+        network = find_resnet(source, design)
+        return replace(network, notes=(*network.notes, FLIPS))
+
+    return convert_topdown(source, "mrpose", find)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -21,18 +21,19 @@ LAYOUTS = {
 def convert_topdown(
     source: Source,
     method: str,
-    network: Network,
+    find_network: Callable[[Source], Network],
     *,
     own_keys: Iterable[str] = (),
     meaningless: Mapping[str, str] | None = None,
 ) -> Converted:
     """Return the blocks that every top-down experiment has.
 
-    A method reads its own keys first, so that the notes have their targets. ``own_keys`` are all keys that its files
+    ``find_network`` is called once the keys are known to be right. A method reads its own keys first, so that the notes have their targets. ``own_keys`` are all keys that its files
     may have in addition to the shared ones; ``meaningless`` gives the reason for those without a meaning here.
     """
     reasons = MEANINGLESS | dict(meaningless or {})
     _refuse_unknown(source, {*known_keys(), *own_keys, *reasons})
+    network = find_network(source)
     result = Converted({}, notes=list(network.notes))
     result.config = {
         "method": method,
