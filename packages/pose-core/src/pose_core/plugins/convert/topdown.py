@@ -28,8 +28,9 @@ def convert_topdown(
 ) -> Converted:
     """Return the blocks that every top-down experiment has.
 
-    ``find_network`` is called once the keys are known to be right. A method reads its own keys first, so that the notes have their targets. ``own_keys`` are all keys that its files
-    may have in addition to the shared ones; ``meaningless`` gives the reason for those without a meaning here.
+    ``find_network`` is called after the check for unknown keys. A method reads its own keys first, so that the notes
+    have their targets. ``own_keys`` are all keys that its files may have in addition to the shared ones; ``meaningless``
+    gives the reason for those without a meaning here.
     """
     reasons = MEANINGLESS | dict(meaningless or {})
     _refuse_unknown(source, {*known_keys(), *own_keys, *reasons})
