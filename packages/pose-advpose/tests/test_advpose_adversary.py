@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pose_advpose.adversary import CriticObjective, PlainObjective, Scene, frozen, redrawing_error
+from pose_advpose.adversary import AdversarialBatch, CriticObjective, PlainObjective, frozen, reconstruction_error
 from pose_advpose.config import AdversarialConfig
+from pose_advpose.content import embedding_batch, hourglass_batch
 from pose_advpose.losses import embedding_losses
 from pose_advpose.models import critic, hourglass, hourglass_ae
-from pose_advpose.scenes import embedding_scene, hourglass_scene
 from pose_core.config import TrainConfig
 from pose_core.engine.interfaces import Update
 from pose_core.engine.optim import Updater, build_optimizer
@@ -81,13 +81,13 @@ def test_three_published_steps_of_advpose() -> None:
     given = golden["config"]
     step = -1
 
-    def content(network: nn.Module, batch: Any) -> Scene:
+    def content(network: nn.Module, batch: Any) -> AdversarialBatch:
         image, label, small = batch
-        return hourglass_scene(network(image), small, label)
+        return hourglass_batch(network(image), small, label)
 
     settings = AdversarialConfig(start=given["kt_init"])
     objective = CriticObjective(content, settings, CPU)
-    players = updater(
+    update = updater(
         networks,
         pose=TrainConfig(optimizer="rmsprop", lr=given["lr"]),
         critic=TrainConfig(optimizer="adam", lr=settings.lr),
@@ -106,7 +106,7 @@ def test_three_published_steps_of_advpose() -> None:
         norms: dict[str, float] = {}
         shapes = {"image": (2, 3, 128, 128), "label": (2, 16, 32, 32), "small": (2, 3, 32, 32)}
         batch = [inputs(f"step{step}:{name}", *shape) for name, shape in shapes.items()]
-        values = objective.step(networks, batch, measured(networks, players, norms))
+        values = objective.step(networks, batch, measured(networks, update, norms))
         found = {name: float(value.detach()) for name, value in values.items()}
         pairs = {
             "loss": "loss_hg",
@@ -141,11 +141,11 @@ def test_the_published_first_step_of_advpose_ae() -> None:
     keep = torch.from_numpy(uniform("step0:mask", 2 * 32 * 32).reshape(2, 32, 32) > -0.6)
     references = torch.tensor(golden["keypoints"])
 
-    def content(network: nn.Module, batch: Any) -> Scene:
+    def content(network: nn.Module, batch: Any) -> AdversarialBatch:
         stacks = network(batch)
         for name, ours in embedding_losses(stacks, heatmaps, keep, references)._asdict().items():
             torch.testing.assert_close(ours, torch.tensor(golden[name], dtype=ours.dtype), rtol=1e-9, atol=1e-12)
-        return embedding_scene(stacks, batch, heatmaps, keep, references)
+        return embedding_batch(stacks, batch, heatmaps, keep, references)
 
     objective = CriticObjective(content, AdversarialConfig(start=golden["config"]["kt"]), CPU)
     norms: dict[str, float] = {}
@@ -191,10 +191,10 @@ def toys() -> Networks:
     return {"pose": Toy(3, 2), "critic": Toy(5, 2)}
 
 
-def toy_content(network: nn.Module, batch: Any) -> Scene:
+def toy_content(network: nn.Module, batch: Any) -> AdversarialBatch:
     images, target = batch
     predicted = network(images)
-    return Scene(images, target, predicted, (predicted - target).square().mean())
+    return AdversarialBatch(images, target, predicted, (predicted - target).square().mean())
 
 
 def test_who_is_touched_by_which_step() -> None:
@@ -219,19 +219,19 @@ def test_who_is_touched_by_which_step() -> None:
 def test_the_critic_judges_again_after_its_step_and_both_places_of_the_prediction_learn() -> None:
     networks, batch = toys(), (torch.rand(2, 3, 4, 4), torch.rand(2, 2, 4, 4))
     settings = AdversarialConfig(weight=0.5, lr=0.1)
-    players = updater(
+    update = updater(
         networks,
         pose=TrainConfig(optimizer="sgd", lr=1e-9, momentum=0),
         critic=TrainConfig(optimizer="sgd", lr=settings.lr, momentum=0),
     )
     norms: dict[str, float] = {}
-    values = CriticObjective(toy_content, settings, CPU).step(networks, batch, measured(networks, players, norms))
-    scene = toy_content(networks["pose"], batch)
-    again = redrawing_error(networks["critic"], scene.small, scene.predicted)
-    judged = float(values["loss_g"].detach())
-    assert judged == pytest.approx(float(again.detach()), rel=1e-5)
-    assert judged != pytest.approx(float(values["loss_d_fake"]), rel=1e-3)
-    (scene.content + settings.weight * again).backward()
+    values = CriticObjective(toy_content, settings, CPU).step(networks, batch, measured(networks, update, norms))
+    result = toy_content(networks["pose"], batch)
+    again = reconstruction_error(networks["critic"], result.small, result.predicted)
+    adversarial_loss = float(values["loss_g"].detach())
+    assert adversarial_loss == pytest.approx(float(again.detach()), rel=1e-5)
+    assert adversarial_loss != pytest.approx(float(values["loss_d_fake"]), rel=1e-3)
+    (result.content_loss + settings.weight * again).backward()
     assert norms["pose"] == pytest.approx(gradient_norm(networks["pose"]), rel=1e-5)
 
 
@@ -242,14 +242,14 @@ def test_without_weight_the_pose_network_learns_as_without_a_critic() -> None:
         networks = toys()
         if not adversarial:
             del networks["critic"]
-        players = updater(networks, **{name: TrainConfig(optimizer="adam", lr=1e-2) for name in networks})
+        update = updater(networks, **{name: TrainConfig(optimizer="adam", lr=1e-2) for name in networks})
         objective = (
             CriticObjective(toy_content, AdversarialConfig(weight=0), CPU)
             if adversarial
             else PlainObjective(toy_content)
         )
         for _ in range(3):
-            objective.step(networks, batch, players)
+            objective.step(networks, batch, update)
         after.append(networks["pose"].state_dict())
     assert all(torch.equal(value, after[1][key]) for key, value in after[0].items())
 
@@ -257,6 +257,6 @@ def test_without_weight_the_pose_network_learns_as_without_a_critic() -> None:
 def test_frozen_parameters_are_restored_and_those_frozen_before_stay() -> None:
     network = Toy(2, 2)
     network.layer.bias.requires_grad_(False)  # type: ignore[union-attr]
-    with frozen(network) as judge:
-        assert not any(p.requires_grad for p in judge.parameters())
+    with frozen(network) as fixed:
+        assert not any(p.requires_grad for p in fixed.parameters())
     assert [p.requires_grad for p in network.parameters()] == [True, False]

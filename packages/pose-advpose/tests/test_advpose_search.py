@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pose_advpose.grouping import GroupingSettings, assign, find_candidates, find_missing, match
-from pose_advpose.refine import RUN, RUNS, likely_peaks, search_everywhere, search_where_hot
+from pose_advpose.refine import PROBE_STRIDE, PROBE_WIDTH, best_peak_scores, search_everywhere, search_where_hot
 
 Array = np.ndarray
 JOINTS = 5
@@ -45,7 +45,7 @@ def scene(make: np.random.Generator, side: int, dimensions: int, kind: str) -> t
 @pytest.mark.parametrize("dimensions", [1, 2])
 @pytest.mark.parametrize("side", [9, 40])
 def test_hot_places_hold_the_same_as_all(side: int, dimensions: int, kind: str) -> None:
-    assert 9**2 < RUN * RUNS < 40**2  # one map is probed everywhere, the other in runs
+    assert 9**2 < PROBE_WIDTH * PROBE_STRIDE < 40**2  # one map is probed everywhere, the other in runs
     make = np.random.default_rng(side)
     for _ in range(8):
         heat, tags = scene(make, side, dimensions, kind)
@@ -58,14 +58,14 @@ def test_hot_places_hold_the_same_as_all(side: int, dimensions: int, kind: str) 
         wanted = make.normal(0, 3, (25, dimensions)).astype(np.float32)
         wanted[::3] = tags[:, joint[::3], make.integers(0, side), make.integers(0, side)].T
         rows, columns = heat.reshape(JOINTS, -1), tags.reshape(dimensions, JOINTS, -1)
-        known = likely_peaks(joint, wanted, found.starts, found.values, found.tags)
+        bounds = best_peak_scores(joint, wanted, found.starts, found.values, found.tags)
         expected = plain(rows, columns, joint, wanted)
         likely = [
             heat[j].flat[p] - np.round(np.linalg.norm(columns[:, j, p] - w))
             for j, p, w in zip(joint, expected, wanted, strict=True)
         ]
-        assert (known <= np.array(likely) + 1e-6).all()
-        mine = search_where_hot(rows, columns, joint, wanted, known, found.hot, found.threshold)
+        assert (bounds <= np.array(likely) + 1e-6).all()
+        mine = search_where_hot(rows, columns, joint, wanted, bounds, found.hot, found.threshold)
         np.testing.assert_array_equal(mine, expected)
         everywhere = search_everywhere(torch.from_numpy(rows), torch.from_numpy(columns), joint, wanted)
         np.testing.assert_array_equal(everywhere.numpy(), expected)
@@ -80,8 +80,8 @@ def test_any_threshold_of_peaks_finds_the_same(threshold: float) -> None:
     assert found.hot is not None
     joint, wanted = np.sort(make.integers(0, JOINTS, 40)), make.normal(0, 3, (40, 1)).astype(np.float32)
     rows, columns = heat.reshape(JOINTS, -1), tags.reshape(1, JOINTS, -1)
-    known = likely_peaks(joint, wanted, found.starts, found.values, found.tags)
-    mine = search_where_hot(rows, columns, joint, wanted, known, found.hot, found.threshold)
+    bounds = best_peak_scores(joint, wanted, found.starts, found.values, found.tags)
+    mine = search_where_hot(rows, columns, joint, wanted, bounds, found.hot, found.threshold)
     np.testing.assert_array_equal(mine, plain(rows, columns, joint, wanted))
 
 
@@ -103,7 +103,7 @@ def test_search_takes_a_joint_that_only_seen_or_only_unseen_people_lack() -> Non
     found = find_candidates(torch.from_numpy(heat), torch.from_numpy(tags), 0.1, 30)
     chosen = np.array([[-1, -1, 0]])  # somebody of tag 0
     maps = torch.from_numpy(heat), torch.from_numpy(tags)
-    person, joint, fine, seen = find_missing(*maps, found, chosen, published=False)
+    person, joint, fine, seen = find_missing(*maps, found, chosen, compat=False)
     assert joint.tolist() == [0, 1]
     assert person.tolist() == [0, 0]
     # Joint 1 has the tag of somebody else everywhere: its hottest place is the best all the same.
@@ -152,24 +152,24 @@ def test_assignment_costs_the_least_and_keeps_the_most(shape: tuple[int, int]) -
         mine, theirs = make.uniform(0, 3, shape[0]), make.uniform(0, 3, shape[1])
         distance = np.abs(mine[:, None] - theirs)
         values = np.full(shape[0], 0.5) if make.random() < 0.5 else make.uniform(0.1, 1, shape[0])
-        who, whom = assign(distance, values, 1.0)
-        assert (np.diff(who) > 0).all()
-        assert len(set(whom.tolist())) == len(whom)
-        assert (distance[who, whom] < 1).all()
+        candidate, person = assign(distance, values, 1.0)
+        assert (np.diff(candidate) > 0).all()
+        assert len(set(person.tolist())) == len(person)
+        assert (distance[candidate, person] < 1).all()
         least, most = brute(distance, values, 1.0)
-        assert len(who) == most
+        assert len(candidate) == most
         kept += most
         # The pairs it kept are part of an assignment of the least cost: the others complete it.
-        others = np.setdiff1d(np.arange(shape[0]), who), np.setdiff1d(np.arange(shape[1]), whom)
-        own = float((100 * np.round(distance[who, whom]) - values[who]).sum())
+        others = np.setdiff1d(np.arange(shape[0]), candidate), np.setdiff1d(np.arange(shape[1]), person)
+        own = float((100 * np.round(distance[candidate, person]) - values[candidate]).sum())
         rest = brute(distance[np.ix_(*others)], values[others[0]], 1.0)[0] if all(map(len, others)) else 0.0
         assert own + rest <= least + 1e-9
     assert kept
 
 
 def test_tags_beyond_any_number_pair_all_the_same() -> None:
-    who, whom = assign(np.array([[np.inf, 0.2]]), np.array([0.5]), 1.0)
-    assert (who.tolist(), whom.tolist()) == ([0], [1])
+    candidate, person = assign(np.array([[np.inf, 0.2]]), np.array([0.5]), 1.0)
+    assert (candidate.tolist(), person.tolist()) == ([0], [1])
 
 
 def test_limit_of_people() -> None:
@@ -181,7 +181,7 @@ def test_limit_of_people() -> None:
     found = find_candidates(torch.from_numpy(heat), torch.from_numpy(tags), 0.1, 30)
     published = match(found, GroupingSettings((0, 1), max_people=3))
     assert (published >= 0).tolist() == [[True, False]] * 3  # joint 1 came too late
-    ours = match(found, GroupingSettings((0, 1), max_people=3, published=False))
+    ours = match(found, GroupingSettings((0, 1), max_people=3, compat=False))
     assert (ours >= 0).sum(0).tolist() == [3, 2]  # the third tag of joint 1 fits nobody, and nobody is made of it
     without = match(found, GroupingSettings((0, 1), max_people=4))
     assert (without >= 0).sum(0).tolist() == [3, 3]

@@ -30,11 +30,11 @@ def test_ids_of_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("1\ntwo\n", r"ids\.txt, line 2: 'two' is no image id"),
-        ("1\n-2\n", r"line 2: '-2' is no image id"),
-        ("1\n2.0\n", r"line 2: '2\.0' is no image id"),
-        ("7\n1\n7\n", r"ids\.txt, line 3: image id 7 stands on line 1 already"),
-        ("# nothing\n", r"ids\.txt holds no image id"),
+        ("1\ntwo\n", r"ids\.txt, line 2: 'two' is not an image id"),
+        ("1\n-2\n", r"line 2: '-2' is not an image id"),
+        ("1\n2.0\n", r"line 2: '2\.0' is not an image id"),
+        ("7\n1\n7\n", r"ids\.txt, line 3: image id 7 is on line 1 already"),
+        ("# nothing\n", r"ids\.txt contains no image id"),
     ],
 )
 def test_bad_lists_of_ids_are_named_by_line(text: str, message: str, tmp_path: Path) -> None:
@@ -100,5 +100,5 @@ def test_an_image_that_is_not_there_is_known_all_the_same(tmp_path: Path) -> Non
 
 def test_nothing_left_to_train_on(tmp_path: Path) -> None:
     found = read_five(tmp_path)
-    with pytest.raises(DataError, match=r"of 5 images none is left to train on, less 3 that split\.valid_ids"):
+    with pytest.raises(DataError, match=r"none of 5 images is left to train on: split\.valid_ids holds out 3"):
         keep_split(found.records, {1, 2, 3}, training=True, file=found.annotation_file)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.multiprocessing.spawn import start_processes
 
-from pose_advpose.adversary import bare
+from pose_advpose.adversary import unwrap
 from pose_advpose.task import make_task
 from pose_core.bottomup.dataset import WholeBatch
 from pose_core.engine.distributed import ProcessContext
@@ -90,7 +90,7 @@ def play(run: Run, batch: Batch) -> dict[str, Any]:
         for network in run.networks.values():
             network.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        grads = {key: p.grad for key, p in bare(run.wrapped[name]).named_parameters()}
+        grads = {key: p.grad for key, p in unwrap(run.wrapped[name]).named_parameters()}
         found[name] = {key: grad.clone() for key, grad in grads.items() if grad is not None}
 
     for network in run.networks.values():
