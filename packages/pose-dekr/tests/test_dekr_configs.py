@@ -172,7 +172,7 @@ def test_scales_are_written_in_many_ways() -> None:
         ({"DATASET.DATASET": "coco"}, "'coco' is none of coco_kpt"),
         ({"DATASET.OUTPUT_SIZE": 256}, r"OUTPUT_SIZE is \[256\]; dekr_hrnet_w32 has \[128\] for 512 pixels"),
         ({"DATASET.SIGMA": [[2.0, 3.0]]}, "SIGMA has several values"),
-        ({"DATASET.SIGMA": "wide"}, "SIGMA is 'wide'; expected numbers by size of map"),
+        ({"DATASET.SIGMA": "wide"}, "SIGMA is 'wide'; expected numbers per map size"),
         ({"DATASET.BG_WEIGHT": [[0.1, 0.2]]}, "BG_WEIGHT must be one number"),
         ({"DATASET.SCALE_TYPE": "middle"}, "SCALE_TYPE must be short or long"),
         ({"LOSS.HEATMAPS_LOSS_FACTOR": 2.0}, "HEATMAPS_LOSS_FACTOR can only be 1"),
