@@ -166,6 +166,7 @@ def test_scales_are_written_in_many_ways() -> None:
     [
         ({"TEST.NMS_TRHE": 1}, r"unknown key TEST\.NMS_TRHE; did you mean TEST\.NMS_THRE\?"),
         ({"MODEL.NAME": "hrnet_dkr"}, "did you mean hrnet_dekr"),
+        ({"MODEL.SPEC.STAGES.NUM_CHANNELS": None}, r"MODEL\.SPEC\.STAGES\.NUM_CHANNELS is None"),
         ({"MODEL.SPEC.HEAD_OFFSET.NUM_CHANNELS_PERKPT": 30}, "NUM_CHANNELS_PERKPT is 30; this network has 15"),
         ({"MODEL.SPEC.STAGES.NUM_CHANNELS": [[16, 32]]}, r"hrnet_dekr has widths \(32, 48\)"),
         ({"DATASET.NUM_JOINTS": 14}, "NUM_JOINTS is 14, but coco_kpt has the 17 of coco17"),

@@ -1,8 +1,8 @@
 """Search for the joints that people lack.
 
 The score of a pixel is its heatmap value minus the rounded distance between its tag and the person's mean tag; a
-missing joint is at the pixel with the highest score, the first of equal ones. Each pair of a joint and a person without it
-is a row; rows are sorted by joint.
+missing joint is at the pixel with the highest score, the first of equal ones. Rows are pairs of a joint and a person
+without it, sorted by joint.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ DEKR = TargetSpec(shared_mask=False)
 
 
 class Targets(NamedTuple):
-    """Maps ``heatmaps`` ``(B, K+1, H, W)``, ``masks`` of K+1 or 1 channels, ``offsets``, ``weights`` ``(B, 2K, H, W)``."""
+    """Maps ``heatmaps`` ``(B, K+1, H, W)``, ``masks`` of K+1 or 1 channels; ``offsets``, ``weights`` ``(B, 2K, …)``."""
 
     heatmaps: Tensor
     masks: Tensor
