@@ -1,4 +1,4 @@
-"""Pose network against critic: the published steps, the balance k, and who is touched by which step."""
+"""Adversarial training: the published steps, the balance k, and the gradients of each step."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ Rename = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 
 def fill(network: nn.Module, golden: str, rename: Rename, wanted: Callable[[str], bool] = bool) -> nn.Module:
-    """Weights by the rule, under the published keys of a golden network that has the same layers."""
+    """Set weights by the golden rule, under the published keys of a golden network that has the same layers."""
     keys = [key for key, _ in load_golden(golden)["state_dict"] if wanted(key)]
     shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    # A mark for every key: renaming shows which of ours it is.
+    # Number the keys, to see which of ours each is renamed to.
     marks = rename({key: torch.tensor(number) for number, key in enumerate(keys)})
     entries = [(keys[int(mark)], shapes[name]) for name, mark in marks.items()]
     filled = {key: torch.as_tensor(value) for key, value in fill_state_dict(entries).items()}
@@ -55,7 +55,7 @@ def gradient_norm(network: nn.Module) -> float:
 
 
 def measured(networks: Networks, update: Update, norms: dict[str, float]) -> Update:
-    """``update``, noting each network's gradient before its step."""
+    """Wrap ``update`` to record the norm of each network's gradient before its step."""
 
     def step(name: str, loss: Tensor) -> None:
         gradients = torch.autograd.grad(loss, list(networks[name].parameters()), retain_graph=True)
@@ -161,15 +161,15 @@ def test_the_published_first_step_of_advpose_ae() -> None:
 
 
 @pytest.mark.parametrize("sequence", SEQUENCES, ids=lambda sequence: sequence["name"])
-def test_the_balance_follows_the_published_sequences(sequence: dict[str, Any]) -> None:
+def test_the_balance_equals_the_published_sequences(sequence: dict[str, Any]) -> None:
     settings = AdversarialConfig(gamma=sequence["gamma"], start=sequence["kt_init"], rate=sequence["lambda_kt"])
-    objective = CriticObjective(lambda network, batch: pytest.fail("not looked at"), settings, CPU)
+    objective = CriticObjective(lambda network, batch: pytest.fail("the network must not run"), settings, CPU)
     for step in sequence["steps"]:
         errors = (torch.tensor(step[name], dtype=torch.float64) for name in ("d_real", "d_fake"))
         balance, measure = objective.update_balance(*errors)
         found = [float(value) for value in (balance, measure, objective.k)]
         assert found == pytest.approx([step["balance"], step["measure"], step["kt"]], abs=1e-12)
-    # What is remembered is k alone, and to the last bit.
+    # The state is k alone, restored exactly.
     other = CriticObjective(objective.content, AdversarialConfig(), CPU)
     other.load_state_dict(objective.state_dict())
     assert torch.equal(other.k, objective.k)
@@ -197,7 +197,7 @@ def toy_content(network: nn.Module, batch: Any) -> AdversarialBatch:
     return AdversarialBatch(images, target, predicted, (predicted - target).square().mean())
 
 
-def test_who_is_touched_by_which_step() -> None:
+def test_each_step_has_gradients_of_its_own_network_only() -> None:
     networks, batch = toys(), (torch.rand(2, 3, 4, 4), torch.rand(2, 2, 4, 4))
     touched: list[tuple[str, dict[str, bool]]] = []
 
@@ -216,7 +216,7 @@ def test_who_is_touched_by_which_step() -> None:
     assert all(p.requires_grad for network in networks.values() for p in network.parameters())
 
 
-def test_the_critic_judges_again_after_its_step_and_both_places_of_the_prediction_learn() -> None:
+def test_the_updated_critic_scores_the_prediction_again_with_gradients_of_input_and_target() -> None:
     networks, batch = toys(), (torch.rand(2, 3, 4, 4), torch.rand(2, 2, 4, 4))
     settings = AdversarialConfig(weight=0.5, lr=0.1)
     update = updater(
@@ -235,7 +235,7 @@ def test_the_critic_judges_again_after_its_step_and_both_places_of_the_predictio
     assert norms["pose"] == pytest.approx(gradient_norm(networks["pose"]), rel=1e-5)
 
 
-def test_without_weight_the_pose_network_learns_as_without_a_critic() -> None:
+def test_with_weight_0_the_pose_network_is_trained_as_without_a_critic() -> None:
     batch = (torch.rand(2, 3, 4, 4), torch.rand(2, 2, 4, 4))
     after = []
     for adversarial in (True, False):

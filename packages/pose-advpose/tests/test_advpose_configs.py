@@ -1,4 +1,4 @@
-"""The built-in experiments: valid, of the published options, and the same with the critic and without."""
+"""The built-in experiments: valid, with the published options, and alike with and without the critic."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def size(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-# The published options. Networks' sizes are the published ones, too: the pose network's and the critic's.
+# The published options, and the published sizes of pose network and critic.
 SINGLE = {
     "model.input_size": (256, 256), "heatmap_size": (64, 64), "heatmap.sigma": 1, "heatmap.compat": True,
     "heatmap.target": "quantized", "augment.scale": 0.25, "augment.rotation": 30, "augment.flip": 0.5,
@@ -100,7 +100,7 @@ def test_show_config_prints_a_complete_file(name: str, tmp_path: Path, capsys: p
     check_show_config("advpose", name, tmp_path, capsys)
 
 
-def test_pages_are_kept_as_the_others_are() -> None:
+def test_pages_follow_the_common_form() -> None:
     assert page_faults("advpose") == []
 
 
@@ -192,7 +192,7 @@ def test_the_switch_trains_without_the_critic(task: str, narrow: Any, tmp_path: 
     assert content["objective"] == {}
 
 
-def test_settings_that_cannot_be_are_refused(tiny: Any) -> None:
+def test_contradictory_settings_are_refused(tiny: Any) -> None:
     for task in ("advpose", "advpose-ae"):
         with pytest.raises(ConfigError, match=r"gradients would mix .* needs train\.accumulate=1"):
             tiny(task, "train.accumulate=3")
