@@ -28,9 +28,9 @@ Networks = dict[str, nn.Module]
 Rename = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 
-def fill(network: nn.Module, golden: str, rename: Rename, wanted: Callable[[str], bool] = bool) -> nn.Module:
+def fill(network: nn.Module, golden: str, rename: Rename, select: Callable[[str], bool] = bool) -> nn.Module:
     """Set weights by the golden rule, under the published keys of a golden network that has the same layers."""
-    keys = [key for key, _ in load_golden(golden)["state_dict"] if wanted(key)]
+    keys = [key for key, _ in load_golden(golden)["state_dict"] if select(key)]
     shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     # Number the keys, to see which of ours each is renamed to.
     marks = rename({key: torch.tensor(number) for number, key in enumerate(keys)})
@@ -99,10 +99,10 @@ def test_three_published_steps_of_advpose() -> None:
         given["lambda_G"],
     )
     # Batch norm amplifies rounding from step to step.
-    for step, (wanted, near, near_norm) in enumerate(
+    for step, (expected, near, near_norm) in enumerate(
         zip(golden["steps"], (1e-7, 1e-4, 1e-2), (1e-6, 1e-4, 1e-2), strict=True)
     ):
-        assert float(objective.k) == pytest.approx(wanted["kt_before"], rel=near)
+        assert float(objective.k) == pytest.approx(expected["kt_before"], rel=near)
         norms: dict[str, float] = {}
         shapes = {"image": (2, 3, 128, 128), "label": (2, 16, 32, 32), "small": (2, 3, 32, 32)}
         batch = [inputs(f"step{step}:{name}", *shape) for name, shape in shapes.items()]
@@ -119,11 +119,11 @@ def test_three_published_steps_of_advpose() -> None:
             "balance": "balance",
             "measure": "measure",
         }
-        errors = {ours: abs(found[ours] / wanted[theirs] - 1) for ours, theirs in pairs.items()}
+        errors = {ours: abs(found[ours] / expected[theirs] - 1) for ours, theirs in pairs.items()}
         print(f"step {step}: largest relative error {max(errors.values()):.1e}")
         assert max(errors.values()) < near, errors
-        assert norms["critic"] == pytest.approx(wanted["grad_norm_d"], rel=near_norm)
-        assert norms["pose"] == pytest.approx(wanted["grad_norm_hg"], rel=near_norm)
+        assert norms["critic"] == pytest.approx(expected["grad_norm_d"], rel=near_norm)
+        assert norms["pose"] == pytest.approx(expected["grad_norm_hg"], rel=near_norm)
 
 
 def test_the_published_first_step_of_advpose_ae() -> None:

@@ -21,7 +21,7 @@ from pose_core.synthetic import write_dataset
 
 Words = Callable[..., list[str]]
 TASKS = ("hgpose", "advpose", "hgpose-ae", "advpose-ae")
-EVERYONE = ("hgpose-ae", "advpose-ae")
+EMBEDDING = ("hgpose-ae", "advpose-ae")
 SHORT = ["train.iterations=2", "train.batch_size=2"]
 
 
@@ -52,18 +52,18 @@ def empty_places(sets: Path, tmp_path: Path) -> Path:
     shutil.copytree(sets / "coco", root)
     for split in ("train2017", "val2017"):
         file, content = read_coco(root, split)
-        nobody = {image["id"] for image in content["images"][1::2]}
+        empty = {image["id"] for image in content["images"][1::2]}
         crowd = content["images"][0]["id"]
         for annotation in content["annotations"]:
             if annotation["image_id"] == crowd:
                 run = {"counts": [0, 400, 80 * 64 - 400], "size": [64, 80]}
                 annotation.update(iscrowd=1, num_keypoints=0, keypoints=[0] * 51, segmentation=run)
-        content["annotations"] = [a for a in content["annotations"] if a["image_id"] not in nobody]
+        content["annotations"] = [a for a in content["annotations"] if a["image_id"] not in empty]
         file.write_text(json.dumps(content))
     return root
 
 
-@pytest.mark.parametrize("task", EVERYONE)
+@pytest.mark.parametrize("task", EMBEDDING)
 def test_images_without_people_train_and_evaluate(
     task: str, empty_places: Path, words: Words, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -80,7 +80,7 @@ def test_images_without_people_train_and_evaluate(
     assert (tmp_path / "out/empty.jpg").is_file()
 
 
-@pytest.mark.parametrize("task", EVERYONE)
+@pytest.mark.parametrize("task", EMBEDDING)
 def test_batches_without_people_train(task: str, sets: Path, words: Words, tmp_path: Path) -> None:
     # With on_bad_image=skip, images that do not open are replaced by black ones without people.
     root = tmp_path / "coco"

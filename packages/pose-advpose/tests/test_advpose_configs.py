@@ -57,7 +57,7 @@ ADVPOSE = SINGLE | {
     "task": "advpose", "augment.scale_law": "linear", "augment.rotation_probability": 0.6,
     "augment.rotation_limit": 30, "train.batch_size": 4, "model.options": {"modules": 2},
 }  # fmt: skip
-EVERYONE = {
+EMBEDDING = {
     "data.layout": "coco", "data.train": "train2014", "data.val": "train2014", "split.valid_ids": "published",
     "model.input_size": (512, 512), "output_side": 128, "sigma": 2, "heatmap.push": 1e-3, "heatmap.pull": 1e-3,
     "heatmap.max_people": 30, "augment.scale": (0.75, 1.25), "augment.rotation": 30, "augment.shift": 40,
@@ -72,8 +72,8 @@ PUBLISHED: dict[str, tuple[dict[str, Any], int, int | None]] = {
     "mpii_hgpose_stack2_256x256": (HGPOSE, 6_570_400, None),
     "lsp_mpii_advpose_stack4_256x256": (ADVPOSE | {"data.layout": "lsp_mpii"}, 24_871_872, 24_873_408),
     "mpii_advpose_stack4_256x256": (ADVPOSE | {"data.layout": "mpii"}, 24_871_872, 24_873_408),
-    "coco_hgpose_ae_stack4_512x512": (EVERYONE | {"task": "hgpose-ae", "train.workers": 4}, 138_893_840, None),
-    "coco_advpose_ae_stack4_512x512": (EVERYONE | {"task": "advpose-ae", "train.workers": 6}, 138_893_840, 3_335_044),
+    "coco_hgpose_ae_stack4_512x512": (EMBEDDING | {"task": "hgpose-ae", "train.workers": 4}, 138_893_840, None),
+    "coco_advpose_ae_stack4_512x512": (EMBEDDING | {"task": "advpose-ae", "train.workers": 6}, 138_893_840, 3_335_044),
 }
 EVERYWHERE = {
     "data.color": "rgb", "data.pixels": "unit", "model.init": "framework", "train.schedule": "constant",
@@ -126,10 +126,10 @@ def test_each_player_has_the_published_optimizer(name: str) -> None:
     layer = nn.Linear(1, 1)
     pose = build_optimizer(layer, task.train_settings("pose"), CPU)
     critic = build_optimizer(layer, task.train_settings("critic"), CPU)
-    wanted = {"lr": 2e-4, "betas": (0.9, 0.999)} if name.startswith("coco") else {"lr": 2.5e-4, "alpha": 0.99}
+    expected = {"lr": 2e-4, "betas": (0.9, 0.999)} if name.startswith("coco") else {"lr": 2.5e-4, "alpha": 0.99}
     assert isinstance(pose, torch.optim.Adam if name.startswith("coco") else torch.optim.RMSprop)
     assert isinstance(critic, torch.optim.Adam)
-    assert pose.defaults.items() >= (wanted | {"eps": 1e-8, "weight_decay": 0}).items()
+    assert pose.defaults.items() >= (expected | {"eps": 1e-8, "weight_decay": 0}).items()
     assert critic.defaults.items() >= {"lr": 8e-5, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0}.items()
 
 

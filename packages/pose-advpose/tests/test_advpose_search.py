@@ -15,11 +15,11 @@ Array = np.ndarray
 JOINTS = 5
 
 
-def plain(heat: Array, tags: Array, joint: Array, wanted: Array) -> Array:
+def plain(heat: Array, tags: Array, joint: Array, mean_tags: Array) -> Array:
     """Search by definition: all pixels for each pair, the first of equal maxima."""
     found = [
         np.argmax(heat[number] - np.round(np.sqrt(np.square(tags[:, number] - person[:, None]).sum(0))))
-        for number, person in zip(joint, wanted, strict=True)
+        for number, person in zip(joint, mean_tags, strict=True)
     ]
     return np.array(found, np.int64)
 
@@ -55,19 +55,19 @@ def test_search_of_hot_pixels_equals_search_of_all(side: int, dimensions: int, k
         assert (len(found.values) == 0) == (kind in {"cold", "below"})
         joint = np.sort(make.integers(0, JOINTS, 25))
         # Some people have the tags of a pixel, others random ones.
-        wanted = make.normal(0, 3, (25, dimensions)).astype(np.float32)
-        wanted[::3] = tags[:, joint[::3], make.integers(0, side), make.integers(0, side)].T
+        mean_tags = make.normal(0, 3, (25, dimensions)).astype(np.float32)
+        mean_tags[::3] = tags[:, joint[::3], make.integers(0, side), make.integers(0, side)].T
         rows, columns = heat.reshape(JOINTS, -1), tags.reshape(dimensions, JOINTS, -1)
-        bounds = best_peak_scores(joint, wanted, found.starts, found.values, found.tags)
-        expected = plain(rows, columns, joint, wanted)
+        bounds = best_peak_scores(joint, mean_tags, found.starts, found.values, found.tags)
+        expected = plain(rows, columns, joint, mean_tags)
         likely = [
             heat[j].flat[p] - np.round(np.linalg.norm(columns[:, j, p] - w))
-            for j, p, w in zip(joint, expected, wanted, strict=True)
+            for j, p, w in zip(joint, expected, mean_tags, strict=True)
         ]
         assert (bounds <= np.array(likely) + 1e-6).all()
-        mine = search_where_hot(rows, columns, joint, wanted, bounds, found.hot, found.threshold)
+        mine = search_where_hot(rows, columns, joint, mean_tags, bounds, found.hot, found.threshold)
         np.testing.assert_array_equal(mine, expected)
-        everywhere = search_everywhere(torch.from_numpy(rows), torch.from_numpy(columns), joint, wanted)
+        everywhere = search_everywhere(torch.from_numpy(rows), torch.from_numpy(columns), joint, mean_tags)
         np.testing.assert_array_equal(everywhere.numpy(), expected)
 
 
@@ -78,11 +78,11 @@ def test_any_threshold_of_peaks_gives_the_same_result(threshold: float) -> None:
     heat *= 2  # above 1, so that a peak one step of tags away is a useful bound
     found = find_candidates(torch.from_numpy(heat), torch.from_numpy(tags), threshold, 30)
     assert found.hot is not None
-    joint, wanted = np.sort(make.integers(0, JOINTS, 40)), make.normal(0, 3, (40, 1)).astype(np.float32)
+    joint, mean_tags = np.sort(make.integers(0, JOINTS, 40)), make.normal(0, 3, (40, 1)).astype(np.float32)
     rows, columns = heat.reshape(JOINTS, -1), tags.reshape(1, JOINTS, -1)
-    bounds = best_peak_scores(joint, wanted, found.starts, found.values, found.tags)
-    mine = search_where_hot(rows, columns, joint, wanted, bounds, found.hot, found.threshold)
-    np.testing.assert_array_equal(mine, plain(rows, columns, joint, wanted))
+    bounds = best_peak_scores(joint, mean_tags, found.starts, found.values, found.tags)
+    mine = search_where_hot(rows, columns, joint, mean_tags, bounds, found.hot, found.threshold)
+    np.testing.assert_array_equal(mine, plain(rows, columns, joint, mean_tags))
 
 
 def test_pixels_that_are_nan_are_skipped() -> None:

@@ -24,21 +24,21 @@ CHUNK_SIZE = 2**16
 """Number of values computed in one chunk, so that they stay in the cache."""
 
 
-def search_everywhere(heat: Tensor, tags: Tensor, joint: Array, wanted: Array) -> Tensor:
+def search_everywhere(heat: Tensor, tags: Tensor, joint: Array, mean_tags: Array) -> Tensor:
     """Return the best pixel ``(M,)`` of each ``joint`` ``(M,)`` in ``heat`` ``(K, h·w)`` and ``tags`` ``(D, K, h·w)``.
 
-    ``wanted`` ``(M, D)`` are the mean tags of the people who lack it.
+    ``mean_tags`` ``(M, D)`` are the mean tags of the people who lack it.
     """
     best = []
     for number, part in _slices_by_joint(joint):
-        people = torch.from_numpy(wanted[part]).to(tags)
+        people = torch.from_numpy(mean_tags[part]).to(tags)
         squares = (tags[:, number, None] - people.T[..., None]).square().sum(0)
         best.append((heat[number] - squares.sqrt().round()).argmax(1))
     return torch.cat(best)
 
 
 def search_where_hot(
-    heat: Array, tags: Array, joint: Array, wanted: Array, bounds: Array, hot: Array, threshold: float
+    heat: Array, tags: Array, joint: Array, mean_tags: Array, bounds: Array, hot: Array, threshold: float
 ) -> Array:
     """Return the same pixels as `search_everywhere`, faster on a CPU.
 
@@ -52,37 +52,37 @@ def search_where_hot(
         owner = joint[high]
         lowest = _min_by_joint(bounds[high], owner, len(heat))
         hot = hot.take(np.flatnonzero(heat.take(hot) >= np.repeat(lowest, np.diff(_ends(hot, heat)))))
-        best[high] = _search_few(hot, heat, tags, owner, wanted[high])
+        best[high] = _search_few(hot, heat, tags, owner, mean_tags[high])
     if len(low):
-        owner, people = joint[low], wanted[low]
+        owner, people = joint[low], mean_tags[low]
         # fmax: a diverged network may give NaN.
         bounds = np.fmax(bounds[low], _best_probe_scores(heat, tags, owner, people))
         best[low] = _search_many(_min_by_joint(bounds, owner, len(heat)), heat, tags, owner, people)
     return best
 
 
-def best_peak_scores(joint: Array, wanted: Array, starts: Array, heat: Array, tags: Array) -> Array:
+def best_peak_scores(joint: Array, mean_tags: Array, starts: Array, heat: Array, tags: Array) -> Array:
     """Return the highest score of a peak ``(M,)``, −∞ without peaks.
 
     Peaks of joint j are ``heat`` ``(P,)`` and ``tags`` ``(P, D)`` from ``starts[j]`` to ``starts[j + 1]``.
     """
     highest = np.full(len(joint), -np.inf, heat.dtype)
     if len(heat):
-        for part, scores in _scores(*_padded(starts, heat, tags.T), joint, wanted):
+        for part, scores in _scores(*_padded(starts, heat, tags.T), joint, mean_tags):
             scores.max(1, out=highest[part])
     return highest
 
 
-def _search_few(places: Array, heat: Array, tags: Array, joint: Array, wanted: Array) -> Array:
+def _search_few(places: Array, heat: Array, tags: Array, joint: Array, mean_tags: Array) -> Array:
     """Return the best pixel of each row among ``places``, ascending indices into the flattened maps."""
     rank, starts = np.empty(len(joint), np.int64), _ends(places, heat)
     own_heat, own_tags = heat.take(places), tags.reshape(len(tags), -1).take(places, 1)
-    for part, scores in _scores(*_padded(starts, own_heat, own_tags), joint, wanted):
+    for part, scores in _scores(*_padded(starts, own_heat, own_tags), joint, mean_tags):
         scores.argmax(1, out=rank[part])
     return places.take(starts.take(joint) + rank) - joint * heat.shape[1]
 
 
-def _search_many(lowest: Array, heat: Array, tags: Array, joint: Array, wanted: Array) -> Array:
+def _search_many(lowest: Array, heat: Array, tags: Array, joint: Array, mean_tags: Array) -> Array:
     """Return the best pixel of each row among those not below ``lowest`` ``(K,)``: too many to copy for every row."""
     best = np.zeros(len(joint), np.int64)
     for number, pairs in _slices_by_joint(joint):
@@ -93,12 +93,12 @@ def _search_many(lowest: Array, heat: Array, tags: Array, joint: Array, wanted: 
         rows = max(1, CHUNK_SIZE // len(places))
         for first in range(pairs.start, pairs.stop, rows):
             part = slice(first, min(first + rows, pairs.stop))
-            steps = _steps(own_tags, wanted[part])
+            steps = _steps(own_tags, mean_tags[part])
             best[part] = places.take(np.subtract(own_heat, steps, out=steps).argmax(1))
     return best
 
 
-def _best_probe_scores(heat: Array, tags: Array, joint: Array, wanted: Array) -> Array:
+def _best_probe_scores(heat: Array, tags: Array, joint: Array, mean_tags: Array) -> Array:
     """Return the highest score of each row ``(M,)`` among the pixels of probes all over the map."""
     apart = PROBE_WIDTH * PROBE_STRIDE
     count = heat.shape[1] // apart
@@ -106,7 +106,7 @@ def _best_probe_scores(heat: Array, tags: Array, joint: Array, wanted: Array) ->
         heat, tags = (maps[..., : count * apart].reshape(*maps.shape[:-1], count, apart) for maps in (heat, tags))
         heat, tags = (maps[..., :PROBE_WIDTH].reshape(*maps.shape[:-2], count * PROBE_WIDTH) for maps in (heat, tags))
     highest = np.empty(len(joint), heat.dtype)
-    for part, scores in _scores(heat, tags, joint, wanted):
+    for part, scores in _scores(heat, tags, joint, mean_tags):
         scores.max(1, out=highest[part])
     return highest
 
@@ -121,13 +121,13 @@ def _padded(starts: Array, heat: Array, tags: Array) -> tuple[Array, Array]:
     return np.where(is_own, heat.take(rows, mode="clip"), -np.inf), tags.take(rows, 1, mode="clip")
 
 
-def _scores(heat: Array, tags: Array, joint: Array, wanted: Array) -> Iterator[tuple[slice, Array]]:
+def _scores(heat: Array, tags: Array, joint: Array, mean_tags: Array) -> Iterator[tuple[slice, Array]]:
     """Yield the scores of all places in ``heat`` ``(K, R)`` and ``tags`` ``(D, K, R)``, some rows at a time."""
     rows = max(1, CHUNK_SIZE // heat.shape[1])
     for start in range(0, len(joint), rows):
         part = slice(start, start + rows)
         own = tags.take(joint[part], 1)
-        steps = _steps(own, wanted[part], own[0])
+        steps = _steps(own, mean_tags[part], own[0])
         yield part, np.subtract(heat.take(joint[part], 0), steps, out=steps)
 
 
@@ -143,15 +143,15 @@ def _ends(places: Array, heat: Array) -> Array:
     return np.searchsorted(places, np.arange(len(heat) + 1) * heat.shape[1])
 
 
-def _steps(tags: Array, wanted: Array, out: Array | None = None) -> Array:
+def _steps(tags: Array, mean_tags: Array, out: Array | None = None) -> Array:
     """Return rounded distances ``(M, P)`` between tags ``(D, P)`` or ``(D, M, P)`` and ``(M, D)``."""
-    steps = np.subtract(tags[0], wanted[:, :1], out=out)
+    steps = np.subtract(tags[0], mean_tags[:, :1], out=out)
     if len(tags) == 1:
         np.abs(steps, out=steps)
     else:
         np.square(steps, out=steps)
         for dimension in range(1, len(tags)):
-            steps += np.square(tags[dimension] - wanted[:, dimension, None])
+            steps += np.square(tags[dimension] - mean_tags[:, dimension, None])
         np.sqrt(steps, out=steps)
     return np.rint(steps, out=steps)
 

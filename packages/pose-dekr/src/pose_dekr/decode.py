@@ -110,8 +110,8 @@ def _decode_bottomup(scales: Sequence[Fused], full: Fused, grid: Grid, settings:
     scores = centers[:, None] * heat
     whole = (points + 0.5).trunc()
     inner = torch.tensor(grid.size, device=points.device) - 1
-    wanted = (scores > settings.adjust_threshold) & ((whole > 0) & (whole < inner)).all(2)
-    points, heights = _refine(grid, points, whole, wanted, settings)
+    selected = (scores > settings.adjust_threshold) & ((whole > 0) & (whole < inner)).all(2)
+    points, heights = _refine(grid, points, whole, selected, settings)
     scores = torch.where(heights.isnan(), scores, heights * centers[:, None])
     return CandidatePoses(points, scores, scores.mean(1))
 
@@ -231,11 +231,11 @@ def absorb(
 
 
 def _refine(
-    grid: Grid, points: Tensor, whole: Tensor, wanted: Tensor, settings: DecodeSettings
+    grid: Grid, points: Tensor, whole: Tensor, selected: Tensor, settings: DecodeSettings
 ) -> tuple[Tensor, Tensor]:
-    """Fit a Gaussian around each ``wanted`` joint ``(N, K)``; return joints, and fitted heights or NaN."""
+    """Fit a Gaussian around each ``selected`` joint ``(N, K)``; return joints, and fitted heights or NaN."""
     heights = torch.full_like(points[..., 0], torch.nan)
-    person, joint = wanted.nonzero(as_tuple=True)
+    person, joint = selected.nonzero(as_tuple=True)
     if not len(person):
         return points, heights
     x, y = whole[person, joint].long().unbind(-1)

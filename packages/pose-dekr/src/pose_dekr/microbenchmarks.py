@@ -51,8 +51,8 @@ def crowd(people: int = CROWD, height: int = SIZE[1] // 4, width: int = SIZE[0] 
     centers = np.stack([column * width / 6 + 13, row * height / 5 + 13], 1) + make.uniform(-4, 4, (people, 2))
     points = centers[:, None] + make.normal(0, 5, (people, 17, 2))
     y, x = np.mgrid[:height, :width]
-    everyone = np.concatenate([points, centers[:, None]], 1)
-    squares = (x - everyone[..., 0, None, None]) ** 2 + (y - everyone[..., 1, None, None]) ** 2
+    with_center = np.concatenate([points, centers[:, None]], 1)
+    squares = (x - with_center[..., 0, None, None]) ** 2 + (y - with_center[..., 1, None, None]) ** 2
     sigmas = np.r_[np.full(17, 2.0), 4.0][:, None, None]
     heat = (make.uniform(0.5, 1, (people, 18, 1, 1)) * np.exp(-squares / (2 * sigmas**2))).max(0)
     owner = ((x - centers[:, 0, None, None]) ** 2 + (y - centers[:, 1, None, None]) ** 2).argmin(0)
