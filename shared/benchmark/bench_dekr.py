@@ -21,7 +21,7 @@ from pose_core.plugins.experiments import load_config
 from pose_core.plugins.predictors import Predictor
 from pose_core.skeleton import SKELETONS
 from pose_dekr import microbenchmarks as stages
-from pose_dekr.decode import DekrSettings, Poses, decode
+from pose_dekr.decode import CandidatePoses, DekrSettings, decode
 from pose_dekr.flip import Fused, forward_flip, mirror_poses, mirrored, offsets_to_poses
 from pose_dekr.predictor import DekrPredictor
 from pose_dekr.targets import DEKR, Targets, make_targets
@@ -55,7 +55,7 @@ def decoding(rounds: int) -> dict[str, object]:
     def published() -> np.ndarray:
         return published_dekr.post_process(heat, mirrored_heat, offsets, mirrored_offsets, ORDER, size)
 
-    def ours() -> Poses:
+    def ours() -> CandidatePoses:
         order = torch.cat([ORDER, ORDER.new_tensor([17])])
         both = (heat + mirrored_heat.flip(3)[:, order]) / 2
         mean = (offsets_to_poses(offsets) + mirror_poses(offsets_to_poses(mirrored_offsets), ORDER)) / 2

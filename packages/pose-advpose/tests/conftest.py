@@ -1,4 +1,4 @@
-"""Synthetic people drawn once, and the four tasks' experiments so narrow that a step takes milliseconds."""
+"""Synthetic data sets, and experiments of the four tasks small enough that a step takes milliseconds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Tiny = Callable[..., TopDownConfig]
 
 @pytest.fixture(scope="session")
 def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``mpii``: one person an image; ``coco``: one to three, not all of whom have joints; ``pairs``: two."""
+    """Write ``mpii`` (one person an image), ``coco`` (one to three, some without joints) and ``pairs`` (two)."""
     root = tmp_path_factory.mktemp("sets")
     write_dataset(root / "mpii", layout="mpii", images=6, val_images=2, people=(1, 1), size=(96, 96), seed=1)
     write_dataset(root / "coco", layout="coco", images=6, val_images=3, people=(1, 3), size=(80, 64), seed=2)
@@ -28,7 +28,7 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def narrow(sets: Path) -> Callable[[str], list[str]]:
-    """Settings that make the synthetic experiment of a task a tiny one."""
+    """Return a function for the settings that shrink the synthetic experiment of a task."""
 
     def settings(task: str) -> list[str]:
         single = not task.endswith("-ae")
@@ -51,7 +51,7 @@ def narrow(sets: Path) -> Callable[[str], list[str]]:
 
 @pytest.fixture(scope="session")
 def words(narrow: Callable[[str], list[str]]) -> Callable[..., list[str]]:
-    """What a user types after ``pose-advpose`` for the tiny experiment of a task: a verb, and more."""
+    """Return a function for the command-line arguments of ``pose-advpose`` with a task's small experiment."""
 
     def write(verb: str, task: str, runs: Path, *more: str) -> list[str]:
         return [verb, "--cfg", f"synthetic_{task.replace('-', '_')}", *narrow(task), f"run.dir={runs}", *more]
@@ -61,7 +61,7 @@ def words(narrow: Callable[[str], list[str]]) -> Callable[..., list[str]]:
 
 @pytest.fixture
 def tiny(narrow: Callable[[str], list[str]]) -> Tiny:
-    """The tiny experiment of a task, with further settings."""
+    """Return a function that loads the small experiment of a task, with further settings."""
 
     def make(task: str, *more: str) -> TopDownConfig:
         return load_config(f"pose-advpose/synthetic_{task.replace('-', '_')}", [*narrow(task), *more])

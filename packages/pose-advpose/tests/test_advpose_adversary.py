@@ -1,4 +1,4 @@
-"""Pose network against critic: the published steps, the balance k, and who is touched by which step."""
+"""Adversarial training: the published steps, the balance k, and the gradients of each step."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pose_advpose.adversary import CriticObjective, PlainObjective, Scene, frozen, redrawing_error
+from pose_advpose.adversary import AdversarialBatch, CriticObjective, PlainObjective, frozen, reconstruction_error
 from pose_advpose.config import AdversarialConfig
+from pose_advpose.content import embedding_batch, hourglass_batch
 from pose_advpose.losses import embedding_losses
 from pose_advpose.models import critic, hourglass, hourglass_ae
-from pose_advpose.scenes import embedding_scene, hourglass_scene
 from pose_core.config import TrainConfig
 from pose_core.engine.interfaces import Update
 from pose_core.engine.optim import Updater, build_optimizer
@@ -28,11 +28,11 @@ Networks = dict[str, nn.Module]
 Rename = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 
-def fill(network: nn.Module, golden: str, rename: Rename, wanted: Callable[[str], bool] = bool) -> nn.Module:
-    """Weights by the rule, under the published keys of a golden network that has the same layers."""
-    keys = [key for key, _ in load_golden(golden)["state_dict"] if wanted(key)]
+def fill(network: nn.Module, golden: str, rename: Rename, select: Callable[[str], bool] = bool) -> nn.Module:
+    """Set weights by the golden rule, under the published keys of a golden network that has the same layers."""
+    keys = [key for key, _ in load_golden(golden)["state_dict"] if select(key)]
     shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    # A mark for every key: renaming shows which of ours it is.
+    # Number the keys, to see which of ours each is renamed to.
     marks = rename({key: torch.tensor(number) for number, key in enumerate(keys)})
     entries = [(keys[int(mark)], shapes[name]) for name, mark in marks.items()]
     filled = {key: torch.as_tensor(value) for key, value in fill_state_dict(entries).items()}
@@ -55,7 +55,7 @@ def gradient_norm(network: nn.Module) -> float:
 
 
 def measured(networks: Networks, update: Update, norms: dict[str, float]) -> Update:
-    """``update``, noting each network's gradient before its step."""
+    """Wrap ``update`` to record the norm of each network's gradient before its step."""
 
     def step(name: str, loss: Tensor) -> None:
         gradients = torch.autograd.grad(loss, list(networks[name].parameters()), retain_graph=True)
@@ -81,13 +81,13 @@ def test_three_published_steps_of_advpose() -> None:
     given = golden["config"]
     step = -1
 
-    def content(network: nn.Module, batch: Any) -> Scene:
+    def content(network: nn.Module, batch: Any) -> AdversarialBatch:
         image, label, small = batch
-        return hourglass_scene(network(image), small, label)
+        return hourglass_batch(network(image), small, label)
 
     settings = AdversarialConfig(start=given["kt_init"])
     objective = CriticObjective(content, settings, CPU)
-    players = updater(
+    update = updater(
         networks,
         pose=TrainConfig(optimizer="rmsprop", lr=given["lr"]),
         critic=TrainConfig(optimizer="adam", lr=settings.lr),
@@ -99,14 +99,14 @@ def test_three_published_steps_of_advpose() -> None:
         given["lambda_G"],
     )
     # Batch norm amplifies rounding from step to step.
-    for step, (wanted, near, near_norm) in enumerate(
+    for step, (expected, near, near_norm) in enumerate(
         zip(golden["steps"], (1e-7, 1e-4, 1e-2), (1e-6, 1e-4, 1e-2), strict=True)
     ):
-        assert float(objective.k) == pytest.approx(wanted["kt_before"], rel=near)
+        assert float(objective.k) == pytest.approx(expected["kt_before"], rel=near)
         norms: dict[str, float] = {}
         shapes = {"image": (2, 3, 128, 128), "label": (2, 16, 32, 32), "small": (2, 3, 32, 32)}
         batch = [inputs(f"step{step}:{name}", *shape) for name, shape in shapes.items()]
-        values = objective.step(networks, batch, measured(networks, players, norms))
+        values = objective.step(networks, batch, measured(networks, update, norms))
         found = {name: float(value.detach()) for name, value in values.items()}
         pairs = {
             "loss": "loss_hg",
@@ -119,11 +119,11 @@ def test_three_published_steps_of_advpose() -> None:
             "balance": "balance",
             "measure": "measure",
         }
-        errors = {ours: abs(found[ours] / wanted[theirs] - 1) for ours, theirs in pairs.items()}
+        errors = {ours: abs(found[ours] / expected[theirs] - 1) for ours, theirs in pairs.items()}
         print(f"step {step}: largest relative error {max(errors.values()):.1e}")
         assert max(errors.values()) < near, errors
-        assert norms["critic"] == pytest.approx(wanted["grad_norm_d"], rel=near_norm)
-        assert norms["pose"] == pytest.approx(wanted["grad_norm_hg"], rel=near_norm)
+        assert norms["critic"] == pytest.approx(expected["grad_norm_d"], rel=near_norm)
+        assert norms["pose"] == pytest.approx(expected["grad_norm_hg"], rel=near_norm)
 
 
 def test_the_published_first_step_of_advpose_ae() -> None:
@@ -141,11 +141,11 @@ def test_the_published_first_step_of_advpose_ae() -> None:
     keep = torch.from_numpy(uniform("step0:mask", 2 * 32 * 32).reshape(2, 32, 32) > -0.6)
     references = torch.tensor(golden["keypoints"])
 
-    def content(network: nn.Module, batch: Any) -> Scene:
+    def content(network: nn.Module, batch: Any) -> AdversarialBatch:
         stacks = network(batch)
         for name, ours in embedding_losses(stacks, heatmaps, keep, references)._asdict().items():
             torch.testing.assert_close(ours, torch.tensor(golden[name], dtype=ours.dtype), rtol=1e-9, atol=1e-12)
-        return embedding_scene(stacks, batch, heatmaps, keep, references)
+        return embedding_batch(stacks, batch, heatmaps, keep, references)
 
     objective = CriticObjective(content, AdversarialConfig(start=golden["config"]["kt"]), CPU)
     norms: dict[str, float] = {}
@@ -161,15 +161,15 @@ def test_the_published_first_step_of_advpose_ae() -> None:
 
 
 @pytest.mark.parametrize("sequence", SEQUENCES, ids=lambda sequence: sequence["name"])
-def test_the_balance_follows_the_published_sequences(sequence: dict[str, Any]) -> None:
+def test_the_balance_equals_the_published_sequences(sequence: dict[str, Any]) -> None:
     settings = AdversarialConfig(gamma=sequence["gamma"], start=sequence["kt_init"], rate=sequence["lambda_kt"])
-    objective = CriticObjective(lambda network, batch: pytest.fail("not looked at"), settings, CPU)
+    objective = CriticObjective(lambda network, batch: pytest.fail("the network must not run"), settings, CPU)
     for step in sequence["steps"]:
         errors = (torch.tensor(step[name], dtype=torch.float64) for name in ("d_real", "d_fake"))
         balance, measure = objective.update_balance(*errors)
         found = [float(value) for value in (balance, measure, objective.k)]
         assert found == pytest.approx([step["balance"], step["measure"], step["kt"]], abs=1e-12)
-    # What is remembered is k alone, and to the last bit.
+    # The state is k alone, restored exactly.
     other = CriticObjective(objective.content, AdversarialConfig(), CPU)
     other.load_state_dict(objective.state_dict())
     assert torch.equal(other.k, objective.k)
@@ -191,13 +191,13 @@ def toys() -> Networks:
     return {"pose": Toy(3, 2), "critic": Toy(5, 2)}
 
 
-def toy_content(network: nn.Module, batch: Any) -> Scene:
+def toy_content(network: nn.Module, batch: Any) -> AdversarialBatch:
     images, target = batch
     predicted = network(images)
-    return Scene(images, target, predicted, (predicted - target).square().mean())
+    return AdversarialBatch(images, target, predicted, (predicted - target).square().mean())
 
 
-def test_who_is_touched_by_which_step() -> None:
+def test_each_step_has_gradients_of_its_own_network_only() -> None:
     networks, batch = toys(), (torch.rand(2, 3, 4, 4), torch.rand(2, 2, 4, 4))
     touched: list[tuple[str, dict[str, bool]]] = []
 
@@ -216,40 +216,40 @@ def test_who_is_touched_by_which_step() -> None:
     assert all(p.requires_grad for network in networks.values() for p in network.parameters())
 
 
-def test_the_critic_judges_again_after_its_step_and_both_places_of_the_prediction_learn() -> None:
+def test_the_updated_critic_scores_the_prediction_again_with_gradients_of_input_and_target() -> None:
     networks, batch = toys(), (torch.rand(2, 3, 4, 4), torch.rand(2, 2, 4, 4))
     settings = AdversarialConfig(weight=0.5, lr=0.1)
-    players = updater(
+    update = updater(
         networks,
         pose=TrainConfig(optimizer="sgd", lr=1e-9, momentum=0),
         critic=TrainConfig(optimizer="sgd", lr=settings.lr, momentum=0),
     )
     norms: dict[str, float] = {}
-    values = CriticObjective(toy_content, settings, CPU).step(networks, batch, measured(networks, players, norms))
-    scene = toy_content(networks["pose"], batch)
-    again = redrawing_error(networks["critic"], scene.small, scene.predicted)
-    judged = float(values["loss_g"].detach())
-    assert judged == pytest.approx(float(again.detach()), rel=1e-5)
-    assert judged != pytest.approx(float(values["loss_d_fake"]), rel=1e-3)
-    (scene.content + settings.weight * again).backward()
+    values = CriticObjective(toy_content, settings, CPU).step(networks, batch, measured(networks, update, norms))
+    result = toy_content(networks["pose"], batch)
+    again = reconstruction_error(networks["critic"], result.small, result.predicted)
+    adversarial_loss = float(values["loss_g"].detach())
+    assert adversarial_loss == pytest.approx(float(again.detach()), rel=1e-5)
+    assert adversarial_loss != pytest.approx(float(values["loss_d_fake"]), rel=1e-3)
+    (result.content_loss + settings.weight * again).backward()
     assert norms["pose"] == pytest.approx(gradient_norm(networks["pose"]), rel=1e-5)
 
 
-def test_without_weight_the_pose_network_learns_as_without_a_critic() -> None:
+def test_with_weight_0_the_pose_network_is_trained_as_without_a_critic() -> None:
     batch = (torch.rand(2, 3, 4, 4), torch.rand(2, 2, 4, 4))
     after = []
     for adversarial in (True, False):
         networks = toys()
         if not adversarial:
             del networks["critic"]
-        players = updater(networks, **{name: TrainConfig(optimizer="adam", lr=1e-2) for name in networks})
+        update = updater(networks, **{name: TrainConfig(optimizer="adam", lr=1e-2) for name in networks})
         objective = (
             CriticObjective(toy_content, AdversarialConfig(weight=0), CPU)
             if adversarial
             else PlainObjective(toy_content)
         )
         for _ in range(3):
-            objective.step(networks, batch, players)
+            objective.step(networks, batch, update)
         after.append(networks["pose"].state_dict())
     assert all(torch.equal(value, after[1][key]) for key, value in after[0].items())
 
@@ -257,6 +257,6 @@ def test_without_weight_the_pose_network_learns_as_without_a_critic() -> None:
 def test_frozen_parameters_are_restored_and_those_frozen_before_stay() -> None:
     network = Toy(2, 2)
     network.layer.bias.requires_grad_(False)  # type: ignore[union-attr]
-    with frozen(network) as judge:
-        assert not any(p.requires_grad for p in judge.parameters())
+    with frozen(network) as fixed:
+        assert not any(p.requires_grad for p in fixed.parameters())
     assert [p.requires_grad for p in network.parameters()] == [True, False]

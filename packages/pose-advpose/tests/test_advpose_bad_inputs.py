@@ -1,4 +1,4 @@
-"""What goes wrong in a user's hands: the exit code, a message that says what to do, and nothing lost."""
+"""Bad inputs: the exit code, a message that says what to do, and no lost results."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from pose_core.synthetic import write_dataset
 
 Words = Callable[..., list[str]]
 TASKS = ("hgpose", "advpose", "hgpose-ae", "advpose-ae")
-EVERYONE = ("hgpose-ae", "advpose-ae")
+EMBEDDING = ("hgpose-ae", "advpose-ae")
 SHORT = ["train.iterations=2", "train.batch_size=2"]
 
 
 @pytest.fixture
 def refused(words: Words, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Run a verb that must fail with a code; what it says."""
+    """Return a function that runs a command, checks its exit code and returns its error output."""
 
     def run(code: int, verb: str, task: str, *more: str) -> str:
         capsys.readouterr()
@@ -47,24 +47,24 @@ def read_coco(root: Path, split: str) -> tuple[Path, dict[str, Any]]:
 
 @pytest.fixture
 def empty_places(sets: Path, tmp_path: Path) -> Path:
-    """COCO of which every second image is a landscape without anybody, and the first holds nobody but a crowd."""
+    """Write a COCO set in which every second image has no people, and the first only a crowd."""
     root = tmp_path / "coco"
     shutil.copytree(sets / "coco", root)
     for split in ("train2017", "val2017"):
         file, content = read_coco(root, split)
-        nobody = {image["id"] for image in content["images"][1::2]}
+        empty = {image["id"] for image in content["images"][1::2]}
         crowd = content["images"][0]["id"]
         for annotation in content["annotations"]:
             if annotation["image_id"] == crowd:
                 run = {"counts": [0, 400, 80 * 64 - 400], "size": [64, 80]}
                 annotation.update(iscrowd=1, num_keypoints=0, keypoints=[0] * 51, segmentation=run)
-        content["annotations"] = [a for a in content["annotations"] if a["image_id"] not in nobody]
+        content["annotations"] = [a for a in content["annotations"] if a["image_id"] not in empty]
         file.write_text(json.dumps(content))
     return root
 
 
-@pytest.mark.parametrize("task", EVERYONE)
-def test_images_without_people_do_no_harm(
+@pytest.mark.parametrize("task", EMBEDDING)
+def test_images_without_people_train_and_evaluate(
     task: str, empty_places: Path, words: Words, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     where = f"data.root={empty_places}"
@@ -80,13 +80,13 @@ def test_images_without_people_do_no_harm(
     assert (tmp_path / "out/empty.jpg").is_file()
 
 
-@pytest.mark.parametrize("task", EVERYONE)
-def test_batches_of_nobody_train(task: str, sets: Path, words: Words, tmp_path: Path) -> None:
-    # Images that do not open, where they are skipped, become black ones in which nobody is.
+@pytest.mark.parametrize("task", EMBEDDING)
+def test_batches_without_people_train(task: str, sets: Path, words: Words, tmp_path: Path) -> None:
+    # With on_bad_image=skip, images that do not open are replaced by black ones without people.
     root = tmp_path / "coco"
     shutil.copytree(sets / "coco", root)
-    for picture in (root / "images/train2017").iterdir():
-        picture.write_bytes(b"no picture")
+    for image in (root / "images/train2017").iterdir():
+        image.write_bytes(b"not an image")
     settings = [f"data.root={root}", "data.on_bad_image=skip", *SHORT]
     assert method_main("advpose", words("train", task, tmp_path, *settings)) == 0
     folder = tmp_path / f"synthetic_{task.replace('-', '_')}"
@@ -96,12 +96,18 @@ def test_batches_of_nobody_train(task: str, sets: Path, words: Words, tmp_path: 
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_loss_that_breaks_stops_the_training_and_leaves_what_was_good(
+def test_a_loss_that_is_not_finite_stops_training_and_keeps_the_last_good_checkpoint(
     task: str, refused: Callable[..., str], tmp_path: Path
 ) -> None:
-    # Every weight has left the numbers' range after the first step.
-    greedy = ["train.lr=1e38", "train.optimizer=sgd", "train.schedule=constant", "train.clip_norm=null", "train.ema=0"]
-    text = refused(1, "train", task, *greedy, *SHORT, "train.iterations=4")
+    # After the first step the weights are not finite.
+    diverging = [
+        "train.lr=1e38",
+        "train.optimizer=sgd",
+        "train.schedule=constant",
+        "train.clip_norm=null",
+        "train.ema=0",
+    ]
+    text = refused(1, "train", task, *diverging, *SHORT, "train.iterations=4")
     folder = tmp_path / "runs" / f"synthetic_{task.replace('-', '_')}"
     assert "is not finite at step 2" in text
     assert f"The last good checkpoint is {folder / 'last.pt'}; try a lower train.lr" in text
@@ -113,7 +119,7 @@ def test_a_loss_that_breaks_stops_the_training_and_leaves_what_was_good(
 
 
 @pytest.mark.parametrize("task", ["advpose", "advpose-ae"])
-def test_a_critic_that_breaks_is_told_apart(task: str, refused: Callable[..., str]) -> None:
+def test_a_diverged_critic_is_named(task: str, refused: Callable[..., str]) -> None:
     text = refused(1, "train", task, "adversarial.lr=1e38", *SHORT, "train.iterations=4")
     named = text.partition(" is not finite")[0]
     assert "loss_g" in named
@@ -126,7 +132,7 @@ def test_a_checkpoint_of_another_task_is_named(refused: Callable[..., str], tmp_
     text = refused(1, "eval", "advpose-ae", "--weights", str(file))
     assert f"weights from {file}" in text
     assert "the file fits no network that is installed" in text
-    # Of its full size, for which network it is.
+    # For a network of full size, the message names it.
     save_weights(create_model("hg_ae_stack1", num_joints=17), file)
     text = refused(1, "eval", "hgpose", "model.name=hg_stack1", "model.options={}", "--weights", str(file))
     assert "the file fits hg_ae_stack1" in text

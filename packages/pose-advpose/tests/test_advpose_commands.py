@@ -1,4 +1,4 @@
-"""What only this method's command line has: heatmaps side by side, curves side by side."""
+"""The method's own commands: heatmaps side by side, and the training curves of several runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from pose_advpose.browse_heatmaps import heatmap_pictures
+from pose_advpose.browse_heatmaps import heatmap_tiles
 from pose_core.cli import method_main
 from pose_core.errors import ConfigError, WeightsError
 from pose_core.models.weights import companion_state, load_weights
@@ -29,7 +29,7 @@ def test_heatmaps_of_a_run_side_by_side(task: str, words: Words, tiny: Callable,
     assert cv2.imread(str(tmp_path / "maps.png")).shape[1] == columns * 206 + 6
 
     config = tiny(task)
-    tiles, captions = heatmap_pictures(config, run / "last.pt", 2, config.data.val)
+    tiles, captions = heatmap_tiles(config, run / "last.pt", 2, config.data.val)
     assert (len(tiles), len(captions)) == (2 * columns, 2 * columns)
     image, target = (tiles[index].astype(int) for index in (0, 1))
     changed = np.abs(image - target).max(-1) > 30
@@ -40,7 +40,7 @@ def test_heatmaps_of_a_run_side_by_side(task: str, words: Words, tiny: Callable,
         assert len(errors) == 4
         assert all(error > 0 for error in errors)
     with pytest.raises(ConfigError, match=r"--count 50: split .* has \d samples"):
-        heatmap_pictures(config, run / "last.pt", 50, config.data.val)
+        heatmap_tiles(config, run / "last.pt", 50, config.data.val)
 
 
 def test_a_file_without_a_critic_is_refused(words: Words, tiny: Callable, tmp_path: Path) -> None:
@@ -48,27 +48,29 @@ def test_a_file_without_a_critic_is_refused(words: Words, tiny: Callable, tmp_pa
     config = tiny("advpose")
     file = tmp_path / "synthetic_hgpose/last.pt"
     with pytest.raises(WeightsError, match=r"last\.pt holds no critic; give the last\.pt of a run that has one"):
-        heatmap_pictures(config, file, 1, config.data.val)
+        heatmap_tiles(config, file, 1, config.data.val)
 
 
-def test_a_published_checkpoint_has_both_players(tiny: Callable, tmp_path: Path) -> None:
+def test_a_published_checkpoint_has_both_networks(tiny: Callable, tmp_path: Path) -> None:
     from pose_advpose.task import make_task
 
     networks = make_task(tiny("advpose"), build_network).networks()
     content = {
-        key: {f"module.{name}": value for name, value in networks[player].state_dict().items()}
-        for key, player in (("netHg", "pose"), ("netD", "critic"))
+        key: {f"module.{name}": value for name, value in networks[network_name].state_dict().items()}
+        for key, network_name in (("netHg", "pose"), ("netD", "critic"))
     }
     torch.save({**content, "kt": 0.1}, tmp_path / "checkpoint.pth")
     fresh = make_task(tiny("advpose"), build_network).networks()
     assert load_weights(fresh["pose"], tmp_path / "checkpoint.pth").complete
     assert load_weights(fresh["critic"], companion_state(tmp_path / "checkpoint.pth", "critic", "netD")).complete
-    for player, network in fresh.items():
-        expected = networks[player].state_dict()
+    for network_name, network in fresh.items():
+        expected = networks[network_name].state_dict()
         assert all(torch.equal(value, expected[key]) for key, value in network.state_dict().items())
 
 
-def test_plain_and_adversarial_in_one_picture(words: Words, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_plain_and_adversarial_runs_in_one_plot(
+    words: Words, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for task in ("hgpose", "advpose"):
         assert method_main("advpose", words("train", task, tmp_path, "train.epochs=2", "train.validate_every=0")) == 0
     capsys.readouterr()

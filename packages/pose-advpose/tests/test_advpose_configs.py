@@ -1,4 +1,4 @@
-"""The built-in experiments: valid, of the published options, and the same with the critic and without."""
+"""The built-in experiments: valid, with the published options, and alike with and without the critic."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def size(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-# The published options. Networks' sizes are the published ones, too: the pose network's and the critic's.
+# The published options, and the published sizes of pose network and critic.
 SINGLE = {
     "model.input_size": (256, 256), "heatmap_size": (64, 64), "heatmap.sigma": 1, "heatmap.compat": True,
     "heatmap.target": "quantized", "augment.scale": 0.25, "augment.rotation": 30, "augment.flip": 0.5,
@@ -57,7 +57,7 @@ ADVPOSE = SINGLE | {
     "task": "advpose", "augment.scale_law": "linear", "augment.rotation_probability": 0.6,
     "augment.rotation_limit": 30, "train.batch_size": 4, "model.options": {"modules": 2},
 }  # fmt: skip
-EVERYONE = {
+EMBEDDING = {
     "data.layout": "coco", "data.train": "train2014", "data.val": "train2014", "split.valid_ids": "published",
     "model.input_size": (512, 512), "output_side": 128, "sigma": 2, "heatmap.push": 1e-3, "heatmap.pull": 1e-3,
     "heatmap.max_people": 30, "augment.scale": (0.75, 1.25), "augment.rotation": 30, "augment.shift": 40,
@@ -72,8 +72,8 @@ PUBLISHED: dict[str, tuple[dict[str, Any], int, int | None]] = {
     "mpii_hgpose_stack2_256x256": (HGPOSE, 6_570_400, None),
     "lsp_mpii_advpose_stack4_256x256": (ADVPOSE | {"data.layout": "lsp_mpii"}, 24_871_872, 24_873_408),
     "mpii_advpose_stack4_256x256": (ADVPOSE | {"data.layout": "mpii"}, 24_871_872, 24_873_408),
-    "coco_hgpose_ae_stack4_512x512": (EVERYONE | {"task": "hgpose-ae", "train.workers": 4}, 138_893_840, None),
-    "coco_advpose_ae_stack4_512x512": (EVERYONE | {"task": "advpose-ae", "train.workers": 6}, 138_893_840, 3_335_044),
+    "coco_hgpose_ae_stack4_512x512": (EMBEDDING | {"task": "hgpose-ae", "train.workers": 4}, 138_893_840, None),
+    "coco_advpose_ae_stack4_512x512": (EMBEDDING | {"task": "advpose-ae", "train.workers": 6}, 138_893_840, 3_335_044),
 }
 EVERYWHERE = {
     "data.color": "rgb", "data.pixels": "unit", "model.init": "framework", "train.schedule": "constant",
@@ -100,7 +100,7 @@ def test_show_config_prints_a_complete_file(name: str, tmp_path: Path, capsys: p
     check_show_config("advpose", name, tmp_path, capsys)
 
 
-def test_pages_are_kept_as_the_others_are() -> None:
+def test_pages_follow_the_common_form() -> None:
     assert page_faults("advpose") == []
 
 
@@ -126,10 +126,10 @@ def test_each_player_has_the_published_optimizer(name: str) -> None:
     layer = nn.Linear(1, 1)
     pose = build_optimizer(layer, task.train_settings("pose"), CPU)
     critic = build_optimizer(layer, task.train_settings("critic"), CPU)
-    wanted = {"lr": 2e-4, "betas": (0.9, 0.999)} if name.startswith("coco") else {"lr": 2.5e-4, "alpha": 0.99}
+    expected = {"lr": 2e-4, "betas": (0.9, 0.999)} if name.startswith("coco") else {"lr": 2.5e-4, "alpha": 0.99}
     assert isinstance(pose, torch.optim.Adam if name.startswith("coco") else torch.optim.RMSprop)
     assert isinstance(critic, torch.optim.Adam)
-    assert pose.defaults.items() >= (wanted | {"eps": 1e-8, "weight_decay": 0}).items()
+    assert pose.defaults.items() >= (expected | {"eps": 1e-8, "weight_decay": 0}).items()
     assert critic.defaults.items() >= {"lr": 8e-5, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0}.items()
 
 
@@ -192,7 +192,7 @@ def test_the_switch_trains_without_the_critic(task: str, narrow: Any, tmp_path: 
     assert content["objective"] == {}
 
 
-def test_settings_that_cannot_be_are_refused(tiny: Any) -> None:
+def test_contradictory_settings_are_refused(tiny: Any) -> None:
     for task in ("advpose", "advpose-ae"):
         with pytest.raises(ConfigError, match=r"gradients would mix .* needs train\.accumulate=1"):
             tiny(task, "train.accumulate=3")

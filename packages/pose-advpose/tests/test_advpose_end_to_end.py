@@ -1,4 +1,4 @@
-"""A user's session with each of the four tasks: train, evaluate, predict, export, and resume to the last bit."""
+"""Each of the four tasks end to end: train, evaluate, predict, export, and resume exactly."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Words = Callable[..., list[str]]
 Tiny = Callable[..., TopDownConfig]
 TASKS = ("hgpose", "advpose", "hgpose-ae", "advpose-ae")
 LOGGED = {"hgpose": {"acc"}, "hgpose-ae": {"push", "pull", "detection"}}
-PLAYED = {
+ADVERSARIAL_METRICS = {
     "loss_hg_content", "loss_d", "loss_d_real", "loss_d_fake", "loss_g", "kt", "balance", "measure"
 }  # fmt: skip
 
 
 def plain(task: str) -> str:
-    """The task of the same network and data without a critic."""
+    """Return the task with the same network and data, but without a critic."""
     return task.replace("adv", "hg")
 
 
@@ -38,8 +38,8 @@ def named(task: str) -> str:
     return f"synthetic_{task.replace('-', '_')}"
 
 
-def by_heart(task: str, sets: Path) -> list[str]:
-    """One stack, and two images that it sees again and again."""
+def overfitting(task: str, sets: Path) -> list[str]:
+    """Return settings that overfit one stack to two images."""
     still = ["augment.flip=0", "augment.rotation=0", "test.flip=false", "train.ema=0", "train.batch_size=2"]
     still += ["train.log_every=100"]
     if plain(task) == "hgpose":
@@ -53,18 +53,18 @@ def by_heart(task: str, sets: Path) -> list[str]:
     else:
         found = [f"data.root={sets / 'pairs'}", "data.train=val2017", "data.val=val2017", "model.name=hg_ae_stack1"]
         still += ["augment.scale=[1, 1]", "augment.shift=0", "augment.saturation=0", "augment.brightness=0"]
-        # The original code's variant with batch norm learns sooner.
+        # The original code's variant with batch norm trains faster.
         still += ['model.options={"channels": 32, "depth": 2, "increase": 8, "outputs": 34, "bn": true}']
         still += ["heatmap.push=0.1", "heatmap.pull=0.1"]
-    quickly = ["train.optimizer=adamw", "train.lr=1e-2", "train.schedule=onecycle", "train.epochs=60"]
-    return [*found, *still, *quickly, "train.validate_every=0"]
+    schedule = ["train.optimizer=adamw", "train.lr=1e-2", "train.schedule=onecycle", "train.epochs=60"]
+    return [*found, *still, *schedule, "train.validate_every=0"]
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_what_was_learned_is_found_again(
+def test_an_overfitted_network_finds_the_training_poses(
     task: str, sets: Path, words: Words, tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = by_heart(task, sets)
+    settings = overfitting(task, sets)
     assert method_main("advpose", words("train", task, tmp_path, *settings)) == 0
     folder = tmp_path / named(task)
     best = str(folder / "best.pt")
@@ -75,9 +75,9 @@ def test_what_was_learned_is_found_again(
         print(f"{task}: {key} {metrics[key]:.3f}", end=" ")
     assert metrics[key] > (60 if is_single else 0.75)
     logged = json.loads((folder / "metrics.jsonl").read_text().splitlines()[0])
-    expected = {"loss", "lr"} | LOGGED[plain(task)] | (PLAYED if task.startswith("adv") else set())
+    expected = {"loss", "lr"} | LOGGED[plain(task)] | (ADVERSARIAL_METRICS if task.startswith("adv") else set())
     assert expected <= set(logged)
-    assert not (PLAYED & set(logged)) or task.startswith("adv")
+    assert not (ADVERSARIAL_METRICS & set(logged)) or task.startswith("adv")
     if is_single:
         assert 0 < metrics["batch_pck"] <= 1
 
@@ -95,7 +95,7 @@ def test_what_was_learned_is_found_again(
 
 
 def same_as_single(config: TopDownConfig, predictor: pose_core.Predictor, command: list[str], folder: Path) -> None:
-    """``predict`` with boxes finds what ``eval`` found in the same crops, and so does Python."""
+    """Compare the poses of ``predict`` with boxes and of the Python interface with those of ``eval``."""
     found = read_dataset(config.data, config.data.val)
     evaluated = loadmat(folder / "again/results/pred.mat")["preds"] - 1
     boxes = []
@@ -105,27 +105,27 @@ def same_as_single(config: TopDownConfig, predictor: pose_core.Predictor, comman
         x, y = np.asarray(person.center) - side / 2
         boxes.append({"image_id": int(Path(record.source).stem), "bbox": [x, y, side, side], "score": 1.0})
     write_json(folder / "boxes.json", boxes)
-    pictures = [record.source for record in found.records]
+    images = [record.source for record in found.records]
     out = folder / "predicted"
     more = ["--boxes", str(folder / "boxes.json"), "--out", str(out)]
-    assert method_main("advpose", [*command, *pictures, *more]) == 0
+    assert method_main("advpose", [*command, *images, *more]) == 0
     for row, (record, entry) in enumerate(zip(found.records, boxes, strict=True)):
-        picture = Path(record.source)
-        assert (out / picture.name).is_file()
-        content = json.loads((out / f"{picture.stem}.json").read_text())
+        image = Path(record.source)
+        assert (out / image.name).is_file()
+        content = json.loads((out / f"{image.stem}.json").read_text())
         points = np.array(list(content["people"][0]["keypoints"].values()))
         assert np.abs(points[:, :2] - evaluated[row]).max() < 0.05
-        poses = predictor(picture, np.array([entry["bbox"]]))
+        poses = predictor(image, np.array([entry["bbox"]]))
         assert np.abs(poses.keypoints[0] - evaluated[row]).max() < 0.05
 
 
 def same_as_everyone(config: TopDownConfig, predictor: pose_core.Predictor, command: list[str], folder: Path) -> None:
-    """``predict`` finds whom ``eval`` found, and so does Python."""
+    """Compare the poses of ``predict`` and of the Python interface with those of ``eval``."""
     found = read_dataset(config.data, config.data.val)
     entries = json.loads((folder / f"again/results/keypoints_{config.data.val}_results.json").read_text())
     out = folder / "predicted"
-    pictures = [record.source for record in found.records]
-    assert method_main("advpose", [*command, *pictures, "--out", str(out)]) == 0
+    images = [record.source for record in found.records]
+    assert method_main("advpose", [*command, *images, "--out", str(out)]) == 0
     for record in found.records:
         mine = [entry for entry in entries if entry["image_id"] == record.image_id]
         evaluated = np.array([entry["keypoints"] for entry in mine]).reshape(len(mine), -1, 3)
@@ -138,7 +138,7 @@ def same_as_everyone(config: TopDownConfig, predictor: pose_core.Predictor, comm
 
 
 def random_weights(file: Path, task: str) -> str:
-    """A checkpoint of an untrained tiny network."""
+    """Save a checkpoint of an untrained small network; return its file."""
     torch.manual_seed(0)
     if plain(task) == "hgpose":
         network = create_model("hg_stack2", num_joints=16, channels=16, depth=2)
@@ -157,19 +157,19 @@ def test_networks_export(task: str, words: Words, tmp_path: Path) -> None:
     command = words("export", task, tmp_path, "--weights", weights, "--out", str(file), "--batch", "1")
     assert method_main("advpose", command) == 0
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    # Every stack's; with tags, the channels after the heatmaps.
+    # One output per stack; with tags, they follow the heatmaps' channels.
     shapes = {output.name: output.shape for output in session.get_outputs()}
     channels = 16 if task == "hgpose" else 34
     assert list(shapes.values()) == [[1, channels, 16, 16]] * 2
 
 
 @pytest.mark.parametrize("task", ["advpose", "advpose-ae"])
-def test_a_resumed_game_ends_with_the_very_same_players(task: str, words: Words, tmp_path: Path) -> None:
-    # k moves visibly; the average, the critic's optimizer and the schedule are there to be lost.
-    lively = ["adversarial.start=0.5", "adversarial.rate=0.1", "train.ema=0.9", "train.epochs=3", "train.batch_size=2",
-              "train.schedule=constant", "train.weight_decay=0", "train.validate_every=0"]  # fmt: skip
-    assert method_main("advpose", words("train", task, tmp_path, *lively, "run.name=whole")) == 0
-    halves = words("train", task, tmp_path, *lively, "run.name=halves")
+def test_a_resumed_adversarial_run_ends_with_identical_networks(task: str, words: Words, tmp_path: Path) -> None:
+    # k changes visibly; the weight average, the critic's optimizer and the schedule must be restored.
+    settings = ["adversarial.start=0.5", "adversarial.rate=0.1", "train.ema=0.9", "train.epochs=3"]
+    settings += ["train.batch_size=2", "train.schedule=constant", "train.weight_decay=0", "train.validate_every=0"]
+    assert method_main("advpose", words("train", task, tmp_path, *settings, "run.name=whole")) == 0
+    halves = words("train", task, tmp_path, *settings, "run.name=halves")
     assert method_main("advpose", [*halves, "train.iterations=4"]) == 0
     middle = torch.load(tmp_path / "halves/last.pt", weights_only=True)
     assert method_main("advpose", [*halves, "--resume"]) == 0
@@ -188,13 +188,13 @@ def test_a_resumed_game_ends_with_the_very_same_players(task: str, words: Words,
         [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
         for name in ("whole", "halves")
     ]
-    played = [[(row["step"], *(row[key] for key in sorted(PLAYED))) for row in rows if row["split"] == "train"]
-              for rows in logged]  # fmt: skip
-    assert played[0] == played[1]
+    keys = ["step", *sorted(ADVERSARIAL_METRICS)]
+    adversarial = [[[row[key] for key in keys] for row in rows if row["split"] == "train"] for rows in logged]
+    assert adversarial[0] == adversarial[1]
 
 
 def unequal(one: object, other: object, where: str = "") -> list[str]:
-    """Paths of two nested checkpoints at which they differ, be it in a bit."""
+    """Return the paths at which two nested checkpoints differ in any bit."""
     if isinstance(one, dict) and isinstance(other, dict):
         lost = [f"{where}/{key}" for key in one.keys() ^ other.keys()]
         shared = one.keys() & other.keys()

@@ -1,4 +1,4 @@
-"""People from heatmaps and tags: the published figures, and what must hold of any picture."""
+"""Grouping of heatmaps and tags into people, compared with the published code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Array = np.ndarray
 
 
 def centers(name: str, people: int) -> tuple[Array, Array, Array, Array]:
-    """Columns, rows, heats and tags ``(P, 17)`` by the golden file's rule of a case."""
+    """Return columns, rows, heatmap values and tags ``(P, 17)`` by the golden file's rule of a case."""
     p, j = np.arange(people)[:, None], np.arange(17)[None]
     zero = 0 * (p + j)
     if name == "three_separated":
@@ -36,7 +36,7 @@ def centers(name: str, people: int) -> tuple[Array, Array, Array, Array]:
 
 
 def render(columns: Array, rows: Array, heats: Array, tags: Array, side: int) -> tuple[Array, Array]:
-    """Heatmaps and tags ``(17, side, side)`` of people's joints ``(P, 17)``; a pixel's tag is the nearest joint's."""
+    """Draw heatmaps and tags ``(17, side, side)`` of joints ``(P, 17)``; a pixel has the tag of the nearest joint."""
     y, x = np.mgrid[:side, :side]
     squares = (x - columns[..., None, None]) ** 2 + (y - rows[..., None, None]) ** 2
     heat = (heats[..., None, None] * np.exp(-squares / 2)).max(0)

@@ -1,4 +1,4 @@
-"""What the benchmark measures does the work it names."""
+"""Each microbenchmark does the work that it names."""
 
 from __future__ import annotations
 

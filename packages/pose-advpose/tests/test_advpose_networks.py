@@ -1,4 +1,4 @@
-"""Networks and critics equal the published ones; files of every published layout load."""
+"""Networks and critics equal the published ones; checkpoints of every published layout load."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from pose_testing.networks import check_network, published_state
     ],
 )
 def test_outputs_equal_the_published_ones(golden: str, name: str, keywords: dict[str, Any] | None) -> None:
-    # A critic also takes the published keywords as they stand in the file.
+    # A critic also accepts the published keywords in the file.
     keywords = load_golden(f"advpose/{golden}")["config"] if keywords is None else keywords
     joints = 17 if "_ae_" in golden else 16
     error = check_network(f"advpose/{golden}", create_model(name, num_joints=joints, **keywords))
@@ -63,7 +63,7 @@ def test_checkpoints_of_both_codes_load_from_files(tmp_path: Path) -> None:
     plain = {f"module.{key}": value for key, value in published_state(load_golden("advpose/hg_stack2")).items()}
     torch.save({"state_dict": plain}, tmp_path / "b")
     assert load_weights(hourglass(16, stacks=2), tmp_path / "b").complete
-    # Adversarial training keeps the pose network beside its critic.
+    # Checkpoints of adversarial training contain both networks.
     torch.save({"netD": {"module.conv1.weight": torch.zeros(1)}, "netHg": plain, "kt": 0.25}, tmp_path / "c")
     assert load_weights(hourglass(16, stacks=2), tmp_path / "c").complete
 

@@ -1,4 +1,4 @@
-"""From an image to its people: the published pipeline on a stub network, and its edges."""
+"""Multi-person prediction: the published pipeline on a stub network."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Array = np.ndarray
 
 
 def published_maps(side: int) -> Array:
-    """Heatmaps and tags ``(34, side, side)`` by the golden file's rule."""
+    """Return heatmaps and tags ``(34, side, side)`` by the golden file's rule."""
     p, j = np.arange(2)[:, None], np.arange(17)[None]
     cx = (0.2 + 0.3 * p + 0.02 * ((3 * j) % 5)) * side
     cy = (0.25 + 0.03 * ((5 * j + 3 * p) % 17)) * side
@@ -35,7 +35,7 @@ def published_maps(side: int) -> Array:
 
 
 class Stub(nn.Module):
-    """Answers the same maps whatever it sees, the mirror image's a hundredth higher; two stacks, the first empty."""
+    """Returns the same maps for any image, 0.01 higher for the mirror image; two stacks, the first empty."""
 
     def __init__(self, make: Any = published_maps, channels: int = 68) -> None:
         super().__init__()

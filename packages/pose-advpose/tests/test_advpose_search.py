@@ -1,4 +1,4 @@
-"""Missing joints are found where a search of every place finds them; assignments cost the least there is."""
+"""Missing joints are where a search of all pixels finds them; assignments have the lowest cost."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import pytest
 import torch
 
 from pose_advpose.grouping import GroupingSettings, assign, find_candidates, find_missing, match
-from pose_advpose.refine import RUN, RUNS, likely_peaks, search_everywhere, search_where_hot
+from pose_advpose.refine import PROBE_STRIDE, PROBE_WIDTH, best_peak_scores, search_everywhere, search_where_hot
 
 Array = np.ndarray
 JOINTS = 5
 
 
-def plain(heat: Array, tags: Array, joint: Array, wanted: Array) -> Array:
-    """By definition: pair after pair, all places, the first of the best."""
+def plain(heat: Array, tags: Array, joint: Array, mean_tags: Array) -> Array:
+    """Search by definition: all pixels for each pair, the first of equal maxima."""
     found = [
         np.argmax(heat[number] - np.round(np.sqrt(np.square(tags[:, number] - person[:, None]).sum(0))))
-        for number, person in zip(joint, wanted, strict=True)
+        for number, person in zip(joint, mean_tags, strict=True)
     ]
     return np.array(found, np.int64)
 
 
 def scene(make: np.random.Generator, side: int, dimensions: int, kind: str) -> tuple[Array, Array]:
-    """Heat ``(K, h, w)`` and tags ``(D, K, h, w)``; quarters make ties, a dead joint has no heat at all."""
+    """Draw heatmaps ``(K, h, w)`` and tags ``(D, K, h, w)``: multiples of 1/4 make ties, a dead joint is all 0."""
     heat = make.normal(0, 0.02, (JOINTS, side, side))
     tags = make.normal(0, 3, (dimensions, JOINTS, side, side))
     for number in range(JOINTS if kind != "cold" else 0):
@@ -44,8 +44,8 @@ def scene(make: np.random.Generator, side: int, dimensions: int, kind: str) -> t
 @pytest.mark.parametrize("kind", ["many", "few", "cold", "ties", "dead", "below"])
 @pytest.mark.parametrize("dimensions", [1, 2])
 @pytest.mark.parametrize("side", [9, 40])
-def test_hot_places_hold_the_same_as_all(side: int, dimensions: int, kind: str) -> None:
-    assert 9**2 < RUN * RUNS < 40**2  # one map is probed everywhere, the other in runs
+def test_search_of_hot_pixels_equals_search_of_all(side: int, dimensions: int, kind: str) -> None:
+    assert 9**2 < PROBE_WIDTH * PROBE_STRIDE < 40**2  # every pixel of one map is probed, the other in runs
     make = np.random.default_rng(side)
     for _ in range(8):
         heat, tags = scene(make, side, dimensions, kind)
@@ -54,38 +54,38 @@ def test_hot_places_hold_the_same_as_all(side: int, dimensions: int, kind: str) 
         np.testing.assert_array_equal(found.hot, np.flatnonzero(heat > 0.1))
         assert (len(found.values) == 0) == (kind in {"cold", "below"})
         joint = np.sort(make.integers(0, JOINTS, 25))
-        # Some people's tags are those of a place, others' are nobody's.
-        wanted = make.normal(0, 3, (25, dimensions)).astype(np.float32)
-        wanted[::3] = tags[:, joint[::3], make.integers(0, side), make.integers(0, side)].T
+        # Some people have the tags of a pixel, others random ones.
+        mean_tags = make.normal(0, 3, (25, dimensions)).astype(np.float32)
+        mean_tags[::3] = tags[:, joint[::3], make.integers(0, side), make.integers(0, side)].T
         rows, columns = heat.reshape(JOINTS, -1), tags.reshape(dimensions, JOINTS, -1)
-        known = likely_peaks(joint, wanted, found.starts, found.values, found.tags)
-        expected = plain(rows, columns, joint, wanted)
+        bounds = best_peak_scores(joint, mean_tags, found.starts, found.values, found.tags)
+        expected = plain(rows, columns, joint, mean_tags)
         likely = [
             heat[j].flat[p] - np.round(np.linalg.norm(columns[:, j, p] - w))
-            for j, p, w in zip(joint, expected, wanted, strict=True)
+            for j, p, w in zip(joint, expected, mean_tags, strict=True)
         ]
-        assert (known <= np.array(likely) + 1e-6).all()
-        mine = search_where_hot(rows, columns, joint, wanted, known, found.hot, found.threshold)
+        assert (bounds <= np.array(likely) + 1e-6).all()
+        mine = search_where_hot(rows, columns, joint, mean_tags, bounds, found.hot, found.threshold)
         np.testing.assert_array_equal(mine, expected)
-        everywhere = search_everywhere(torch.from_numpy(rows), torch.from_numpy(columns), joint, wanted)
+        everywhere = search_everywhere(torch.from_numpy(rows), torch.from_numpy(columns), joint, mean_tags)
         np.testing.assert_array_equal(everywhere.numpy(), expected)
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.5])
-def test_any_threshold_of_peaks_finds_the_same(threshold: float) -> None:
+def test_any_threshold_of_peaks_gives_the_same_result(threshold: float) -> None:
     make = np.random.default_rng(0)
     heat, tags = scene(make, 20, 1, "many")
-    heat *= 2  # hotter than one, so that a peak a step away says something of a colder place
+    heat *= 2  # above 1, so that a peak one step of tags away is a useful bound
     found = find_candidates(torch.from_numpy(heat), torch.from_numpy(tags), threshold, 30)
     assert found.hot is not None
-    joint, wanted = np.sort(make.integers(0, JOINTS, 40)), make.normal(0, 3, (40, 1)).astype(np.float32)
+    joint, mean_tags = np.sort(make.integers(0, JOINTS, 40)), make.normal(0, 3, (40, 1)).astype(np.float32)
     rows, columns = heat.reshape(JOINTS, -1), tags.reshape(1, JOINTS, -1)
-    known = likely_peaks(joint, wanted, found.starts, found.values, found.tags)
-    mine = search_where_hot(rows, columns, joint, wanted, known, found.hot, found.threshold)
-    np.testing.assert_array_equal(mine, plain(rows, columns, joint, wanted))
+    bounds = best_peak_scores(joint, mean_tags, found.starts, found.values, found.tags)
+    mine = search_where_hot(rows, columns, joint, mean_tags, bounds, found.hot, found.threshold)
+    np.testing.assert_array_equal(mine, plain(rows, columns, joint, mean_tags))
 
 
-def test_pixels_without_numbers_break_nothing() -> None:
+def test_pixels_that_are_nan_are_skipped() -> None:
     heat, tags = scene(np.random.default_rng(0), 20, 1, "many")
     tags[0, :, 0], heat[3] = np.nan, np.nan
     found = find_candidates(torch.from_numpy(heat), torch.from_numpy(tags), 0.1, 30)
@@ -97,21 +97,21 @@ def test_pixels_without_numbers_break_nothing() -> None:
     assert np.isfinite(seen[joint != 3]).all()
 
 
-def test_search_takes_a_joint_that_only_seen_or_only_unseen_people_lack() -> None:
+def test_search_with_and_without_peaks_of_the_joint() -> None:
     heat, tags = np.zeros((3, 6, 6), np.float32), np.zeros((1, 3, 6, 6), np.float32)
     heat[0, 2, 3], heat[1, 4, 4], tags[0, 1] = 0.8, 0.6, 7
     found = find_candidates(torch.from_numpy(heat), torch.from_numpy(tags), 0.1, 30)
-    chosen = np.array([[-1, -1, 0]])  # somebody of tag 0
+    chosen = np.array([[-1, -1, 0]])  # a person with tag 0
     maps = torch.from_numpy(heat), torch.from_numpy(tags)
-    person, joint, fine, seen = find_missing(*maps, found, chosen, published=False)
+    person, joint, fine, seen = find_missing(*maps, found, chosen, compat=False)
     assert joint.tolist() == [0, 1]
     assert person.tolist() == [0, 0]
-    # Joint 1 has the tag of somebody else everywhere: its hottest place is the best all the same.
+    # All tags of joint 1 are another person's: its highest pixel is still the best.
     np.testing.assert_allclose(seen, [0.8, 0.6])
     np.testing.assert_allclose(fine, [[3.25, 2.25], [4.25, 4.25]])
-    # With three joints the published code takes row 2 for the row below row 2.
-    *_, slipped, _ = find_missing(*maps, found, chosen)
-    np.testing.assert_allclose(slipped, [[3.25, 2.75], [4.25, 4.25]])
+    # With three joints the published code reads row 2 as the row below row 2.
+    *_, published, _ = find_missing(*maps, found, chosen)
+    np.testing.assert_allclose(published, [[3.25, 2.75], [4.25, 4.25]])
 
 
 @pytest.mark.parametrize("side", [(7, 5), (16, 16)])
@@ -130,7 +130,7 @@ def test_peaks_are_the_highest_of_their_nine_pixels(side: tuple[int, int]) -> No
 
 
 def brute(distance: Array, values: Array, near: float) -> tuple[float, int]:
-    """The least cost of any assignment, and the most that any of that cost keeps."""
+    """Return the lowest cost of any assignment, and the most pairs that one of that cost keeps."""
     cost, is_near = 100 * np.round(distance) - values[:, None], distance < near
     rows, columns = cost.shape
     pairings = (
@@ -144,32 +144,32 @@ def brute(distance: Array, values: Array, near: float) -> tuple[float, int]:
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 3), (2, 5), (5, 2), (4, 5)])
-def test_assignment_costs_the_least_and_keeps_the_most(shape: tuple[int, int]) -> None:
+def test_assignment_has_the_lowest_cost_and_keeps_most_pairs(shape: tuple[int, int]) -> None:
     make = np.random.default_rng(shape)
     kept = 0
     for _ in range(60):
-        # Values of one heat and tags on a line make many assignments of one cost.
+        # Equal heatmap values and one-dimensional tags make many assignments of equal cost.
         mine, theirs = make.uniform(0, 3, shape[0]), make.uniform(0, 3, shape[1])
         distance = np.abs(mine[:, None] - theirs)
         values = np.full(shape[0], 0.5) if make.random() < 0.5 else make.uniform(0.1, 1, shape[0])
-        who, whom = assign(distance, values, 1.0)
-        assert (np.diff(who) > 0).all()
-        assert len(set(whom.tolist())) == len(whom)
-        assert (distance[who, whom] < 1).all()
+        candidate, person = assign(distance, values, 1.0)
+        assert (np.diff(candidate) > 0).all()
+        assert len(set(person.tolist())) == len(person)
+        assert (distance[candidate, person] < 1).all()
         least, most = brute(distance, values, 1.0)
-        assert len(who) == most
+        assert len(candidate) == most
         kept += most
-        # The pairs it kept are part of an assignment of the least cost: the others complete it.
-        others = np.setdiff1d(np.arange(shape[0]), who), np.setdiff1d(np.arange(shape[1]), whom)
-        own = float((100 * np.round(distance[who, whom]) - values[who]).sum())
+        # The kept pairs are part of an assignment of the lowest cost: the others complete it.
+        others = np.setdiff1d(np.arange(shape[0]), candidate), np.setdiff1d(np.arange(shape[1]), person)
+        own = float((100 * np.round(distance[candidate, person]) - values[candidate]).sum())
         rest = brute(distance[np.ix_(*others)], values[others[0]], 1.0)[0] if all(map(len, others)) else 0.0
         assert own + rest <= least + 1e-9
     assert kept
 
 
-def test_tags_beyond_any_number_pair_all_the_same() -> None:
-    who, whom = assign(np.array([[np.inf, 0.2]]), np.array([0.5]), 1.0)
-    assert (who.tolist(), whom.tolist()) == ([0], [1])
+def test_infinite_tag_distances_do_not_prevent_assignment() -> None:
+    candidate, person = assign(np.array([[np.inf, 0.2]]), np.array([0.5]), 1.0)
+    assert (candidate.tolist(), person.tolist()) == ([0], [1])
 
 
 def test_limit_of_people() -> None:
@@ -180,9 +180,9 @@ def test_limit_of_people() -> None:
         tags[0, 1, 2 + 4 * number, 3] = 10 * number + 5 * (number == 2)
     found = find_candidates(torch.from_numpy(heat), torch.from_numpy(tags), 0.1, 30)
     published = match(found, GroupingSettings((0, 1), max_people=3))
-    assert (published >= 0).tolist() == [[True, False]] * 3  # joint 1 came too late
-    ours = match(found, GroupingSettings((0, 1), max_people=3, published=False))
-    assert (ours >= 0).sum(0).tolist() == [3, 2]  # the third tag of joint 1 fits nobody, and nobody is made of it
+    assert (published >= 0).tolist() == [[True, False]] * 3  # joint 1 is skipped
+    ours = match(found, GroupingSettings((0, 1), max_people=3, compat=False))
+    assert (ours >= 0).sum(0).tolist() == [3, 2]  # the third tag of joint 1 fits no person, and starts none
     without = match(found, GroupingSettings((0, 1), max_people=4))
     assert (without >= 0).sum(0).tolist() == [3, 3]
     assert len(without) == 4

@@ -1,4 +1,4 @@
-"""Images held out of one annotation file, and the 500 of the original code."""
+"""Images held out of one annotation file, and the original code's 500."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pose_core.layouts.reader import AnnotatedSet, read_dataset
 from pose_testing.annotations import coco_content, person, write_coco
 
 
-def test_the_published_images_are_500_of_their_sum() -> None:
+def test_the_published_ids_are_complete() -> None:
     ids = held_out_ids(SplitConfig(valid_ids="published"))
     assert ids == published_ids()
     assert (len(ids), min(ids), max(ids), sum(ids)) == (500, 36, 574717, 137772033)
@@ -30,11 +30,11 @@ def test_ids_of_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("1\ntwo\n", r"ids\.txt, line 2: 'two' is no image id"),
-        ("1\n-2\n", r"line 2: '-2' is no image id"),
-        ("1\n2.0\n", r"line 2: '2\.0' is no image id"),
-        ("7\n1\n7\n", r"ids\.txt, line 3: image id 7 stands on line 1 already"),
-        ("# nothing\n", r"ids\.txt holds no image id"),
+        ("1\ntwo\n", r"ids\.txt, line 2: 'two' is not an image id"),
+        ("1\n-2\n", r"line 2: '-2' is not an image id"),
+        ("1\n2.0\n", r"line 2: '2\.0' is not an image id"),
+        ("7\n1\n7\n", r"ids\.txt, line 3: image id 7 is on line 1 already"),
+        ("# nothing\n", r"ids\.txt contains no image id"),
     ],
 )
 def test_bad_lists_of_ids_are_named_by_line(text: str, message: str, tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_bad_lists_of_ids_are_named_by_line(text: str, message: str, tmp_path: P
         held_out_ids(SplitConfig(valid_ids=str(file)))
 
 
-def test_lists_that_are_no_text_file(tmp_path: Path) -> None:
+def test_lists_that_are_not_text_files(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no such file; name a file .* or use 'published'"):
         held_out_ids(SplitConfig(valid_ids=str(tmp_path / "none.txt")))
     (tmp_path / "ids.bin").write_bytes(b"\xff\xfe\x00")
@@ -53,7 +53,7 @@ def test_lists_that_are_no_text_file(tmp_path: Path) -> None:
 
 
 def read_five(root: Path) -> AnnotatedSet:
-    """Images 1 to 5; in 4 nobody has a labeled joint, in 5 is nobody."""
+    """Write and read images 1 to 5: 4 has a person without labeled joints, 5 has no people."""
     content = coco_content(images=5, people=1)
     blank = person(40, 4, num_keypoints=0, keypoints=[0] * 51)
     content["annotations"] = [*content["annotations"][:3], blank]
@@ -62,7 +62,7 @@ def read_five(root: Path) -> AnnotatedSet:
     return read_dataset(data, "train2014", keep_unlabeled=True)
 
 
-def test_training_leaves_out_what_is_evaluated(tmp_path: Path) -> None:
+def test_training_skips_the_held_out_images(tmp_path: Path) -> None:
     found = read_five(tmp_path)
     split = {
         training: [
@@ -82,14 +82,14 @@ def test_without_a_list_training_still_needs_labeled_people(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_ids_that_the_file_does_not_know(training: bool, tmp_path: Path) -> None:
+def test_unknown_ids_are_refused(training: bool, tmp_path: Path) -> None:
     found = read_five(tmp_path)
     message = r"7 of 8 image ids are not among the images of .*train2014\.json: 11, 12, 13, 14, 15, …; set data\.train"
     with pytest.raises(DataError, match=message):
         keep_split(found.records, {1, *range(11, 18)}, training=training, file=found.annotation_file)
 
 
-def test_an_image_that_is_not_there_is_known_all_the_same(tmp_path: Path) -> None:
+def test_ids_of_missing_images_are_known(tmp_path: Path) -> None:
     read_five(tmp_path)
     (tmp_path / "images" / "train2014" / f"{2:012d}.jpg").unlink()
     data = DataConfig(root=str(tmp_path), train="train2014", on_bad_image="skip")
@@ -100,5 +100,5 @@ def test_an_image_that_is_not_there_is_known_all_the_same(tmp_path: Path) -> Non
 
 def test_nothing_left_to_train_on(tmp_path: Path) -> None:
     found = read_five(tmp_path)
-    with pytest.raises(DataError, match=r"of 5 images none is left to train on, less 3 that split\.valid_ids"):
+    with pytest.raises(DataError, match=r"none of 5 images is left to train on: split\.valid_ids holds out 3"):
         keep_split(found.records, {1, 2, 3}, training=True, file=found.annotation_file)

@@ -23,7 +23,7 @@ def test_labels_equal_the_published_ones(case: dict[str, Any]) -> None:
     assert np.abs(found - np.array(case["label"])).max() < 1e-12
 
 
-def test_labels_stand_on_truncated_places_and_unlabeled_joints_have_none() -> None:
+def test_labels_are_at_truncated_coordinates_and_unlabeled_joints_have_none() -> None:
     joints = torch.tensor([[[23.9, 31.0, 1.0], [20.0, 20.0, 0.0]]])
     found = label_maps(joints, (16, 16), 1.0)
     assert peaks(found).tolist() == [[[5, 8], [0, 0]]]
@@ -54,21 +54,21 @@ def test_people_beyond_the_thirtieth_have_heatmaps_but_no_references() -> None:
     assert (people_heatmaps(joints, 16, 1.0)[0, 0, 0] == 1).all()
 
 
-def test_subpixel_heatmaps_are_centerd_on_the_joint() -> None:
+def test_subpixel_heatmaps_are_centered_on_the_joint() -> None:
     joint = torch.tensor([[[[8.3, 7.9, 2.0], [6.5, 9.5, 2.0]]]], dtype=torch.float64)
     exact = people_heatmaps(joint, 16, 1.0, subpixel=True)[0]
     middles = torch.arange(16) + 0.5
     for heat, (x, y, _) in zip(exact, joint[0, 0], strict=True):
         found = [float((heat.sum(axis) * middles).sum() / heat.sum()) for axis in (0, 1)]
         assert found == pytest.approx([float(x), float(y)], abs=2e-3)
-    # A joint in the middle of a pixel is what the published target makes of every joint in that pixel.
+    # The published target places every joint of a pixel at the pixel's center.
     torch.testing.assert_close(exact[1], people_heatmaps(joint, 16, 1.0)[0, 1])
 
 
 def test_an_image_without_people_has_empty_targets() -> None:
-    nobody = torch.zeros(2, 1, 17, 3)
-    assert not people_heatmaps(nobody, 16, 1.0).any()
-    assert not keypoint_references(nobody, 16).any()
+    joints = torch.zeros(2, 1, 17, 3)
+    assert not people_heatmaps(joints, 16, 1.0).any()
+    assert not keypoint_references(joints, 16).any()
 
 
 @pytest.mark.parametrize("case", FIGURES["get_transform"], ids=lambda case: str(case["rot"]))
@@ -93,7 +93,7 @@ def test_the_masked_heatmap_loss_equals_the_published_one() -> None:
 
 
 def accuracy_maps(name: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """The maps that the rules of the golden file describe."""
+    """Return the maps by the rules of the golden file."""
     shape = {"peaks": (3, 4), "missing_joint_everywhere": (2, 3)}.get(name, (1, 2))
     output, target = (torch.zeros(*shape, 20, 20, dtype=torch.float64) for _ in range(2))
     for b in range(shape[0]):

@@ -1,4 +1,4 @@
-"""Two processes give the gradient of one in all four tasks, whoever is in whose images; and nobody waits for ever."""
+"""Two processes give the gradient of one in all four tasks, with any number of people in each; none waits forever."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.multiprocessing.spawn import start_processes
 
-from pose_advpose.adversary import bare
+from pose_advpose.adversary import unwrap
 from pose_advpose.task import make_task
 from pose_core.bottomup.dataset import WholeBatch
 from pose_core.engine.distributed import ProcessContext
@@ -30,17 +30,17 @@ WORLD, SIDE, STEPS = 2, 64, 500
 CPU = torch.device("cpu")
 Batch = CropBatch | WholeBatch
 Tiny = Callable[..., TopDownConfig]
-# How many people four images have, of which the first process sees the first two; in the last nobody at all.
+# Number of people in four images, of which the first process gets the first two.
 CROWDS = {
-    "some here, some there": [3, 1, 0, 2],
-    "nobody here": [0, 0, 4, 1],
-    "nobody there": [1, 2, 0, 0],
-    "nobody": [0, 0, 0, 0],
+    "people in both": [3, 1, 0, 2],
+    "none in the first": [0, 0, 4, 1],
+    "none in the second": [1, 2, 0, 0],
+    "no people": [0, 0, 0, 0],
 }
 
 
 def crowd(people: list[int], seed: int = 0) -> WholeBatch:
-    """Images of noise with so many people in each, who lack some joints; some of the maps is not learned."""
+    """Return images of noise with ``people`` people each, some joints missing and some map pixels masked."""
     draw = torch.Generator().manual_seed(seed)
     count, side = len(people), SIDE // 4
     joints = torch.rand(count, 1, max(1, *people), 17, 3, generator=draw) * torch.tensor([side, side, 3])
@@ -53,7 +53,7 @@ def crowd(people: list[int], seed: int = 0) -> WholeBatch:
 
 
 def crops(joints: list[int], seed: int = 0) -> CropBatch:
-    """Crops of noise, each with so many labeled joints."""
+    """Return crops of noise with ``joints`` labeled joints each."""
     draw = torch.Generator().manual_seed(seed)
     count = len(joints)
     points = torch.rand(count, 16, 3, generator=draw) * SIDE
@@ -73,24 +73,24 @@ def noise(count: int, draw: torch.Generator) -> Tensor:
 
 
 def share(batch: Batch, rank: int) -> Batch:
-    """A process's half; of whole images no more places for people than its own need."""
+    """Return a process's half of a batch; whole images with no more slots for people than needed."""
     half = len(batch.images) // WORLD
     mine = type(batch)(*(column[rank * half : (rank + 1) * half] for column in columns(batch)))
     if isinstance(mine, WholeBatch):
-        most = max(1, int((mine.joints[..., 2] > 0).any(3).any(0).sum()))
-        mine = replace(mine, joints=mine.joints[:, :, :most], areas=mine.areas[:, :most])
+        max_people = max(1, int((mine.joints[..., 2] > 0).any(3).any(0).sum()))
+        mine = replace(mine, joints=mine.joints[:, :, :max_people], areas=mine.areas[:, :max_people])
     return mine
 
 
-def play(run: Run, batch: Batch) -> dict[str, Any]:
-    """Each player's gradient, and k after the step. The first does not step, so that both see the same weights."""
+def gradients_of(run: Run, batch: Batch) -> dict[str, Any]:
+    """Return each network's gradient, and k after the step; no weights are updated."""
     found: dict[str, Any] = {}
 
     def update(name: str, loss: Tensor) -> None:
         for network in run.networks.values():
             network.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        grads = {key: p.grad for key, p in bare(run.wrapped[name]).named_parameters()}
+        grads = {key: p.grad for key, p in unwrap(run.wrapped[name]).named_parameters()}
         found[name] = {key: grad.clone() for key, grad in grads.items() if grad is not None}
 
     for network in run.networks.values():
@@ -101,7 +101,7 @@ def play(run: Run, batch: Batch) -> dict[str, Any]:
 
 
 class Exact:
-    """A task whose networks count in double precision: in single, sums in another order differ by 2e-6."""
+    """A task with networks in double precision: in single, sums in another order differ by 2e-6."""
 
     def __init__(self, config: TopDownConfig) -> None:
         self.task = make_task(config, build_network)
@@ -111,7 +111,7 @@ class Exact:
 
     def networks(self) -> dict[str, nn.Module]:
         networks = {name: network.double() for name, network in self.task.networks().items()}
-        # Buffers of which an error would show: untrained ones make batch norm the identity.
+        # Random buffers: with the initial ones batch norm is the identity, which would hide errors.
         draw = torch.Generator().manual_seed(1)
         for network in networks.values():
             network.register_forward_pre_hook(lambda module, images: tuple(image.double() for image in images))
@@ -123,7 +123,7 @@ class Exact:
 
 @contextmanager
 def joined(rank: int, folder: str) -> Iterator[None]:
-    """One of the processes; where one hangs the others give up."""
+    """Join a process group that times out if a process hangs."""
     limit = timedelta(seconds=120)
     distributed.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=WORLD, timeout=limit)
     try:
@@ -132,17 +132,17 @@ def joined(rank: int, folder: str) -> Iterator[None]:
         distributed.destroy_process_group()
 
 
-def play_together(rank: int, config: TopDownConfig, batches: list[Batch], folder: str) -> None:
+def gradients_together(rank: int, config: TopDownConfig, batches: list[Batch], folder: str) -> None:
     with joined(rank, folder):
         torch.set_num_threads(1)
         run = Run(Exact(config), ProcessContext(rank, WORLD, CPU), Path("unused"))
-        found = [play(run, share(batch, rank)) for batch in batches]
+        found = [gradients_of(run, share(batch, rank)) for batch in batches]
         torch.save(found, f"{folder}/{rank}.pt")
         distributed.barrier()
 
 
 def largest_difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
-    """Over the largest of all gradients of a network."""
+    """Return the largest difference relative to the largest gradient of a network."""
     assert one.keys() == other.keys()
     largest = max(float(value.abs().max()) for value in one.values())
     assert largest > 0
@@ -156,9 +156,9 @@ def test_two_processes_give_the_gradient_of_one(task: str, tiny: Tiny, tmp_path:
     make = crowd if task.endswith("-ae") else crops
     batches = [make(people, seed) for seed, people in enumerate(CROWDS.values())]
     run = Run(Exact(config), ProcessContext(0, 1, CPU), Path("unused"))
-    alone = [play(run, batch) for batch in batches]
+    alone = [gradients_of(run, batch) for batch in batches]
     # Forked: a spawned process cannot import a test's module by its name.
-    start_processes(play_together, (config, batches, str(tmp_path)), nprocs=WORLD, start_method="fork")  # type: ignore[no-untyped-call]
+    start_processes(gradients_together, (config, batches, str(tmp_path)), nprocs=WORLD, start_method="fork")  # type: ignore[no-untyped-call]
     halves = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(WORLD)]
     for name in run.networks:
         errors = [largest_difference(one[name], two[name]) for one, two in zip(alone, halves[0], strict=True)]
@@ -195,7 +195,7 @@ def train_together(rank: int, config: TopDownConfig, folder: str) -> None:
 
 
 @pytest.mark.slow
-def test_five_hundred_steps_with_unequal_crowds_end_with_equal_players(tiny: Tiny, tmp_path: Path) -> None:
+def test_five_hundred_steps_with_unequal_crowds_end_with_equal_networks(tiny: Tiny, tmp_path: Path) -> None:
     narrow = 'model.options={"channels": 8, "depth": 1, "increase": 0, "outputs": 34}'
     config = tiny(
         "advpose-ae", "train.batch_size=2", f"train.iterations={STEPS}", "train.epochs=500", "model.name=hg_ae_stack1",

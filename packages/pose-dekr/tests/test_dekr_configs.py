@@ -31,7 +31,7 @@ NETWORKS = {
     "bottomup_w48_640": ("pose_hrnet", 48, 640, {"coco": 12, "crowdpose": 10}),
     "bottomup_higher_w48_640": ("pose_higher_hrnet", 48, 640, {"coco": 12, "crowdpose": 10}),
 }
-"""Our part of the name → the published network, width, input, and images per GPU."""
+"""Part of our name → the published network, width, input, and images per GPU."""
 PUBLISHED = [f"{layout}_{network}" for layout in ("coco", "crowdpose") for network in NETWORKS]
 
 
@@ -53,7 +53,7 @@ def published_file(name: str) -> dict[str, Any]:
     network, width, size, batch = NETWORKS[short]
     coco, is_dekr, higher = layout == "coco", network == "hrnet_dekr", network == "pose_higher_hrnet"
     word = "coco_kpt" if coco else "crowd_pose_kpt"
-    trunk = "hrnet_w32-36af842e.pth" if width == 32 else "hrnetv2_w48_imagenet_pretrained.pth"
+    backbone = "hrnet_w32-36af842e.pth" if width == 32 else "hrnetv2_w48_imagenet_pretrained.pth"
     content: dict[str, Any] = {
         "AUTO_RESUME": True, "DATA_DIR": "", "GPUS": "(0,)", "LOG_DIR": "log", "OUTPUT_DIR": "output",
         "PRINT_FREQ": 100, "WORKERS": 4, "CUDNN.BENCHMARK": True, "CUDNN.DETERMINISTIC": False, "CUDNN.ENABLED": True,
@@ -64,7 +64,7 @@ def published_file(name: str) -> dict[str, Any]:
         "DATASET.TEST": "val2017" if coco else "test", "DATASET.TRAIN": "train2017" if coco else "trainval",
         "DATASET.OFFSET_RADIUS": 4, "DATASET.CENTER_SIGMA": 4.0,
         "MODEL.INIT_WEIGHTS": True, "MODEL.NAME": network, "MODEL.NUM_JOINTS": 17 if coco else 14,
-        "MODEL.PRETRAINED": f"model/imagenet/{trunk}",
+        "MODEL.PRETRAINED": f"model/imagenet/{backbone}",
         "TEST.FLIP_TEST": True, "TEST.IMAGES_PER_GPU": 1, "TEST.MODEL_FILE": "", "TEST.SCALE_FACTOR": [1],
         "RESCORE.MODEL_FILE": f"model/rescore/final_rescore_{word}.pth",
         "TRAIN.BEGIN_EPOCH": 0, "TRAIN.CHECKPOINT": "", "TRAIN.END_EPOCH": 140 if coco else 300, "TRAIN.GAMMA1": 0.99,
@@ -107,7 +107,7 @@ def test_show_config_prints_a_complete_file(name: str, tmp_path: Path, capsys: p
     check_show_config("dekr", name, tmp_path, capsys)
 
 
-def test_pages_are_kept_as_the_others_are() -> None:
+def test_pages_follow_the_common_form() -> None:
     assert page_faults("dekr") == []
 
 
@@ -119,7 +119,7 @@ def test_every_experiment_names_a_network_and_has_a_note(name: str) -> None:
     assert config.note
 
 
-def test_every_published_experiment_is_there() -> None:
+def test_every_published_experiment_is_included() -> None:
     assert {name for name in CONFIGS if not name.startswith("synthetic")} == set(PUBLISHED)
 
 
@@ -128,7 +128,7 @@ def test_built_in_experiments_equal_the_converted_published_files(name: str) -> 
     converted = convert_published(nested(published_file(name)), f"{name}.yaml")
     theirs = parse_config(converted.config, DekrConfig, name).model_dump()
     ours = load_config(f"pose-dekr/{name}").model_dump()
-    # DEKR's training files do not say where the scoring network's data lie.
+    # DEKR's training files do not name the scoring network's data.
     if "dekr" in name:
         del theirs["rescore"]["data"], ours["rescore"]["data"]
     del theirs["note"], ours["note"]
@@ -155,7 +155,7 @@ def test_files_for_rescoring_and_demos_load() -> None:
     assert (config.data.val, config.rescore.use, config.train.epochs) == ("val2017", False, 140)
 
 
-def test_scales_are_written_in_many_ways() -> None:
+def test_scales_are_read_in_several_notations() -> None:
     for value in ([0.5, 1, 2], "0.5,1,2", "(0.5, 1, 2)"):
         flat = published_file("coco_dekr_w32_512") | {"TEST.SCALE_FACTOR": value}
         assert convert_published(nested(flat), "x.yaml").config["test"]["scales"] == [0.5, 1.0, 2.0]
@@ -166,13 +166,14 @@ def test_scales_are_written_in_many_ways() -> None:
     [
         ({"TEST.NMS_TRHE": 1}, r"unknown key TEST\.NMS_TRHE; did you mean TEST\.NMS_THRE\?"),
         ({"MODEL.NAME": "hrnet_dkr"}, "did you mean hrnet_dekr"),
+        ({"MODEL.SPEC.STAGES.NUM_CHANNELS": None}, r"MODEL\.SPEC\.STAGES\.NUM_CHANNELS is None"),
         ({"MODEL.SPEC.HEAD_OFFSET.NUM_CHANNELS_PERKPT": 30}, "NUM_CHANNELS_PERKPT is 30; this network has 15"),
         ({"MODEL.SPEC.STAGES.NUM_CHANNELS": [[16, 32]]}, r"hrnet_dekr has widths \(32, 48\)"),
         ({"DATASET.NUM_JOINTS": 14}, "NUM_JOINTS is 14, but coco_kpt has the 17 of coco17"),
         ({"DATASET.DATASET": "coco"}, "'coco' is none of coco_kpt"),
         ({"DATASET.OUTPUT_SIZE": 256}, r"OUTPUT_SIZE is \[256\]; dekr_hrnet_w32 has \[128\] for 512 pixels"),
         ({"DATASET.SIGMA": [[2.0, 3.0]]}, "SIGMA has several values"),
-        ({"DATASET.SIGMA": "wide"}, "SIGMA is 'wide'; expected numbers by size of map"),
+        ({"DATASET.SIGMA": "wide"}, "SIGMA is 'wide'; expected numbers per map size"),
         ({"DATASET.BG_WEIGHT": [[0.1, 0.2]]}, "BG_WEIGHT must be one number"),
         ({"DATASET.SCALE_TYPE": "middle"}, "SCALE_TYPE must be short or long"),
         ({"LOSS.HEATMAPS_LOSS_FACTOR": 2.0}, "HEATMAPS_LOSS_FACTOR can only be 1"),
@@ -181,7 +182,7 @@ def test_scales_are_written_in_many_ways() -> None:
         ({"MODEL.NAME": []}, r"MODEL\.NAME \[\] is not known"),
     ],
 )
-def test_what_cannot_be_converted_is_said(change: dict[str, Any], message: str) -> None:
+def test_what_cannot_be_converted_is_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         convert_published(nested(published_file("coco_dekr_w32_512") | change), "x.yaml")
 

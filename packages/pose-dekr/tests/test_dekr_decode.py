@@ -22,8 +22,7 @@ from pose_testing.golden import load_golden, relative_error, uniform
 
 ORDER = torch.from_numpy(SKELETONS["coco17"].flip_order)
 CLIPPED = [1, 6, 8, 9, 13, 14]
-"""Joints of the second case's first person whose windows the border makes oblong."""
-"""Joints of person 0, case 2, whose windows the published fit lays out transposed."""
+"""Joints of person 0 in case 2 whose windows are not square at the border: the published fit transposes them."""
 
 
 def filled(key: str, *shape: int) -> torch.Tensor:
@@ -141,7 +140,7 @@ def test_decode_dekr(case: int) -> None:
     fitted = difference(matched.points, content["matched"])
     print(case, errors, fitted)
     assert max(errors) < 1e-9
-    # Mixed-up windows hold no Gaussian: where such a fit ends depends on when it stops.
+    # Transposed windows contain no Gaussian: the result of such a fit depends on when it stops.
     assert fitted < (1e-4 if case == 1 else 5e-4)
 
 
@@ -182,7 +181,7 @@ def test_fits_near_the_border_find_the_joint_unless_compat(settings: type[DekrSe
     assert errors[0] < errors[1] / 2, errors
 
 
-def test_far_joints_keep_their_place_and_look_up_their_own_pixel() -> None:
+def test_far_joints_keep_their_position_and_have_the_value_of_their_own_pixel() -> None:
     content = golden("bottom_up", "absorb_fallback")
     y, x = np.mgrid[:20, :200]
     maps = [
@@ -212,14 +211,14 @@ def test_sparse_peaks_are_those_of_the_enlarged_map(ratio: int) -> None:
     for channel in range(3):
         ours = {(int(x), int(y)) for (x, y), h in zip(places[channel], heights[channel], strict=True) if h > 0}
         theirs = {(int(x), int(y)) for y, x in is_peak[channel].nonzero()}
-        # The last grid lines repeat, which makes further peaks there.
+        # Repeated grid lines make further peaks at the edge.
         edge = (13 * ratio, 11 * ratio)
         ours, theirs = ({(x, y) for x, y in found if x < edge[0] and y < edge[1]} for found in (ours, theirs))
         assert ours
         assert ours == theirs
 
 
-def test_local_maxima_are_max_pooling() -> None:
+def test_local_maxima_equal_max_pooling() -> None:
     maps = torch.rand(2, 9, 11, generator=torch.Generator().manual_seed(1))
     for kernel in (3, 5, 7):
         pooled = F.max_pool2d(maps[None], kernel, 1, kernel // 2)[0]
@@ -239,7 +238,7 @@ def test_fits_find_gaussians_in_clipped_windows() -> None:
     assert torch.allclose(found, truth, rtol=0, atol=1e-6)
 
 
-def walk(similar: np.ndarray, merit: np.ndarray) -> list[int]:
+def suppress_in_order(similar: np.ndarray, merit: np.ndarray) -> list[int]:
     """The published suppression, pose by pose."""
     ignored: set[int] = set()
     kept = []
@@ -256,19 +255,19 @@ def walk(similar: np.ndarray, merit: np.ndarray) -> list[int]:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.03, 0.15, 0.5, 1.0])
-def test_suppression_is_the_published_walk(share: float) -> None:
+def test_suppression_equals_the_published_loop(share: float) -> None:
     rng = np.random.default_rng(int(100 * share))
     for people in (0, 1, 2, 7, 40, 90):
         for _ in range(20):
             similar = rng.random((people, people)) < share  # not symmetric, as DEKR's is not
             merit = rng.integers(0, 30, people) / 30  # with ties
             kept = suppress(torch.from_numpy(similar), torch.from_numpy(merit), 1000)
-            assert kept.tolist() == walk(similar, merit)
+            assert kept.tolist() == suppress_in_order(similar, merit)
     best = suppress(torch.zeros(4, 4, dtype=torch.bool), torch.tensor([0.1, 0.4, 0.2, 0.4]), 3)
     assert best.tolist() == [1, 3, 2]
 
 
-def test_an_image_without_people_decodes_to_nobody() -> None:
+def test_an_image_without_people_decodes_to_no_poses() -> None:
     empty = Fused(torch.zeros(4, 16, 16), torch.zeros(6, 16, 16))
     for settings in (BottomUpSettings(), BottomUpSettings(use_heatmap=False), DekrSettings(use_heatmap=True)):
         assert (

@@ -1,4 +1,4 @@
-"""A user's session with pose-dekr: train, evaluate, rescore, predict, export; and what goes wrong."""
+"""pose-dekr end to end: train, evaluate, rescore, predict, export; and bad inputs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pose_core.synthetic import write_dataset
 from pose_dekr.rescore import ScoreNet, read_rescore_data
 
 SMALL = {"width": 16, "blocks": 1, "modules": [1, 1, 1]}
-"""No narrower: so many channels make the heatmaps, which are one more than the 14 joints."""
+"""Small networks; the 15 heatmaps of CrowdPose are computed from 16 channels."""
 TINY = ["model.input_size=[64, 64]", f"model.options={json.dumps(SMALL)}", "run.device=cpu", "test.workers=0",
         "train.workers=0"]  # fmt: skip
 STILL = ["augment.flip=0", "augment.rotation=0", "augment.scale=[1, 1]", "augment.shift=0", "test.flip=false"]
@@ -31,7 +31,7 @@ SYSTEMS = {"dekr": "dekr_hrnet_w32", "bottomup": "bottomup_hrnet_w32"}
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Synthetic crowds: ``crowdpose``, and ``coco`` with test-dev2017 and images in zip files."""
+    """Write synthetic sets: ``crowdpose``, and ``coco`` with test-dev2017 and images in zip files."""
     root = tmp_path_factory.mktemp("crowds")
     write_dataset(root / "crowdpose", layout="crowdpose", images=3, val_images=2, people=(2, 2), size=(64, 64), seed=1)
     write_dataset(root / "coco", layout="coco", images=4, val_images=3, people=(1, 3), size=(80, 64), zipped=True)
@@ -46,7 +46,7 @@ def words(verb: str, system: str, root: Path, runs: Path, *more: str) -> list[st
 
 @pytest.fixture(scope="module", params=SYSTEMS)
 def learned(request: pytest.FixtureRequest, data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """A system, and the run folder of a network of it that knows three images by heart."""
+    """Overfit a network of each system to three images; return the system and the run folder."""
     runs = tmp_path_factory.mktemp("runs")
     system = str(request.param)
     settings = [
@@ -73,7 +73,7 @@ def coco(data: Path, tmp_path: Path) -> Callable[..., int]:
 
 
 def random_weights(folder: Path, name: str = "dekr_hrnet_w32", joints: int = 17) -> str:
-    """A checkpoint as the published trainer leaves it, that finds somebody everywhere."""
+    """Save an untrained checkpoint in the published trainer's form, whose center heatmap is high everywhere."""
     torch.manual_seed(0)
     network = create_model(name, num_joints=joints, **SMALL)
     if name.startswith("dekr"):
@@ -83,13 +83,13 @@ def random_weights(folder: Path, name: str = "dekr_hrnet_w32", joints: int = 17)
     return str(folder / "model_best.pth.tar")
 
 
-def test_what_was_learned_is_found_again(
+def test_an_overfitted_network_finds_the_training_poses(
     learned: tuple[str, Path], data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     system, folder = learned
     metrics = torch.load(folder / "best.pt", weights_only=True)["metrics"]
-    print(f"{system}: AP {metrics['AP']:.3f}, AP50 {metrics['AP50']:.3f} on three images learned by heart")
-    # Bottom-Up fits Gaussians to heatmaps, which so short a training leaves rough.
+    print(f"{system}: AP {metrics['AP']:.3f}, AP50 {metrics['AP50']:.3f} on three overfitted images")
+    # Bottom-Up fits Gaussians to heatmaps, which are rough after such short training.
     assert metrics["AP"] > (0.5 if system == "dekr" else 0.3)
     assert metrics["AP50"] > 0.75
     logged = json.loads((folder / "metrics.jsonl").read_text().splitlines()[0])
@@ -111,19 +111,19 @@ def test_what_was_learned_is_found_again(
 
 def test_predictions_in_images_and_videos(learned: tuple[str, Path], data: Path, tmp_path: Path) -> None:
     system, folder = learned
-    picture = sorted((data / "crowdpose" / "images").iterdir())[0]
+    photo = sorted((data / "crowdpose" / "images").iterdir())[0]
     truth = json.loads((data / "crowdpose/json/crowdpose_train.json").read_text())
-    entry = next(image for image in truth["images"] if image["file_name"] == picture.name)
+    entry = next(image for image in truth["images"] if image["file_name"] == photo.name)
     people = np.array([a["keypoints"] for a in truth["annotations"] if a["image_id"] == entry["id"]])
-    image = open_image(str(picture))
+    image = open_image(str(photo))
     with video_writer(tmp_path / "clip.mp4", 10, "opencv") as write:
         for shift in range(4):
             write(np.roll(image, shift, 1))
     out = tmp_path / "out"
     setting = ["--weights", str(folder / "best.pt"), "--out", str(out), "--threshold", "0.0", "test.flip=false"]
-    command = words("predict", system, data / "crowdpose", tmp_path, str(picture), str(tmp_path / "clip.mp4"), *setting)
+    command = words("predict", system, data / "crowdpose", tmp_path, str(photo), str(tmp_path / "clip.mp4"), *setting)
     assert method_main("dekr", [*command, "--fps", "5"]) == 0
-    content = json.loads((out / f"{picture.stem}.json").read_text())
+    content = json.loads((out / f"{photo.stem}.json").read_text())
     found = np.array([list(person["keypoints"].values()) for person in content["people"]])[..., :2]
     visible = people.reshape(len(people), -1, 3)[..., 2] > 0
     away = [
@@ -139,10 +139,10 @@ def test_predictions_in_images_and_videos(learned: tuple[str, Path], data: Path,
     predictor = pose_core.Predictor.from_config(
         pose_core.load_config(f"pose-dekr/synthetic_{system}", [*TINY, "test.flip=false"]), folder / "best.pt"
     )
-    poses = predictor(picture)
+    poses = predictor(photo)
     assert np.allclose(poses.keypoints[0], found[0], atol=0.02)
     assert (np.diff(poses.pose_scores) <= 0).all()
-    several = list(predictor.predict_many([image, picture]))
+    several = list(predictor.predict_many([image, photo]))
     assert np.allclose(several[0].keypoints, several[1].keypoints)
 
 
@@ -296,7 +296,7 @@ def test_crowdpose_without_its_index_is_refused(data: Path, tmp_path: Path, caps
     assert "has no 'crowdIndex', which divides CrowdPose's images into easy" in text
 
 
-def test_a_training_split_of_nobody_is_refused(
+def test_a_training_split_without_people_is_refused(
     coco: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = tmp_path / "coco"

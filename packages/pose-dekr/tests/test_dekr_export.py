@@ -20,13 +20,13 @@ SMALL: dict[str, Any] = {"width": 4, "blocks": 1, "modules": (1, 1, 1)}
     [(dekr_hrnet, {}, 2), (bottomup_hrnet, {}, 8), (bottomup_hrnet, {"higher": True}, 8)],
     ids=["dekr", "bottomup", "higher"],
 )
-def test_a_network_exports_and_answers_alike(builder: Any, options: Any, deformable: int, tmp_path: Path) -> None:
+def test_an_exported_network_has_the_same_outputs(builder: Any, options: Any, deformable: int, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     onnx = pytest.importorskip("onnx", reason="onnx is not installed")
     torch.manual_seed(0)
     network = builder(3, **options, **SMALL)
     for module in network.modules():
-        # At the start every tap reads the center, which would prove little.
+        # Initially every tap samples the center, which would test little.
         if isinstance(module, nn.Conv2d):
             nn.init.normal_(module.weight, std=0.3 / module.weight[0].numel() ** 0.5)
     exported = export_onnx(network, (128, 64), tmp_path / "network.onnx")

@@ -1,11 +1,11 @@
-"""What the benchmark measures does the work it names."""
+"""Each microbenchmark does the work that it names."""
 
 from __future__ import annotations
 
 import torch
 
 from pose_dekr import METHOD
-from pose_dekr.decode import Poses
+from pose_dekr.decode import CandidatePoses
 from pose_dekr.microbenchmarks import BATCH, CROWD
 from pose_dekr.targets import Targets
 
@@ -19,5 +19,5 @@ def test_microbenchmarks_make_targets_and_find_everyone() -> None:
     found = [each.run() for each in others]
     assert len(found) == 2
     for people in found:
-        assert isinstance(people, Poses)
+        assert isinstance(people, CandidatePoses)
         assert 0.9 * CROWD <= len(people.scores) <= CROWD

@@ -33,7 +33,7 @@ SMALL: dict[str, Any] = {"width": 8, "blocks": 1, "modules": (1, 1, 1)}
 
 
 def state_of(content: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """Filled by the rule, then the grids are the constant and the shared weights the last branch's."""
+    """Fill a state dict by the golden rule; then set the grids, and shared weights to the last branch's."""
     state = published_state(content)
     for key in state:
         if key.endswith("regular_matrix"):
@@ -109,7 +109,7 @@ def test_a_block_equals_the_published_one(kind: str) -> None:
     assert np.allclose(found, np.array(content["output_chw"]), rtol=0, atol=1e-12)
 
 
-def test_the_published_layout_comes_back() -> None:
+def test_the_published_layout_is_restored() -> None:
     state = state_of(load_golden("dekr/dekr_hrnet_w32_coco"))
     network = dekr_hrnet(17).double()
     load_weights(network, state)
@@ -150,7 +150,7 @@ def test_small_dekr_trains_and_starts_without_offsets() -> None:
     initialize(network)
     block = network.offset_feature_layers[0]
     assert not block.transform_matrix_conv.weight.any()
-    assert block.adapt_conv.weight.std() > 0.01  # the deformable weights keep their own start
+    assert block.adapt_conv.weight.std() > 0.01  # the deformable weights keep their own initialization
     outputs = network(torch.randn(2, 3, 64, 64))
     assert outputs.heatmaps.shape == (2, 4, 16, 16)
     assert outputs.offsets.shape == (2, 6, 16, 16)
@@ -166,7 +166,7 @@ def test_impossible_sizes_are_refused() -> None:
 @pytest.mark.parametrize(
     ("builder", "options"), [(dekr_hrnet, {}), (bottomup_hrnet, {}), (bottomup_hrnet, {"higher": True})]
 )
-def test_batch_norms_of_the_trunk_fold(builder: Builder, options: dict[str, Any]) -> None:
+def test_batch_norms_of_the_backbone_fold(builder: Builder, options: dict[str, Any]) -> None:
     torch.manual_seed(0)
     network = builder(14, **SMALL, **options).eval()
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
@@ -175,7 +175,7 @@ def test_batch_norms_of_the_trunk_fold(builder: Builder, options: dict[str, Any]
         norm.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
     quick = quicken(network, (64, 64))
     left = sum(isinstance(module, nn.BatchNorm2d) for module in quick.modules())
-    assert left < len(norms) / 4, "only those behind deformable convolutions stay"
+    assert left < len(norms) / 4, "only those after deformable convolutions remain"
     x = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         for ours, theirs in zip(quick(x), network(x), strict=True):

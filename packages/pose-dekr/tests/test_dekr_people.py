@@ -1,4 +1,4 @@
-"""Centers and areas: what a person is to each system."""
+"""Center and area of a person in each system."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_small_people_of_coco_have_no_center(describe: Any) -> None:
         assert describe(person(TWO, area=area), drop_small=False)[0][17, 2] == 1
 
 
-def test_without_joints_the_box_stands_for_them_in_bottomup_alone() -> None:
+def test_without_joints_bottomup_uses_the_box_and_dekr_nothing() -> None:
     rows, area = describe_bottomup(person({}), drop_small=True)
     assert rows[17].tolist() == [30, 45, 1]
     assert area == 40 * 50

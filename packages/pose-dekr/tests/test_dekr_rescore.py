@@ -96,7 +96,7 @@ def test_what_cannot_be_learned_from_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         read_rescore_data(tmp_path / "none.npz")
     (tmp_path / "bad.npz").write_bytes(b"PK no archive")
-    with pytest.raises(DataError, match="is no file of"):
+    with pytest.raises(DataError, match="is not a file of"):
         read_rescore_data(tmp_path / "bad.npz")
     with pytest.raises(ConfigError, match="not 16"):
         ScoreNet(16)
@@ -126,7 +126,7 @@ def test_pickles_that_are_no_rescore_data_are_refused(tmp_path: Path) -> None:
         (rows[1:], "starts with"),
         (rows[:1], "followed by poses"),
         ([1, 2], "starts with"),
-        ([*rows, [np.zeros((3, 2))]], "a row is no"),
+        ([*rows, [np.zeros((3, 2))]], "a row is not"),
         ([rows[0], [np.zeros(17), np.zeros(17), 0.5]], "not .joints, 2."),
         ([*rows, tmp_path], "more than numbers"),
     ):
@@ -134,7 +134,7 @@ def test_pickles_that_are_no_rescore_data_are_refused(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=message):
             read_rescore_data(file)
     file.write_bytes(pickle.dumps(rows)[:-40])
-    with pytest.raises(DataError, match="do not unpickle"):
+    with pytest.raises(DataError, match="cannot be unpickled"):
         read_rescore_data(file)
 
 

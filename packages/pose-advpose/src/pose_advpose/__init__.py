@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class AdvPose(Method):
-    """Four tasks: one person's heatmaps or everyone's with tags, each without a critic and against one."""
+    """Four tasks: hourglass or associative embedding, each trained without a critic or with one."""
 
     name = "advpose"
     package = "pose_advpose"
@@ -32,7 +32,7 @@ class AdvPose(Method):
         "advpose_discriminator",
         "advpose_ae_discriminator",
     )
-    """The usual numbers of stacks; hourglasses of any other number are found by name, too."""
+    """Published numbers of stacks; names with any other number work as well."""
     curves: ClassVar = {
         "acc": "training accuracy (batch PCK)",
         "loss": "training loss",
@@ -42,7 +42,7 @@ class AdvPose(Method):
     }
     switches: ClassVar = {
         "no-adversarial": Switch(
-            "adversarial.use=false", "advpose, advpose-ae: the same network and data without the critic"
+            "adversarial.use=false", "advpose, advpose-ae: train the same network on the same data without the critic"
         )
     }
 
@@ -83,9 +83,11 @@ class AdvPose(Method):
 
     def commands(self) -> Mapping[str, Command]:
         return {
-            "build-lsp-mpii": Command("make lsp_mpii.h5 of the official annotations of MPII and LSP", _build_lsp_mpii),
+            "build-lsp-mpii": Command(
+                "make lsp_mpii.h5 from the official annotations of MPII and LSP", _build_lsp_mpii
+            ),
             "browse-heatmaps": Command(
-                "draw targets, predictions, and what the critic makes of both", _browse_heatmaps
+                "draw targets, predictions, and the critic's reconstructions of both", _browse_heatmaps
             ),
         }
 

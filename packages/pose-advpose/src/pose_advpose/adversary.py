@@ -1,8 +1,8 @@
-"""Self-adversarial training: a critic that draws heatmaps again, well where they are real (Chou and others, 2017).
+"""Self-adversarial training (Chou et al., 2017): a critic reconstructs heatmaps, real ones better than predicted ones.
 
-The order of a step is the published one: the pose network looks; the critic judges real heatmaps and predictions, and
-steps; it judges the predictions once more, and the pose network steps; k follows the balance of the critic's first two
-judgments.
+The order within a training step is the published one: the pose network runs; the critic reconstructs the real and the
+predicted heatmaps, and is updated; it reconstructs the predictions once more, and the pose network is updated; the
+critic's first two errors update the balance k.
 """
 
 from __future__ import annotations
@@ -22,76 +22,76 @@ from pose_core.engine.interfaces import Objective, Update
 
 
 @dataclass(frozen=True)
-class Scene:
-    """What a batch is to both players. Heatmaps are ``(N, K, h, w)``, ``small`` the images at their side.
+class AdversarialBatch:
+    """The tensors of a batch that the losses of both networks are computed from.
 
-    ``content`` is what the pose network minimizes without a critic; ``figures`` are for the log.
+    ``real`` and ``predicted`` heatmaps are ``(N, K, h, w)``; ``small`` are the images at their size ``(N, 3, h, w)``;
+    ``content_loss`` is the pose network's loss without a critic; ``metrics`` are logged.
     """
 
     small: Tensor
     real: Tensor
     predicted: Tensor
-    content: Tensor
-    figures: dict[str, Tensor] = field(default_factory=dict)
+    content_loss: Tensor
+    metrics: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Content(Protocol):
-    """Looks at a batch with the pose network."""
+    """A function that runs the pose network on a batch and computes the content loss."""
 
-    def __call__(self, network: nn.Module, batch: Any) -> Scene: ...
+    def __call__(self, network: nn.Module, batch: Any) -> AdversarialBatch: ...
 
 
 class PlainObjective(Objective[Any]):
-    """The content alone."""
+    """The content loss alone."""
 
     def __init__(self, content: Content) -> None:
         self.content = content
 
     def step(self, networks: Mapping[str, nn.Module], batch: Any, update: Update) -> dict[str, Tensor]:
-        scene = self.content(networks["pose"], batch)
-        update("pose", scene.content)
-        return {"loss": scene.content, **scene.figures}
+        result = self.content(networks["pose"], batch)
+        update("pose", result.content_loss)
+        return {"loss": result.content_loss, **result.metrics}
 
 
 class CriticObjective(Objective[Any]):
-    """Pose network against critic. Remembers k alone, which is the same in every process."""
+    """The losses of pose network and critic. The only state is k, which is the same in every process."""
 
     def __init__(self, content: Content, settings: AdversarialConfig, device: torch.device) -> None:
         self.content, self.settings = content, settings
         # Single precision would lose small steps of k near 1; Apple's GPUs have no other.
-        kind = torch.float32 if device.type == "mps" else torch.float64
-        self.k = torch.tensor(settings.start, dtype=kind, device=device)
+        dtype = torch.float32 if device.type == "mps" else torch.float64
+        self.k = torch.tensor(settings.start, dtype=dtype, device=device)
 
     def step(self, networks: Mapping[str, nn.Module], batch: Any, update: Update) -> dict[str, Tensor]:
         critic, weight = networks["critic"], self.settings.weight
-        scene = self.content(networks["pose"], batch)
-        predicted = scene.predicted.detach()
-        real = redrawing_error(critic, scene.small, scene.real)
-        fake = redrawing_error(critic, scene.small, predicted)
+        result = self.content(networks["pose"], batch)
+        real = reconstruction_error(critic, result.small, result.real)
+        fake = reconstruction_error(critic, result.small, result.predicted.detach())
         critic_loss = real - self.k.to(real.dtype) * fake
         update("critic", critic_loss)
-        # The gradient goes through both places of the prediction, and not into the critic.
-        with frozen(bare(critic)) as judge:
-            judged = redrawing_error(judge, scene.small, scene.predicted)
-            loss = scene.content + weight * judged
+        # The prediction is both the critic's input and its target: the gradient goes through both, not into the critic.
+        with frozen(unwrap(critic)) as fixed_critic:
+            adversarial_loss = reconstruction_error(fixed_critic, result.small, result.predicted)
+            loss = result.content_loss + weight * adversarial_loss
             update("pose", loss)
         real, fake = mean_over_processes(torch.stack([real.detach(), fake.detach()])).unbind()
         balance, measure = self.update_balance(real, fake)
         return {
             "loss": loss,
-            "loss_hg_content": scene.content,
-            **scene.figures,
+            "loss_hg_content": result.content_loss,
+            **result.metrics,
             "loss_d": critic_loss,
             "loss_d_real": real,
             "loss_d_fake": fake,
-            "loss_g": judged,
+            "loss_g": adversarial_loss,
             "kt": self.k,
             "balance": balance,
             "measure": measure,
         }
 
     def update_balance(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-        """Move k by the critic's errors on real heatmaps and predictions; returns the balance and the measure."""
+        """Update k by the critic's errors on real and predicted heatmaps; return the balance and the measure."""
         real, fake = real.to(self.k.dtype), fake.to(self.k.dtype)
         balance = self.settings.gamma * real - fake
         self.k = (self.k + self.settings.rate * balance).clamp(0, 1)
@@ -104,26 +104,26 @@ class CriticObjective(Objective[Any]):
         self.k = state["k"].to(self.k)
 
 
-def redrawing_error(critic: nn.Module, small: Tensor, heatmaps: Tensor) -> Tensor:
-    """How far the critic's drawing of ``heatmaps`` ``(N, K, h, w)`` is from them: the mean of squares."""
-    drawn = critic(torch.cat([small, heatmaps], 1))
-    return (drawn.to(heatmaps.dtype) - heatmaps).square().mean()
+def reconstruction_error(critic: nn.Module, small: Tensor, heatmaps: Tensor) -> Tensor:
+    """Return the mean squared error of the critic's reconstruction of ``heatmaps`` ``(N, K, h, w)``."""
+    reconstructed = critic(torch.cat([small, heatmaps], 1))
+    return (reconstructed.to(heatmaps.dtype) - heatmaps).square().mean()
 
 
-def bare(network: nn.Module) -> nn.Module:
-    """A network without what shares its gradients among processes: nobody waits for those of a frozen one."""
+def unwrap(network: nn.Module) -> nn.Module:
+    """Return a network without its DistributedDataParallel wrapper, which would wait for a frozen one's gradients."""
     network = getattr(network, "_orig_mod", network)  # torch.compile's
     return network.module if isinstance(network, DistributedDataParallel) else network
 
 
 @contextmanager
 def frozen(network: nn.Module) -> Iterator[nn.Module]:
-    """Within, no parameter of ``network`` has a gradient."""
-    learned = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    for parameter in learned:
+    """Exclude the parameters of ``network`` from gradients within a ``with`` block."""
+    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    for parameter in trainable:
         parameter.requires_grad_(False)
     try:
         yield network
     finally:
-        for parameter in learned:
+        for parameter in trainable:
             parameter.requires_grad_(True)

@@ -1,4 +1,4 @@
-"""How training samples vary: crops of one person, and the colors of whole images."""
+"""Augmentation of training samples: crops of one person, and the colors of whole images."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from pose_core.topdown.dataset import CropBatch, Opened, TopDownDataset
 
 Array = np.ndarray
 COLOR_STREAM = 1
-"""Colors are drawn from a stream of their own: they do not change what is drawn for the geometry."""
+"""Colors have a random stream of their own, so that they do not change the random numbers of the geometry."""
 
 
 class CropDataset(TopDownDataset):
-    """Crops that vary as published for one person: other laws of scale and rotation, colors, mirroring at the edge.
+    """Crops augmented as published for one person: scale, rotation, colors, and mirroring about the edge.
 
-    Colors change on the crop, not on the whole image: the same to rounding, and many times quicker.
+    Colors are changed on the crop, not on the whole image: equal up to rounding, and many times faster.
     """
 
     augment: CropAugmentConfig | None
 
     def draw(self, epoch: int, index: int) -> Augmentation:
         assert self.augment is not None
-        drawn = super().draw(epoch, index)  # half of a body, and mirroring
+        drawn = super().draw(epoch, index)  # half body and mirroring
         rng = sample_rng(self.seed, epoch, index)
         _, turn, _ = rng.random(3)
         _, zoom, angle = rng.standard_normal(3)
@@ -41,7 +41,7 @@ class CropDataset(TopDownDataset):
         crop = super().crop(epoch, index, width)
         if crop.mirror_width is None or self.augment is None or self.augment.mirror == "pixel":
             return crop
-        # Published: pixels go to w − 1 − x, the center to w − x.
+        # As published, mirroring moves pixels to w − 1 − x, but the center to w − x.
         return replace(crop, center=crop.center + np.array([1, 0], crop.center.dtype))
 
     def _sample(self, epoch: int, index: int, image: Opened | None) -> CropBatch:
@@ -49,9 +49,9 @@ class CropDataset(TopDownDataset):
         if self.augment is None:
             return sample
         if self.augment.mirror == "edge" and self.draw(epoch, index).flip:
-            # So do joints: a pixel further along the mirrored image's x.
+            # Joints move to w − x as well: one pixel further along the mirrored image's x axis.
             along = np.linalg.inv(sample.to_image.numpy()[:, :2])[:, 0]
-            # The matrix mirrors, so that its x runs against that of the mirrored image.
+            # The matrix includes the mirroring, so its x axis has the opposite direction.
             sample.joints[..., :2] -= torch.from_numpy(along).to(sample.joints) * (sample.joints[..., 2:] > 0)
         if self.augment.color:
             rng = np.random.default_rng((self.seed, epoch, index, COLOR_STREAM))
@@ -62,7 +62,7 @@ class CropDataset(TopDownDataset):
 
 
 def draw_scale(variate: float, config: CropAugmentConfig) -> float:
-    """The factor on what a crop shows, of a standard normal variate."""
+    """Return the factor on a crop's extent for a standard normal variate."""
     spread = config.scale
     if config.scale_law == "power":
         return float(2 ** np.clip(variate * spread, -2 * spread, 2 * spread))
@@ -70,7 +70,7 @@ def draw_scale(variate: float, config: CropAugmentConfig) -> float:
 
 
 def draw_rotation(coin: float, variate: float, config: CropAugmentConfig) -> float:
-    """Degrees, of a uniform and a standard normal variate."""
+    """Return a rotation in degrees for a uniform and a standard normal variate."""
     if coin >= config.rotation_probability:
         return 0.0
     limit = 2 * config.rotation if config.rotation_limit is None else config.rotation_limit
@@ -78,9 +78,9 @@ def draw_rotation(coin: float, variate: float, config: CropAugmentConfig) -> flo
 
 
 def recolor(image: Array, rng: np.random.Generator, config: ColorConfig) -> Array:
-    """Another hue, saturation, brightness and contrast for an RGB image ``(H, W, 3)`` uint8.
+    """Change hue, saturation, brightness and contrast of an RGB image ``(H, W, 3)`` uint8.
 
-    Contrast is the distance from each pixel's own gray, as published: it acts like saturation once more.
+    As published, contrast scales the distance from each pixel's own gray, and so acts like saturation.
     """
     hue, saturation, brightness, contrast = rng.uniform(-1, 1, 4)
     pixels = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2HSV)

@@ -1,10 +1,10 @@
-"""Look at heatmaps: target, prediction, and what the critic makes of both, side by side for held-out samples.
+"""Draw heatmaps of held-out samples side by side: target, prediction, and the critic's reconstruction of both.
 
   pose-advpose browse-heatmaps --cfg synthetic_advpose --weights runs/synthetic_advpose/last.pt --out heatmaps.png
 
-A critic draws a heatmap again, and does it well where it takes it for real: the caption has its mean squared error. The
-weights are a run's last.pt, which holds both networks, or a published checkpoint. Of an experiment without a critic
-there are no such columns. A map is the highest of all joints' at each place.
+The caption of a reconstruction is its mean squared error, which is lower for heatmaps that the critic takes for real.
+The weights are a run's last.pt, which holds both networks, or a published checkpoint. An experiment without a critic
+has target and prediction only. Each pixel shows the highest value of all joints.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     add_weights(parser)
-    parser.add_argument("--count", type=int, default=6, metavar="N", help="samples (6)")
-    parser.add_argument("--split", metavar="NAME", help="where they come from (the experiment's data.val)")
+    parser.add_argument("--count", type=int, default=6, metavar="N", help="number of samples (6)")
+    parser.add_argument("--split", metavar="NAME", help="split to take them from (the experiment's data.val)")
     parser.add_argument("--out", type=Path, default=Path("heatmaps.png"), metavar="FILE")
     add_device(parser)
     add_overrides(parser)
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from pose_core.drawing.sheets import contact_sheet, write_image
 
     config = load(args)
-    tiles, captions = heatmap_pictures(
+    tiles, captions = heatmap_tiles(
         config, Path(args.weights), args.count, args.split or config.data.val, strict=not args.partial_weights
     )
     width, height = config.model.input_size
@@ -50,10 +50,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def heatmap_pictures(
+def heatmap_tiles(
     config: Experiment, weights: Path, count: int, split: str, *, strict: bool = True
 ) -> tuple[list[np.ndarray], list[str]]:
-    """RGB tiles, a row for each of the first ``count`` samples of a split, and their captions."""
+    """Return RGB tiles ``(h, w, 3)``, a row for each of the first ``count`` samples of a split, and their captions."""
     import torch
 
     from pose_advpose.task import CRITIC, make_task
@@ -68,41 +68,40 @@ def heatmap_pictures(
     device = choose_device(config.run.device)
     networks = {name: network.to(device).eval() for name, network in task.networks().items()}
     load_weights(networks["pose"], weights, strict=strict)
-    drawn = [data[index] for index in range(count)]
-    batch = data.collate(drawn)
+    batch = data.collate([data[index] for index in range(count)])
     with torch.inference_mode():
-        scene = task.content(networks["pose"], batch.to(device))
-        columns = {"target": scene.real, "prediction": scene.predicted}
-        redrawn = {}
+        result = task.content(networks["pose"], batch.to(device))
+        columns = {"target": result.real, "prediction": result.predicted}
+        reconstructed = {}
         if CRITIC in networks:
             load_weights(networks[CRITIC], companion_state(weights, CRITIC, "netD"))
             for name, maps in columns.items():
-                redrawn[name] = networks[CRITIC](torch.cat([scene.small, maps], 1)).to(maps.dtype)
+                reconstructed[name] = networks[CRITIC](torch.cat([result.small, maps], 1)).to(maps.dtype)
     tiles, captions = [], []
     for row in range(count):
-        picture = batch.images[row].numpy()
-        picture = picture if config.data.color == "rgb" else np.ascontiguousarray(picture[..., ::-1])
-        tiles.append(picture)
+        image = batch.images[row].numpy()
+        image = image if config.data.color == "rgb" else np.ascontiguousarray(image[..., ::-1])
+        tiles.append(image)
         captions.append("image")
         for name, maps in columns.items():
-            tiles.append(overlay(picture, maps[row]))
+            tiles.append(overlay(image, maps[row]))
             captions.append(f"{name}, highest {float(maps[row].max()):.2f}")
-        for name, maps in redrawn.items():
-            tiles.append(overlay(picture, maps[row]))
+        for name, maps in reconstructed.items():
+            tiles.append(overlay(image, maps[row]))
             error = float((maps[row] - columns[name][row]).square().mean())
             captions.append(f"critic of {name} {error:.1e}")
     return tiles, captions
 
 
-def overlay(picture: np.ndarray, maps: torch.Tensor) -> np.ndarray:
-    """The highest of maps ``(K, h, w)`` at each place, over the picture."""
+def overlay(image: np.ndarray, maps: torch.Tensor) -> np.ndarray:
+    """Draw the highest value of maps ``(K, h, w)`` at each pixel over an RGB image ``(H, W, 3)``."""
     from pose_core.drawing.heatmaps import heatmap_overlay
 
-    return heatmap_overlay(picture, maps.amax(0).clamp_min(0).cpu().numpy())
+    return heatmap_overlay(image, maps.amax(0).clamp_min(0).cpu().numpy())
 
 
 def samples(task: HourglassTask | EmbeddingTask, split: str) -> TrainingSet[Any]:
-    """The samples of a split with their joints, as the task trains on them."""
+    """Return the samples of a split with their joints, as the task trains on them."""
     from pose_advpose.task import HourglassTask
     from pose_core.layouts.reader import read_dataset
     from pose_core.topdown.person_table import read_table

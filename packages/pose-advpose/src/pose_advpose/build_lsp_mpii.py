@@ -1,4 +1,4 @@
-"""Make lsp_mpii.h5, MPII and LSP in one file: another name for `pose data build-lsp-mpii`.
+"""Make lsp_mpii.h5, MPII and LSP in one file: the same as `pose data build-lsp-mpii`.
 
 pose-advpose build-lsp-mpii --mpii data/mpii --lsp data/lsp --out data
 pose-advpose build-lsp-mpii --mpii ~/sets/mpii --lsp ~/sets/lsp --out data --link

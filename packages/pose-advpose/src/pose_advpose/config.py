@@ -1,4 +1,4 @@
-"""What experiments of the four tasks say beside the core's blocks."""
+"""Configuration of the four tasks, in addition to the core's blocks."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ class AdversarialConfig(Block):
     """The critic, and the balance between it and the pose network."""
 
     use: bool = True
-    """Train against the critic; without it the same network sees the same data in the same order."""
+    """Train with the critic; without it the same network is trained on the same data in the same order."""
     weight: NotNegative = 1e-4
-    """Of the critic's error in the pose network's loss (the published lambda_G)."""
+    """Weight of the critic's error in the pose network's loss (the published lambda_G)."""
     gamma: NotNegative = 0.5
-    """What the critic's errors on predictions and on real heatmaps are balanced to: their ratio."""
+    """Target ratio of the critic's error on predictions to that on real heatmaps."""
     start: Fraction = 0.0
     """The balance variable k at the first step (kt_init)."""
     rate: NotNegative = 1e-3
-    """How fast k follows the balance (lambda_kt, kt_lr)."""
+    """Step size of k (lambda_kt, kt_lr)."""
     lr: Positive = 8e-5
-    """Of the critic's Adam; constant (lrD)."""
+    """Constant learning rate of the critic's Adam (lrD)."""
     stacks: Annotated[int, Field(ge=1)] | None = None
-    """The critic's; by default as many as the pose network has."""
+    """The critic's number of stacks; by default the pose network's."""
     modules: Annotated[int, Field(ge=1)] | None = None
-    """Residuals in a row; by default the pose network's, and 1 beside an embedding network."""
+    """Consecutive residual modules; by default the pose network's, and 1 with an embedding network."""
     channels: Annotated[int, Field(ge=2)] | None = None
-    """By default the pose network's, and 128 beside an embedding network."""
+    """The critic's width; by default the pose network's, and 128 with an embedding network."""
     depth: Annotated[int, Field(ge=1)] | None = None
     """Levels of its hourglasses; by default the pose network's."""
 
 
 class LabelConfig(HeatmapConfig):
-    """One person's heatmaps."""
+    """Target heatmaps of one person."""
 
     sigma: Positive = 1.0
     compat: bool = True
@@ -54,7 +54,7 @@ class LabelConfig(HeatmapConfig):
 
 
 class CropAugmentConfig(AugmentConfig):
-    """How crops vary in training."""
+    """Augmentation of crops."""
 
     scale: Fraction = 0.25
     scale_law: Literal["linear", "power"] = "linear"
@@ -65,7 +65,7 @@ class CropAugmentConfig(AugmentConfig):
     color: Fraction = 0.4
     """Each channel is multiplied by a number drawn from 1 ± color."""
     mirror: Literal["pixel", "edge"] = "edge"
-    """Where mirroring takes a joint at x in an image of width w: to w − 1 − x, or to w − x as published."""
+    """Mirroring moves a joint at x in an image of width w to w − 1 − x (pixel), or to w − x as published (edge)."""
 
     def without_variation(self) -> Self:
         """Return settings under which samples never vary."""
@@ -87,7 +87,7 @@ class HourglassConfig(TopDownConfig):
 
 
 class AdversarialHourglassConfig(HourglassConfig):
-    """The same against a critic (task advpose)."""
+    """One experiment of a stacked hourglass with a critic (task advpose)."""
 
     task: Literal["advpose"] = "advpose"
     adversarial: AdversarialConfig = AdversarialConfig()
@@ -99,37 +99,37 @@ class AdversarialHourglassConfig(HourglassConfig):
 
 
 class TagConfig(Block):
-    """Everyone's heatmaps and tags."""
+    """Target heatmaps and tags of all people."""
 
     stride: Literal[4] = 4
     """Input pixels per heatmap pixel."""
     sigma: Positive | None = None
     """Standard deviation of a target in heatmap pixels; by default a 64th of the map's side."""
     target: Literal["quantized", "subpixel"] = "quantized"
-    """Peak on the truncated place of a joint, as published, or where the joint is."""
+    """Center of a joint's Gaussian: its truncated coordinates, as published, or its exact position."""
     push: NotNegative = 1e-3
-    """Weight of pushing people's tags apart."""
+    """Weight of the loss that pushes the tags of different people apart."""
     pull: NotNegative = 1e-3
-    """Weight of pulling a person's tags together."""
+    """Weight of the loss that pulls the tags of one person together."""
     max_people: Annotated[int, Field(ge=1)] = 30
-    """At most so many people of an image have their tags learned; heatmaps have all."""
+    """Maximum number of people per image whose tags are learned; heatmaps include all people."""
 
     renamed: ClassVar = {"target": Renamed("target", {"quantised": "quantized"})}
 
 
 class ColorConfig(WarpConfig):
-    """How whole images vary in training."""
+    """Augmentation of whole images."""
 
     scale: tuple[float, float] = (0.75, 1.25)
     fit: Literal["short", "long"] = "long"
     mirror: Literal["pixel", "edge"] = "edge"
     ignore: Literal["all", "crowds", "none"] = "crowds"
     hue: Fraction = 0.2
-    """Hue turns by up to this share of a circle."""
+    """Largest change of hue, as a share of the color circle."""
     saturation: Fraction = 0.5
     """Saturation is multiplied by a number drawn from 1 ± saturation."""
     brightness: Fraction = 0.3
-    """A number drawn from ± brightness is added, white being 1."""
+    """A number drawn from ± brightness is added; white is 1."""
     contrast: Fraction = 0.5
     """Distance from a pixel's own gray is multiplied by a number drawn from 1 ± contrast."""
 
@@ -140,24 +140,24 @@ class ColorConfig(WarpConfig):
 
 
 class SplitConfig(Block):
-    """Which images are held out of one annotation file."""
+    """Images of one annotation file that are held out for evaluation."""
 
     valid_ids: str | None = None
-    """Numbers of the images to evaluate on, one a line: a file, or ``published`` for the 500 of the original code.
-    Where it is given, training leaves them out of data.train, and evaluation looks at them alone in data.val."""
+    """A file with the ids of the images to evaluate on, one per line, or ``published`` for the original code's 500.
+    If set, training skips these images of data.train, and evaluation uses only these images of data.val."""
 
 
 class EmbeddingTestConfig(WholeTestConfig):
-    """How people are found."""
+    """Settings of grouping joints into people."""
 
     detection_threshold: NotNegative = 0.1
-    """Lowest heat of a joint."""
+    """Lowest heatmap value of a joint."""
     tag_threshold: Positive = 1.0
-    """Tags closer than this may be one person's."""
+    """Joints whose tags differ by less than this may belong to one person."""
     refine: bool = True
-    """Look for a person's missing joints where its tag says."""
+    """Search a person's missing joints where the tags are close to the person's mean tag."""
     compat: bool = True
-    """Skip a joint's candidates once there are max_people people, as the published code does; without it they are
+    """Skip a joint's candidates once there are max_people people, as the published code does; otherwise they are
     assigned to those people."""
 
     renamed: ClassVar = {"ties": Renamed("compat", {"published": True, "capped": False})}
@@ -173,7 +173,7 @@ class EmbeddingConfig(BottomUpConfig):
     test: EmbeddingTestConfig = EmbeddingTestConfig()
 
     def on_data(self, data: DataConfig) -> Self:
-        """Return the same experiment evaluated on another data set, of which no images are held out."""
+        """Return the same experiment evaluated on another data set, with no images held out."""
         return super().on_data(data).model_copy(update={"split": SplitConfig()})
 
     @property
@@ -183,12 +183,12 @@ class EmbeddingConfig(BottomUpConfig):
 
     @property
     def sigma(self) -> float:
-        """Of the targets, in the maps' pixels."""
+        """Standard deviation of the targets, in heatmap pixels."""
         return self.output_side / 64 if self.heatmap.sigma is None else self.heatmap.sigma
 
 
 class AdversarialEmbeddingConfig(EmbeddingConfig):
-    """The same against a critic (task advpose-ae)."""
+    """One experiment of associative embedding with a critic (task advpose-ae)."""
 
     task: Literal["advpose-ae"] = "advpose-ae"
     adversarial: AdversarialConfig = AdversarialConfig()
@@ -209,7 +209,7 @@ SCHEMAS: dict[str, type[Experiment]] = {
 
 
 def schema(content: Mapping[str, Any], where: str) -> type[Experiment]:
-    """The schema of the task that a config names."""
+    """Return the schema of the task that a config names."""
     task = content.get("task")
     if task not in SCHEMAS:
         raise ConfigError(f"{where}: 'task' is {task!r}; this method's tasks are {', '.join(SCHEMAS)}")
@@ -217,7 +217,7 @@ def schema(content: Mapping[str, Any], where: str) -> type[Experiment]:
 
 
 def check_accumulate(adversarial: AdversarialConfig, accumulate: int) -> None:
-    """Between two players' steps gradients may not gather."""
+    """Refuse gradient accumulation together with a critic."""
     if adversarial.use and accumulate > 1:
         raise ValueError(
             f"train.accumulate={accumulate}: the two networks' gradients would mix in between; training against a "
@@ -226,12 +226,12 @@ def check_accumulate(adversarial: AdversarialConfig, accumulate: int) -> None:
 
 
 def stacks_of(config: Experiment) -> int:
-    """How many stacks the pose network has: its options say, or its name."""
+    """Return the number of stacks of the pose network, from its options or its name."""
     given = config.model.options.get("stacks")
     named = re.search(r"stack_?(\d+)", config.model.name)
     if given is None and named is None:
         raise ConfigError(
-            f"model.name={config.model.name!r} says no number of stacks; use hg_stack4 or hg_ae_stack4, or set "
+            f"model.name={config.model.name!r} has no number of stacks; use hg_stack4 or hg_ae_stack4, or set "
             "adversarial.stacks"
         )
     return int(given if given is not None else named[1])  # type: ignore[index]  # one of the two is there

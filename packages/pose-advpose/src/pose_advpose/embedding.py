@@ -1,7 +1,7 @@
 """The network of associative embedding (Newell, Huang and Deng, 2017): hourglasses of plain 3×3 convolutions.
 
-Each level is wider than the one above. The original code and its successor name the layers differently, and files of
-both load: they hold the same network.
+Each level is wider than the one above. The original code and its successor name the layers of the same network
+differently; files of both load.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pose_core.models.network import PoseNetwork
 
 
 class Unit(nn.Module):
-    """A convolution with bias, ReLU, and, in a variant of the original code, batch norm after it."""
+    """A convolution with bias, then optionally ReLU, then batch norm in a variant of the original code."""
 
     def __init__(
         self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, *, bn: bool = False, relu: bool = True
@@ -35,7 +35,7 @@ class Unit(nn.Module):
 
 
 class Hourglass(nn.Module):
-    """Half the side ``depth`` times and back; ``increase`` channels more at every level."""
+    """Downsampling by 2, ``depth`` times, and back; each level has ``increase`` channels more."""
 
     def __init__(self, depth: int, channels: int, increase: int, bn: bool) -> None:
         super().__init__()
@@ -53,8 +53,8 @@ class Hourglass(nn.Module):
 class HourglassAE(PoseNetwork):
     """Images ``(N, 3, H, W)`` → a tuple of maps ``(N, outputs, H/4, W/4)``, first stack first.
 
-    With K joints the first K channels are heatmaps and the next K their tags. The published networks have as many
-    channels again, which no loss reads; they are fed to the next stack, and so files need them.
+    With K joints the first K channels are heatmaps and the next K their tags. The published networks have 2·K more
+    channels, which no loss uses but the next stack takes as input, so their checkpoints need them.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class HourglassAE(PoseNetwork):
 
     @staticmethod
     def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """A state dict of either published code in our names; ours passes unchanged."""
+        """Return a state dict of either published code under our names; ours is returned unchanged."""
         # The original trainer saves a wrapper of the network.
         state = {key.removeprefix("model.module."): value for key, value in state.items()}
         if any(key.startswith("pre.") for key in state):

@@ -1,7 +1,7 @@
-"""From everyone's heatmaps and tags to people.
+"""Grouping of heatmap peaks into people by their tags.
 
-Peaks of all joints are found on the device of the maps and read back once; who is whose is decided on the CPU, a joint
-at a time, by optimal assignment; missing joints are then looked for on the device again.
+Peaks of all joints are found on the device of the maps and copied to the CPU once; there they are assigned to people,
+a joint at a time, by optimal assignment; missing joints are then searched on the device again.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional
 
-from pose_advpose.refine import likely_peaks, search_everywhere, search_where_hot
+from pose_advpose.refine import best_peak_scores, search_everywhere, search_where_hot
 from pose_core.skeleton import Skeleton
 
 Array = np.ndarray
 
 PARTS = ("shoulder", "hip", "elbow", "wrist", "knee", "ankle")
-"""After all others (the face), joints are assigned in this order: where people are told apart best comes first."""
-WORST = 1e10
-"""Cost of a pair whose tags have no distance that a number can hold."""
+"""Joints are assigned in this order, after all others (the face): those that separate people best come first."""
+MAX_COST = 1e10
+"""Cost of a pair whose tag distance is not finite."""
 TIE = 1e-6
-"""Cost by which equally good assignments are told apart."""
+"""Extra cost that breaks ties between equally good assignments."""
 
 
 @dataclass(frozen=True)
 class GroupingSettings:
-    """``order`` is that of assigning joints, see `assignment_order`.
+    """Settings of grouping; ``order`` is the order in which joints are assigned, see `assignment_order`.
 
-    ``published`` is the original code to the letter. Once there are ``max_people``, a joint whose turn comes is left to
-    refinement, and one whose turn came just before may have made more people. And below the map's row K − 1, a joint
-    that refinement finds moves a quarter down or up by the wrong pixel. Otherwise joints are assigned to the end
-    without making new people, and every joint moves by its neighbors.
+    ``compat`` repeats two bugs of the original code. Once there are ``max_people`` people, all further joints are left
+    to refinement, although the joint before may have made more people than that. And below the map's row K − 1, the
+    quarter-pixel shift in y of a refined joint compares the wrong pixel. Without ``compat`` the further joints are
+    assigned without making new people, and every shift compares the joint's neighbors.
     """
 
     order: tuple[int, ...]
@@ -43,15 +43,15 @@ class GroupingSettings:
     tag_threshold: float = 1.0
     max_people: int = 30
     refine: bool = True
-    published: bool = True
+    compat: bool = True
 
 
 class Candidates(NamedTuple):
-    """Peaks of every joint, by joint and from high to low: ``M`` rows, those of joint j from ``starts[j]`` on.
+    """The ``M`` peaks of all joints, sorted by joint, then from high to low; those of joint j begin at ``starts[j]``.
 
-    ``places`` ``(M, 2)`` are whole pixels x and y, ``fine`` ``(M, 2)`` the same moved a quarter towards the higher
-    neighbors and to the pixels' middles; ``values`` ``(M,)``, ``tags`` ``(M, D)``. ``hot`` are the places in the
-    flattened maps that exceed the ``threshold``, ascending, where the maps are on a CPU.
+    ``places`` ``(M, 2)`` are whole pixels x and y; ``fine`` ``(M, 2)`` are pixel centers shifted by a quarter towards
+    the higher neighbors; ``values`` are ``(M,)``, ``tags`` ``(M, D)``. If the maps are on a CPU, ``hot`` are the
+    ascending indices into the flattened maps where they exceed ``threshold``.
     """
 
     starts: Array
@@ -66,8 +66,8 @@ class Candidates(NamedTuple):
 class Grouped(NamedTuple):
     """People in the maps' pixels: ``points`` ``(N, K, 2)``, ``values`` ``(N, K)``, ``scores`` ``(N,)``.
 
-    A joint's value is its heat; that of one which refinement found is 1, of a missing one 0. The score is the mean
-    heat before refinement.
+    A joint's value is its heatmap value; 1 if refinement found it, 0 if it is missing. The score is the mean heatmap
+    value before refinement.
     """
 
     points: Tensor
@@ -76,7 +76,7 @@ class Grouped(NamedTuple):
 
 
 def assignment_order(skeleton: Skeleton) -> tuple[int, ...]:
-    """Joints from the face over the trunk to the ankles; COCO's are in the published order."""
+    """Return the joints in order from face and torso to ankles; for COCO this is the published order."""
 
     def rank(joint: int) -> int:
         part = skeleton.joints[joint].split("_")[-1]
@@ -86,23 +86,23 @@ def assignment_order(skeleton: Skeleton) -> tuple[int, ...]:
 
 
 def group(heatmaps: Tensor, tags: Tensor, settings: GroupingSettings) -> Grouped:
-    """People in one image's ``heatmaps`` ``(K, h, w)`` and ``tags`` ``(D, K, h, w)``, in the order they were made."""
-    found = find_candidates(heatmaps, tags, settings.detection_threshold, settings.max_people)
-    chosen = match(found, settings)
+    """Group joints of one image's ``heatmaps`` ``(K, h, w)`` and ``tags`` ``(D, K, h, w)`` into people."""
+    candidates = find_candidates(heatmaps, tags, settings.detection_threshold, settings.max_people)
+    chosen = match(candidates, settings)
     has = chosen >= 0
-    points = np.where(has[..., None], found.fine[chosen], 0) if len(chosen) else np.zeros((*has.shape, 2))
-    values = np.where(has, found.values[chosen], 0) if len(chosen) else np.zeros(has.shape)
+    points = np.where(has[..., None], candidates.fine[chosen], 0) if len(chosen) else np.zeros((*has.shape, 2))
+    values = np.where(has, candidates.values[chosen], 0) if len(chosen) else np.zeros(has.shape)
     scores = values.mean(1)
     if settings.refine and not has.all():
-        person, joint, fine, heat = find_missing(heatmaps, tags, found, chosen, published=settings.published)
-        seen = heat > 0
-        points[person, joint] = np.where(seen[:, None], fine, 0)
-        values[person, joint] = seen
+        person, joint, fine, heat = find_missing(heatmaps, tags, candidates, chosen, compat=settings.compat)
+        present = heat > 0
+        points[person, joint] = np.where(present[:, None], fine, 0)
+        values[person, joint] = present
     return Grouped(*(torch.from_numpy(part).to(heatmaps.dtype) for part in (points, values, scores)))
 
 
-def find_candidates(heatmaps: Tensor, tags: Tensor, threshold: float, most: int) -> Candidates:
-    """The ``most`` highest peaks of every joint that exceed ``threshold``. A peak is the highest of its 3×3 pixels."""
+def find_candidates(heatmaps: Tensor, tags: Tensor, threshold: float, max_people: int) -> Candidates:
+    """Find the ``max_people`` highest peaks of each joint: maxima of 3×3 pixels that exceed ``threshold``."""
     joints, height, width = heatmaps.shape
     index, hot = _peaks(heatmaps, threshold)
     heat, tag = _flat(heatmaps, 0), _flat(tags, 1)
@@ -110,43 +110,43 @@ def find_candidates(heatmaps: Tensor, tags: Tensor, threshold: float, most: int)
     table = _table(
         owner, heat.take(index), *_fine(heat, index, (height, width), height - 1), *(own.take(index) for own in tag)
     )
-    # What a diverged network tags with no number belongs to nobody.
+    # A diverged network may give NaN tags: drop those peaks.
     table = table.take(np.flatnonzero(np.isfinite(table).all(0)), 1)
     table = table.take(np.lexsort((-table[1], table[0])), 1)
     owner = table[0].astype(int)
     rank = np.arange(len(owner)) - np.searchsorted(owner, np.arange(joints))[owner]
-    table = table.take(np.flatnonzero(rank < most), 1)
+    table = table.take(np.flatnonzero(rank < max_people), 1)
     starts = np.searchsorted(table[0], np.arange(joints + 1))
     rows = table.T.copy()
     return Candidates(starts, rows[:, 2:4], rows[:, 4:6], rows[:, 1], rows[:, 6:], hot, threshold)
 
 
-def match(found: Candidates, settings: GroupingSettings) -> Array:
-    """People ``(N, K)``: for each joint a candidate's row, or −1.
+def match(candidates: Candidates, settings: GroupingSettings) -> Array:
+    """Assign candidates to people; return each person's row of each joint ``(N, K)``, or −1.
 
-    A candidate that `assign` leaves out is a new person. People are kept by number; the published code kept them by
-    their first tag, and merged those with equal ones.
+    A candidate that `assign` does not assign starts a new person. People are identified by number; the published code
+    identified them by their first tag, and so merged people with equal tags.
     """
-    rows = len(found.values)
-    chosen = np.full((rows, len(found.starts) - 1), -1)
-    sums = np.zeros((rows, found.tags.shape[1]), found.tags.dtype)
-    counts = np.zeros((rows, 1), found.tags.dtype)
-    people, starts = 0, found.starts.tolist()
+    rows = len(candidates.values)
+    chosen = np.full((rows, len(candidates.starts) - 1), -1)
+    sums = np.zeros((rows, candidates.tags.shape[1]), candidates.tags.dtype)
+    counts = np.zeros((rows, 1), candidates.tags.dtype)
+    people, starts = 0, candidates.starts.tolist()
     for joint in settings.order:
         start, end = starts[joint : joint + 2]
-        if start == end or (people >= settings.max_people and settings.published):
+        if start == end or (people >= settings.max_people and settings.compat):
             continue
-        tags, is_new = found.tags[start:end], np.ones(end - start, bool)
+        tags, is_new = candidates.tags[start:end], np.ones(end - start, bool)
         if people:
             apart = tags[:, None] - (sums[:people] / counts[:people])[None]
             distance = np.sqrt(np.square(apart).mean(2))
-            who, whom = assign(distance, found.values[start:end], settings.tag_threshold)
-            is_new[who] = False
-            chosen[whom, joint] = start + who
-            sums[whom] += tags[who]
-            counts[whom] += 1
+            candidate, person = assign(distance, candidates.values[start:end], settings.tag_threshold)
+            is_new[candidate] = False
+            chosen[person, joint] = start + candidate
+            sums[person] += tags[candidate]
+            counts[person] += 1
         new = np.flatnonzero(is_new)
-        if not settings.published:
+        if not settings.compat:
             new = new[: settings.max_people - people]
         made = slice(people, people + len(new))
         chosen[made, joint] = start + new
@@ -156,63 +156,65 @@ def match(found: Candidates, settings: GroupingSettings) -> Array:
 
 
 def assign(distance: Array, values: Array, near: float) -> tuple[Array, Array]:
-    """Candidates ``(A,)``, ascending, and their people ``(A,)``, for tags' ``distance`` ``(C, N)`` and heats ``(C,)``.
+    """Assign candidates to people by tag ``distance`` ``(C, N)`` and heatmap ``values`` ``(C,)``.
 
-    The total cost is the least: of everyone assigned a hundred for every whole step between tags, less the heat. Those
-    whose distance is not below ``near`` are then left out. Whole steps make ties, and on one tag dimension they are
-    the rule where joints are missing; among equals the most are kept, where the published solver took any.
+    Return the assigned candidates ``(A,)``, ascending, and their people ``(A,)``. The total cost is minimal: 100 times
+    the rounded distance, minus the value. Pairs whose distance is not below ``near`` are then dropped. Rounding makes
+    ties, which are common with one tag dimension and missing joints; among equal assignments the one that keeps most
+    pairs is taken, whereas the published solver took any.
     """
     is_near = distance < near
     cost = 100 * np.rint(distance).astype(np.float64) - values[:, None]
-    who, whom = linear_sum_assignment(np.minimum(cost, WORST) + TIE * ~is_near)
-    kept = is_near[who, whom]
-    return who[kept], whom[kept]
+    candidate, person = linear_sum_assignment(np.minimum(cost, MAX_COST) + TIE * ~is_near)
+    kept = is_near[candidate, person]
+    return candidate[kept], person[kept]
 
 
 def find_missing(
-    heatmaps: Tensor, tags: Tensor, found: Candidates, chosen: Array, *, published: bool = True
+    heatmaps: Tensor, tags: Tensor, candidates: Candidates, chosen: Array, *, compat: bool = True
 ) -> tuple[Array, Array, Array, Array]:
-    """Joints that ``chosen`` ``(N, K)`` lacks: whose and which ``(M,)``, where most likely ``(M, 2)``, and the heat.
+    """Search the joints that people in ``chosen`` ``(N, K)`` lack.
 
-    ``published`` has the row below end where the joints do, see `GroupingSettings`.
+    Return person and joint ``(M,)``, the best position ``(M, 2)``, and the heatmap value there ``(M,)``. With
+    ``compat`` the row below is row K − 1 at most, see `GroupingSettings`.
     """
     count, height, width = heatmaps.shape
     has = chosen >= 0
-    sums = np.where(has[..., None], found.tags[chosen], 0).sum(1)
-    wanted = (sums / has.sum(1, keepdims=True)).astype(found.tags.dtype)
+    sums = np.where(has[..., None], candidates.tags[chosen], 0).sum(1)
+    mean_tags = (sums / has.sum(1, keepdims=True)).astype(candidates.tags.dtype)
     joint, person = np.nonzero(~has.T)
-    wanted = wanted[person]
+    mean_tags = mean_tags[person]
     heat, tag = _flat(heatmaps, 1), _flat(tags, 2)
     index: Any
-    if found.hot is not None:
-        known = likely_peaks(joint, wanted, found.starts, found.values, found.tags)
-        index = search_where_hot(heat, tag, joint, wanted, known, found.hot, found.threshold)
+    if candidates.hot is not None:
+        bounds = best_peak_scores(joint, mean_tags, candidates.starts, candidates.values, candidates.tags)
+        index = search_where_hot(heat, tag, joint, mean_tags, bounds, candidates.hot, candidates.threshold)
         index += joint * (height * width)
     else:
-        index = search_everywhere(heat, tag, joint, wanted)
+        index = search_everywhere(heat, tag, joint, mean_tags)
         index += torch.from_numpy(joint * (height * width)).to(index)
-    heat, lowest = heat.reshape(-1), count - 1 if published else height - 1
+    heat, lowest = heat.reshape(-1), count - 1 if compat else height - 1
     table = _table(*_fine(heat, index, (height, width), lowest)[2:], heat.take(index))
     return person, joint, table[:2].T, table[2]
 
 
 def _flat(maps: Tensor, dimensions: int) -> Any:
-    """Maps with so many dimensions before the pixels left; on a CPU NumPy's, which takes small steps sooner."""
+    """Flatten all but the first ``dimensions`` axes; on a CPU to a NumPy array, which is faster for small steps."""
     rows: Any = maps.numpy() if maps.device.type == "cpu" else maps
     return rows.reshape(*maps.shape[:dimensions], -1)
 
 
 def _table(*columns: Any) -> Array:
-    """Columns ``(M,)`` above one another ``(C, M)``, read from their device at once."""
+    """Stack columns ``(M,)`` to an array ``(C, M)``, with one copy from their device."""
     if isinstance(columns[0], Tensor):
         return torch.stack([column.float() for column in columns]).cpu().numpy()
     return np.array(columns, np.float32)
 
 
 def _peaks(heatmaps: Tensor, threshold: float) -> tuple[Any, Array | None]:
-    """Places in the flattened maps ``(K, h, w)`` that exceed the threshold, and no neighbor exceeds them, ascending.
+    """Find the pixels of maps ``(K, h, w)`` that exceed the threshold and are not exceeded by a neighbor.
 
-    On a CPU also the places that exceed the threshold, ascending: few are looked at more than once.
+    Return their ascending indices into the flattened maps; on a CPU also those of all pixels above the threshold.
     """
     if heatmaps.device.type != "cpu":
         is_peak = (heatmaps == functional.max_pool2d(heatmaps[None], 3, 1, 1)[0]) & (heatmaps > threshold)
@@ -220,7 +222,7 @@ def _peaks(heatmaps: Tensor, threshold: float) -> tuple[Any, Array | None]:
     height, width = heatmaps.shape[1:]
     heat = _flat(heatmaps, 0)
     hot = np.flatnonzero(heat > threshold)
-    # Most fall beside their neighbors in the row, who stand beside them in the list, too.
+    # Most pixels are lower than a neighbor in their row, which is also their neighbor in the list.
     value, is_next = heat.take(hot), np.diff(hot + hot // width) == 1
     is_highest = np.ones(len(hot), bool)
     is_highest[1:] = ~(is_next & (value[1:] < value[:-1]))
@@ -229,7 +231,7 @@ def _peaks(heatmaps: Tensor, threshold: float) -> tuple[Any, Array | None]:
     row = index // width % height
     value, above, below = heat.take(index), index - width * (row > 0), index + width * (row < height - 1)
     index = index.take(np.flatnonzero((value >= heat.take(above)) & (value >= heat.take(below))))
-    # Few are left, and are compared with all around them; at an edge there is none.
+    # The few that are left are compared with all neighbors inside the map.
     line = index // width
     column, row = index - line * width, line % height
     lines = np.array([index - width * (row > 0), index, index + width * (row < height - 1)])
@@ -238,10 +240,10 @@ def _peaks(heatmaps: Tensor, threshold: float) -> tuple[Any, Array | None]:
 
 
 def _fine(heat: Any, index: Any, size: tuple[int, int], lowest: int) -> tuple[Any, Any, Any, Any]:
-    """Columns and rows of pixels, and of their middles moved a quarter right, and down, where that is hotter.
+    """Return columns and rows of pixels, then of their centers shifted by a quarter towards the higher neighbors.
 
-    Pixels are places ``index`` ``(M,)`` in ``heat``, the flattened maps of ``size`` (h, w): arrays, or tensors. The row
-    below is ``lowest`` at most.
+    ``index`` ``(M,)`` are pixels in ``heat``, the flattened maps of ``size`` (h, w): arrays or tensors. The row below
+    is ``lowest`` at most.
     """
     height, width = size
     line = index // width

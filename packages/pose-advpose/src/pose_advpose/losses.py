@@ -1,4 +1,4 @@
-"""The losses of both kinds of networks, and the published measure of a batch."""
+"""The losses of both kinds of networks, and the published accuracy of a batch."""
 
 from __future__ import annotations
 
@@ -11,36 +11,39 @@ from torch import Tensor
 from pose_core.ops import tag_loss
 
 MEASURED_JOINTS = (0, 1, 2, 3, 4, 5, 10, 11, 14, 15)
-"""Ankles, knees, hips, wrists and elbows: those that the published accuracy is taken over."""
+"""Ankles, knees, hips, wrists and elbows: the joints of the published accuracy."""
 
 
 class EmbeddingLosses(NamedTuple):
-    """``(B, S)`` each: of every image and stack."""
+    """Losses ``(B, S)`` of each image and stack."""
 
     push: Tensor
     pull: Tensor
     detection: Tensor
 
     def total(self, push_weight: float = 1e-3, pull_weight: float = 1e-3) -> Tensor:
-        """What is minimized: the means, weighed as published."""
+        """Return the training loss: the weighted sum of the means, with the published weights by default."""
         return push_weight * self.push.mean() + pull_weight * self.pull.mean() + self.detection.mean()
 
 
 def stacked_error(stacks: Sequence[Tensor], target: Tensor) -> Tensor:
-    """Mean squared error, summed over stacks; in the target's precision."""
+    """Return the mean squared error, summed over stacks, in the target's precision."""
     return torch.stack([(heatmaps.to(target.dtype) - target).square().mean() for heatmaps in stacks]).sum()
 
 
 def masked_error(heatmaps: Tensor, target: Tensor, keep: Tensor) -> Tensor:
-    """Squared error of ``(B, K, h, w)`` where ``keep`` ``(B, h, w)``; the mean is over masked pixels, too. ``(B,)``."""
+    """Return the squared error of heatmaps ``(B, K, h, w)`` where ``keep`` ``(B, h, w)`` is set, ``(B,)``.
+
+    The mean is over all pixels, the masked ones included.
+    """
     return ((heatmaps - target).square() * keep[:, None]).mean((1, 2, 3))
 
 
 def embedding_losses(stacks: Sequence[Tensor], heatmaps: Tensor, keep: Tensor, references: Tensor) -> EmbeddingLosses:
-    """Losses of all stacks ``(B, C, h, w)``, of which the first K channels are heatmaps and the next K tags.
+    """Compute the losses of all stacks ``(B, C, h, w)``, whose first K channels are heatmaps and the next K tags.
 
-    ``heatmaps`` ``(B, K, h, w)`` and ``references`` ``(B, P, K, 2)`` are the targets, ``keep`` ``(B, h, w)`` says
-    where heatmaps are learned.
+    ``heatmaps`` ``(B, K, h, w)`` and ``references`` ``(B, P, K, 2)`` are the targets; ``keep`` ``(B, h, w)`` marks
+    the pixels whose heatmaps are learned.
     """
     joints = heatmaps.shape[1]
     columns = []
@@ -53,7 +56,10 @@ def embedding_losses(stacks: Sequence[Tensor], heatmaps: Tensor, keep: Tensor, r
 
 
 def peaks(heatmaps: Tensor) -> Tensor:
-    """``(N, K, h, w)`` → ``(N, K, 2)``: x from 0 and y from 1, as published; both 0 where nothing is positive."""
+    """Return the peaks ``(N, K, 2)`` of heatmaps ``(N, K, h, w)``.
+
+    As published, x counts from 0 and y from 1; both are 0 where no value is positive.
+    """
     best, place = heatmaps.flatten(2).max(2)
     width = heatmaps.shape[3]
     points = torch.stack([place % width, place // width + 1], -1)
@@ -61,15 +67,15 @@ def peaks(heatmaps: Tensor) -> Tensor:
 
 
 def batch_accuracy(heatmaps: Tensor, target: Tensor, joints: Sequence[int] = MEASURED_JOINTS) -> Tensor:
-    """The published accuracy ``(1 + len(joints),)`` of heatmaps ``(N, K, h, w)``: the mean, then every listed joint.
+    """Return the published accuracy ``(1 + len(joints),)`` of heatmaps ``(N, K, h, w)``: the mean, then each joint's.
 
-    The share of peaks that lie within a twentieth of the map's width from the target's; −1 for joints without any.
-    Targets with their peak in the first column do not count, an oddity that is kept.
+    The accuracy is the share of peaks within a twentieth of the map's width from the target's; −1 for joints without
+    targets. As published, targets whose peak is in the first column do not count.
     """
     listed = list(joints)
-    found, wanted = peaks(heatmaps.detach()[:, listed]), peaks(target[:, listed])
-    distance = (found - wanted).double().norm(dim=-1) / (heatmaps.shape[3] / 10)
-    counted = (wanted > 0).all(-1)
+    predicted, expected = peaks(heatmaps.detach()[:, listed]), peaks(target[:, listed])
+    distance = (predicted - expected).double().norm(dim=-1) / (heatmaps.shape[3] / 10)
+    counted = (expected > 0).all(-1)
     number = counted.sum(0)
     by_joint = ((distance <= 0.5) & counted).sum(0) / number.clamp_min(1)
     by_joint = torch.where(number > 0, by_joint, -1)

@@ -1,4 +1,4 @@
-"""What `pose benchmark --stages` measures of this method: the tag loss, and people grouped by their tags."""
+"""Microbenchmarks for `pose benchmark --stages`: the tag loss, and grouping by tags."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COCO = SKELETONS["coco17"]
 
 
 def microbenchmarks(device: torch.device) -> Iterator[Microbenchmark]:
-    """The loss of a batch with its gradient; people of one crowd, without and with the mirror image's tags."""
+    """Yield the tag loss of a batch with its gradient, and grouping of a crowd without and with flip tags."""
     tags, keypoints = tagged(BATCH)
     yield Microbenchmark(
         f"tag loss and gradient, {PEOPLE} people an image, {SIDE}²", "images", BATCH,
@@ -34,14 +34,14 @@ def microbenchmarks(device: torch.device) -> Iterator[Microbenchmark]:
 
 
 def learn(tags: Tensor, keypoints: Tensor) -> Tensor:
-    """The gradient of push and pull with respect to the tags."""
+    """Return the gradient of push and pull with respect to the tags."""
     leaf = tags.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(tag_loss(leaf, keypoints).sum(), leaf)
     return gradient
 
 
 def tagged(images: int) -> tuple[Tensor, Tensor]:
-    """Tags ``(N, K·h·w, 1)`` and the places of everyone's joints in them ``(N, P, K, 2)``."""
+    """Return tags ``(N, K·h·w, 1)`` and the indices and visibility of all people's joints in them ``(N, P, K, 2)``."""
     make = np.random.default_rng(0)
     joints, pixels = COCO.num_joints, SIDE * SIDE
     places = np.arange(joints) * pixels + make.integers(0, pixels, (images, PEOPLE, joints))
@@ -51,7 +51,7 @@ def tagged(images: int) -> tuple[Tensor, Tensor]:
 
 
 def crowd(dimensions: int) -> tuple[Tensor, Tensor]:
-    """A network's heatmaps ``(K, h, w)`` and tags ``(D, K, h, w)`` on a picture with many people, few joints unseen."""
+    """Return heatmaps ``(K, h, w)`` and tags ``(D, K, h, w)`` of an image with many people, few joints missing."""
     make = np.random.default_rng(0)
     row, column = np.divmod(np.arange(PEOPLE), 6)
     centers = np.stack([(column + 0.5) * SIDE / 6, (row + 0.5) * SIDE / 5], 1)

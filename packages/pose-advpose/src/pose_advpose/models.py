@@ -17,13 +17,13 @@ PUBLISHED_NAMES = {
     "nClasses": "num_joints",
     "inplanes": "inputs",
 }
-"""What the published code calls a critic's keywords."""
+"""Published keyword of a critic → our keyword."""
 
 
 class Critic(HourglassStack):
-    """Small images and heatmaps, on the channel axis ``(N, 3 + K, h, w)`` → heatmaps ``(N, K, h, w)`` made anew.
+    """Small images and heatmaps, concatenated ``(N, 3 + K, h, w)`` → reconstructed heatmaps ``(N, K, h, w)``.
 
-    It is an autoencoder of real heatmaps: what it cannot draw again, it finds false. There is no logit.
+    The critic is an autoencoder of real heatmaps: its reconstruction error is the score. There is no logit.
     """
 
     def __init__(self, num_joints: int, stacks: int, modules: int, channels: int, depth: int, inputs: int) -> None:
@@ -36,7 +36,7 @@ class Critic(HourglassStack):
 def hourglass(
     num_joints: int = 16, *, stacks: int, modules: int = 1, channels: int = 256, depth: int = 4
 ) -> StackedHourglass:
-    """Images → a tuple of heatmaps at a quarter of their side, first stack first."""
+    """Build a stacked hourglass: images → a tuple of heatmaps at stride 4, first stack first."""
     return StackedHourglass(num_joints, stacks, modules, channels, depth)
 
 
@@ -50,7 +50,7 @@ def hourglass_ae(
     depth: int = 4,
     bn: bool = False,
 ) -> HourglassAE:
-    """Images → a tuple of maps: heatmaps, tags, and, as published, as many channels again that nothing reads."""
+    """Build an embedding network: images → a tuple of maps: heatmaps, tags, and, as published, 2·K unused channels."""
     return HourglassAE(outputs or 4 * num_joints, stacks, channels, increase=increase, depth=depth, bn=bn)
 
 
@@ -64,7 +64,7 @@ def critic(
     inputs: int | None = None,
     **published: Any,
 ) -> Critic:
-    """The critic of either adversarial task; takes the published keywords, too, beside the published class's name."""
+    """Build the critic of either adversarial task; published keywords and the published class's name are accepted."""
     published.pop("cls", None)
     given = {
         "num_joints": num_joints, "stacks": stacks, "modules": modules, "channels": channels, "depth": depth,

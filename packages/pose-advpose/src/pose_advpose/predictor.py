@@ -1,4 +1,4 @@
-"""From an image to everyone in it, by heatmaps and tags."""
+"""Multi-person prediction by heatmaps and tags."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from pose_core.errors import ConfigError
 from pose_core.geometry import PIXEL_STD, Crop, invert_affine
 from pose_core.skeleton import Skeleton
 
-HOTTEST = 5.0
-"""A scale on which the network's heat exceeds this has diverged, and is left out."""
+MAX_HEAT = 5.0
+"""Scales whose heatmaps exceed this value are skipped: the network diverged there."""
 
 
 def views_at_scales(width: int, height: int, *, input_size: int, scales: tuple[float, ...]) -> list[View]:
-    """An image at every scale: its long side fills a square whose side is a multiple of 64."""
+    """Return a view per scale: the long side of the image fills a square whose side is a multiple of 64."""
     center, long = np.array([width / 2, height / 2]), max(width, height) / PIXEL_STD
     views = []
     for scale in scales:
@@ -32,10 +32,10 @@ def views_at_scales(width: int, height: int, *, input_size: int, scales: tuple[f
 
 
 class EmbeddingPredictor(BottomUpPredictor):
-    """People by associative embedding: peaks of everyone's heatmaps, told apart by their tags.
+    """Prediction by associative embedding: heatmap peaks, grouped into people by their tags.
 
-    Scales are looked at from large to small, and the largest says how fine the maps are. Tags come from scales nearer
-    to 1 than a half; the mirror image's are dimensions of their own.
+    Scales are run from large to small; maps are resized to those of the largest. Tags come from scales that differ
+    from 1 by less than a half; the tags of the mirror image are additional dimensions.
     """
 
     config: EmbeddingConfig
@@ -50,7 +50,7 @@ class EmbeddingPredictor(BottomUpPredictor):
             tag_threshold=test.tag_threshold,
             max_people=test.max_people,
             refine=test.refine,
-            published=test.compat,
+            compat=test.compat,
         )
         self.flip_order = torch.from_numpy(skeleton.flip_order).to(device)
         self.decode_name = "tags" + ("+refine" if test.refine else "") + ("" if test.compat else "+capped")
@@ -64,8 +64,8 @@ class EmbeddingPredictor(BottomUpPredictor):
         tags: list[Tensor] = []
         base = views[0]
         for scale, image, view in zip(self.scales, images, views, strict=True):
-            own_heat, own_tags = self._look(image)
-            if not bool(own_heat.max() <= HOTTEST):
+            own_heat, own_tags = self._run(image)
+            if not bool(own_heat.max() <= MAX_HEAT):
                 continue
             if heat is None:
                 heat, base = own_heat, view
@@ -75,21 +75,20 @@ class EmbeddingPredictor(BottomUpPredictor):
                 tags += _resized(own_tags, heat)
         joints = self.skeleton.num_joints
         if heat is None or not tags:
-            # Without a map nobody is seen, and without a tag nobody can be told from another.
-            nobody = torch.zeros(0, joints)
-            return {"": People(torch.zeros(0, joints, 2), nobody, torch.zeros(0))}
-        # As published, scales left out count.
-        found = group((heat / len(self.scales)).clamp_max(1), torch.stack(tags), self.grouping)
-        return {"": _in_image(found, base, heat.shape[-1])}
+            # No people can be people without heatmaps, nor grouped without tags.
+            return {"": People(torch.zeros(0, joints, 2), torch.zeros(0, joints), torch.zeros(0))}
+        # As published, skipped scales count in the mean.
+        people = group((heat / len(self.scales)).clamp_max(1), torch.stack(tags), self.grouping)
+        return {"": _in_image(people, base, heat.shape[-1])}
 
-    def _look(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """The heat ``(K, h, w)`` of an image ``(1, 3, H, W)`` and its tags ``(D, K, h, w)``, both ways round."""
+    def _run(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return heatmaps ``(K, h, w)`` and tags ``(D, K, h, w)`` of an image ``(1, 3, H, W)``, flip test included."""
         joints, flip = self.skeleton.num_joints, self.config.test.flip
         maps = self.network(torch.cat([image, image.flip(3)]) if flip else image)[-1].float()
         if maps.shape[1] < 2 * joints:
             raise ConfigError(
-                f"network {self.config.model.name!r} answers {maps.shape[1]} maps; {joints} joints need {2 * joints}, "
-                "heatmaps and tags: raise model.options.outputs, or leave it out"
+                f"network {self.config.model.name!r} has {maps.shape[1]} output maps; {joints} joints need "
+                f"{2 * joints}, heatmaps and tags: raise model.options.outputs, or remove it"
             )
         heat, tags = maps[:, :joints], maps[:, joints : 2 * joints]
         if not flip:
@@ -99,7 +98,7 @@ class EmbeddingPredictor(BottomUpPredictor):
 
 
 def _resized(maps: Tensor, like: Tensor) -> Tensor:
-    """Maps ``(K, h, w)`` or ``(D, K, h, w)`` as fine as ``like`` is."""
+    """Resize maps ``(K, h, w)`` or ``(D, K, h, w)`` to the size of ``like``."""
     size = like.shape[-2:]
     if maps.shape[-2:] == size:
         return maps
@@ -109,10 +108,10 @@ def _resized(maps: Tensor, like: Tensor) -> Tensor:
     )
 
 
-def _in_image(found: Grouped, base: View, side: int) -> People:
-    """People in the image's pixels. A joint that is nowhere stands in the middle of its person's others."""
-    back = torch.from_numpy(invert_affine(base.matrix)).to(found.points)
-    points = found.points * (base.size[0] / side) @ back[:, :2].T + back[:, 2]
-    has = (found.values > 0)[..., None]
+def _in_image(people: Grouped, base: View, side: int) -> People:
+    """Map people to image pixels. A missing joint is placed at the mean of its person's other joints."""
+    back = torch.from_numpy(invert_affine(base.matrix)).to(people.points)
+    points = people.points * (base.size[0] / side) @ back[:, :2].T + back[:, 2]
+    has = (people.values > 0)[..., None]
     middle = (points * has).sum(1, keepdim=True) / has.sum(1, keepdim=True)
-    return People(torch.where(has, points, middle), found.values, found.scores)
+    return People(torch.where(has, points, middle), people.values, people.scores)

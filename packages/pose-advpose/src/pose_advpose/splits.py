@@ -1,4 +1,4 @@
-"""Images held out of one annotation file: COCO 2014's training images, less the 500 that the original code tests on."""
+"""Images held out of one annotation file, such as the original code's 500 test images of COCO's train2014."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 PUBLISHED = "published"
 FIRST_FEW = 5
-"""Ids that a message names."""
+"""Number of ids that a message lists."""
 
 
 def held_out_ids(split: SplitConfig) -> frozenset[int] | None:
-    """Ids of the images to evaluate on; None where a config holds nothing out."""
+    """Return the ids of the images to evaluate on; None if the config holds nothing out."""
     if split.valid_ids is None:
         return None
     if split.valid_ids == PUBLISHED:
@@ -39,39 +39,39 @@ def held_out_ids(split: SplitConfig) -> frozenset[int] | None:
 
 
 def published_ids() -> frozenset[int]:
-    """The 500 images of COCO's train2014 that the original code evaluates on."""
+    """Return the ids of the 500 images of COCO's train2014 that the original code evaluates on."""
     text = (files("pose_advpose") / "valid_ids.txt").read_text()
     return parse_ids(text, "pose_advpose/valid_ids.txt")
 
 
 def parse_ids(text: str, file: str | Path) -> frozenset[int]:
-    """Image ids, one a line; blank lines and what follows a # do not count."""
+    """Parse image ids, one per line; blank lines and comments after # are ignored."""
     lines: dict[int, int] = {}
     for number, line in enumerate(text.splitlines(), 1):
         entry = line.partition("#")[0].strip()
         if not entry:
             continue
-        # int() would take 1_000 and other scripts' digits, too.
+        # int() would also accept 1_000 and non-ASCII digits.
         if not (entry.isascii() and entry.isdigit()):
-            raise DataError(f"{file}, line {number}: {entry[:40]!r} is no image id; write one number a line")
+            raise DataError(f"{file}, line {number}: {entry[:40]!r} is not an image id; write one number per line")
         image_id = int(entry)
         if image_id in lines:
             raise DataError(
-                f"{file}, line {number}: image id {image_id} stands on line {lines[image_id]} already; remove one"
+                f"{file}, line {number}: image id {image_id} is on line {lines[image_id]} already; remove one"
             )
         lines[image_id] = number
     if not lines:
-        raise DataError(f"{file} holds no image id; write one number a line")
+        raise DataError(f"{file} contains no image id; write one number per line")
     return frozenset(lines)
 
 
 def keep_split(
     records: Sequence[ImageRecord], ids: Set[int] | None, *, training: bool, file: Path
 ) -> tuple[ImageRecord, ...]:
-    """The images of a split: ``ids`` alone where they are evaluated, all others where they train.
+    """Return the images of a split: only ``ids`` for evaluation, all others for training.
 
-    ``file`` is the COCO annotation file that ``records`` come from; every id must be one of its images. Training has
-    no use for an image in which nobody has a labeled joint, as published.
+    ``file`` is the COCO annotation file of ``records``; every id must be one of its images. As published, training
+    skips images without labeled joints.
     """
     if ids is not None:
         _check_known(ids, records, file)
@@ -81,8 +81,8 @@ def keep_split(
     kept = tuple(record for record in records if record.image_id not in held_out and _has_labeled(record))
     if not kept:
         raise DataError(
-            f"{file}: of {len(records)} images none is left to train on, less {len(held_out)} that split.valid_ids "
-            "holds out and those without labeled people"
+            f"{file}: none of {len(records)} images is left to train on: split.valid_ids holds out {len(held_out)}, "
+            "the others have no labeled people; use another data.train or fewer ids"
         )
     return kept
 
@@ -92,11 +92,11 @@ def _has_labeled(record: ImageRecord) -> bool:
 
 
 def _check_known(ids: Set[int], records: Iterable[ImageRecord], file: Path) -> None:
-    unread = ids - {record.image_id for record in records}
-    if not unread:
+    missing = ids - {record.image_id for record in records}
+    if not missing:
         return
-    # data.on_bad_image=skip leaves out images that are not there, though the file knows them.
-    unknown = sorted(unread - {image["id"] for image in read_json(file)["images"]})
+    # With data.on_bad_image=skip, records lack images that the annotation file lists but that are missing.
+    unknown = sorted(missing - {image["id"] for image in read_json(file)["images"]})
     if unknown:
         first = ", ".join(map(str, unknown[:FIRST_FEW])) + (", …" if len(unknown) > FIRST_FEW else "")
         raise DataError(

@@ -1,4 +1,4 @@
-"""What heatmaps and tags are trained towards, for a whole batch at once, on whatever device the joints lie."""
+"""Target heatmaps and tag indices of a whole batch, on the device of its joints."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from torch import Tensor
 
 
 def label_maps(joints: Tensor, size: tuple[int, int], sigma: float, *, stride: int = 4) -> Tensor:
-    """One person's labels as published ``(N, K, h, w)``, for joints ``(N, K, 3)``: input pixels and a weight.
+    """Draw one person's target heatmaps ``(N, K, h, w)`` as published, for joints ``(N, K, 3)``: input pixels, weight.
 
-    The peak stands on the pixel that a joint's truncated coordinates name. The published window ends one row and one
-    column too early, at +3σ exclusive; with σ = 1 it is 6×6. Windows that reach in from outside are drawn, too.
+    The peak is at a joint's truncated coordinates. The published window ends one row and one column too early, at +3σ
+    exclusive; with σ = 1 it is 6×6. Windows that are partly outside the map are drawn as well.
     """
     width, height = size
     centers = (joints[..., :2] / stride).trunc()
@@ -25,11 +25,11 @@ def label_maps(joints: Tensor, size: tuple[int, int], sigma: float, *, stride: i
 
 
 def people_heatmaps(joints: Tensor, side: int, sigma: float, *, subpixel: bool = False) -> Tensor:
-    """Everyone's heatmaps ``(B, K, side, side)``, for joints ``(B, P, K, 3)`` in the maps' pixels and visibility.
+    """Draw heatmaps of all people ``(B, K, side, side)``, for joints ``(B, P, K, 3)``: heatmap pixels, visibility.
 
-    A Gaussian on each visible joint's truncated place, cut to a square of 3σ + 1 pixels to each side; where people
-    meet, the larger value counts. A joint whose place lies outside the map is not drawn. With ``subpixel`` the
-    Gaussian stands where the joint is, a pixel's middle being a half beyond its number.
+    Each visible joint has a Gaussian at its truncated coordinates, cut to 3σ + 1 pixels to each side; where people
+    overlap, the larger value counts. Joints outside the map are not drawn. With ``subpixel`` the Gaussian is at the
+    joint's exact position; the center of pixel i is at i + 0.5.
     """
     batch, _, count = joints.shape[:3]
     x, y, drawn = _places(joints, side)
@@ -44,7 +44,7 @@ def people_heatmaps(joints: Tensor, side: int, sigma: float, *, subpixel: bool =
     places = (map_number * side + rows[..., :, None]) * side + columns[..., None, :]
     inside = ((columns >= 0) & (columns < side))[..., None, :] & ((rows >= 0) & (rows < side))[..., :, None]
     inside = inside & drawn[..., None, None]
-    # What is not drawn goes to the first pixel with nothing, which no maximum heeds.
+    # Values that are not drawn are 0 and go to the first pixel, where they do not change the maximum.
     values = torch.where(inside, patch, 0)
     places = torch.where(inside, places, 0)
     flat = torch.zeros(batch * count * side * side, device=joints.device, dtype=joints.dtype)
@@ -52,13 +52,13 @@ def people_heatmaps(joints: Tensor, side: int, sigma: float, *, subpixel: bool =
     return flat.view(batch, count, side, side)
 
 
-def keypoint_references(joints: Tensor, side: int, most: int = 30) -> Tensor:
-    """Where each person's tags stand ``(B, P, K, 2)``: places in the flattened tag maps, and 1 where there is one.
+def keypoint_references(joints: Tensor, side: int, max_people: int = 30) -> Tensor:
+    """Return the index of each joint in the flattened tag maps, and 1 if it is present, ``(B, P, K, 2)``.
 
-    Joints that are visible and inside come first, in their order; the rest is zero. People beyond the ``most``-th are
-    left out.
+    Joints that are visible and inside the map come first, in their order; the rest is zero. Only the first
+    ``max_people`` people of an image are included.
     """
-    joints = joints[:, :most]
+    joints = joints[:, :max_people]
     x, y, counted = _places(joints, side)
     channel = torch.arange(joints.shape[2], device=joints.device)
     places = torch.where(counted, (channel * side + y) * side + x, 0)
@@ -67,9 +67,9 @@ def keypoint_references(joints: Tensor, side: int, most: int = 30) -> Tensor:
 
 
 def _places(joints: Tensor, side: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Truncated x and y ``(B, P, K)``, and whether a joint is visible and inside.
+    """Return truncated x and y ``(B, P, K)``, and whether a joint is visible and inside the map.
 
-    Truncation is towards zero: a joint between −1 and 0 counts to the first column.
+    Truncation is towards zero: a joint between −1 and 0 belongs to the first column.
     """
     x, y = joints[..., 0].trunc().long(), joints[..., 1].trunc().long()
     inside = (x >= 0) & (x < side) & (y >= 0) & (y < side)

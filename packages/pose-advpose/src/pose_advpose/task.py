@@ -1,4 +1,4 @@
-"""The four tasks: one person's heatmaps or everyone's, without a critic and against one."""
+"""The four tasks: hourglass or associative embedding, each trained without a critic or with one."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from pose_advpose.config import (
     HourglassConfig,
     stacks_of,
 )
+from pose_advpose.content import EmbeddingContent, HourglassContent
 from pose_advpose.models import critic
 from pose_advpose.predictor import EmbeddingPredictor
-from pose_advpose.scenes import EmbeddingContent, HourglassContent
 from pose_advpose.splits import held_out_ids, keep_split
 from pose_core.bottomup.task import BottomUpTask
 from pose_core.config import Experiment, TrainConfig
@@ -41,25 +41,25 @@ CRITIC = "critic"
 
 
 class AdversarialMixin:
-    """The pose network's opponent: its network, its optimizer, and their objective.
+    """The critic's network and optimizer settings, and the objective of both networks.
 
-    Whoever looks at data says what the content is, and what a critic is like by default.
+    The task class computes the content loss, and may set the critic's default size.
     """
 
     config: Experiment
     critic_modules: int | None = None
     critic_channels: int | None = None
     repeated_networks = frozenset({CRITIC})
-    """Several forwards of a critic come before its backward."""
+    """The critic runs forward several times before each backward."""
 
     @property
     def adversarial(self) -> AdversarialConfig | None:
-        """The critic's settings; None where there is none."""
+        """The critic's settings; None without a critic."""
         settings: AdversarialConfig | None = getattr(self.config, "adversarial", None)
         return settings if settings is not None and settings.use else None
 
     def critic(self, num_joints: int) -> nn.Module:
-        """A fresh critic, by default of the pose network's size."""
+        """Build a critic, by default of the pose network's size."""
         assert self.adversarial is not None
         given, options = self.adversarial, self.config.model.options
         return critic(
@@ -71,7 +71,7 @@ class AdversarialMixin:
         )
 
     def train_settings(self, network: str) -> TrainConfig:
-        """A critic has a plain Adam and a constant rate of its own."""
+        """Return the training settings of a network: the critic has Adam with a constant learning rate of its own."""
         if network != CRITIC or self.adversarial is None:
             return self.config.train
         own = {
@@ -83,15 +83,15 @@ class AdversarialMixin:
         }
         return self.config.train.model_copy(update=own)
 
-    def play(self, content: Content, device: torch.device) -> Objective[Any]:
-        """The content alone, or against the critic."""
+    def make_objective(self, content: Content, device: torch.device) -> Objective[Any]:
+        """Return the objective of the pose network alone, or of pose network and critic."""
         if self.adversarial is None:
             return PlainObjective(content)
         return CriticObjective(content, self.adversarial, device)
 
 
 class HourglassTask(AdversarialMixin, TopDownTask):
-    """One person per crop: hgpose, and advpose against a critic."""
+    """One person per crop: task hgpose, and advpose with a critic."""
 
     config: HourglassConfig
 
@@ -100,14 +100,14 @@ class HourglassTask(AdversarialMixin, TopDownTask):
         self.content = HourglassContent(config)
 
     def networks(self) -> dict[str, nn.Module]:
-        # The critic comes second: the pose network starts alike with one and without.
+        # The critic comes second, so that the pose network has the same initial weights with and without it.
         networks = super().networks()
         if self.adversarial is not None:
             networks[CRITIC] = self.critic(self.skeleton.num_joints)
         return networks
 
     def objective(self, device: torch.device) -> Objective[Any]:
-        return self.play(self.content, device)
+        return self.make_objective(self.content, device)
 
     def dataset(self, people: Sequence[ImageRecord] | PersonTable, *, training: bool) -> TopDownDataset:
         config = self.config
@@ -126,7 +126,7 @@ class HourglassTask(AdversarialMixin, TopDownTask):
         )
 
     def evaluate(self, networks: Mapping[str, nn.Module], device: torch.device, folder: Path) -> Evaluation:
-        """The layout's protocol, and the published accuracy, which is taken on heatmaps."""
+        """Evaluate by the layout's protocol, and by the published accuracy, which is measured on heatmaps."""
         evaluation = super().evaluate(networks, device, folder)
         if not evaluation.metrics:  # a test split that keeps its annotations
             return evaluation
@@ -140,7 +140,7 @@ class HourglassTask(AdversarialMixin, TopDownTask):
 
     @torch.inference_mode()
     def batch_accuracy(self, network: nn.Module, device: torch.device) -> float:
-        """Mean over the held-out split's batches of test.batch_size, each with equal weight."""
+        """Return the mean accuracy of the held-out split's batches of test.batch_size, each with equal weight."""
         rank, world = rank_and_world_size()
         data = self.dataset(evaluated_people(self.config)[1], training=False)
         test = self.config.test
@@ -150,21 +150,20 @@ class HourglassTask(AdversarialMixin, TopDownTask):
             collate_fn=data.collate,
             num_workers=test.workers,
             worker_init_fn=worker_init,
-            generator=torch.Generator(),  # evaluating must not disturb the training's random state
+            generator=torch.Generator(),  # evaluation must not change the training's random state
         )
         was_training = network.training
         network.to(device).eval()
-        mine = []
+        own = []
         for batch in loader:
-            scene = self.content(network, batch.to(device))
-            mine.append(float(scene.figures["acc"]))
+            own.append(float(self.content(network, batch.to(device)).metrics["acc"]))
         network.train(was_training)
-        every = [value for share in gather_objects(mine) for value in share]
-        return sum(every) / len(every)
+        accuracies = [value for process in gather_objects(own) for value in process]
+        return sum(accuracies) / len(accuracies)
 
 
 class EmbeddingTask(AdversarialMixin, BottomUpTask):
-    """Everyone in an image: hgpose-ae, and advpose-ae against a critic."""
+    """All people of an image: task hgpose-ae, and advpose-ae with a critic."""
 
     config: EmbeddingConfig
     critic_modules = 1
@@ -192,11 +191,11 @@ class EmbeddingTask(AdversarialMixin, BottomUpTask):
         kept = keep_split(found.records, ids, training=training, file=found.annotation_file)
         if not training:
             return kept
-        # People without joints have no tags to learn, and none of the places for people whose tags are learned.
+        # People without joints have no tags to learn, and take none of the heatmap.max_people slots.
         return [replace(record, persons=tuple(p for p in record.persons if p.num_labeled)) for record in kept]
 
     def objective(self, device: torch.device) -> Objective[Any]:
-        return self.play(self.content, device)
+        return self.make_objective(self.content, device)
 
     def predictor(self, network: nn.Module, device: torch.device) -> EmbeddingPredictor:
         return EmbeddingPredictor(network, self.config, self.skeleton, device)

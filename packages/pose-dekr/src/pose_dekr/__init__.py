@@ -1,4 +1,4 @@
-"""Bottom-up pose by heatmap-guided regression, and DEKR, its successor."""
+"""Bottom-Up HRNet (heatmap-guided regression), and DEKR, its successor."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Dekr(Method):
 
     name = "dekr"
     package = "pose_dekr"
-    summary = "Bottom-Up HRNet and DEKR: everyone in an image by regression from their centers"
+    summary = "Bottom-Up HRNet and DEKR: multi-person pose by regression from person centers"
     networks = (
         "bottomup_hrnet_w32",
         "bottomup_hrnet_w48",
@@ -65,7 +65,7 @@ class Dekr(Method):
 
     def commands(self) -> Mapping[str, Command]:
         return {
-            "rescore-data": Command("collect what a scoring network learns from", _rescore_data),
+            "rescore-data": Command("collect training data for a scoring network", _rescore_data),
             "rescore-train": Command("train a scoring network", _rescore_train),
         }
 

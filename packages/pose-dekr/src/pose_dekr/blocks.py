@@ -1,4 +1,4 @@
-"""Blocks whose convolutions sample where a per-pixel transform puts their taps."""
+"""Residual blocks of deformable convolutions, whose sampling positions a predicted transform moves."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pose_core.models.network import InitializedLayer, UntracedBlock
 
 
 def tap_grid() -> Tensor:
-    """Where the nine taps of a 3×3 kernel lie, ``(2, 9)``: y and x in row order."""
+    """Return the positions of the nine taps of a 3×3 kernel, ``(2, 9)``: y and x in row order."""
     axis = torch.tensor([-1.0, 0.0, 1.0])
     return torch.stack([axis.repeat_interleave(3), axis.repeat(3)])
 
 
 def tap_offsets(matrices: Tensor, grid: Tensor, groups: int = 1) -> Tensor:
-    """Offsets that make the taps the image of the grid under each pixel's matrix.
+    """Return the offsets that move the taps to the grid transformed by each pixel's matrix.
 
     ``matrices`` ``(N, 4·G, H, W)``, row-major and acting on (y, x) → ``(N, 18·G, H, W)``, dy0, dx0, dy1, dx1, ….
     """
@@ -27,20 +27,21 @@ def tap_offsets(matrices: Tensor, grid: Tensor, groups: int = 1) -> Tensor:
 
 
 class TransformConv(nn.Conv2d, InitializedLayer):
-    """The 3×3 convolution that predicts transforms; it starts at zero, so that every tap reads the center."""
+    """The 3×3 convolution that predicts transforms; initially zero, so that every tap samples the center."""
 
     def __init__(self, inputs: int, outputs: int, groups: int = 1) -> None:
         super().__init__(inputs, outputs, 3, padding=1, groups=groups)
         self.initialize_published()
 
     def initialize_published(self) -> None:
+        """Set weights and bias to zero."""
         nn.init.zeros_(self.weight)
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
 
 class TransformerBlock(UntracedBlock):
-    """Bottom-Up's residual block of two deformable convolutions ``(N, C, H, W)`` → the same shape.
+    """Bottom-Up's residual block of two deformable convolutions; ``(N, C, H, W)`` → the same shape.
 
     Both transforms are predicted from the block's input.
     """
@@ -59,7 +60,7 @@ class TransformerBlock(UntracedBlock):
         self.relu = nn.ReLU()
 
     def share(self, other: TransformerBlock) -> None:
-        """Take the other block's convolution weights as this block's own; biases and batch norms stay apart."""
+        """Share the other block's convolution weights; biases and batch norms remain separate."""
         for name in ("transform_matrix_conv1", "stn_conv1", "transform_matrix_conv2", "stn_conv2"):
             self.get_submodule(name).weight = other.get_submodule(name).weight
 
@@ -73,7 +74,7 @@ class TransformerBlock(UntracedBlock):
 class AdaptiveBlock(UntracedBlock):
     """DEKR's residual block of one deformable convolution, whose taps a matrix and a translation move.
 
-    ``groups`` blocks of ``channels // groups`` channels each work side by side, none seeing another.
+    It is ``groups`` independent blocks of ``channels // groups`` channels each.
     """
 
     regular_matrix: Tensor

@@ -1,4 +1,4 @@
-"""What an experiment of these two systems says beside the core's blocks."""
+"""Configuration of both systems, in addition to the core's blocks."""
 
 from __future__ import annotations
 
@@ -15,65 +15,66 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class MapsConfig(Block):
-    """Heatmaps that are learned."""
+    """Target heatmaps."""
 
     stride: Literal[4] = 4
-    """Input pixels per heatmap pixel; the higher network has maps of half as many, too."""
+    """Input pixels per heatmap pixel; the higher-resolution network has maps of stride 2 as well."""
     sigma: Positive = 2.0
     """Standard deviation of a joint's target, in heatmap pixels."""
     center_sigma: Positive | None = None
-    """The center's; by default as the published weights were trained: 4 for COCO, sigma for CrowdPose."""
+    """That of the center's target; by default the published one: 4 for COCO, sigma for CrowdPose."""
     background: Annotated[float, Field(ge=0)] = 0.1
-    """Weight of pixels that are near no joint."""
+    """Weight of pixels that are not near a joint."""
     fine_background: Annotated[float, Field(ge=0)] = 0.025
-    """The same in the higher network's fine maps."""
+    """The same for the stride-2 maps of the higher-resolution network."""
 
 
 class OffsetConfig(Block):
-    """Offsets that are regressed."""
+    """Target offsets."""
 
     radius: Annotated[int, Field(ge=1)] = 4
-    """Heatmap pixels around a center that learn their person's offsets."""
+    """Distance from a center, in heatmap pixels, within which its person's offsets are learned."""
     factor: Annotated[float, Field(ge=0)] = 0.03
     """Weight of the offsets' loss: 0.03 in DEKR, 0.01 in Bottom-Up."""
     area: Literal["joints", "published"] = "joints"
-    """DEKR weighs a person by the square of its joints' extent. The published code measured from the image's corner."""
+    """Area by which DEKR weights a person's offsets: the squared diagonal of its joints, or the published code's, which
+    includes the image's corner."""
 
 
 class RescoreConfig(Block):
-    """The network that guesses how well a pose would match."""
+    """The scoring network, which predicts how well a pose matches the ground truth (OKS)."""
 
     use: bool = False
-    """Multiply every score by its guess; never while training."""
+    """Multiply each score by its prediction; not used for validation during training."""
     weights: str | None = None
-    """Its file, ours or a published one."""
+    """Its weights file, ours or a published one."""
     data: str = "rescore_data.npz"
-    """What it learns from: rescore-data writes it, rescore-train reads it."""
+    """Its training data, written by rescore-data and read by rescore-train."""
     epochs: Annotated[int, Field(ge=1)] = 20
     lr: Positive = 1e-3
     batch_size: Annotated[int, Field(ge=1)] = 1024
 
 
 class DekrTestConfig(WholeTestConfig):
-    """How people are found. What is null has the system's published value."""
+    """Settings of decoding. A value of null stands for the system's published value."""
 
     nms: Positive | None = None
-    """Two joints closer than this are close: a share of the pose's size in DEKR (0.05; 0.15 was published for several
-    scales), base pixels in Bottom-Up (10)."""
+    """Distance below which two joints count as close: relative to the pose's size in DEKR (0.05; published for several
+    scales: 0.15), in base pixels in Bottom-Up (10)."""
     nms_joints: Annotated[int, Field(ge=0)] | None = None
-    """Poses with more close joints than this are one (DEKR 8, on CrowdPose 7; Bottom-Up 10)."""
+    """Poses with more close joints than this are duplicates (DEKR 8, on CrowdPose 7; Bottom-Up 10)."""
     decrease: Positive | None = None
-    """Weight of people who are found at other scales than 1 (DEKR 0.9, on CrowdPose 0.8; Bottom-Up 0.001)."""
+    """Weight of people found at scales other than 1 (DEKR 0.9, on CrowdPose 0.8; Bottom-Up 0.001)."""
     center_threshold: Annotated[float, Field(ge=0)] = 0.01
-    """Lowest heat of a center."""
+    """Lowest heatmap value of a center."""
     match_heatmap: bool = False
-    """DEKR: move joints to heatmap peaks, too. Bottom-Up always gives both results, regression and final."""
+    """DEKR: also move joints to heatmap peaks. Bottom-Up always reports both results, regression and final."""
     max_absorb: Positive = 75.0
-    """A peak at most so many base pixels away takes a joint."""
+    """Largest distance, in base pixels, over which a joint moves to a heatmap peak."""
     adjust_threshold: float = 0.05
-    """Joints above this score are fitted to the heatmap."""
+    """Joints above this score are refined by a Gaussian fit to the heatmap."""
     window: Annotated[int, Field(ge=1)] = 6
-    """Pixels around a joint that the fit sees."""
+    """Pixels to each side of a joint that the fit uses."""
     compat: bool = False
     """Repeat two bugs of the published code: Bottom-Up's lookup of joints far from every peak exchanges x and y, and
     fits near the border read their window along the wrong axis."""
@@ -85,13 +86,13 @@ class DekrTestConfig(WholeTestConfig):
         bad = [scale for scale in self.scales if scale not in {0.5, 1.0, 2.0, 4.0}]
         if bad:
             raise ValueError(
-                f"test.scales={list(self.scales)}: {bad[0]:g} is none of 0.5, 1, 2, 4, whose maps fit over"
+                f"test.scales={list(self.scales)}: {bad[0]:g} is none of 0.5, 1, 2, 4, whose maps divide evenly"
             )
         return self
 
 
 class DekrConfig(BottomUpConfig):
-    """One experiment of Bottom-Up HRNet or DEKR; which of them, model.name says."""
+    """One experiment of Bottom-Up HRNet or DEKR, depending on model.name."""
 
     heatmap: MapsConfig = MapsConfig()
     offset: OffsetConfig = OffsetConfig()
@@ -100,11 +101,12 @@ class DekrConfig(BottomUpConfig):
 
     @property
     def is_dekr(self) -> bool:
+        """Whether the network is DEKR, not Bottom-Up."""
         return self.model.name.startswith("dekr")
 
     @property
     def is_higher(self) -> bool:
-        """Whether the network has maps of stride 2, too."""
+        """Whether the network also has maps of stride 2."""
         return "higher" in self.model.name or bool(self.model.options.get("higher"))
 
     @property
@@ -114,7 +116,7 @@ class DekrConfig(BottomUpConfig):
         return (side // 4, side // 2) if self.is_higher else (side // 4,)
 
     def target_spec(self, *, fine: bool = False) -> TargetSpec:
-        """How targets are drawn."""
+        """Return the settings of the targets at stride 4, or at stride 2 if ``fine``."""
         maps = self.heatmap
         return TargetSpec(
             shared_mask=not self.is_dekr,
@@ -125,7 +127,7 @@ class DekrConfig(BottomUpConfig):
         )
 
     def decode_settings(self) -> DekrSettings | BottomUpSettings:
-        """How people are found in maps."""
+        """Return the settings of decoding."""
         test = self.test
         shared = {
             "max_people": test.max_people,

@@ -1,4 +1,4 @@
-"""Published files of Bottom-Up HRNet and DEKR, which share sections with the top-down ones but hardly a key."""
+"""Conversion of the published config files of Bottom-Up HRNet and DEKR."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pose_dekr.published_keys import MAPPED, WITHOUT_MEANING, bottomup_layers, d
 DATASETS = {"coco_kpt": ("coco", "coco17", 17), "crowd_pose_kpt": ("crowdpose", "crowdpose14", 14)}
 """Published name → our layout, skeleton, number of joints."""
 NAMES = {"pose_hrnet": "bottomup_hrnet", "pose_higher_hrnet": "bottomup_higher_hrnet", "hrnet_dekr": "dekr_hrnet"}
-"""MODEL.NAME → the beginning of our name."""
+"""MODEL.NAME → prefix of our name."""
 SPLITS = {"coco": ("train2017", "val2017"), "crowdpose": ("trainval", "test")}
 GPUS = {("dekr", 32): 4, ("bottomup", 32): 4}
-"""How many GPUs the published runs had, which their files do not say; 8 where none is given."""
+"""Number of GPUs of the published runs, which their files do not state; 8 where none is given."""
 
 
 def is_bottom_up(values: dict[str, Any]) -> bool:
-    """Whether a published file is of these two systems."""
+    """Return whether a published file belongs to Bottom-Up HRNet or DEKR."""
     named = str(values.get("MODEL.NAME", "pose_hrnet")).startswith(("hrnet_dekr", "pose_higher"))
     return named or any(
         key.startswith(("DATASET.OFFSET_RADIUS", "RESCORE.", "DATASET.MAX_NUM_PEOPLE")) for key in values
@@ -59,11 +59,11 @@ def convert(source: Source) -> Converted | None:
 
 
 def _network(source: Source, notes: list[str]) -> tuple[str, int, str, dict[str, Any]]:
-    """System, width and our name of the network, and the layers that a file may state."""
+    """Return system, width and our name of the network, and the layers that a file may state."""
     values = source.values
     published = values.get("MODEL.NAME")
     if published is None:
-        notes.append("the file names no network, and what it says serves any: taken as bottomup_hrnet_w32")
+        notes.append("the file names no network, and its settings fit any: taken as bottomup_hrnet_w32")
         return "bottomup", 32, "bottomup_hrnet_w32", {}
     if not isinstance(published, str) or published not in NAMES:
         near = get_close_matches(str(published), NAMES, n=1)
@@ -84,7 +84,7 @@ def _network(source: Source, notes: list[str]) -> tuple[str, int, str, dict[str,
 
 
 def _refuse(source: Source, layers: dict[str, Any]) -> None:
-    """A key that these files do not have is a mistake, and so is a layer that the network does not have."""
+    """Refuse keys that these files do not have, and layers that differ from the network's."""
     known = {*WITHOUT_MEANING, *MAPPED, *layers}
     for key, value in source.values.items():
         if key not in known:
@@ -115,7 +115,7 @@ def _data(source: Source) -> tuple[dict[str, Any], str]:
         "layout": layout,
         "root": source.text("DATASET.ROOT", "data.root", f"data/{layout}").rstrip("/"),
         "train": source.text("DATASET.TRAIN", "data.train", train),
-        # The files that collect data for rescoring name no split but the deed.
+        # In the files that collect data for rescoring, this key has the task instead of a split.
         "val": val if stated.startswith("rescore") else stated,
         "skeleton": skeleton,
         "color": "rgb",
@@ -148,11 +148,11 @@ def _heatmap(source: Source, layout: str, name: str, size: int, notes: list[str]
     sigmas = {value for row in rows(source.take("DATASET.SIGMA", "heatmap.sigma", [2.0], STAGES)) for value in row}
     if len(sigmas) > 1:
         raise ConfigError(
-            f"{source.file_name}: DATASET.SIGMA has several values, {sorted(sigmas)}; here one serves all"
+            f"{source.file_name}: DATASET.SIGMA has several values, {sorted(sigmas)}; only one is supported here"
         )
     weights = rows(source.take("DATASET.BG_WEIGHT", "heatmap.background", [0.1], STAGES))
     if any(len(set(row)) > 1 for row in weights):
-        raise ConfigError(f"{source.file_name}: DATASET.BG_WEIGHT must be one number for each size of map")
+        raise ConfigError(f"{source.file_name}: DATASET.BG_WEIGHT must be one number per map size")
     center = source.number("DATASET.CENTER_SIGMA", "heatmap.center_sigma", 4.0)
     sigma = float(sigmas.pop())
     found: dict[str, Any] = {"stride": 4, "sigma": sigma, "background": float(weights[0][0])}
@@ -254,13 +254,13 @@ def _rescore(source: Source) -> dict[str, Any]:
     if weights:
         found["weights"] = weights
     if data:
-        # Theirs is a pickle; ours holds numbers alone.
+        # The published file is a pickle; ours is an .npz of numbers.
         found["data"] = data if data.endswith(".npz") else f"{data}.npz"
     return found
 
 
 def stages(value: Any) -> Sequence[Any]:
-    """A number, a list by size of map, or a list of lists."""
+    """Check and return a number, a list per map size, or a list of lists."""
     items = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
     found = rows(items)
     if not found or not all(found):
@@ -271,21 +271,22 @@ def stages(value: Any) -> Sequence[Any]:
 
 
 def rows(items: Sequence[Any]) -> list[list[float]]:
-    """``[128]`` and ``[[2, 2, 2], [2]]`` as lists by size of map."""
+    """Return ``[128]`` or ``[[2, 2, 2], [2]]`` as one list per map size."""
     return [list(item) if isinstance(item, Sequence) and not isinstance(item, str) else [item] for item in items]
 
 
 def first_flag(value: Any) -> bool:
+    """Return a flag, or the first of a list of flags."""
     return flag(value[0] if isinstance(value, Sequence) and not isinstance(value, str) and value else value)
 
 
 def scales(value: Any) -> list[float]:
-    """``[1]``, ``(0.5, 1, 2)`` or ``0.5,1,2``."""
+    """Read scales written as ``[1]``, ``(0.5, 1, 2)`` or ``0.5,1,2``."""
     if isinstance(value, str):
         value = [float(item) for item in text(value).split(",")]
     return numbers(value if isinstance(value, Sequence) else [value])
 
 
-STAGES = Kind(stages, "numbers by size of map, for example [[2.0, 2.0, 2.0], [2.0]]")
-FIRST_FLAG = Kind(first_flag, "true or false by size of map")
+STAGES = Kind(stages, "numbers per map size, for example [[2.0, 2.0, 2.0], [2.0]]")
+FIRST_FLAG = Kind(first_flag, "true or false per map size")
 SCALES = Kind(scales, "scales, for example [0.5, 1, 2]")

@@ -1,4 +1,4 @@
-"""From the maps of an image's scales to people, in pixels of the base image."""
+"""Decoding of heatmaps and poses at several scales into people, in pixels of the base image."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from pose_dekr.grid import Grid, average, local_maxima, peaks
 
 @dataclass(frozen=True)
 class DecodeSettings:
-    """What both systems share. Distances are in base pixels.
+    """Settings that both systems share. Distances are in base pixels.
 
-    ``use_heatmap`` moves joints to heatmap peaks and fits them: Bottom-Up's "final" result, DEKR's MATCH_HMP.
-    ``compat`` reproduces two published slips: the look-up of Bottom-Up with x and y exchanged, where a joint is far
-    from every peak; and fits near the border, whose coordinates run along the other axis than the data.
+    ``use_heatmap`` moves joints to heatmap peaks and refines them by a fit: Bottom-Up's "final" result, DEKR's
+    MATCH_HMP. ``compat`` repeats two bugs of the published code: for joints far from every peak Bottom-Up exchanges x
+    and y when it reads the heatmap; and the fit near the border transposes its window.
     """
 
     use_heatmap: bool = False
@@ -36,6 +36,8 @@ class DecodeSettings:
 
 @dataclass(frozen=True)
 class BottomUpSettings(DecodeSettings):
+    """Settings of Bottom-Up; the defaults are the published ones."""
+
     use_heatmap: bool = True
     nms_distance: float = 10.0
     nms_overlap: int = 10
@@ -44,15 +46,18 @@ class BottomUpSettings(DecodeSettings):
 
 @dataclass(frozen=True)
 class DekrSettings(DecodeSettings):
-    """CrowdPose has ``nms_joints`` 7 and ``decrease`` 0.8; runs at several scales were published with ``nms`` 0.15."""
+    """Settings of DEKR; the defaults are those published for COCO at one scale.
+
+    CrowdPose has ``nms_joints`` 7 and ``decrease`` 0.8; results at several scales were published with ``nms`` 0.15.
+    """
 
     nms: float = 0.05
     nms_joints: int = 8
     decrease: float = 0.9
 
 
-class Poses(NamedTuple):
-    """``points`` ``(N, K, 2)``, ``joint_scores`` ``(N, K)``, ``scores`` ``(N,)``."""
+class CandidatePoses(NamedTuple):
+    """Poses of one image: ``points`` ``(N, K, 2)``, ``joint_scores`` ``(N, K)``, ``scores`` ``(N,)``."""
 
     points: Tensor
     joint_scores: Tensor
@@ -60,21 +65,21 @@ class Poses(NamedTuple):
 
 
 def check_scales(scales: Sequence[float]) -> tuple[float, ...]:
-    """The scales from large to small; refuses lists that cannot be evaluated."""
+    """Return the scales from large to small; refuse lists that cannot be evaluated."""
     bad = [scale for scale in scales if not scale > 0]
     if bad:
         raise ConfigError(f"test scales {list(scales)}: {bad[0]} is not a positive number; remove it")
     if 1 not in scales:
-        raise ConfigError(f"test scales {list(scales)} lack 1, which the other scales' scores are measured by; add 1")
+        raise ConfigError(f"test scales {list(scales)} lack 1, to which the other scales' scores are normalized; add 1")
     return tuple(sorted({float(scale) for scale in scales}, reverse=True))
 
 
 def decode(
     outputs: Mapping[float, Fused], base_size: tuple[int, int], settings: BottomUpSettings | DekrSettings
-) -> Poses:
-    """People of one image from what `forward_flip` gave at each scale.
+) -> CandidatePoses:
+    """Decode the outputs of `forward_flip` at each scale into the people of one image.
 
-    ``base_size`` (w, h) is the network's input at scale 1. Poses are not ordered, and joints may lie outside.
+    ``base_size`` (w, h) is the network's input at scale 1. Poses are not ordered, and joints may be outside the image.
     """
     order = check_scales(list(outputs))
     scales = [outputs[scale] for scale in order]
@@ -85,7 +90,7 @@ def decode(
     return _decode_dekr(scales, full, grid, settings)
 
 
-def _decode_bottomup(scales: Sequence[Fused], full: Fused, grid: Grid, settings: BottomUpSettings) -> Poses:
+def _decode_bottomup(scales: Sequence[Fused], full: Fused, grid: Grid, settings: BottomUpSettings) -> CandidatePoses:
     highest = full.heatmaps[-1].max()
     found = []
     for fused in scales:
@@ -100,18 +105,18 @@ def _decode_bottomup(scales: Sequence[Fused], full: Fused, grid: Grid, settings:
     points, centers = points[kept], centers[kept]
     if not settings.use_heatmap:
         scores = centers[:, None] * _sample(grid, points)
-        return Poses(points, scores, scores.mean(1))
+        return CandidatePoses(points, scores, scores.mean(1))
     points, heat = absorb(grid, points, settings, threshold=0.01, swap=settings.compat)
     scores = centers[:, None] * heat
     whole = (points + 0.5).trunc()
     inner = torch.tensor(grid.size, device=points.device) - 1
-    wanted = (scores > settings.adjust_threshold) & ((whole > 0) & (whole < inner)).all(2)
-    points, heights = _refine(grid, points, whole, wanted, settings)
+    selected = (scores > settings.adjust_threshold) & ((whole > 0) & (whole < inner)).all(2)
+    points, heights = _refine(grid, points, whole, selected, settings)
     scores = torch.where(heights.isnan(), scores, heights * centers[:, None])
-    return Poses(points, scores, scores.mean(1))
+    return CandidatePoses(points, scores, scores.mean(1))
 
 
-def _decode_dekr(scales: Sequence[Fused], full: Fused, grid: Grid, settings: DekrSettings) -> Poses:
+def _decode_dekr(scales: Sequence[Fused], full: Fused, grid: Grid, settings: DekrSettings) -> CandidatePoses:
     found = []
     for fused in scales:
         center = fused.heatmaps[-1]
@@ -141,46 +146,49 @@ def _decode_dekr(scales: Sequence[Fused], full: Fused, grid: Grid, settings: Dek
         limit = torch.tensor(grid.size, device=points.device, dtype=points.dtype) - 1
         whole = torch.minimum(whole.clamp(min=0), limit)
         points, _ = _refine(grid, points, whole, scores > settings.adjust_threshold, settings)
-    return Poses(points, scores, scores.mean(1))
+    return CandidatePoses(points, scores, scores.mean(1))
 
 
-def _candidates(center: Tensor, poses: Tensor, threshold: float, ratio: float, most: int) -> tuple[Tensor, Tensor]:
-    """Poses ``(N, K, 2)`` in base pixels at the peaks of a center map ``(H, W)``, and the peaks' values ``(N,)``."""
+def _candidates(
+    center: Tensor, poses: Tensor, threshold: float, ratio: float, max_people: int
+) -> tuple[Tensor, Tensor]:
+    """Return poses ``(N, K, 2)`` in base pixels at the peaks of a center map ``(H, W)``, and the peaks' values."""
     height, width = center.shape
     side = (height + width) / 2
     kernel = 7 if side > 300 else 5 if side > 200 else 3
     values = torch.where(local_maxima(center[None], kernel)[0], center, 0).flatten()
-    values, index = values.topk(min(most, len(values)))
+    values, index = values.topk(min(max_people, len(values)))
     is_high = values > threshold
     values, index = values[is_high], index[is_high]
     return poses.flatten(1)[:, index].T.reshape(len(index), len(poses) // 2, 2) * ratio, values
 
 
-def suppress(similar: Tensor, merit: Tensor, most: int) -> Tensor:
-    """Indices of the poses that stay: of each one's similar poses ``(N, N)`` the best by ``merit`` ``(N,)``.
+def suppress(similar: Tensor, merit: Tensor, max_people: int) -> Tensor:
+    """Return the indices of the poses to keep: the best by ``merit`` ``(N,)`` of the ``similar`` ones ``(N, N)``.
 
-    The published walk goes through the poses in order: one that is not ignored yet, and whose best similar one is not,
-    keeps that best one, and all its similar poses are ignored from then on. Who is passed over hangs on earlier poses
-    alone, so guessing for all at once and correcting settles after as many rounds as the longest such chain is long.
+    The published loop goes through the poses in order: if neither a pose nor the best pose similar to it has been
+    suppressed, the best one is kept, and all similar ones are suppressed. Whether a pose is skipped depends only on
+    earlier poses, so iterating over all poses in parallel converges after as many rounds as the longest chain of such
+    dependencies.
     """
     near = similar | torch.eye(len(similar), dtype=torch.bool, device=similar.device)
     best = torch.where(near, merit, -torch.inf).argmax(1) if len(merit) else merit.long()
     earlier = near.new_ones(near.shape).tril(-1)
     blocked_by = (near.T | near.T[best]) & earlier
-    walks = near.new_ones(len(near))
+    active = near.new_ones(len(near))
     while True:
-        corrected = ~(blocked_by & walks).any(1)
-        if torch.equal(corrected, walks):
+        corrected = ~(blocked_by & active).any(1)
+        if torch.equal(corrected, active):
             break
-        walks = corrected
-    kept = best[walks]
-    if len(kept) > most:
-        kept = kept[merit[kept].sort(descending=True, stable=True).indices[:most]]
+        active = corrected
+    kept = best[active]
+    if len(kept) > max_people:
+        kept = kept[merit[kept].sort(descending=True, stable=True).indices[:max_people]]
     return kept
 
 
 def _sample(grid: Grid, points: Tensor) -> Tensor:
-    """Heat ``(N, K)`` at ``points`` ``(N, K, 2)``, 0 where the four pixels around leave the map."""
+    """Sample the heatmap bilinearly at ``points`` ``(N, K, 2)``; values ``(N, K)`` are 0 beyond the border."""
     first = points.trunc()
     u, v = (points - first).unbind(-1)
     x, y = first.unbind(-1)
@@ -196,14 +204,14 @@ def _sample(grid: Grid, points: Tensor) -> Tensor:
 def absorb(
     grid: Grid, points: Tensor, settings: DecodeSettings, *, threshold: float, swap: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Joints ``(N, K, 2)`` moved to the nearest heatmap peak, where one is near enough; and the heat there ``(N, K)``.
+    """Move joints ``(N, K, 2)`` to the nearest heatmap peak within ``max_absorb``; return them and the values there.
 
-    A joint that stays has the heat of its own pixel; with ``swap`` that of the pixel with x and y exchanged.
+    A joint that is not moved has the value of its own pixel; with ``swap`` that of the pixel with x and y exchanged.
     """
     count = points.shape[1]
     grid = grid._replace(values=grid.values[:count])
     places, heights = peaks(grid, settings.max_people, threshold)
-    # Beyond the last grid line the map repeats, and every repeated pixel is a peak, too: take the nearest.
+    # Beyond the last grid line the map repeats, so that every repeated pixel is a peak as well: take the nearest.
     last = torch.tensor(grid.values.shape[:0:-1], device=points.device) - 1
     spread = (places == last * grid.ratio) * (grid.ratio - 1)
     nearest = torch.minimum((points[:, :, None] - places).round().clamp(min=0), spread.to(points.dtype))
@@ -223,11 +231,11 @@ def absorb(
 
 
 def _refine(
-    grid: Grid, points: Tensor, whole: Tensor, wanted: Tensor, settings: DecodeSettings
+    grid: Grid, points: Tensor, whole: Tensor, selected: Tensor, settings: DecodeSettings
 ) -> tuple[Tensor, Tensor]:
-    """The joints that are ``wanted`` ``(N, K)``, fitted around their whole pixel; and fitted heights, else NaN."""
+    """Fit a Gaussian around each ``selected`` joint ``(N, K)``; return joints, and fitted heights or NaN."""
     heights = torch.full_like(points[..., 0], torch.nan)
-    person, joint = wanted.nonzero(as_tuple=True)
+    person, joint = selected.nonzero(as_tuple=True)
     if not len(person):
         return points, heights
     x, y = whole[person, joint].long().unbind(-1)
@@ -238,10 +246,10 @@ def _refine(
     windows = grid.at(
         joint[:, None, None], columns.clamp(0, width - 1)[:, None, :], rows.clamp(0, height - 1)[:, :, None]
     )
-    middle = windows[:, settings.window, settings.window]
+    center = windows[:, settings.window, settings.window]
     if settings.compat:
-        x, y = _mix_up_clipped(windows, valid_y, valid_x, x, y)
-    fitted, is_good = fit_gaussians(windows, valid_y, valid_x, middle, settings.sigma)
+        x, y = _transpose_clipped(windows, valid_y, valid_x, x, y)
+    fitted, is_good = fit_gaussians(windows, valid_y, valid_x, center, settings.sigma)
     moved = torch.stack([x + fitted[:, 2], y + fitted[:, 1]], 1).to(points.dtype)
     points = points.clone()
     points[person[is_good], joint[is_good]] = moved[is_good]
@@ -249,10 +257,12 @@ def _refine(
     return points, heights
 
 
-def _mix_up_clipped(windows: Tensor, valid_y: Tensor, valid_x: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Lay clipped windows that are no squares out as the published fit reads them, in place.
+def _transpose_clipped(
+    windows: Tensor, valid_y: Tensor, valid_x: Tensor, x: Tensor, y: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Rearrange clipped windows that are not square as the published fit reads them, in place.
 
-    It takes their values row by row, and walks its coordinates column by column. → where it thinks the middles are.
+    It reads values by row but coordinates by column. Return the x and y that it takes for the window's center.
     """
     x, y = x.clone(), y.clone()
     side = windows.shape[1] // 2
@@ -263,7 +273,7 @@ def _mix_up_clipped(windows: Tensor, valid_y: Tensor, valid_x: Tensor, x: Tensor
         windows[index] = 0
         windows[index][columns.nonzero(), rows.nonzero()[:, 0]] = values
         valid_y[index], valid_x[index] = columns, rows
-        # Within the window the middle's own column and row change places.
+        # Within the window the center's own column and row are exchanged.
         above, before = side - int(rows.int().argmax()), side - int(columns.int().argmax())
         x[index] += above - before
         y[index] += before - above

@@ -1,7 +1,7 @@
-"""Gaussians fitted to many windows at once, by Levenberg and Marquardt.
+"""Batched Levenberg-Marquardt fit of Gaussians to heatmap windows.
 
-A Gaussian is a product over x and y, so every sum over a window is a product of two short ones, and the data enter
-through five moments: an iteration costs vectors of a window's side, not its area.
+A Gaussian is separable in x and y, so every sum over a window is a product of two sums over its sides, and the data
+enter only through five moments: the cost of an iteration grows with a window's side, not its area.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# Powers of the distance, in y and in x, of the five functions that the derivatives are made of.
+# Powers of the distance, in y and in x, of the five basis functions of the derivatives.
 POWERS_Y = (0, 1, 0, 2, 0)
 POWERS_X = (0, 0, 1, 0, 2)
 TOLERANCE = 1e-6
-"""A fit whose step is shorter has ended; in pixels, and in the map's unit."""
+"""A fit with a shorter step has converged; in pixels, and in heatmap units."""
 
 
 def fit_gaussians(
@@ -21,8 +21,9 @@ def fit_gaussians(
 ) -> tuple[Tensor, Tensor]:
     """Fit ``A·exp(−((y−y₀)² + (x−x₀)²) / 2σ²)`` to ``windows`` ``(M, S, S)``, all four free.
 
-    ``valid_y``, ``valid_x`` ``(M, S)`` are False beyond the map's border; ``start`` ``(M)`` are the first A; the center
-    starts in the middle. → ``(M, 4)``: A, y₀, x₀ from the middle, σ; and which fits are finite, ``(M)``.
+    ``valid_y``, ``valid_x`` ``(M, S)`` are False beyond the map's border; ``start`` ``(M,)`` are the initial A; the
+    initial (y₀, x₀) is the window's center. Return ``(M, 4)``: A, y₀ and x₀ relative to the center, σ; and which fits
+    are finite, ``(M,)``.
     """
     count, side, _ = windows.shape
     windows = windows.double() * (valid_y[:, :, None] & valid_x[:, None, :])
@@ -47,7 +48,7 @@ def fit_gaussians(
         cost = torch.where(better, new_cost, cost)
         damping = torch.where(better, damping / 10, damping * 10).clamp(1e-12, 1e12)
         if number % 3 == 2:
-            # Most fits end early: the others go on alone.
+            # Most fits converge early: only the others continue.
             final[active] = found
             moving = (step.abs().amax(1) > TOLERANCE) & (damping < 1e8)
             rows = moving.nonzero()[:, 0]
@@ -72,7 +73,7 @@ def _start(start: Tensor, sigma: float) -> Tensor:
 
 
 def _sums(at: Tensor, windows: Tensor, valid: Tensor, reach: Tensor) -> tuple[Tensor, Tensor]:
-    """Products of the five functions with one another, ``(M, 5, 5)``, and with the data, ``(M, 5)``."""
+    """Return products of the five basis functions with each other, ``(M, 5, 5)``, and with the data, ``(M, 5)``."""
     distance = reach - at[:, 1:3].T[:, :, None]
     bell = torch.exp(-distance.square() / (2 * at[:, 3, None].square())) * valid
     squared = distance.square()
@@ -92,7 +93,7 @@ def _cost(at: Tensor, gram: Tensor, moments: Tensor, energy: Tensor) -> Tensor:
 
 
 def _step(at: Tensor, gram: Tensor, moments: Tensor, damping: Tensor) -> Tensor:
-    """The damped step; where the equations have no solution, none."""
+    """Return the damped step; zero where the equations have no solution."""
     height, sigma = at[:, 0], at[:, 3]
     zero, one = torch.zeros_like(height), torch.ones_like(height)
     slope, spread = height / sigma.square(), height / sigma**3

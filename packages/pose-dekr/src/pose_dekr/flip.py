@@ -1,4 +1,4 @@
-"""From a network's maps to pose maps, and the mirror image's answer folded in."""
+"""Conversion of offsets to pose maps, and the flip test."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Network = Callable[[Tensor], Maps | HigherMaps]
 
 
 class Fused(NamedTuple):
-    """One scale of an image: ``heatmaps`` ``(K+1, H, W)``, ``poses`` ``(2K, H, W)``, where each pixel points."""
+    """One scale of an image: ``heatmaps`` ``(K+1, H, W)``; ``poses`` ``(2K, H, W)``, the pose at each pixel."""
 
     heatmaps: Tensor
     poses: Tensor
 
 
 def offsets_to_poses(offsets: Tensor) -> Tensor:
-    """Offsets ``(N, 2K, H, W)`` → the joints, in output pixels, that each pixel points to."""
+    """Convert offsets ``(N, 2K, H, W)`` to the pose at each pixel ``(N, 2K, H, W)``, in output pixels."""
     _, channels, height, width = offsets.shape
     columns = torch.arange(width, device=offsets.device, dtype=offsets.dtype).expand(height, -1)
     rows = torch.arange(height, device=offsets.device, dtype=offsets.dtype)[:, None].expand(-1, width)
@@ -31,7 +31,7 @@ def offsets_to_poses(offsets: Tensor) -> Tensor:
 
 
 def up_interpolate(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """``(N, C, h, w)`` to ``size`` (h, w), source pixel i lying at exactly r·i; the last ones are repeated."""
+    """Enlarge ``(N, C, h, w)`` to ``size`` (h, w); source pixel i is at r·i exactly, beyond the last values repeat."""
     ratio = [after // before for after, before in zip(size, x.shape[2:], strict=True)]
     inner = [after - r + 1 for after, r in zip(size, ratio, strict=True)]
     x = F.interpolate(x, size=inner, mode="bilinear", align_corners=True)
@@ -39,7 +39,7 @@ def up_interpolate(x: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def mirrored(images: Tensor, shift: int, *, keep_edge: bool) -> Tensor:
-    """The mirror image, ``shift`` pixels to the left; the columns left over are kept as they are, or zero."""
+    """Mirror images and shift them left by ``shift`` pixels; the last columns keep their values, or are zero."""
     flipped = images.flip(3)
     moved = flipped.clone() if keep_edge else torch.zeros_like(flipped)
     moved[..., :-shift] = flipped[..., shift:]
@@ -47,7 +47,7 @@ def mirrored(images: Tensor, shift: int, *, keep_edge: bool) -> Tensor:
 
 
 def mirror_poses(poses: Tensor, order: Tensor) -> Tensor:
-    """Pose maps ``(N, 2K, H, W)`` of the mirror image, as the image's own; ``order`` exchanges left and right."""
+    """Mirror back pose maps ``(N, 2K, H, W)`` of mirrored images; ``order`` exchanges left and right joints."""
     n, channels, height, width = poses.shape
     joints = poses.reshape(n, channels // 2, 2, height, width)[:, order]
     joints = torch.stack([width - 1 - joints[:, :, 0], joints[:, :, 1]], 2)
@@ -55,7 +55,7 @@ def mirror_poses(poses: Tensor, order: Tensor) -> Tensor:
 
 
 def _merged(output: Maps | HigherMaps, fine: Tensor | None) -> Tensor:
-    """One heatmap ``(N, K+1, H, W)`` of an output."""
+    """Merge an output's heatmaps into one ``(N, K+1, H, W)``."""
     if isinstance(output, Maps):
         return output.heatmaps
     assert fine is not None
@@ -69,8 +69,8 @@ def forward_flip(
 ) -> list[Fused]:
     """Run ``network`` on normalized images ``(N, 3, H, W)`` and, with ``flip``, on their mirror images.
 
-    ``flip_order`` ``(K)`` exchanges left and right joints. ``keep_edge`` is DEKR's way of shifting the mirror image;
-    Bottom-Up fills with zeros. The answer has one `Fused` for each image.
+    ``flip_order`` ``(K,)`` exchanges left and right joints. ``keep_edge`` is DEKR's way of shifting the mirror image;
+    Bottom-Up fills with zeros. Return one `Fused` for each image.
     """
     output = network(images)
     heatmaps = _merged(output, output.fine if isinstance(output, HigherMaps) else None)
@@ -78,15 +78,15 @@ def forward_flip(
     if flip:
         order = flip_order.to(images.device)
         with_center = torch.cat([order, order.new_tensor([len(order)])])
-        # The maps' pixels do not lie symmetrically in the image: stride 4 is three pixels off, stride 2 one.
-        theirs = network(mirrored(images, 3, keep_edge=keep_edge))
+        # Output pixels are not symmetric in the image: three input pixels off at stride 4, one at stride 2.
+        mirror_output = network(mirrored(images, 3, keep_edge=keep_edge))
         fine = None
-        if isinstance(theirs, HigherMaps):
+        if isinstance(mirror_output, HigherMaps):
             again = network(mirrored(images, 1, keep_edge=keep_edge))
             assert isinstance(again, HigherMaps)
             fine = again.fine
-        heatmaps = (heatmaps + _merged(theirs, fine).flip(3)[:, with_center]) / 2
-        poses = (poses + mirror_poses(offsets_to_poses(theirs.offsets), order)) / 2
+        heatmaps = (heatmaps + _merged(mirror_output, fine).flip(3)[:, with_center]) / 2
+        poses = (poses + mirror_poses(offsets_to_poses(mirror_output.offsets), order)) / 2
     ratio = heatmaps.shape[3] // poses.shape[3]
     if ratio > 1:
         poses = F.interpolate(poses * ratio, scale_factor=ratio, mode="nearest")

@@ -1,4 +1,4 @@
-"""Where an image lies in the network's input when testing."""
+"""Resizing of images to the network's input for testing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Resize(NamedTuple):
-    """``size`` (w, h) of the input; ``matrix`` ``(2, 3)`` maps image pixels to it, ``inverse`` back."""
+    """An input's ``size`` (w, h); ``matrix`` ``(2, 3)`` maps image pixels to input pixels, ``inverse`` back."""
 
     size: tuple[int, int]
     matrix: np.ndarray
@@ -16,7 +16,7 @@ class Resize(NamedTuple):
 
 
 def resize_for_test(image_size: tuple[int, int], input_size: int, scale: float = 1.0) -> Resize:
-    """Short side to ``input_size``, the long side up to a multiple of 64, both times ``scale``; sizes are (w, h)."""
+    """Resize the short side to ``input_size``, the long one to a multiple of 64, times ``scale``; sizes are (w, h)."""
     width, height = image_size
     base = (input_size + 63) // 64 * 64
     short, long = min(width, height), max(width, height)

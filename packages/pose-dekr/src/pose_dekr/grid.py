@@ -1,7 +1,7 @@
-"""Heatmaps at the size of the base image, without ever making them that large.
+"""Heatmaps at the resolution of the base image, without storing them at that size.
 
-The published code enlarges every scale's map bilinearly and averages them. Such an average is bilinear between the
-pixels of the finest map: it is kept there, sampled where a value is wanted, and its maxima lie on that grid.
+The published code enlarges the maps of every scale bilinearly and averages them. This average is bilinear between the
+pixels of the finest map: it is stored at that size and sampled where needed, and its maxima are on that grid.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from pose_dekr.flip import up_interpolate
 
 
 class Grid(NamedTuple):
-    """``values`` ``(C, h, w)`` at every ``ratio``-th pixel of a base image of ``size`` (w, h)."""
+    """Maps ``values`` ``(C, h, w)`` at every ``ratio``-th pixel of a base image of ``size`` (w, h)."""
 
     values: Tensor
     ratio: int
     size: tuple[int, int]
 
     def at(self, channel: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """Values at whole base pixels inside the image; three index tensors that broadcast."""
+        """Return the values at whole base pixels inside the image; the index tensors broadcast."""
         _, height, width = self.values.shape
         # Beyond the last grid line the map is repeated.
         across = (x.to(self.values.dtype) / self.ratio).clamp(max=width - 1)
@@ -41,7 +41,7 @@ class Grid(NamedTuple):
 
 
 def average(heatmaps: Sequence[Tensor], size: tuple[int, int]) -> Grid:
-    """The mean of several scales' maps ``(C, h, w)`` over a base image of ``size`` (w, h)."""
+    """Average the maps ``(C, h, w)`` of several scales over a base image of ``size`` (w, h)."""
     finest = max(heatmaps, key=lambda maps: maps.shape[2])
     height, width = finest.shape[1:]
     ratio = size[0] // width
@@ -55,37 +55,40 @@ def average(heatmaps: Sequence[Tensor], size: tuple[int, int]) -> Grid:
 
 
 def local_maxima(maps: Tensor, kernel: int) -> Tensor:
-    """Whether each pixel of ``(C, H, W)`` is the largest of its square: shifted maxima, along rows, then columns."""
+    """Return whether each pixel of ``(C, H, W)`` is the maximum of its ``kernel`` × ``kernel`` square.
+
+    Maxima of shifted maps, first along rows, then along columns.
+    """
     reach = kernel // 2
-    most = maps
+    largest = maps
     for axis in (1, 2):
-        before, most = most, most.clone()
+        before, largest = largest, largest.clone()
         for step in range(1, min(reach, maps.shape[axis] - 1) + 1):
             length = maps.shape[axis] - step
-            low, high = most.narrow(axis, 0, length), most.narrow(axis, step, length)
+            low, high = largest.narrow(axis, 0, length), largest.narrow(axis, step, length)
             torch.maximum(low, before.narrow(axis, step, length), out=low)
             torch.maximum(high, before.narrow(axis, 0, length), out=high)
-    return most == maps
+    return largest == maps
 
 
 def peaks(grid: Grid, count: int, threshold: float) -> tuple[Tensor, Tensor]:
-    """The highest ``count`` maxima of each channel: places ``(C, count, 2)`` on the grid as x, y, and values.
+    """Return the highest ``count`` maxima of each channel: base pixels ``(C, count, 2)`` as x, y, and values.
 
-    Maxima are those of the published 5×5 square on base pixels, but for
-    those that the repeated last row and column alone make. A value of 0 stands for no maximum.
+    Maxima are the published ones, of 5×5 base pixels, without those that only the repeated last row and column make.
+    A value of 0 means no maximum.
     """
     values = grid.values
     height, width = values.shape[1:]
     is_peak = local_maxima(values, 5) if grid.ratio == 1 else _sparse_maxima(values, 2 / grid.ratio)
-    found, index = torch.where(is_peak & (values > threshold), values, 0).flatten(1).topk(min(count, height * width))
+    heights, index = torch.where(is_peak & (values > threshold), values, 0).flatten(1).topk(min(count, height * width))
     places = torch.stack([index % width, index // width], -1) * grid.ratio
-    return places, found
+    return places, heights
 
 
 def _sparse_maxima(values: Tensor, reach: float) -> Tensor:
-    """Maxima of a bilinear map within ``reach`` ≤ 1 grid cells.
+    """Find the maxima of a bilinear map within ``reach`` ≤ 1 grid cells.
 
-    Along a grid line the largest value is at an end; within a cell it is enough to look at the far corner.
+    Along a grid line the largest value is at an end; within a cell only the far corner needs checking.
     """
     reach = min(reach, 1.0)
     padded = torch.nn.functional.pad(values[None], (1, 1, 1, 1), mode="replicate")[0]

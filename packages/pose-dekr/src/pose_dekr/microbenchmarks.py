@@ -1,4 +1,4 @@
-"""What `pose benchmark --stages` measures of this method: targets of crowds, and people found in maps."""
+"""Microbenchmarks for `pose benchmark --stages`: targets, and decoding of a crowd."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CROWD, SIZE = 30, (640, 512)
 
 
 def microbenchmarks(device: torch.device) -> Iterator[Microbenchmark]:
-    """Both systems on one crowd; targets of a batch."""
+    """Yield the targets of a batch, and decoding of one crowd by both systems."""
     joints, areas = scattered(BATCH)
     joints, areas, keep = joints.to(device), areas.to(device), torch.ones(BATCH, SIDE, SIDE, device=device)
     name = f"DEKR targets, {PEOPLE} people an image, {SIDE}²"
@@ -35,7 +35,7 @@ def microbenchmarks(device: torch.device) -> Iterator[Microbenchmark]:
 
 
 def scattered(images: int) -> tuple[Tensor, Tensor]:
-    """Joints ``(N, P, 18, 3)`` in heatmap pixels, the center last, and areas ``(N, P)``."""
+    """Return joints ``(N, P, 18, 3)`` in heatmap pixels, the center last, and areas ``(N, P)``."""
     rng = np.random.default_rng(0)
     centers = rng.uniform(0, SIDE, (images, PEOPLE, 1, 2))
     points = np.concatenate([centers + rng.normal(0, 12, (images, PEOPLE, 17, 2)), centers], 2)
@@ -45,14 +45,14 @@ def scattered(images: int) -> tuple[Tensor, Tensor]:
 
 
 def crowd(people: int = CROWD, height: int = SIZE[1] // 4, width: int = SIZE[0] // 4) -> tuple[Tensor, Tensor]:
-    """A network's heatmaps ``(1, 18, h, w)`` and offsets ``(1, 34, h, w)`` on a picture with many people."""
+    """Return heatmaps ``(1, 18, h, w)`` and offsets ``(1, 34, h, w)`` of an image with many people."""
     make = np.random.default_rng(1)
     row, column = np.divmod(np.arange(people), 6)
     centers = np.stack([column * width / 6 + 13, row * height / 5 + 13], 1) + make.uniform(-4, 4, (people, 2))
     points = centers[:, None] + make.normal(0, 5, (people, 17, 2))
     y, x = np.mgrid[:height, :width]
-    everyone = np.concatenate([points, centers[:, None]], 1)
-    squares = (x - everyone[..., 0, None, None]) ** 2 + (y - everyone[..., 1, None, None]) ** 2
+    with_center = np.concatenate([points, centers[:, None]], 1)
+    squares = (x - with_center[..., 0, None, None]) ** 2 + (y - with_center[..., 1, None, None]) ** 2
     sigmas = np.r_[np.full(17, 2.0), 4.0][:, None, None]
     heat = (make.uniform(0.5, 1, (people, 18, 1, 1)) * np.exp(-squares / (2 * sigmas**2))).max(0)
     owner = ((x - centers[:, 0, None, None]) ** 2 + (y - centers[:, 1, None, None]) ** 2).argmin(0)

@@ -25,7 +25,7 @@ SHARED = ("transform_matrix_conv1", "stn_conv1", "transform_matrix_conv2", "stn_
 
 
 class Maps(NamedTuple):
-    """``heatmaps`` ``(N, K+1, H/4, W/4)``, the center last; ``offsets`` ``(N, 2·K, H/4, W/4)``, x0, y0, x1, …."""
+    """Maps ``heatmaps`` ``(N, K+1, H/4, W/4)``, the center last; ``offsets`` ``(N, 2·K, H/4, W/4)``, x0, y0, x1, …."""
 
     heatmaps: Tensor
     offsets: Tensor
@@ -42,10 +42,10 @@ class HigherMaps(NamedTuple):
 
 
 def hrnet_spec(width: int, blocks: int = 4, modules: tuple[int, int, int] = (1, 4, 3)) -> HRNetSpec:
-    """The trunk of a width, and of fewer blocks than published where a small network is wanted."""
+    """Return the specification of an HRNet of a width; fewer blocks and modules than published make a small one."""
     if width < 1 or blocks < 1 or len(modules) != 3 or min(modules) < 1:
         raise ConfigError(
-            f"an HRNet needs a width, blocks and three counts of modules, not {width}, {blocks}, {modules}"
+            f"an HRNet needs a width, blocks and three numbers of modules, not {width}, {blocks}, {modules}"
         )
     widths = tuple(width * 2**branch for branch in range(4))
     first, second, third = (StageSpec(count, blocks, widths[: i + 2]) for i, count in enumerate(modules))
@@ -53,12 +53,12 @@ def hrnet_spec(width: int, blocks: int = 4, modules: tuple[int, int, int] = (1, 
 
 
 def conv1x1(inputs: int, outputs: int) -> nn.Sequential:
-    """1×1 convolution without bias, batch norm, ReLU."""
+    """Build a 1×1 convolution without bias, batch norm and ReLU."""
     return nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())
 
 
 class BottomUpBackbone(HRNetBackbone):
-    """An HRNet whose branches are brought to the finest one's size and stacked."""
+    """An HRNet whose branches are resized to the finest one and concatenated."""
 
     divisor = 64
 
@@ -68,16 +68,16 @@ class BottomUpBackbone(HRNetBackbone):
         self.features_width = sum(spec.stages[-1].widths)
 
     def features(self, x: Tensor) -> Tensor:
-        """Images ``(N, 3, H, W)`` → ``(N, 15·width, H/4, W/4)``."""
+        """Return features ``(N, 15·width, H/4, W/4)`` of images ``(N, 3, H, W)``."""
         first, *others = self.branches(x)
         size = first.shape[2:]
         return torch.cat([first, *(F.interpolate(b, size=size, mode="bilinear") for b in others)], 1)
 
 
 class BottomUpHRNet(BottomUpBackbone):
-    """Heatmaps by three dilations that share their weights; they guide the regression of offsets.
+    """Heatmaps by three branches of different dilation with shared weights, and offsets regressed with their help.
 
-    ``forward`` returns `Maps`, or `HigherMaps` of a ``higher`` network.
+    ``forward`` returns `Maps`, or `HigherMaps` if ``higher``.
     """
 
     def __init__(
@@ -125,20 +125,20 @@ class BottomUpHRNet(BottomUpBackbone):
 
     @staticmethod
     def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Check that the three copies of the shared weights are equal, as one parameter holds them."""
+        """Check that the three copies of the shared weights are equal, as one parameter stores them here."""
         for name in SHARED:
             keys = [f"multi_level_layers_4x_heatmap.{branch}.0.{name}.weight" for branch in range(len(DILATIONS))]
             copies = [state[key] for key in keys if key in state]
             if any(copy.shape != copies[0].shape or not torch.equal(copy, copies[0]) for copy in copies[1:]):
                 raise WeightsError(
-                    f"{keys[0]} differs from its copies in the other dilations, which the network shares: "
-                    "the file is no published Bottom-Up checkpoint; make the three copies equal"
+                    f"{keys[0]} differs from its copies in the other dilations, but the network shares them: "
+                    "the file is not a published Bottom-Up checkpoint; make the three copies equal"
                 )
         return dict(state)
 
 
 class DEKR(BottomUpBackbone):
-    """Heatmaps, and offsets of each joint from a branch of its own; the branches run side by side as groups."""
+    """Heatmaps, and offsets of each joint from a branch of its own; the branches run as groups of one convolution."""
 
     def __init__(self, num_joints: int, spec: HRNetSpec) -> None:
         super().__init__(spec)
@@ -158,36 +158,36 @@ class DEKR(BottomUpBackbone):
 
     @staticmethod
     def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Stack the published branches, ``offset_feature_layers.<joint>.<block>.…``, into groups; ours pass."""
+        """Stack the published branches, ``offset_feature_layers.<joint>.<block>.…``, into groups; keep ours as is."""
         joints = sum(1 for key in state if re.fullmatch(r"offset_final_layer\.\d+\.weight", key))
         if not joints:
             return dict(state)
-        found = {}
+        converted = {}
         for key, value in state.items():
             match = re.fullmatch(r"(offset_feature_layers|offset_final_layer)\.(\d+)\.(.+)", key)
             if match is None:
-                found[key] = value
+                converted[key] = value
             elif match[2] == "0":
                 name = f"{match[1]}.{match[3]}"
                 copies = [state.get(f"{match[1]}.{joint}.{match[3]}") for joint in range(joints)]
                 present = [copy for copy in copies if copy is not None]
                 is_shared = name.endswith(("regular_matrix", "num_batches_tracked"))
-                found[name] = value if is_shared or len(present) < joints else torch.cat(present)
-        return found
+                converted[name] = value if is_shared or len(present) < joints else torch.cat(present)
+        return converted
 
     def to_published(self) -> dict[str, Tensor]:
-        """The state dict with one branch per joint, as the published files have it."""
-        found = {}
+        """Return the state dict with one branch per joint, as in the published files."""
+        published = {}
         for key, value in self.state_dict().items():
             match = re.fullmatch(r"(offset_feature_layers|offset_final_layer)\.(.+)", key)
             if match is None:
-                found[key] = value
+                published[key] = value
                 continue
             is_shared = key.endswith(("regular_matrix", "num_batches_tracked"))
             parts = [value] * self.num_joints if is_shared else value.chunk(self.num_joints)
             for joint, part in enumerate(parts):
-                found[f"{match[1]}.{joint}.{match[2]}"] = part.clone()
-        return found
+                published[f"{match[1]}.{joint}.{match[2]}"] = part.clone()
+        return published
 
 
 def bottomup_hrnet(
@@ -200,7 +200,7 @@ def bottomup_hrnet(
     regression: int = REGRESSION_WIDTH,
     deform: str = "auto",
 ) -> BottomUpHRNet:
-    """Bottom-Up of a width; fewer ``blocks`` and ``modules``, and a narrower ``regression``, make a small one.
+    """Build Bottom-Up HRNet of a width; fewer ``blocks`` and ``modules`` and a narrower ``regression`` make it small.
 
     ``deform`` as in `deform_by`.
     """
@@ -216,12 +216,12 @@ def dekr_hrnet(
     modules: tuple[int, int, int] = (1, 4, 3),
     deform: str = "auto",
 ) -> DEKR:
-    """DEKR of a width; fewer ``blocks`` and ``modules`` make a small one. ``deform`` as in `deform_by`."""
+    """Build DEKR of a width; fewer ``blocks`` and ``modules`` make it small. ``deform`` as in `deform_by`."""
     return deform_by(DEKR(num_joints, hrnet_spec(width, blocks, modules)), deform)
 
 
 def deform_by(network: Network, path: str) -> Network:
-    """The network with ``path`` as the operator of its deformable convolutions: see `pose_core.ops.deform_conv`."""
+    """Set the operator of the network's deformable convolutions: see `pose_core.ops.deform_conv`."""
     chosen = check_path(path)
     for layer in network.modules():
         if isinstance(layer, DeformConv):

@@ -1,4 +1,4 @@
-"""What a person is to the two systems: joints, a center, and an area that weighs the offsets."""
+"""Training targets of a person: joints, center, and the area that weights the offsets."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pose_core.structures import Person
 
 Array = np.ndarray
 SMALL = 32.0**2
-"""COCO's people of a smaller area have no center, and so are not regressed."""
+"""COCO's people of a smaller area have no center, so that their offsets are not learned."""
 
 
 def describe_bottomup(person: Person, *, drop_small: bool) -> tuple[Array, float]:
-    """Rows ``(K+1, 3)`` with the center last, and the box's area.
+    """Return joints ``(K+1, 3)`` with the center last, and the box's area, as in Bottom-Up.
 
-    The center is the labeled joints' mean; without any, the box's.
+    The center is the mean of the labeled joints; without any, the box's center.
     """
     box = person.stated_box or person.box or (0.0, 0.0, 0.0, 0.0)
     labeled = person.joints[person.joints[:, 2] > 0, :2]
@@ -25,11 +25,11 @@ def describe_bottomup(person: Person, *, drop_small: bool) -> tuple[Array, float
 
 
 def describe_dekr(person: Person, *, drop_small: bool, published_area: bool = False) -> tuple[Array, float]:
-    """Rows ``(K+1, 3)`` with the center last, and the square of the joints' extent.
+    """Return joints ``(K+1, 3)`` with the center last, and the squared diagonal of the labeled joints, as in DEKR.
 
-    Nobody without labeled joints has a center. The published code gave them one in the image's corner, and it took
-    that corner into everyone's extent: ``published_area``. The extent is at least the box's area, for people of whom
-    a joint or two are labeled.
+    People without labeled joints have no center; the published code put it in the image's corner. With
+    ``published_area`` the diagonal includes that corner, as in the published code. Otherwise the area is at least the
+    box's, for people with one or two labeled joints.
     """
     labeled = person.joints[person.joints[:, 2] > 0, :2]
     if not len(labeled):

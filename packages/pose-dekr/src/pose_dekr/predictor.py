@@ -1,4 +1,4 @@
-"""From an image to everyone in it, with a network of either system."""
+"""Multi-person prediction with a network of either system."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from pose_dekr.rescore import load_score_net, rescore
 
 
 def views_at_scales(width: int, height: int, *, input_size: int, scales: tuple[float, ...]) -> list[View]:
-    """An image at every scale, from large to small."""
+    """Return a view of an image per scale, from large to small."""
     sizes = [resize_for_test((width, height), input_size, scale) for scale in scales]
     return [View(size.size, size.matrix) for size in sizes]
 
 
 class DekrPredictor(BottomUpPredictor):
-    """People by their centers' regression; Bottom-Up and ``match_heatmap`` move joints to heatmap peaks."""
+    """Prediction by regression from centers; Bottom-Up and ``match_heatmap`` move joints to heatmap peaks."""
 
     config: DekrConfig
 
@@ -70,18 +70,18 @@ class DekrPredictor(BottomUpPredictor):
         settings: DekrSettings | BottomUpSettings,
         back: Tensor,
     ) -> People:
-        found = decode(outputs, base_size, settings)
-        back = back.to(found.points)
-        points = found.points @ back[:, :2].T + back[:, 2]
-        scores = found.scores
+        poses = decode(outputs, base_size, settings)
+        back = back.to(poses.points)
+        points = poses.points @ back[:, :2].T + back[:, 2]
+        scores = poses.scores
         if self.score_net is not None:
-            scores = rescore(self.score_net, points, found.joint_scores, scores)
-        return People(points, found.joint_scores, scores)
+            scores = rescore(self.score_net, points, poses.joint_scores, scores)
+        return People(points, poses.joint_scores, scores)
 
 
 def find_score_net(config: DekrConfig) -> Path:
-    """The scoring network's file; says what to do where there is none."""
-    how = "make one with pose-dekr rescore-data and rescore-train, or go without: rescore.use=false"
+    """Return the scoring network's file; raise if it is not set or does not exist."""
+    how = "make one with pose-dekr rescore-data and rescore-train, or set rescore.use=false"
     if config.rescore.weights is None:
         raise ConfigError(f"rescore.use=true needs rescore.weights, the scoring network's file; {how}")
     path = Path(config.rescore.weights)

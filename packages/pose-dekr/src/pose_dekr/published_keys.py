@@ -1,4 +1,4 @@
-"""The keys of published Bottom-Up and DEKR files: layers, those with a target, and those without a meaning here."""
+"""The keys of published Bottom-Up and DEKR files: layers, converted keys, and keys without a meaning here."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import Any
 
 from pose_core.plugins.convert.keys import MEANINGLESS
 
-_UNREAD = "read by nothing in the published code"
+_UNREAD = "not read by the published code"
 WITHOUT_MEANING = MEANINGLESS | {
-    "DATASET.DATASET_TEST": "one evaluation serves every split",
+    "DATASET.DATASET_TEST": "every split has the same evaluation",
     "DATASET.OFFSET_REG": "these networks always regress offsets",
     "DATASET.USE_BBOX_CENTER": _UNREAD,
     "DATASET.WITH_CENTER": "these networks always have a center",
     "DEBUG.SAVE_TAGMAPS_PRED": MEANINGLESS["DEBUG.DEBUG"],
     "LOSS.NUM_STAGES": "implied by model.name",
-    "RESCORE.GET_DATA": "asked for: pose-dekr rescore-data",
+    "RESCORE.GET_DATA": "a command of its own: pose-dekr rescore-data",
     "RESCORE.MODEL_ROOT": "rescore.weights names the whole path",
     "TEST.IMAGES_PER_GPU": "whole images are evaluated one by one",
     "TEST.NMS_KERNEL": _UNREAD,
@@ -39,7 +39,7 @@ MAPPED = (
     "RESCORE.USE", "RESCORE.VALID", "RESCORE.END_EPOCH", "RESCORE.LR", "RESCORE.BATCHSIZE", "RESCORE.HIDDEN_LAYER",
     "RESCORE.MODEL_FILE", "RESCORE.DATA_FILE",
 )  # fmt: skip
-"""Keys of these files that have a target."""
+"""Keys of these files that are converted."""
 
 HEAD = {
     "MODEL.SPEC.HEAD_HEATMAP.BLOCK": "BASIC", "MODEL.SPEC.HEAD_HEATMAP.NUM_BLOCKS": 1,
@@ -54,22 +54,22 @@ HEAD = {
 
 
 def dekr_layers(width: int) -> dict[str, Any]:
-    """MODEL.SPEC of a width."""
+    """Return MODEL.SPEC of a width, by dotted keys."""
     channels = [[width * 2**branch for branch in range(count)] for count in (2, 3, 4)]
     return HEAD | {"MODEL.SPEC.HEAD_HEATMAP.NUM_CHANNELS": width, "MODEL.SPEC.STAGES.NUM_CHANNELS": channels}
 
 
 def bottomup_layers(width: int, *, higher: bool) -> dict[str, Any]:
-    """MODEL.EXTRA of a width."""
-    found: dict[str, Any] = {"FINAL_CONV_KERNEL": 1, "PRETRAINED_LAYERS": ["*"], "STEM_INPLANES": 64}
+    """Return MODEL.EXTRA of a width, by dotted keys."""
+    layers: dict[str, Any] = {"FINAL_CONV_KERNEL": 1, "PRETRAINED_LAYERS": ["*"], "STEM_INPLANES": 64}
     for stage, modules in ((2, 1), (3, 4), (4, 3)):
-        found |= {
+        layers |= {
             f"STAGE{stage}.NUM_MODULES": modules, f"STAGE{stage}.NUM_BRANCHES": stage, f"STAGE{stage}.BLOCK": "BASIC",
             f"STAGE{stage}.NUM_BLOCKS": [4] * stage, f"STAGE{stage}.FUSE_METHOD": "SUM",
             f"STAGE{stage}.NUM_CHANNELS": [width * 2**branch for branch in range(stage)],
         }  # fmt: skip
     heat, regression = "MULTI_LEVEL_OUTPUT_HEATMAP.", "MULTI_LEVEL_OUTPUT_REGRESSION."
-    found |= {
+    layers |= {
         "DECONV.NUM_DECONVS": int(higher), "DECONV.NUM_BASIC_BLOCKS": int(higher), "DECONV.NUM_CHANNELS": [width],
         "DECONV.KERNEL_SIZE": [4], "DECONV.CAT_OUTPUT": [True],
         f"{heat}BLOCK": ["STNBLOCK"] * 3, f"{heat}NUM_BLOCKS": [1] * 3, f"{heat}NUM_CHANNELS": [width] * 3,
@@ -77,4 +77,4 @@ def bottomup_layers(width: int, *, higher: bool) -> dict[str, Any]:
         f"{regression}BLOCK": ["STNBLOCK"], f"{regression}NUM_BLOCKS": [1], f"{regression}NUM_CHANNELS": [256],
         f"{regression}DILATION_RATE": [1],
     }  # fmt: skip
-    return {f"MODEL.EXTRA.{key}": value for key, value in found.items()}
+    return {f"MODEL.EXTRA.{key}": value for key, value in layers.items()}

@@ -1,4 +1,4 @@
-"""The scoring network: how well a pose would match, guessed from its shape and its joints' scores."""
+"""The scoring network, which predicts a pose's OKS from its shape and its joints' scores."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pose_core.models.weights import load_weights
 from pose_core.skeleton import SKELETONS
 from pose_dekr.rescore_pickle import is_pickle, read_pickled
 
-# The published order; the two that measure the body's size are the tenth and the twelfth, whatever they link.
+# In the published order. The body's size is measured by the tenth and the twelfth, regardless of what they link.
 LINKS: dict[int, tuple[tuple[int, int], ...]] = {
     17: (
         (0, 1), (0, 2), (1, 2), (1, 3), (2, 4), (3, 5), (4, 6), (5, 6), (5, 7), (5, 11), (6, 8), (6, 12), (7, 9),
@@ -35,13 +35,14 @@ HIDDEN = 256
 
 
 def links_of(num_joints: int) -> Tensor:
+    """Return the links ``(L, 2)`` between joints that the features are computed from."""
     if num_joints not in LINKS:
-        raise ConfigError(f"the scoring network knows COCO's 17 and CrowdPose's 14 joints, not {num_joints}")
+        raise ConfigError(f"the scoring network supports COCO's 17 and CrowdPose's 14 joints, not {num_joints}")
     return torch.tensor(LINKS[num_joints])
 
 
 def pose_features(points: Tensor, joint_scores: Tensor) -> Tensor:
-    """Features ``(N, 3·L + K)``, float32, of poses ``(N, K, 2)`` in image pixels and scores ``(N, K)``."""
+    """Compute features ``(N, 3·L + K)``, float32, of poses ``(N, K, 2)`` in image pixels and scores ``(N, K)``."""
     points = points.float()
     first, second = links_of(points.shape[1]).to(points.device).T
     apart = points[:, first] - points[:, second]
@@ -52,7 +53,7 @@ def pose_features(points: Tensor, joint_scores: Tensor) -> Tensor:
 
 
 class ScoreNet(nn.Module):
-    """Features ``(N, F)`` → scores ``(N,)``, which may be negative."""
+    """Three linear layers: features ``(N, F)`` → scores ``(N,)``, which may be negative."""
 
     def __init__(self, num_joints: int, hidden: int = HIDDEN) -> None:
         super().__init__()
@@ -65,26 +66,26 @@ class ScoreNet(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, features: Tensor) -> Tensor:
-        found: Tensor = self.l3(F.relu(self.l2(F.relu(self.l1(features)))))
-        return found[:, 0]
+        scores: Tensor = self.l3(F.relu(self.l2(F.relu(self.l1(features)))))
+        return scores[:, 0]
 
 
 def load_score_net(weights: str | Path | Mapping[str, Any], num_joints: int) -> ScoreNet:
-    """A scoring network with weights from a file, ours or a published one."""
+    """Load a scoring network from a weights file, ours or a published one."""
     network = ScoreNet(num_joints)
     load_weights(network, weights)
     return network.eval()
 
 
 def rescore(network: ScoreNet, points: Tensor, joint_scores: Tensor, scores: Tensor) -> Tensor:
-    """New scores ``(N,)`` of poses ``(N, K, 2)`` in image pixels."""
+    """Multiply scores ``(N,)`` of poses ``(N, K, 2)`` in image pixels by the network's predictions."""
     with torch.no_grad():
-        guessed = network(pose_features(points, joint_scores).to(network.l1.weight.dtype))
-    return torch.nan_to_num(guessed, nan=0.0) * scores
+        predicted = network(pose_features(points, joint_scores).to(network.l1.weight.dtype))
+    return torch.nan_to_num(predicted, nan=0.0) * scores
 
 
 class RescoreData(NamedTuple):
-    """``points`` ``(N, K, 2)``, ``joint_scores`` ``(N, K)`` and the similarity ``oks`` ``(N,)`` to learn."""
+    """Training data: ``points`` ``(N, K, 2)``, ``joint_scores`` ``(N, K)``, and the labels ``oks`` ``(N,)``."""
 
     points: np.ndarray
     joint_scores: np.ndarray
@@ -94,17 +95,17 @@ class RescoreData(NamedTuple):
 def make_rescore_data(
     ground_truth: Source, detections: Source, num_joints: int, *, area_of_box: float | None = None
 ) -> RescoreData:
-    """Detections, each beside its similarity to the person it fits best.
+    """Pair each detection with its OKS to the person that it matches best.
 
-    Every one counts once in each of the size ranges all, medium and large, where people of other sizes are passed over
-    if another is there. CrowdPose has ``area_of_box`` 0.53. Detections on images without annotations are left out.
+    Each is included once per area range (all, medium, large), where people of other sizes are matched only if there is
+    no person in the range. CrowdPose has ``area_of_box`` 0.53. Detections on images without annotations are skipped.
     """
     skeleton = SKELETONS["coco17" if num_joints == 17 else "crowdpose14"]
     links_of(num_joints)
     truth = read_ground_truth(ground_truth, num_joints, area_of_box=area_of_box)
     content, name = read_source(detections, "detections")
     if not isinstance(content, list | tuple) or not content:
-        raise DataError(f"{name} holds no results to learn from: run evaluation on the training split first")
+        raise DataError(f"{name} contains no results to learn from: run evaluation on the training split first")
     best = list(_best_of_images(content, name))
     found = read_detections(best, truth, max_detections=MAX_DETECTIONS)
     table = np.array([record["keypoints"] for record in best], float).reshape(len(best), num_joints, 3)
@@ -117,7 +118,7 @@ def make_rescore_data(
         hidden = truth.ignore | (truth.area < low) | (truth.area > high)
         counts = np.zeros(len(best), bool)
         counts[pairs.detection[~hidden[pairs.person]]] = True
-        # Who counts goes before who does not; the similarity decides among equals.
+        # People in the range take precedence; among these the highest similarity counts.
         chosen = ~hidden[pairs.person] | ~counts[pairs.detection]
         values = np.full(len(best), -np.inf)
         np.maximum.at(values, pairs.detection[chosen], similarity[chosen])
@@ -129,7 +130,7 @@ def make_rescore_data(
 
 
 def _best_of_images(records: Sequence[dict[str, Any]], name: str) -> Iterator[dict[str, Any]]:
-    """The best of each image, images in order and scores falling."""
+    """Yield the best results of each image, sorted by image id and descending score."""
     try:
         ordered = sorted(records, key=lambda record: (record["image_id"], -record["score"]))
     except (KeyError, TypeError) as error:
@@ -143,7 +144,7 @@ def _best_of_images(records: Sequence[dict[str, Any]], name: str) -> Iterator[di
 
 
 def save_rescore_data(data: RescoreData, path: str | Path) -> None:
-    """Write the data as an ``.npz`` file, whole or not at all; folders are made."""
+    """Write the data to an ``.npz`` file atomically; create its folder."""
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(file) as opened:
@@ -161,20 +162,20 @@ def read_rescore_data(path: str | Path) -> RescoreData:
     except FileNotFoundError:
         raise DataError(f"rescore data {path} does not exist: make it with pose-dekr rescore-data") from None
     except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"rescore data {path} is no file of pose-dekr rescore-data: {error}") from None
+        raise DataError(f"rescore data {path} is not a file of pose-dekr rescore-data: {error}") from None
 
 
 def train_score_net(
     data: RescoreData, *, epochs: int = 20, batch: int = 1024, learning_rate: float = 1e-3, seed: int = 0
 ) -> tuple[ScoreNet, list[float]]:
-    """A scoring network trained on ``data``, and each epoch's mean loss. As published, but for the seed.
+    """Train a scoring network as published, with a seed; return it and the mean loss of each epoch.
 
-    A similarity of exactly 1 is taken as 0: it comes from people without labeled joints.
+    An OKS of exactly 1 is replaced by 0: it comes from people without labeled joints.
     """
     count = len(data.oks)
     if not count:
-        raise DataError("rescore data hold no pose to learn from")
-    make = torch.Generator().manual_seed(seed)
+        raise DataError("rescore data contain no pose to learn from")
+    generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = ScoreNet(data.points.shape[1])
@@ -184,7 +185,7 @@ def train_score_net(
     size = min(batch, count)
     losses = []
     for _ in range(epochs):
-        order = torch.randperm(count, generator=make)
+        order = torch.randperm(count, generator=generator)
         total = 0.0
         steps = count // size
         for rows in order[: steps * size].split(size):  # type: ignore[no-untyped-call]

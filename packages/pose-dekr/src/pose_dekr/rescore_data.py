@@ -1,10 +1,10 @@
-"""Collect what a scoring network learns from: people found in the training images, and how well each of them matches.
+"""Collect training data for a scoring network: poses predicted on the training images, and the OKS of each.
 
   pose-dekr rescore-data --cfg coco_dekr_w32_512 --weights best.pt
   pose-dekr rescore-data --cfg … --weights best.pt --split val2017 --out rescore_data.npz
 
-Finds everyone in the images of a split, without rescoring, and writes each pose with its similarity to the person it
-fits best. Data made with one network serve others, too. Next: pose-dekr rescore-train
+Predicts poses for the images of a split, without rescoring, and writes each with its OKS to the person it matches best.
+Data made with one network can be used for others. Next: pose-dekr rescore-train
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     add_overrides(parser)
     add_weights(parser)
-    parser.add_argument("--split", metavar="SPLIT", help="images to look at; the config's data.train by default")
+    parser.add_argument("--split", metavar="SPLIT", help="split to run on; the config's data.train by default")
     parser.add_argument("--out", metavar="FILE", help="the .npz file to write; rescore.data by default")
     add_device(parser)
 

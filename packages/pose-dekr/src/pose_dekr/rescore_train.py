@@ -1,10 +1,10 @@
-"""Train a scoring network on what rescore-data collected.
+"""Train a scoring network on the data that rescore-data collected.
 
   pose-dekr rescore-train --cfg coco_dekr_w32_512
   pose-dekr rescore-train --cfg … --data rescore_data.npz --out score.pt
 
-The network guesses from a pose's shape and its joints' scores how well it would match; evaluation multiplies every
-score by the guess: pose-dekr eval … rescore.use=true rescore.weights=score.pt. Takes seconds to minutes on a CPU.
+The network predicts a pose's OKS from its shape and its joints' scores; evaluation multiplies each score by the
+prediction: pose-dekr eval … rescore.use=true rescore.weights=score.pt. Takes seconds to minutes on a CPU.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     add_overrides(parser)
     parser.add_argument(
-        "--data", metavar="FILE", help="what rescore-data wrote, or the published code; rescore.data by default"
+        "--data", metavar="FILE", help="data written by rescore-data or by the published code; rescore.data by default"
     )
     parser.add_argument("--out", metavar="FILE", help="the weights file to write; rescore.weights by default")
 
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     settings = config.rescore
     out = args.out or settings.weights
     if out is None:
-        raise ConfigError("say where the scoring network goes: --out FILE, or rescore.weights in the config")
+        raise ConfigError("no output file for the scoring network: give --out FILE, or set rescore.weights")
     source = args.data or settings.data
     data = read_rescore_data(source)
     joints = get_skeleton(config.data.skeleton).num_joints

@@ -11,11 +11,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class TargetSpec:
-    """How the targets of one output are drawn.
+    """Settings of the targets of one output.
 
-    ``center_sigma`` None is the published choice: 4 where the center is channel 17 or later (COCO), ``sigma`` where it
-    comes earlier (CrowdPose), as the published code goes by a fixed index. ``shared_mask`` is Bottom-Up's: one channel
-    for all; DEKR has a mask per channel.
+    ``center_sigma`` None is the published choice: 4 if the center is channel 17 or later (COCO), else ``sigma``
+    (CrowdPose), as the published code uses a fixed index. With ``shared_mask`` all channels have one mask, as in
+    Bottom-Up; DEKR has one per channel.
     """
 
     shared_mask: bool
@@ -31,7 +31,7 @@ DEKR = TargetSpec(shared_mask=False)
 
 
 class Targets(NamedTuple):
-    """``heatmaps`` ``(B, K+1, H, W)``, ``masks`` so or of 1 channel; ``offsets``, ``weights`` ``(B, 2K, H, W)``."""
+    """Maps ``heatmaps`` ``(B, K+1, H, W)``, ``masks`` of K+1 or 1 channels; ``offsets``, ``weights`` ``(B, 2K, …)``."""
 
     heatmaps: Tensor
     masks: Tensor
@@ -40,10 +40,10 @@ class Targets(NamedTuple):
 
 
 def make_targets(joints: Tensor, areas: Tensor, keep: Tensor, spec: TargetSpec) -> Targets:
-    """Targets of a batch, on its device.
+    """Draw the targets of a batch, on its device.
 
     ``joints`` ``(B, P, K+1, 3)`` are x, y and visibility in output pixels, the center last; empty slots have
-    visibility 0. ``areas`` ``(B, P)``; ``keep`` ``(B, H, W)`` is 0 where nothing may be learned.
+    visibility 0. ``areas`` are ``(B, P)``; ``keep`` ``(B, H, W)`` is 0 for pixels that are not learned.
     """
     heatmaps, masks = make_heatmaps(joints, keep, spec)
     offsets, weights = make_offsets(joints, areas, keep.shape[1:], spec)
@@ -51,7 +51,7 @@ def make_targets(joints: Tensor, areas: Tensor, keep: Tensor, spec: TargetSpec) 
 
 
 def make_heatmaps(joints: Tensor, keep: Tensor, spec: TargetSpec) -> tuple[Tensor, Tensor]:
-    """The heatmaps and masks of `make_targets`: every Gaussian is written on its own window alone."""
+    """Draw the heatmaps and masks of `make_targets`; each Gaussian is drawn only within its window."""
     batch, _, channels, _ = joints.shape
     height, width = keep.shape[1:]
     sigmas = joints.new_full((channels,), spec.sigma)
@@ -77,7 +77,7 @@ def make_heatmaps(joints: Tensor, keep: Tensor, spec: TargetSpec) -> tuple[Tenso
 
 
 def _window(at: Tensor, sigmas: Tensor, size: int, side: int) -> tuple[Tensor, Tensor]:
-    """Pixels of one axis around each joint, −1 beyond the published window, and their exponents."""
+    """Return the pixels of one axis around each joint, −1 beyond the published window, and the Gaussian's exponents."""
     first = (at - 3 * sigmas - 1).floor()
     end = (at + 3 * sigmas + 2).ceil()
     pixels = first[..., None] + torch.arange(side, device=at.device, dtype=at.dtype)
@@ -87,10 +87,10 @@ def _window(at: Tensor, sigmas: Tensor, size: int, side: int) -> tuple[Tensor, T
 
 
 def make_offsets(joints: Tensor, areas: Tensor, size: tuple[int, ...], spec: TargetSpec) -> tuple[Tensor, Tensor]:
-    """The offsets and weights of `make_targets`.
+    """Draw the offsets and weights of `make_targets`.
 
-    Where people meet, the published rule goes by areas and by the order of people, and once a person has won a pixel
-    for one joint, its later joints have it too. Kept as published: an offset of exactly zero counts as not set.
+    Where people overlap, the published rule depends on areas and on the order of people, and once a pixel is assigned
+    to a person for one joint, so it is for its later joints. As published, an offset of exactly zero counts as not set.
     """
     batch, people, channels, _ = joints.shape
     height, width = size
@@ -98,7 +98,7 @@ def make_offsets(joints: Tensor, areas: Tensor, size: tuple[int, ...], spec: Tar
     pixels, columns, rows = _center_windows(joints[:, :, -1], height, width, spec.radius)
     x, y = joints[:, :, :-1, 0], joints[:, :, :-1, 1]
     labeled = (joints[:, :, :-1, 2] > 0) & (x >= 0) & (y >= 0) & (x < width) & (y < height)
-    # One more place takes what lies outside.
+    # One more pixel, H·W, receives what is outside the map.
     offsets = joints.new_zeros(batch, count, 2, height * width + 1)
     weights = joints.new_zeros(batch, count, height * width + 1)
     owner_area = joints.new_zeros(batch, height * width + 1)
@@ -108,8 +108,8 @@ def make_offsets(joints: Tensor, areas: Tensor, size: tuple[int, ...], spec: Tar
         before = offsets.gather(3, four)
         area = areas[:, person, None].to(joints.dtype)
         is_new = labeled[:, person, :, None] & (before == 0).all(2)
-        has_won = is_new.cummax(1).values | (owner_area.gather(1, at) >= area)[:, None]
-        writes = labeled[:, person, :, None] & has_won
+        is_owner = is_new.cummax(1).values | (owner_area.gather(1, at) >= area)[:, None]
+        writes = labeled[:, person, :, None] & is_owner
         steps = torch.stack(
             [columns[:, person, None] - x[:, person, :, None], rows[:, person, None] - y[:, person, :, None]], 2
         )
@@ -117,7 +117,7 @@ def make_offsets(joints: Tensor, areas: Tensor, size: tuple[int, ...], spec: Tar
         share = area.clamp(min=torch.finfo(area.dtype).tiny).rsqrt()[:, None]
         weights.scatter_(2, three, torch.where(writes, share, weights.gather(2, three)))
         owner_area.scatter_(1, at, torch.where(writes.any(1), area, owner_area.gather(1, at)))
-        # The place outside must not be taken for a pixel that someone has won.
+        # Reset the extra pixel, which must not count as assigned.
         offsets[..., -1], weights[..., -1], owner_area[..., -1] = 0, 0, 0
     offsets = offsets[..., :-1].reshape(batch, 2 * count, height, width)
     weights = weights[..., :-1].reshape(batch, count, 1, height, width).expand(-1, -1, 2, -1, -1)
@@ -125,11 +125,11 @@ def make_offsets(joints: Tensor, areas: Tensor, size: tuple[int, ...], spec: Tar
 
 
 def _center_windows(centers: Tensor, height: int, width: int, radius: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Flat pixels ``(B, P, n)`` around each center, and their columns and rows; the outside is pixel H·W."""
+    """Return flat pixel indices ``(B, P, n)`` around each center, H·W if outside, and their columns and rows."""
     column, row = centers[..., 0].trunc(), centers[..., 1].trunc()
-    seen = (centers[..., 2] > 0) & (column >= 0) & (row >= 0) & (column < width) & (row < height)
+    present = (centers[..., 2] > 0) & (column >= 0) & (row >= 0) & (column < width) & (row < height)
     reach = torch.arange(-radius, radius, device=centers.device, dtype=centers.dtype)
     columns = (column[..., None, None] + reach).expand(-1, -1, len(reach), -1).flatten(2)
     rows = (row[..., None, None] + reach[:, None]).expand(-1, -1, -1, len(reach)).flatten(2)
-    inside = seen[..., None] & (columns >= 0) & (rows >= 0) & (columns < width) & (rows < height)
+    inside = present[..., None] & (columns >= 0) & (rows >= 0) & (columns < width) & (rows < height)
     return torch.where(inside, rows * width + columns, height * width).long(), columns, rows

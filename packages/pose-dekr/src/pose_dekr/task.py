@@ -24,7 +24,7 @@ from pose_dekr.targets import Targets, make_heatmaps, make_targets
 
 
 class RegressionObjective(Objective[WholeBatch]):
-    """Heatmaps by weighted squared error, offsets by a weighted smooth L1."""
+    """Weighted squared error of heatmaps, and weighted smooth L1 loss of offsets."""
 
     def __init__(self, config: DekrConfig) -> None:
         self.sizes = config.output_sizes
@@ -36,7 +36,7 @@ class RegressionObjective(Objective[WholeBatch]):
 
     def step(self, networks: Mapping[str, nn.Module], batch: WholeBatch, update: Update) -> dict[str, Tensor]:
         output = networks["pose"](normalize(batch.images, pixels=self.pixels, channels_last=self.channels_last))
-        # Losses of mixed precision are reckoned in full.
+        # Losses are computed in single precision, also with mixed-precision training.
         output = type(output)(*(maps.float() for maps in output))
         targets, fine = self.targets(batch)
         losses = method_losses(output, targets, fine)
@@ -47,7 +47,7 @@ class RegressionObjective(Objective[WholeBatch]):
 
     @torch.no_grad()
     def targets(self, batch: WholeBatch) -> tuple[Targets, Targets | None]:
-        """Targets at stride 4, and at stride 2 where the network has such maps."""
+        """Draw targets at stride 4, and at stride 2 if the network has such maps."""
         keep = keep_maps(batch.keep, self.sizes)
         with torch.autocast(batch.joints.device.type, enabled=False):
             targets = make_targets(batch.joints[:, 0], batch.areas, keep[0], self.spec)
@@ -58,7 +58,7 @@ class RegressionObjective(Objective[WholeBatch]):
 
 
 class DekrTask(BottomUpTask):
-    """An experiment of Bottom-Up or of DEKR."""
+    """Training and evaluation of Bottom-Up HRNet or DEKR."""
 
     config: DekrConfig
 
@@ -83,21 +83,21 @@ class DekrTask(BottomUpTask):
     def predictor(self, network: nn.Module, device: torch.device) -> DekrPredictor:
         config = self.config
         if self.is_training:
-            # A scoring network learns from the results of a trained one.
+            # A scoring network is trained later, on results of the trained pose network.
             config = config.model_copy(update={"rescore": config.rescore.model_copy(update={"use": False})})
         return DekrPredictor(network, config, self.skeleton, device)
 
 
 def collect_rescore_data(task: DekrTask, network: nn.Module, split: str, device: torch.device) -> RescoreData:
-    """Everyone whom ``network`` finds in a split, each with the similarity to the person it fits best."""
+    """Predict poses on a split, and pair each with its OKS to the person it matches best."""
     config = task.config
     plain = config.rescore.model_copy(update={"use": False})
     config = config.model_copy(update={"rescore": plain})
-    found = read_dataset(config.data, split, keep_unlabeled=True)
-    if not found.has_annotations:
+    annotated = read_dataset(config.data, split, keep_unlabeled=True)
+    if not annotated.has_annotations:
         raise DataError(f"split {split} has no annotations to learn from; name another with --split")
     predictor = DekrPredictor(network, config, task.skeleton, device)
-    kinds, _ = predict_images(predictor, config, found)
+    kinds, _ = predict_images(predictor, config, annotated)
     joints = task.skeleton.num_joints
-    share = found.layout.area_of_box
-    return make_rescore_data(found.annotation_file, kinds[-1][1], joints, area_of_box=share)
+    share = annotated.layout.area_of_box
+    return make_rescore_data(annotated.annotation_file, kinds[-1][1], joints, area_of_box=share)

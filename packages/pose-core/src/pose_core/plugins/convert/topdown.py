@@ -29,8 +29,8 @@ def convert_topdown(
     """Return the blocks that every top-down experiment has.
 
     ``find_network`` is called after the check for unknown keys. A method reads its own keys first, so that the notes
-    have their targets. ``own_keys`` are all keys that its files may have in addition to the shared ones; ``meaningless``
-    gives the reason for those without a meaning here.
+    have their targets. ``own_keys`` are all keys that its files may have in addition to the shared ones;
+    ``meaningless`` gives the reason for those without a meaning here.
     """
     reasons = MEANINGLESS | dict(meaningless or {})
     _refuse_unknown(source, {*known_keys(), *own_keys, *reasons})
