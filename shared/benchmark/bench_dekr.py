@@ -13,7 +13,7 @@ import torch
 from baselines import published_dekr
 from paired import arguments, compare, finish, print_table
 
-from pose_core.bottomup.predictor import look
+from pose_core.bottomup.predictor import render_views
 from pose_core.data.images import open_image
 from pose_core.layouts.reader import read_dataset
 from pose_core.ops import deform_conv, normalize
@@ -87,7 +87,7 @@ def agreement(run: Path, images: int) -> list[dict[str, object]]:
         image = open_image(record.source)
         (view,) = predictor.views(image.shape[1], image.shape[0])
         with torch.inference_mode():
-            pixels = normalize(torch.from_numpy(look(image, [view])[0])[None])
+            pixels = normalize(torch.from_numpy(render_views(image, [view])[0])[None])
             ours, theirs = predictor.network(pixels), predictor.network(mirrored(pixels, 3, keep_edge=True))
             expected = published_dekr.post_process(
                 ours.heatmaps, theirs.heatmaps, ours.offsets, theirs.offsets, order, view.size

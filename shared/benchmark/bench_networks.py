@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from pose_core.inference.export import export_onnx
 from pose_core.models.fuse_batch_norm import fold_batch_norm
-from pose_core.models.inference_copy import quicken
+from pose_core.models.inference_copy import optimize_for_inference
 from pose_core.ops import gaussian_heatmaps, mse_loss
 from pose_core.plugins.networks import create_model
 
@@ -42,7 +42,7 @@ STEPS = {"lpn_18": 1.6, "simplebaseline_resnet50": 1.7}
 def forward(name: str, rounds: int, folder: Path) -> dict[str, object]:
     plain = create_model(name).eval()
     x = torch.randn(1, 3, 256, 192)
-    quick = quicken(plain, (192, 256))
+    quick = optimize_for_inference(plain, (192, 256))
     y = x.to(memory_format=torch.channels_last)
     file = export_onnx(plain, (192, 256), folder / f"{name}.onnx", batch=1).file
     options = onnxruntime.SessionOptions()

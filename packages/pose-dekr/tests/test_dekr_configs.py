@@ -53,7 +53,7 @@ def published_file(name: str) -> dict[str, Any]:
     network, width, size, batch = NETWORKS[short]
     coco, is_dekr, higher = layout == "coco", network == "hrnet_dekr", network == "pose_higher_hrnet"
     word = "coco_kpt" if coco else "crowd_pose_kpt"
-    trunk = "hrnet_w32-36af842e.pth" if width == 32 else "hrnetv2_w48_imagenet_pretrained.pth"
+    backbone = "hrnet_w32-36af842e.pth" if width == 32 else "hrnetv2_w48_imagenet_pretrained.pth"
     content: dict[str, Any] = {
         "AUTO_RESUME": True, "DATA_DIR": "", "GPUS": "(0,)", "LOG_DIR": "log", "OUTPUT_DIR": "output",
         "PRINT_FREQ": 100, "WORKERS": 4, "CUDNN.BENCHMARK": True, "CUDNN.DETERMINISTIC": False, "CUDNN.ENABLED": True,
@@ -64,7 +64,7 @@ def published_file(name: str) -> dict[str, Any]:
         "DATASET.TEST": "val2017" if coco else "test", "DATASET.TRAIN": "train2017" if coco else "trainval",
         "DATASET.OFFSET_RADIUS": 4, "DATASET.CENTER_SIGMA": 4.0,
         "MODEL.INIT_WEIGHTS": True, "MODEL.NAME": network, "MODEL.NUM_JOINTS": 17 if coco else 14,
-        "MODEL.PRETRAINED": f"model/imagenet/{trunk}",
+        "MODEL.PRETRAINED": f"model/imagenet/{backbone}",
         "TEST.FLIP_TEST": True, "TEST.IMAGES_PER_GPU": 1, "TEST.MODEL_FILE": "", "TEST.SCALE_FACTOR": [1],
         "RESCORE.MODEL_FILE": f"model/rescore/final_rescore_{word}.pth",
         "TRAIN.BEGIN_EPOCH": 0, "TRAIN.CHECKPOINT": "", "TRAIN.END_EPOCH": 140 if coco else 300, "TRAIN.GAMMA1": 0.99,

@@ -66,7 +66,7 @@ def test_size_and_cost_are_the_published_ones(design: str, depth: int) -> None:
     assert (cost.parameters, cost.gmacs) == (mpii, pytest.approx(mpii_gmacs, abs=6e-4))
 
 
-def test_basic_block_trunks_count_as_published_where_the_published_code_can() -> None:
+def test_basic_block_backbones_count_as_published_where_the_published_code_can() -> None:
     for name, parameters in (
         ("mrheat1_resnet18", 15_394_809),
         ("mrheat1_resnet34", 25_502_969),
@@ -76,7 +76,7 @@ def test_basic_block_trunks_count_as_published_where_the_published_code_can() ->
         assert count_parameters(create_model(name)) == parameters
 
 
-def test_every_design_stands_on_every_trunk() -> None:
+def test_every_design_builds_on_every_backbone() -> None:
     names = list_models("mr*")
     assert len(names) == 4 * (5 + 3)
     for name in names:
@@ -131,7 +131,7 @@ def test_a_checkpoint_of_other_joints_is_refused_and_says_so() -> None:
             load_weights(create_model("mrfea2_resnet50", num_joints=17), state)
 
 
-def test_weights_named_after_the_other_trunk_style_are_doubted(tmp_path: Path) -> None:
+def test_weights_named_after_the_other_backbone_style_are_doubted(tmp_path: Path) -> None:
     network = create_model("mrfea1_resnet50", num_joints=2, width=8)
     file = tmp_path / "mrfea1_pose_resnet_50_caffe.pth.tar"
     torch.save(network.state_dict(), file)
@@ -142,17 +142,17 @@ def test_weights_named_after_the_other_trunk_style_are_doubted(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
-def test_an_imagenet_file_fills_the_trunk_and_leaves_the_published_head(wrapped: bool, tmp_path: Path) -> None:
+def test_an_imagenet_file_fills_the_backbone_and_leaves_the_published_head(wrapped: bool, tmp_path: Path) -> None:
     donor = create_model("simplebaseline_resnet50", width=8).state_dict()
-    trunk = {key: value for key, value in donor.items() if not key.startswith(("deconv", "final"))}
-    trunk |= {"fc.weight": torch.zeros(1000, 256), "fc.bias": torch.zeros(1000)}
+    backbone = {key: value for key, value in donor.items() if not key.startswith(("deconv", "final"))}
+    backbone |= {"fc.weight": torch.zeros(1000, 256), "fc.bias": torch.zeros(1000)}
     file = tmp_path / ("resnet50-caffe.pth.tar" if wrapped else "resnet50-19c8e357.pth")
-    torch.save({"state_dict": {f"module.{k}": v for k, v in trunk.items()}} if wrapped else trunk, file)
+    torch.save({"state_dict": {f"module.{k}": v for k, v in backbone.items()}} if wrapped else backbone, file)
     network = create_model("mrheat2_resnet50" + ("_caffe" if wrapped else ""), width=8)
     initialize(network, backbone_follows=True)
     report = load_backbone(network, file)
     assert not report.missing
-    assert torch.equal(network.state_dict()["layer3.0.conv2.weight"], trunk["layer3.0.conv2.weight"])
+    assert torch.equal(network.state_dict()["layer3.0.conv2.weight"], backbone["layer3.0.conv2.weight"])
     head = [m for n, m in network.named_modules() if n.startswith(("deconv", "s_", "final"))]
     for module in head:
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):

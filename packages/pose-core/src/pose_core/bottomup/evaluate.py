@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from pose_core.bottomup.config import BottomUpConfig
-from pose_core.bottomup.predictor import BottomUpPredictor, View, Views, look
+from pose_core.bottomup.predictor import BottomUpPredictor, View, Views, render_views
 from pose_core.data.images import Color, open_image
 from pose_core.data.sampler import shard, worker_init
 from pose_core.engine.distributed import gather_objects, rank_and_world_size
@@ -50,7 +50,7 @@ class ViewedImages(Dataset[tuple[int, list[torch.Tensor], list[View]]]):
             _log.warning("skipped: %s", error)
             return index, [], []
         views = list(self.views(image.shape[1], image.shape[0]))
-        return index, [torch.from_numpy(picture) for picture in look(image, views)], views
+        return index, [torch.from_numpy(picture) for picture in render_views(image, views)], views
 
 
 Viewed = tuple[int, list[torch.Tensor], list[View]]

@@ -15,7 +15,7 @@ from pose_core.bottomup.config import BottomUpConfig
 from pose_core.bottomup.dataset import WholeBatch
 from pose_core.engine.interfaces import DetectedImage, PosePredictor
 from pose_core.engine.precision import autocast, dtype_of
-from pose_core.models.inference_copy import quicken
+from pose_core.models.inference_copy import optimize_for_inference
 from pose_core.ops.normalizing import normalize
 from pose_core.skeleton import Skeleton
 from pose_core.structures import Poses
@@ -43,7 +43,7 @@ Views = Callable[[int, int], Sequence[View]]
 """The views of an image of a width and a height. It goes to loader processes: keep networks out of it."""
 
 
-def look(image: Array, views: Sequence[View]) -> list[Array]:
+def render_views(image: Array, views: Sequence[View]) -> list[Array]:
     """An image ``(H, W, 3)`` through its views; black beyond its border."""
     return [cv2.warpAffine(image, view.matrix, view.size, flags=cv2.INTER_LINEAR) for view in views]
 
@@ -60,7 +60,7 @@ class BottomUpPredictor(PosePredictor):
         self.skeleton = skeleton
         self.device = device
         self.precision = dtype_of(config.train.precision)
-        self.network = quicken(
+        self.network = optimize_for_inference(
             network.to(device), config.model.input_size, self.precision, compiled=config.test.compile
         )
 
@@ -95,7 +95,7 @@ class BottomUpPredictor(PosePredictor):
         height, width = image.shape[:2]
         views = self.views(width, height)
         pixels = image if self.config.data.color == "rgb" else np.ascontiguousarray(image[..., ::-1])
-        kinds = self.find_in(look(pixels, views), views)
+        kinds = self.find_in(render_views(pixels, views), views)
         return self.as_poses(list(kinds.values())[-1])
 
     @torch.inference_mode()

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_map
 from pose_core.models.fuse_batch_norm import fold_batch_norm
 
 
-def quicken(
+def optimize_for_inference(
     network: nn.Module, input_size: tuple[int, int], precision: torch.dtype | None = None, *, compiled: bool = False
 ) -> nn.Module:
     """A copy in evaluation mode, equal to rounding: batch norm folded, channels last, on a CPU the weights packed.
@@ -29,14 +29,14 @@ def quicken(
         quick = deepcopy(network).eval()
     quick = quick.to(memory_format=torch.channels_last)
     if compiled:
-        return Replayed(torch.compile(quick, mode="reduce-overhead"))
+        return CudaGraphModule(torch.compile(quick, mode="reduce-overhead"))
     weight = next(quick.parameters(), None)
     if weight is not None and precision is None and weight.device.type == "cpu" and weight.dtype == torch.float32:
         pack(quick, input_size)
     return quick
 
 
-class Replayed(nn.Module):
+class CudaGraphModule(nn.Module):
     """A compiled network on batches of few sizes: each is filled up to the next power of two.
 
     Every size is compiled, and recorded as a CUDA graph, when it is first met; the last batch of a data set, or the

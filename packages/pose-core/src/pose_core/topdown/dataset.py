@@ -57,7 +57,7 @@ class CropBatch(Batch):
     """``(N,)`` bool: False where the image could not be used; the crop is black and no joint has weight."""
 
 
-class Opened(NamedTuple):
+class DecodedImage(NamedTuple):
     """A decoded image."""
 
     pixels: np.ndarray
@@ -152,7 +152,7 @@ class TopDownDataset(TrainingSet[CropBatch]):
                 samples[slot] = self._sample(*pairs[slot], image)
         return [sample for sample in samples if sample is not None]
 
-    def _open(self, pairs: Sequence[tuple[int, int]]) -> Opened | None:
+    def _open(self, pairs: Sequence[tuple[int, int]]) -> DecodedImage | None:
         """The image of samples that share one, no smaller than the closest of their crops needs it."""
         source = self.source(pairs[0][1])
         try:
@@ -160,17 +160,17 @@ class TopDownDataset(TrainingSet[CropBatch]):
             size = jpeg_size(content) if self.reduced_decode else None
             if size is None:
                 pixels = decode_bgr(content, source)
-                return Opened(pixels, pixels.shape[1])
+                return DecodedImage(pixels, pixels.shape[1])
             shown = min(self.crop(*pair, size[0]).pixels_shown for pair in pairs)
             reduced = max(part for part in (1, 2, 4, 8) if part <= max(shown, 1))
-            return Opened(decode_bgr(content, source, reduced), size[0], reduced)
+            return DecodedImage(decode_bgr(content, source, reduced), size[0], reduced)
         except DataError as error:
             if self.on_bad_image != "skip":
                 raise
             _log.warning("skipped: %s", error)
             return None
 
-    def _sample(self, epoch: int, index: int, image: Opened | None) -> CropBatch:
+    def _sample(self, epoch: int, index: int, image: DecodedImage | None) -> CropBatch:
         crop = self.crop(epoch, index, 0 if image is None else image.width)
         if image is None:
             pixels = np.zeros((self.input_size[1], self.input_size[0], 3), np.uint8)

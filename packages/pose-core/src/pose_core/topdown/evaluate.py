@@ -18,7 +18,7 @@ from pose_core.evaluation.report import Evaluation, not_scored, protocol_line
 from pose_core.files import write_json
 from pose_core.layouts.layout import AnnotatedSet, ScoreEntries
 from pose_core.layouts.reader import read_dataset
-from pose_core.models.inference_copy import quicken
+from pose_core.models.inference_copy import optimize_for_inference
 from pose_core.skeleton import get_skeleton
 from pose_core.structures import ImageRecord
 from pose_core.topdown.config import TopDownConfig
@@ -104,7 +104,9 @@ def predict_dataset(
     """Return predictions for this process's share of the crops; crops of bad images are left out."""
     rank, world = rank_and_world_size()
     settings = CropSettings.from_config(config, dataset.skeleton)
-    network = quicken(network.to(device), config.model.input_size, settings.precision, compiled=config.test.compile)
+    network = optimize_for_inference(
+        network.to(device), config.model.input_size, settings.precision, compiled=config.test.compile
+    )
     loader = DataLoader(
         dataset,
         batch_sampler=evaluation_batches(len(dataset), config.test.batch_size, rank, world),

@@ -13,7 +13,7 @@ from torch import nn
 from pose_core.engine.interfaces import DetectedImage, PosePredictor
 from pose_core.errors import DataError
 from pose_core.geometry import Crop, box_to_center_scale
-from pose_core.models.inference_copy import quicken
+from pose_core.models.inference_copy import optimize_for_inference
 from pose_core.skeleton import Skeleton
 from pose_core.structures import Poses
 from pose_core.topdown.config import TopDownConfig
@@ -38,7 +38,7 @@ class TopDownPredictor(PosePredictor):
         self.skeleton = skeleton
         self.device = device
         self.settings = CropSettings.from_config(config, skeleton)
-        self.network = quicken(
+        self.network = optimize_for_inference(
             network.to(device), config.model.input_size, self.settings.precision, compiled=config.test.compile
         )
 

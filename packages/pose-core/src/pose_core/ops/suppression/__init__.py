@@ -40,9 +40,9 @@ def oks_nms(
 
 
 def soft_oks_nms(
-    poses: FloatArray, scores: FloatArray, areas: FloatArray, sigmas: FloatArray, threshold: float, most: int = 20
+    poses: FloatArray, scores: FloatArray, areas: FloatArray, sigmas: FloatArray, threshold: float, max_poses: int = 20
 ) -> IntArray:
-    """Return the rows to keep of one image, at most ``most``: similar poses lose score, score × exp(−oks²/threshold).
+    """Return the rows to keep of one image, at most ``max_poses``; similar poses lose score: × exp(−oks²/threshold).
 
     ``poses`` ``(N, K, 2)``, ``scores`` and ``areas`` ``(N,)``, ``sigmas`` ``(K,)``. As published this decides an order
     and cuts it off; no score is low enough to be dropped.
@@ -53,5 +53,5 @@ def soft_oks_nms(
         np.asarray(areas, np.float64),
         np.asarray(sigmas),
         threshold,
-        most,
+        max_poses,
     )
