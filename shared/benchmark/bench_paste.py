@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import torch
@@ -32,6 +33,7 @@ from pose_asda.generator import placements_to_thetas, random_placements
 from pose_asda.task import AsdaTask
 from pose_core.data.sampler import epoch_batches, worker_init
 from pose_core.engine.distributed import choose_device
+from pose_core.engine.interfaces import TrainingSet
 from pose_core.ops import paste
 from pose_core.ops.pasting import unpack
 from pose_core.plugins.networks import build_network
@@ -64,12 +66,12 @@ def experiment(folder: Path, side: int, slots: int) -> AsdaConfig:
     )
 
 
-def batches(data: PartedDataset, size: int, workers: int) -> Iterator[PartBatch]:
+def batches(data: TrainingSet[Any], size: int, workers: int) -> Iterator[PartBatch]:
     """An epoch as the trainer loads it."""
     keys = epoch_batches(len(data), 0, 0, size, 0, 1)
     return iter(
         DataLoader(
-            data, batch_sampler=keys, collate_fn=getattr(data, "collate", None), num_workers=workers,
+            data, batch_sampler=keys, collate_fn=data.collate, num_workers=workers,
             worker_init_fn=worker_init, prefetch_factor=4 if workers else None,
         )
     )  # fmt: skip
@@ -77,7 +79,7 @@ def batches(data: PartedDataset, size: int, workers: int) -> Iterator[PartBatch]
 
 def pasting(batch: PartBatch, device: torch.device, rounds: int) -> list[dict[str, object]]:
     """Rows of the composite alone, forward and with the gradient of where parts lie."""
-    images, texels, boxes = on_device(PartBatch(*(column.to(device) for column in batch)))
+    images, texels, boxes = on_device(batch.to(device))
     count, slots, _ = boxes.shape
     side = images.shape[2]
     parts, masks = unpack(texels, boxes, (side, side))
@@ -134,6 +136,7 @@ def loading(folder: Path, size: int, side: int, rounds: int) -> list[dict[str, o
     for workers in (0, 2):
         for slots in (1, 4):
             parted, anew = (AsdaTask(experiment(folder, side, slots), build_network).training_set() for _ in range(2))
+            assert isinstance(anew, PartedDataset)
             anew.sampler.pool.kept.clear()
             sets = {"without": plain, "with": parted, "read anew": anew}
             found = compare(
@@ -168,9 +171,9 @@ def main() -> None:
         folder = Path(scratch)
         write_dataset(folder / "people", "mpii", IMAGES, (1, 1), 0, val_images=0, split="train")
         write_pool(synthetic_people(folder / "scratch", 40, 1), folder / "pool", 200, 0.8)
-        batch = next(batches(AsdaTask(experiment(folder, args.side, 4), build_network).training_set(), args.batch, 0))  # type: ignore[arg-type]
+        batch = next(batches(AsdaTask(experiment(folder, args.side, 4), build_network).training_set(), args.batch, 0))
         rows = pasting(batch, choose_device("auto"), args.rounds)
-        packed = sum(column.nbytes for column in batch[10:])
+        packed = sum(getattr(batch, name).nbytes for name in ("part_pixels", "part_masks", "part_boxes", "part_types"))
         dense = batch.part_types.numel() * args.side**2 * (3 + 4)
         size = {"canvases MB": dense / 1e6, "ours MB": packed / 1e6, "ratio": dense / packed}
         rows.append({"work": f"parts of a batch of {args.batch}, 4 each, from the loader", **size})

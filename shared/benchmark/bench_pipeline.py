@@ -9,6 +9,7 @@ the loader rows use two workers. Ratios are the published time over ours in the 
 from __future__ import annotations
 
 import tempfile
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 from baselines.published_sample import PublishedDataset
 from paired import arguments, compare, finish
-from torch.utils.data import DataLoader, default_collate
+from torch.utils.data import DataLoader
 
 from pose_core.data.images import open_bgr
 from pose_core.data.sampler import epoch_batches, worker_init
@@ -107,14 +108,14 @@ def sample_rows(records: tuple[ImageRecord, ...], rounds: int) -> list[dict[str,
 
     def float_samples() -> None:
         for keys in plain:
-            on_device(default_collate([ours[key] for key in keys]))
+            on_device(ours.collate([ours[key] for key in keys]))
 
     contenders = {
         # Collating is left out of the published cost, and in ours.
         "published": lambda: [[published[i] for _, i in keys] for keys in plain],
         "float": float_samples,
-        "uint8": lambda: [default_collate([ours[key] for key in keys]) for keys in plain],
-        "shared": lambda: [default_collate(ours.__getitems__(keys)) for keys in shared],
+        "uint8": lambda: [ours.collate([ours[key] for key in keys]) for keys in plain],
+        "shared": lambda: [ours.collate(ours.__getitems__(keys)) for keys in shared],
         "decode": lambda: [open_bgr(ours.source(i)) for keys in plain for _, i in keys],
     }
     found = compare(contenders, rounds)
@@ -147,8 +148,8 @@ def loader_row(records: tuple[ImageRecord, ...], rounds: int, workers: int = 2) 
     keys = batches_of(ours, shared=False)
     settings: dict[str, Any] = {"num_workers": workers, "worker_init_fn": worker_init, "persistent_workers": True}
     theirs = DataLoader(published, batch_sampler=[[i for _, i in batch] for batch in keys], **settings)
-    mine = DataLoader(ours, batch_sampler=keys, **settings)
-    found = compare({"published": lambda: list_lengths(theirs), "ours": lambda: list_lengths(mine)}, rounds)
+    mine = DataLoader(ours, batch_sampler=keys, collate_fn=ours.collate, **settings)
+    found = compare({"published": lambda: deque(theirs, maxlen=0), "ours": lambda: deque(mine, maxlen=0)}, rounds)
     count = len(keys) * BATCH
     return {
         "#": "10",
@@ -174,8 +175,8 @@ def large_rows(folder: Path, rounds: int) -> list[dict[str, object]]:
     batches = batches_of(whole, shared=False)
     contenders = {
         "published": lambda: [[published[i] for _, i in keys] for keys in batches],
-        "whole": lambda: [default_collate([whole[key] for key in keys]) for keys in batches],
-        "reduced": lambda: [default_collate([reduced[key] for key in keys]) for keys in batches],
+        "whole": lambda: [whole.collate([whole[key] for key in keys]) for keys in batches],
+        "reduced": lambda: [reduced.collate([reduced[key] for key in keys]) for keys in batches],
     }
     found = compare(contenders, rounds)
     count = len(batches) * BATCH
@@ -192,11 +193,6 @@ def large_rows(folder: Path, rounds: int) -> list[dict[str, object]]:
         }
         for key, work in (("whole", "decoded whole"), ("reduced", "train.reduced_decode"))
     ]
-
-
-def list_lengths(loader: DataLoader[Any]) -> int:
-    """Drain a loader without holding its batches."""
-    return sum(len(batch[0]) for batch in loader)
 
 
 def main() -> None:

@@ -80,7 +80,13 @@ def main() -> None:
             del table
             batches = epoch_batches(len(dataset), epoch=0, seed=0, batch_size=32)
             loader = iter(
-                DataLoader(dataset, batch_sampler=batches, num_workers=args.workers, worker_init_fn=worker_init)
+                DataLoader(
+                    dataset,
+                    batch_sampler=batches,
+                    collate_fn=dataset.collate,
+                    num_workers=args.workers,
+                    worker_init_fn=worker_init,
+                )
             )
             next(loader)
             first = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Image after image, pose after pose."""
+"""Image by image, pose by pose."""
 
 from __future__ import annotations
 
