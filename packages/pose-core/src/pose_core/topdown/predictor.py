@@ -1,4 +1,4 @@
-"""Poses in images by a network that works on crops of one person."""
+"""Predict poses in images with a network for crops of one person."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ Array = np.ndarray
 T = TypeVar("T")
 
 POOL = 16
-"""How many decoded images wait at most for a full batch: they are large."""
+"""Maximum number of decoded images held for a full batch: they are large."""
 
 
 class TopDownPredictor(PosePredictor):
-    """A network, and how its experiment crops, flips and decodes."""
+    """A network with its experiment's settings of crops, flip test and decoding."""
 
     needs_boxes = True
 
@@ -53,7 +53,7 @@ class TopDownPredictor(PosePredictor):
         yield from self._predict_pool(pool)
 
     def predict_batch(self, batch: CropBatch) -> list[tuple[Array, Poses]]:
-        """Return the crops ``(H, W, 3)`` RGB of a batch, each with its pose as the network sees it."""
+        """Return the crops ``(H, W, 3)`` RGB of a batch, each with its predicted pose in the crop's pixels."""
         crops = batch.images.cpu().numpy()
         if self.config.data.color == "bgr":
             crops = crops[..., ::-1]
@@ -71,7 +71,7 @@ class TopDownPredictor(PosePredictor):
             yield key, Poses(mine[..., :2], mine[..., 2], total, self.skeleton, corners)
 
     def _predict_crops(self, crops: Sequence[tuple[Array, Crop]]) -> Array:
-        """Keypoints and scores ``(N, K, 3)``, in batches of the config's test.batch_size."""
+        """Return keypoints and scores ``(N, K, 3)``, predicted in batches of the config's test.batch_size."""
         size = self.config.test.batch_size
         results = [np.zeros((0, self.skeleton.num_joints, 3), np.float32)]
         for start in range(0, len(crops), size):
