@@ -1,4 +1,4 @@
-"""Networks on one CPU core: forward and training step, against the plain module as the published code runs it.
+"""Benchmark networks on one CPU core: forward and training step, against the plain module as in the published code.
 
 python shared/benchmark/bench_networks.py [--rounds 7] [--out results.json]
 
@@ -40,6 +40,7 @@ STEPS = {"lpn_18": 1.6, "simplebaseline_resnet50": 1.7}
 
 
 def forward(name: str, rounds: int, folder: Path) -> dict[str, object]:
+    """Compare forward passes of a network."""
     plain = create_model(name).eval()
     x = torch.randn(1, 3, 256, 192)
     quick = optimize_for_inference(plain, (192, 256))
@@ -74,6 +75,7 @@ def run(network: nn.Module, x: Tensor) -> Tensor:
 
 
 def training(name: str, rounds: int) -> dict[str, object]:
+    """Compare training steps of a network."""
     torch.manual_seed(0)
     images = torch.randn(16, 3, 128, 96)
     joints, weights = torch.rand(16, 17, 2) * torch.tensor([96.0, 128.0]), torch.ones(16, 17)

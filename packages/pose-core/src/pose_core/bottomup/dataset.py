@@ -127,10 +127,10 @@ class BottomUpDataset(TrainingSet[WholeBatch]):
         self.recolor = recolor
         kept = [record for record in records if record.persons or record.ignore]
         people = [[describe(p) for p in record.persons if not p.is_crowd or p.num_labeled] for record in kept]
-        everyone = [person for image in people for person in image]
-        rows = len(everyone[0][0]) if everyone else skeleton.num_joints
-        self._joints = np.array([joints for joints, _ in everyone], np.float32).reshape(-1, rows, 3)
-        self._areas = np.array([area for _, area in everyone], np.float32)
+        described = [person for image in people for person in image]
+        rows = len(described[0][0]) if described else skeleton.num_joints
+        self._joints = np.array([joints for joints, _ in described], np.float32).reshape(-1, rows, 3)
+        self._areas = np.array([area for _, area in described], np.float32)
         self._first = np.cumsum([0, *map(len, people)])
         self._sources = np.array([os.fsencode(record.source) for record in kept], dtype=np.bytes_)
         self._image_ids = np.array([record.image_id for record in kept], np.int64)

@@ -124,13 +124,13 @@ def predict_images(
     )
     entries: Entries = {}
     unread = 0
-    for index, pictures, views in tqdm(
+    for index, rendered, views in tqdm(
         loader, "evaluating", unit="image", leave=False, disable=None if rank == 0 else True
     ):
-        if not pictures:
+        if not rendered:
             unread += 1
             continue
-        for kind, people in predictor.find_in(pictures, views).items():
+        for kind, people in predictor.find_in(rendered, views).items():
             poses = predictor.as_poses(people)
             entries.setdefault(kind, []).extend(result_entries(poses, mine[index].image_id))
     shares: list[tuple[Entries, int]] = gather_objects((entries, unread))

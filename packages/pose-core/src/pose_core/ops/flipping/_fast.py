@@ -13,7 +13,7 @@ def fuse_flip(plain: Tensor, flipped: Tensor, flip_order: Tensor, shift: bool) -
     if not shift:
         return flipped.flip(3).index_select(1, flip_order).add_(plain).mul_(0.5)
     fused = torch.empty_like(plain, memory_format=torch.contiguous_format)
-    # A GPU takes all samples at once.
+    # On a GPU all samples are one chunk.
     step = CHUNK if plain.device.type == "cpu" else max(len(plain), 1)
     for start in range(0, len(plain), step):
         one, other = plain[start : start + step].contiguous(), flipped[start : start + step]
