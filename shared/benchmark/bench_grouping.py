@@ -103,8 +103,9 @@ def people(side: int, dimensions: int, max_people: int, rounds: int) -> dict[str
     )
     expected, _, cost = published_grouping.group(det, tag, max_people)
     ours = group(heat, tags, settings)
+    limit = max_people if max_people == PEOPLE else "none"
     return {
-        "work": f"grouping, {side}², tag dim {dimensions}, limit of people {max_people if max_people == PEOPLE else 'none'}",
+        "work": f"grouping, {side}², tag dim {dimensions}, limit of people {limit}",
         "published ms": 1e3 * found["published"], "ours ms": 1e3 * found["ours"], "ratio": found["ratio"],
         "bar": BARS.get((side, dimensions), "-"), "people": f"{len(ours.points)}, published {len(expected)}",
         "same joints": same_joints(expected, ours), "cost above published": total_cost(heat, tags, settings) - cost,
