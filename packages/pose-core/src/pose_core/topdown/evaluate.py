@@ -56,7 +56,7 @@ def evaluated_people(config: TopDownConfig) -> tuple[AnnotatedSet, Sequence[Imag
         path = find_detections(config.data)
         records = read_detections(path, records, config.data.min_box_score)
         boxes = f"detections({path.name})"
-    elif not found.num_persons:  # MPII's test split has no people with joints, but their positions
+    elif not found.num_persons:  # MPII's test split has no joints, but it has people's positions
         raise DataError(
             f"{found.annotation_file} has no annotated people to take boxes from; "
             "evaluate it with test.boxes=detections and data.detections=FILE"

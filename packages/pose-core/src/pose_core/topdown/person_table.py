@@ -127,7 +127,7 @@ def _key(config: DataConfig, split: str, aspect: float, file: Path, images: Path
 
 
 def _save(folder: Path, table: PersonTable, problems: str) -> None:
-    """Write the cache atomically; if several processes write, the first one wins."""
+    """Write the cache atomically; if several processes write, one of them wins."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     started = Path(tempfile.mkdtemp(dir=folder.parent))
     try:
