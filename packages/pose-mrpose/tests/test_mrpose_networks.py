@@ -131,13 +131,13 @@ def test_a_checkpoint_of_other_joints_is_refused_and_says_so() -> None:
             load_weights(create_model("mrfea2_resnet50", num_joints=17), state)
 
 
-def test_weights_named_after_the_other_backbone_style_are_doubted(tmp_path: Path) -> None:
+def test_weights_named_after_the_other_backbone_style_give_a_warning(tmp_path: Path) -> None:
     network = create_model("mrfea1_resnet50", num_joints=2, width=8)
     file = tmp_path / "mrfea1_pose_resnet_50_caffe.pth.tar"
     torch.save(network.state_dict(), file)
     report = load_weights(network, file)
     assert report.complete
-    assert "says caffe and the network is of the pytorch style" in str(report)
+    assert "says caffe, but the network has pytorch style" in str(report)
     assert not load_weights(create_model("mrfea1_resnet50_caffe", num_joints=2, width=8), file).warning
 
 
