@@ -66,7 +66,7 @@ def test_size_and_cost_are_the_published_ones(design: str, depth: int) -> None:
     assert (cost.parameters, cost.gmacs) == (mpii, pytest.approx(mpii_gmacs, abs=6e-4))
 
 
-def test_basic_block_backbones_count_as_published_where_the_published_code_can() -> None:
+def test_basic_block_networks_have_the_published_size() -> None:
     for name, parameters in (
         ("mrheat1_resnet18", 15_394_809),
         ("mrheat1_resnet34", 25_502_969),
@@ -76,7 +76,7 @@ def test_basic_block_backbones_count_as_published_where_the_published_code_can()
         assert count_parameters(create_model(name)) == parameters
 
 
-def test_every_design_builds_on_every_backbone() -> None:
+def test_every_design_runs_on_every_backbone() -> None:
     names = list_models("mr*")
     assert len(names) == 4 * (5 + 3)
     for name in names:

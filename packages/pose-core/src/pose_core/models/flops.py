@@ -64,7 +64,7 @@ def count_macs(model: nn.Module, input_size: tuple[int, int]) -> tuple[int, int]
 
 
 def profile_model(name: str, input_size: tuple[int, int], num_joints: int = 17) -> Cost:
-    """Return the cost of a network by name, without allocating its weights."""
+    """Cost of a catalogd network, without allocating its weights."""
     with torch.device("meta"):
         model = create_model(name, num_joints=num_joints)
         true, published = count_macs(model, input_size)
