@@ -1,9 +1,9 @@
-"""Every bar of the project beside what was last recorded for it.
+"""Print every performance target (bar) of the project next to its last recorded result.
 
     python shared/benchmark/bars.py            # a Markdown table of results/*.json
 
-Each file is one run of the benchmark of its name, which says what the figures mean; ratios are the published code's
-time over ours, measured in turns in one run.
+Each file is one run of the benchmark of its name, whose docstring explains the figures; ratios are the published code's
+time over ours, in interleaved rounds of one run.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ RESULTS = Path(__file__).parent / "results"
 FIGURES = (
     "ratio", "keeps", "of decode", "ratio to faster-coco-eval", "memory ratio", "ours ×", "onnx ×", "bf16 ×",
 )  # fmt: skip
-"""What a row may have reached, by the names that the benchmarks give it."""
+"""Columns with the figures that bars apply to."""
 
 
 def main() -> None:

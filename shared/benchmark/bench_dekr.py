@@ -1,7 +1,7 @@
-"""DEKR's targets and post-processing, and deformable convolution, on one core.
+"""Benchmark DEKR's targets and post-processing, and deformable convolution, on one core.
 
 python shared/benchmark/bench_dekr.py [--rounds 7] [--out results.json]
-python shared/benchmark/bench_dekr.py --run runs/synthetic_dekr     # agreement on a trained network's maps, too
+python shared/benchmark/bench_dekr.py --run runs/synthetic_dekr     # also agreement on a trained network's maps
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from baselines import published_dekr
 from paired import arguments, compare, finish, print_table
 
-from pose_core.bottomup.predictor import look
+from pose_core.bottomup.predictor import render_views
 from pose_core.data.images import open_image
 from pose_core.layouts.reader import read_dataset
 from pose_core.ops import deform_conv, normalize
@@ -30,6 +30,7 @@ ORDER = torch.from_numpy(SKELETONS["coco17"].flip_order)
 
 
 def targets(rounds: int) -> dict[str, object]:
+    """Compare making the targets of an image."""
     side = stages.SIDE
     points, extents = stages.scattered(1)
     joints, areas = points[0].numpy(), extents[0].numpy()
@@ -45,6 +46,7 @@ def targets(rounds: int) -> dict[str, object]:
 
 
 def decoding(rounds: int) -> dict[str, object]:
+    """Compare post-processing of maps to poses."""
     heat, offsets = stages.crowd()
     poses = offsets_to_poses(offsets)
     mirrored_heat = heat.flip(3)[:, torch.cat([ORDER, torch.tensor([17])])]
@@ -74,9 +76,9 @@ def decoding(rounds: int) -> dict[str, object]:
 
 
 def agreement(run: Path, images: int) -> list[dict[str, object]]:
-    """Both post-processings of what a trained DEKR network sees in its validation images.
+    """Compare both post-processings on a trained DEKR network's output for its validation images.
 
-    Joints of low scores may differ: the published code takes pixels of no heat for peaks, ours does not.
+    Joints of low scores may differ: the published code takes pixels of zero heat for peaks, ours does not.
     """
     config = load_config(run / "config.yaml")
     predictor = Predictor.from_config(run / "config.yaml", weights=run / "best.pt", device="cpu")
@@ -87,7 +89,7 @@ def agreement(run: Path, images: int) -> list[dict[str, object]]:
         image = open_image(record.source)
         (view,) = predictor.views(image.shape[1], image.shape[0])
         with torch.inference_mode():
-            pixels = normalize(torch.from_numpy(look(image, [view])[0])[None])
+            pixels = normalize(torch.from_numpy(render_views(image, [view])[0])[None])
             ours, theirs = predictor.network(pixels), predictor.network(mirrored(pixels, 3, keep_edge=True))
             expected = published_dekr.post_process(
                 ours.heatmaps, theirs.heatmaps, ours.offsets, theirs.offsets, order, view.size
@@ -114,6 +116,7 @@ def agreement(run: Path, images: int) -> list[dict[str, object]]:
 
 
 def convolution(rounds: int) -> dict[str, object]:
+    """Compare deformable convolution with torchvision's operator."""
     make = torch.Generator().manual_seed(0)
     x, offset = torch.randn(1, 15, 128, 128, generator=make), 2 * torch.randn(1, 18, 128, 128, generator=make)
     weight = torch.randn(15, 15, 3, 3, generator=make)

@@ -1,4 +1,4 @@
-"""COCO and CrowdPose keypoint evaluation against pycocotools and faster-coco-eval, on one core.
+"""Benchmark COCO and CrowdPose keypoint evaluation against pycocotools and faster-coco-eval, on one core.
 
 python shared/benchmark/bench_evaluation.py [--images 5000] [--rounds 5] [--out results.json]
 """
@@ -22,7 +22,7 @@ from pose_core.evaluation import coco_keypoint_ap, crowdpose_ap
 
 
 def make_set(images: int, joints: int = 17, seed: int = 0) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """About two people and four detections an image."""
+    """Make ground truth and detections: about two people and four detections per image."""
     rng = np.random.default_rng(seed)
     annotations, detections = [], []
     for image in range(1, images + 1):
@@ -72,7 +72,7 @@ def with_pycocotools(truth: Path, detections: Path) -> np.ndarray:
 
 
 def peak_of(run: Any) -> float:
-    """Megabytes that Python allocates at most."""
+    """Return the peak of memory that Python allocates, in megabytes."""
     tracemalloc.start()
     run()
     peak = tracemalloc.get_traced_memory()[1]
@@ -117,7 +117,7 @@ def _loaded(truth: dict[str, Any]) -> COCO:
 
 
 def _faster(truth: dict[str, Any], detections: list[dict[str, Any]], kind: str = "keypoints") -> Any:
-    """faster-coco-eval's evaluate and accumulate, where it is installed."""
+    """Return faster-coco-eval's evaluate and accumulate, if it is installed."""
     try:
         from faster_coco_eval import COCO as FastCOCO
         from faster_coco_eval import COCOeval_faster
@@ -134,7 +134,7 @@ def _faster(truth: dict[str, Any], detections: list[dict[str, Any]], kind: str =
 
 
 def crowdpose_row(images: int, rounds: int) -> dict[str, object]:
-    """CrowdPose's four evaluations (all, easy, medium, hard) against as many by pycocotools."""
+    """Compare CrowdPose's four evaluations (all, easy, medium, hard) with four by pycocotools."""
     truth, detections = make_set(images, joints=14, seed=1)
     levels = [(-1.0, 2.0), (-1.0, 0.2), (0.2, 0.8), (0.8, 2.0)]
     chosen = [{i["id"] for i in truth["images"] if low <= i["crowdIndex"] < high} for low, high in levels]

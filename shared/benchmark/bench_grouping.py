@@ -1,11 +1,11 @@
-"""People from heatmaps and tags, and the loss that teaches the tags, on one core.
+"""Benchmark grouping of people from heatmaps and tags, and the tag loss, on one core.
 
 python shared/benchmark/bench_grouping.py [--rounds 7] [--out results.json]
 
-Published grouping is given scipy's solver, the loss's routine is written anew from its formulas: in Python, and in C
-where there is a compiler. The crowd is synthetic, and every seventh of its joints shows no heat. Once it has 30 people,
-the published grouping leaves all further joints to the search of those who lack them; rows without that limit assign
-every joint. Times are the processor's.
+The baseline grouping is the published one with scipy's solver; the baseline loss is rewritten from its formulas: in
+Python, and in C if there is a compiler. The crowd is synthetic, and every seventh joint has no heat. With 30 people,
+the published grouping assigns no further joints and finds them in its search for missing joints; rows without that
+limit assign every joint. Times are processor times.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from pose_core.ops import tag_loss
 
 SETTINGS = GroupingSettings(published_grouping.ORDER)
 MISSING = 0.15
-"""Share of joints that no heat shows."""
+"""Share of joints without heat."""
 PEOPLE = 30
 NEAR = 1e-3
-"""Pixels within which a joint lies where the published grouping puts it."""
+"""Maximum distance in pixels to the published grouping's joint that counts as the same position."""
 BARS = {(128, 1): "≥ 12", (256, 1): "≥ 15"}
 ANY = 60
-"""More than there are people."""
+"""A limit above the number of people: none."""
 
 Array = np.ndarray
 
 
 def crowd(side: int, dimensions: int = 1, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """A network's heatmaps ``(17, side, side)`` and tags ``(D, 17, side, side)`` on a picture with many people."""
+    """Make heatmaps ``(17, side, side)`` and tags ``(D, 17, side, side)`` as for an image with many people."""
     make = np.random.default_rng(seed)
     row, column = np.divmod(np.arange(PEOPLE), 6)
     centers = np.stack([(column + 0.5) * side / 6, (row + 0.5) * side / 5], 1)
@@ -53,13 +53,13 @@ def crowd(side: int, dimensions: int = 1, seed: int = 0) -> tuple[torch.Tensor, 
         heat[joint] = (heats[:, joint, None, None] * np.exp(-squares / (2 * 2.0**2))).max(0)
         tags[joint] = labels[squares.argmin(0), joint]
     heat += make.normal(0, 0.005, heat.shape)
-    # A mirrored image's tags are those of the image, but for the noise.
+    # A mirrored image's tags are those of the image except for the noise.
     noisy = tags + make.normal(0, 0.05, (dimensions, *tags.shape))
     return torch.from_numpy(heat).float().clamp_max(1), torch.from_numpy(noisy).float()
 
 
 def total_cost(heat: torch.Tensor, tags: torch.Tensor, settings: GroupingSettings) -> float:
-    """Of all our assignments, those included that are too far to be kept."""
+    """Return the total cost of all our assignments, including those that are too far to be kept."""
     spent = []
 
     def record(cost: Array) -> tuple[Array, Array]:
@@ -74,37 +74,38 @@ def total_cost(heat: torch.Tensor, tags: torch.Tensor, settings: GroupingSetting
 
 
 def same_joints(expected: Array, ours: Grouped) -> float:
-    """The share of the published people's joints ``(N, K, 3 + D)`` that our people, one for one, have there, too."""
+    """Return the share of the published people's joints ``(N, K, 3 + D)`` that ours, matched one to one, also have."""
     has = expected[:, None, :, 2] > 0
     apart = np.abs(expected[:, None, :, :2] - ours.points.numpy()[None]).max(-1)
     agree = (has & (ours.values.numpy() > 0)[None] & (apart < NEAR)).sum(2)
     return float(agree[linear_sum_assignment(-agree)].sum() / has.sum())
 
 
-def people(side: int, dimensions: int, most: int, rounds: int) -> dict[str, object]:
-    """Grouping, its agreement with the published one, and what its stages take."""
+def people(side: int, dimensions: int, max_people: int, rounds: int) -> dict[str, object]:
+    """Compare grouping: time, agreement with the published one, and time of its stages."""
     heat, tags = crowd(side, dimensions)
-    settings = replace(SETTINGS, max_people=most)
+    settings = replace(SETTINGS, max_people=max_people)
     det, tag = heat[None], tags.permute(1, 2, 3, 0)[None].contiguous()
     planes, square, widest = heat.numpy(), np.ones((3, 3), np.uint8), np.empty((side, side), np.float32)
-    candidates = find_candidates(heat, tags, settings.detection_threshold, most)
+    candidates = find_candidates(heat, tags, settings.detection_threshold, max_people)
     chosen = match(candidates, settings)
     found = compare(
         {
-            "published": lambda: published_grouping.group(det, tag, most),
+            "published": lambda: published_grouping.group(det, tag, max_people),
             "ours": lambda: group(heat, tags, settings),
             "dilate": lambda: [cv2.dilate(plane, square, dst=widest) for plane in planes],
-            "peaks": lambda: find_candidates(heat, tags, settings.detection_threshold, most),
+            "peaks": lambda: find_candidates(heat, tags, settings.detection_threshold, max_people),
             "match": lambda: match(candidates, settings),
             "missing": lambda: find_missing(heat, tags, candidates, chosen),
         },
         rounds,
         time.process_time,
     )
-    expected, _, cost = published_grouping.group(det, tag, most)
+    expected, _, cost = published_grouping.group(det, tag, max_people)
     ours = group(heat, tags, settings)
+    limit = max_people if max_people == PEOPLE else "none"
     return {
-        "work": f"grouping, {side}², tag dim {dimensions}, limit of people {most if most == PEOPLE else 'none'}",
+        "work": f"grouping, {side}², tag dim {dimensions}, limit of people {limit}",
         "published ms": 1e3 * found["published"], "ours ms": 1e3 * found["ours"], "ratio": found["ratio"],
         "bar": BARS.get((side, dimensions), "-"), "people": f"{len(ours.points)}, published {len(expected)}",
         "same joints": same_joints(expected, ours), "cost above published": total_cost(heat, tags, settings) - cost,
@@ -113,7 +114,7 @@ def people(side: int, dimensions: int, most: int, rounds: int) -> dict[str, obje
 
 
 def loss(rounds: int, batch: int = 16, side: int = 128) -> list[dict[str, object]]:
-    """The tag loss of a batch with its gradient, against loops in Python, and in C."""
+    """Compare the tag loss of a batch and its gradient with loops in Python and in C."""
     make = np.random.default_rng(0)
     tags = make.normal(0, 1, (batch, 17 * side * side, 1)).astype(np.float32)
     places = np.arange(17) * side * side + make.integers(0, side * side, (batch, PEOPLE, 17))
@@ -153,7 +154,7 @@ def main() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     sizes = ((128, 1), (256, 1), (128, 2), (256, 2))
-    groups = [people(*size, most, args.rounds) for size in sizes for most in (PEOPLE, ANY)]
+    groups = [people(*size, max_people, args.rounds) for size in sizes for max_people in (PEOPLE, ANY)]
     losses = loss(args.rounds)
     print(machine())
     print_table(groups)

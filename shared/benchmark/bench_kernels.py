@@ -1,11 +1,11 @@
-"""Every op's fast path against its plain reference: errors, and time where that means something.
+"""Benchmark every op's fast path against its plain reference: errors, and times where they are meaningful.
 
 python shared/benchmark/bench_kernels.py [--rounds 7] [--out results.json]     # on a GPU, or the CPU's fast paths
 python shared/benchmark/bench_kernels.py --interpret                           # Triton's kernels without a GPU
 
 References run in double precision for the errors, and in single for the times. Under the interpreter kernels are slow,
-and only their errors are shown. On a GPU the bandwidth counts what an op must read and write, once; on a CPU times are
-the processor's.
+and only their errors are shown. On a GPU the bandwidth counts the bytes that an op must read and write, once; on a CPU
+times are processor times.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MAPS, RATIO = (48, 64), (0.25, 0.25)
 
 @dataclass(frozen=True)
 class Case:
-    """An op on inputs that are given to it; ``moved`` bytes at least. ``learned``: gradients reach the first input."""
+    """An op and its inputs; it moves at least ``moved`` bytes. ``learned``: gradients reach the first input."""
 
     op: str
     run: Callable[..., Tensor | tuple[Tensor, ...]]
@@ -43,7 +43,7 @@ class Case:
     moved: int
     learned: bool = False
     triton: bool = False
-    """Whether there is a kernel for it."""
+    """Whether there is a Triton kernel for it."""
 
 
 def cases(batch: int, device: torch.device) -> list[Case]:
@@ -67,7 +67,7 @@ def cases(batch: int, device: torch.device) -> list[Case]:
     crops = torch.rand(batch, 3, 256, 256, generator=make).to(device)
     corners = torch.randint(0, 192, (batch, 4, 2), generator=make)
     boxes = torch.cat([corners, corners + 64], -1).int().to(device)
-    # Smooth, as parts are: on noise a gradient hangs on which side of a pixel's middle rounding leaves a place.
+    # Smooth, as parts are: on noise a gradient depends on which side of a pixel's center rounding puts a position.
     bump = torch.linspace(0, torch.pi, 64).sin()
     colors = torch.cat([torch.rand(batch * 4, 3, generator=make), torch.ones(batch * 4, 1)], 1)
     texels = (torch.outer(bump, bump)[None, ..., None] * colors[:, None, None]).reshape(-1, 4).to(device)
@@ -85,7 +85,7 @@ def cases(batch: int, device: torch.device) -> list[Case]:
     def flipped(p: Tensor, m: Tensor) -> tuple[Tensor, Tensor]:
         return ops.decode_flipped(p, m, order, shift=True)
 
-    # Each image once, turned a little, mirrored, at its own scale.
+    # Each image once, slightly rotated, mirrored, at its own scale.
     planes = list(images.permute(0, 3, 1, 2).contiguous())
     angle, zoom = torch.rand(2, batch, generator=make, dtype=torch.float64)
     turn = torch.stack([-angle.cos(), angle.sin(), torch.full_like(angle, 150), angle.sin(), angle.cos(), -30 * angle])
@@ -115,7 +115,7 @@ def cases(batch: int, device: torch.device) -> list[Case]:
 
 
 def call(case: Case, *, path: str, double: bool = False) -> tuple[list[Tensor], Tensor | None]:
-    """What an op gives by a path, and the gradient of its weighted sum."""
+    """Return an op's outputs by a path, and the gradient of their weighted sum."""
     os.environ["POSE_OPS"] = path
     inputs = [v.double() if double and v.is_floating_point() else v for v in case.inputs]
     if case.learned:
@@ -130,13 +130,13 @@ def call(case: Case, *, path: str, double: bool = False) -> tuple[list[Tensor], 
 
 
 def error(found: Tensor, expected: Tensor) -> float:
-    """Largest difference over the largest value."""
+    """Return the largest difference over the largest value."""
     return float((found.double() - expected.double()).abs().max() / expected.double().abs().max().clamp(min=1e-30))
 
 
 def measure(case: Case, device: torch.device, rounds: int, *, timed: bool, limit: float | None) -> dict[str, object]:
     outputs, gradient = call(case, path="auto")
-    # Decoding with the mirror image goes by the same switch.
+    # Decoding with the mirror image uses the same switch.
     kernel = case.triton and uses_triton(case.op.replace("_flipped", "_heatmaps"), case.inputs[0])
     expected, wanted = call(case, path="reference", double=True)
     row: dict[str, object] = {
@@ -165,7 +165,7 @@ def measure(case: Case, device: torch.device, rounds: int, *, timed: bool, limit
 
 
 def copy_speed(device: torch.device) -> float:
-    """Bytes a second, read and written, of a large copy: what memory allows."""
+    """Return bytes per second, read and written, of a large copy: the memory bandwidth."""
     source = torch.empty(2**28, dtype=torch.uint8, device=device)
     target, wait = torch.empty_like(source), synchronizer(device)
 

@@ -1,4 +1,4 @@
-"""Networks on one CPU core: forward and training step, against the plain module as the published code runs it.
+"""Benchmark networks on one CPU core: forward and training step, against the plain module as in the published code.
 
 python shared/benchmark/bench_networks.py [--rounds 7] [--out results.json]
 
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from pose_core.inference.export import export_onnx
 from pose_core.models.fuse_batch_norm import fold_batch_norm
-from pose_core.models.inference_copy import quicken
+from pose_core.models.inference_copy import optimize_for_inference
 from pose_core.ops import gaussian_heatmaps, mse_loss
 from pose_core.plugins.networks import create_model
 
@@ -40,9 +40,10 @@ STEPS = {"lpn_18": 1.6, "simplebaseline_resnet50": 1.7}
 
 
 def forward(name: str, rounds: int, folder: Path) -> dict[str, object]:
+    """Compare forward passes of a network."""
     plain = create_model(name).eval()
     x = torch.randn(1, 3, 256, 192)
-    quick = quicken(plain, (192, 256))
+    quick = optimize_for_inference(plain, (192, 256))
     y = x.to(memory_format=torch.channels_last)
     file = export_onnx(plain, (192, 256), folder / f"{name}.onnx", batch=1).file
     options = onnxruntime.SessionOptions()
@@ -74,6 +75,7 @@ def run(network: nn.Module, x: Tensor) -> Tensor:
 
 
 def training(name: str, rounds: int) -> dict[str, object]:
+    """Compare training steps of a network."""
     torch.manual_seed(0)
     images = torch.randn(16, 3, 128, 96)
     joints, weights = torch.rand(16, 17, 2) * torch.tensor([96.0, 128.0]), torch.ones(16, 17)

@@ -1,4 +1,4 @@
-"""Targets, decoding, flip fusion and suppression against the published algorithms, on one core.
+"""Benchmark targets, decoding, flip fusion and suppression against the published algorithms, on one core.
 
 python shared/benchmark/bench_ops.py [--rounds 7] [--out results.json]
 """

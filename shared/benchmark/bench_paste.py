@@ -1,12 +1,12 @@
-"""Pasting against a loop over parts, and the training loader with parts against the one without.
+"""Benchmark pasting against a loop over parts, and the training loader with parts against the one without.
 
     python shared/benchmark/bench_paste.py [--batch 32] [--side 256] [--rounds 7] [--out results.json]
 
-Both sides of a row run alternately in one process, on one thread (the loader's workers apart). The loop is given its
-canvases ready-made; ours starts from what the loader delivers, parts without canvases. The pool is one of synthetic
-people, the images are synthetic JPEGs of 640 x 425, a small decode: on larger images parts weigh less. A pool as small
-as this stays in memory; the loader is measured without that, too, as with a pool too large for it. Batches are let go
-one after the other, as a trainer does. A loader without workers is timed by the processor's clock.
+Both sides of a row run alternately in one process, on one thread (except the loader's workers). The loop starts from
+ready-made canvases; ours starts from the loader's output, parts without canvases. The pool is made of synthetic people,
+the images are synthetic JPEGs of 640 x 425, which decode fast: on larger images the parts' share is smaller. This small
+pool is kept in memory; the loader is also measured without that, as with a pool that is too large. Batches are freed
+one after the other, as in training. A loader without workers is timed in processor time.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import torch
@@ -32,6 +33,7 @@ from pose_asda.generator import placements_to_thetas, random_placements
 from pose_asda.task import AsdaTask
 from pose_core.data.sampler import epoch_batches, worker_init
 from pose_core.engine.distributed import choose_device
+from pose_core.engine.interfaces import TrainingSet
 from pose_core.ops import paste
 from pose_core.ops.pasting import unpack
 from pose_core.plugins.networks import build_network
@@ -41,7 +43,7 @@ IMAGES = 128
 
 
 def loop(images: Tensor, parts: Tensor, masks: Tensor, thetas: Tensor) -> Tensor:
-    """As published: for every slot a grid, the parts' sampling, the masks' sampling, and the composition."""
+    """Composite as published: for every slot a grid, sampling of parts and masks, and the composition."""
     x = images
     for slot in range(parts.shape[1]):
         grid = affine_grid(thetas[:, slot], [*parts[:, slot].shape], align_corners=True)
@@ -52,7 +54,7 @@ def loop(images: Tensor, parts: Tensor, masks: Tensor, thetas: Tensor) -> Tensor
 
 
 def experiment(folder: Path, side: int, slots: int) -> AsdaConfig:
-    """Training on synthetic people with so many parts each; with none, without a pool."""
+    """Return the config of training on synthetic people with ``slots`` parts each; with none, without a pool."""
     return AsdaConfig.model_validate(
         {
             "method": "asda",
@@ -64,20 +66,20 @@ def experiment(folder: Path, side: int, slots: int) -> AsdaConfig:
     )
 
 
-def batches(data: PartedDataset, size: int, workers: int) -> Iterator[PartBatch]:
-    """An epoch as the trainer loads it."""
+def batches(data: TrainingSet[Any], size: int, workers: int) -> Iterator[PartBatch]:
+    """Return the batches of an epoch, loaded as in training."""
     keys = epoch_batches(len(data), 0, 0, size, 0, 1)
     return iter(
         DataLoader(
-            data, batch_sampler=keys, collate_fn=getattr(data, "collate", None), num_workers=workers,
+            data, batch_sampler=keys, collate_fn=data.collate, num_workers=workers,
             worker_init_fn=worker_init, prefetch_factor=4 if workers else None,
         )
     )  # fmt: skip
 
 
 def pasting(batch: PartBatch, device: torch.device, rounds: int) -> list[dict[str, object]]:
-    """Rows of the composite alone, forward and with the gradient of where parts lie."""
-    images, texels, boxes = on_device(PartBatch(*(column.to(device) for column in batch)))
+    """Compare the composite alone, forward and with the gradient of the parts' placement."""
+    images, texels, boxes = on_device(batch.to(device))
     count, slots, _ = boxes.shape
     side = images.shape[2]
     parts, masks = unpack(texels, boxes, (side, side))
@@ -128,12 +130,13 @@ def pasting(batch: PartBatch, device: torch.device, rounds: int) -> list[dict[st
 
 
 def loading(folder: Path, size: int, side: int, rounds: int) -> list[dict[str, object]]:
-    """Rows of the loader: samples a second with parts, as a share of those without."""
+    """Compare the loader with and without parts, in samples per second."""
     rows: list[dict[str, object]] = []
     plain = AsdaTask(experiment(folder, side, 0), build_network).training_set()
     for workers in (0, 2):
         for slots in (1, 4):
             parted, anew = (AsdaTask(experiment(folder, side, slots), build_network).training_set() for _ in range(2))
+            assert isinstance(anew, PartedDataset)
             anew.sampler.pool.kept.clear()
             sets = {"without": plain, "with": parted, "read anew": anew}
             found = compare(
@@ -168,9 +171,9 @@ def main() -> None:
         folder = Path(scratch)
         write_dataset(folder / "people", "mpii", IMAGES, (1, 1), 0, val_images=0, split="train")
         write_pool(synthetic_people(folder / "scratch", 40, 1), folder / "pool", 200, 0.8)
-        batch = next(batches(AsdaTask(experiment(folder, args.side, 4), build_network).training_set(), args.batch, 0))  # type: ignore[arg-type]
+        batch = next(batches(AsdaTask(experiment(folder, args.side, 4), build_network).training_set(), args.batch, 0))
         rows = pasting(batch, choose_device("auto"), args.rounds)
-        packed = sum(column.nbytes for column in batch[10:])
+        packed = sum(getattr(batch, name).nbytes for name in ("part_pixels", "part_masks", "part_boxes", "part_types"))
         dense = batch.part_types.numel() * args.side**2 * (3 + 4)
         size = {"canvases MB": dense / 1e6, "ours MB": packed / 1e6, "ratio": dense / packed}
         rows.append({"work": f"parts of a batch of {args.batch}, 4 each, from the loader", **size})

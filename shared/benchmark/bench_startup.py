@@ -1,4 +1,4 @@
-"""From a COCO-size annotation file to the first training batch: seconds, and what each loader process holds.
+"""Measure the start from a COCO-size annotation file to the first training batch: seconds, and memory per process.
 
 python shared/benchmark/bench_startup.py [--images 118000] [--people 150000] [--workers 2] [--out results.json]
 
@@ -28,7 +28,7 @@ from pose_core.topdown.person_table import read_table
 
 
 def make_set(folder: Path, images: int, people: int) -> None:
-    """A COCO folder of so many images and people, drawn once and linked."""
+    """Write a COCO folder of ``images`` links to a few drawn ones and ``people`` annotations."""
     write_dataset(folder, layout="coco", images=8, val_images=1, people=(1, 1), size=(640, 480))
     file = folder / "annotations" / "person_keypoints_train2017.json"
     content = json.loads(file.read_text())
@@ -51,7 +51,7 @@ def make_set(folder: Path, images: int, people: int) -> None:
 
 
 def megabytes(process: int, field: str) -> float:
-    """A field of the kernel's account of a process's memory."""
+    """Return a field of a process's memory statistics, in megabytes."""
     for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) / 1024
@@ -80,7 +80,13 @@ def main() -> None:
             del table
             batches = epoch_batches(len(dataset), epoch=0, seed=0, batch_size=32)
             loader = iter(
-                DataLoader(dataset, batch_sampler=batches, num_workers=args.workers, worker_init_fn=worker_init)
+                DataLoader(
+                    dataset,
+                    batch_sampler=batches,
+                    collate_fn=dataset.collate,
+                    num_workers=args.workers,
+                    worker_init_fn=worker_init,
+                )
             )
             next(loader)
             first = time.perf_counter()

@@ -3,7 +3,7 @@
     compare({"baseline": f, "ours": g}, rounds=7)
     → {"baseline": seconds, "ours": seconds, "ratio": baseline / ours, "ratios": {"baseline/ours": …}}
 
-A machine shared with others drifts between rounds; within a round both contenders meet the same weather.
+The speed of a shared machine drifts between rounds; within a round all contenders run under the same conditions.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from statistics import median
 from typing import Any
 
 TURN = 0.005
-"""Seconds that a contender's turn takes at least, in as many calls as that needs. A single call of a tenth of a
-millisecond would measure what state the other contender left the caches in."""
+"""Minimum seconds of a contender's turn, in as many calls as needed. A single call of a tenth of a millisecond would
+measure the state in which the other contender left the caches."""
 
 
 def compare(
     contenders: Mapping[str, Callable[[], object]], rounds: int = 7, clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, Any]:
-    """Median seconds of each contender; ``ratio`` is the first over the second, ``ratios`` holds every pair.
+    """Return the median seconds of each contender; ``ratio`` is the first over the second, ``ratios`` holds every pair.
 
-    Every contender runs once before the clock starts. Times are those of one call: wall time, or by `time.process_time`
-    the processor's, which work on one thread may be compared by where other processes take turns with it.
+    Every contender runs once before timing starts. Times are those of one call: wall time, or with `time.process_time`
+    processor time, which suits work on one thread next to other processes.
     """
     for run in contenders.values():
         run()
@@ -38,7 +38,7 @@ def compare(
     times: dict[str, list[float]] = {name: [] for name in contenders}
     names = list(contenders)
     for number in range(rounds):
-        # Whoever runs first in a round may meet a colder cache: take turns.
+        # The first in a round may have a colder cache: alternate.
         for name in names if number % 2 == 0 else reversed(names):
             times[name].append(_seconds(contenders[name], calls[name], clock))
     result: dict[str, Any] = {name: median(values) for name, values in times.items()}
@@ -51,7 +51,7 @@ def compare(
 
 
 def _calls_of_a_turn(run: Callable[[], object]) -> int:
-    """As many as fill it at the speed of the fastest of four calls: the first may take three times as long."""
+    """Return the calls that fill a turn at the speed of the fastest of four: the first may take three times as long."""
     seconds = _seconds(run, 1)
     if seconds < TURN:
         seconds = min(seconds, *(_seconds(run, 1) for _ in range(3)))
@@ -66,7 +66,7 @@ def _seconds(run: Callable[[], object], calls: int, clock: Callable[[], float] =
 
 
 def print_table(rows: Sequence[Mapping[str, object]]) -> None:
-    """A Markdown table; the first row's keys are its columns."""
+    """Print a Markdown table; the first row's keys are its columns."""
     columns = list(rows[0])
     print("| " + " | ".join(columns) + " |")
     print("|" + " --- |" * len(columns))
@@ -79,7 +79,7 @@ def _cell(value: object) -> str:
 
 
 def machine() -> str:
-    """What the figures were measured on."""
+    """Describe the machine: processor and Python version."""
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -91,22 +91,22 @@ def machine() -> str:
 
 
 def arguments(description: str | None) -> argparse.ArgumentParser:
-    """Options that every benchmark has."""
+    """Return a parser with the options of every benchmark."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7, metavar="N", help="interleaved rounds (7)")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the rows as JSON, too")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="also write the rows as JSON")
     return parser
 
 
 def finish(rows: Sequence[Mapping[str, object]], out: Path | None) -> None:
-    """Print the table and keep it."""
+    """Print the table and write it to ``out``."""
     print(machine())
     print_table(rows)
     write_rows(rows, out, machine())
 
 
 def write_rows(rows: Sequence[Mapping[str, object]], out: Path | None, where: str) -> None:
-    """Keep rows and what they were measured on as JSON, if anywhere."""
+    """Write rows and their machine as JSON, if ``out`` is given."""
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps({"machine": where, "rows": list(rows)}, indent=1) + "\n")

@@ -62,7 +62,7 @@ def test_one_scale_and_one_stage_are_a_plain_evaluation(layout: str, config: Asd
     voted = evaluate_by_vote(network, config, CPU, tmp_path / "voted", [1.0], 1)
     assert dict(voted.metrics) == dict(plain.metrics)
     assert voted.report.replace(" stages=1 voted", "") == plain.report
-    assert "left out: 2 people" in voted.report
+    assert "skipped: 2 people" in voted.report
     expected = predictions(tmp_path / "plain")
     assert len(expected) == (6 if layout == "mpii" else 4)
     assert np.array_equal(predictions(tmp_path / "voted"), expected)

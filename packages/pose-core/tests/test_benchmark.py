@@ -386,7 +386,7 @@ def test_runs_and_data_sets_that_do_not_fit_are_named(tmp_path: Path, capsys: py
     for code, words, texts in [
         (2, ["--runs", tmp_path / "none"], ["none/config.yaml does not exist", "--runs takes folders"]),
         (2, ["--runs", run, empty], ["empty/best.pt does not exist", "--resume"]),
-        (2, ["--runs", run, run], ["are one folder"]),
+        (2, ["--runs", run, run], ["are the same folder"]),
         (2, ["--runs", run, lsp], ["lsp/config.yaml: data.skeleton=lsp14", "coco17, crowdpose14, mpii16", "--on lsp:"]),
         (2, ["--runs", run, "--on", f"mpii:{tmp_path}"], ["run/config.yaml: data.skeleton=coco17", "(mpii16)"]),
         (2, ["--runs", run, "--on", "kitti:data"], ["--on 'kitti:data'", "coco, crowdpose, mpii"]),

@@ -170,7 +170,7 @@ def test_a_bad_image_stops_or_is_counted(crowds: Path, tmp_path: Path) -> None:
     config = experiment(tmp_path, "crowdpose", data={"on_bad_image": "skip"})
     evaluation = evaluate_bottomup(predictor, config, tmp_path)
     assert 0 < evaluation.value < 1
-    assert "left out: 1 images" in evaluation.report
+    assert "skipped: 1 images" in evaluation.report
 
 
 def test_annotations_without_a_crowd_index_are_refused_before_anything_is_predicted(

@@ -53,7 +53,7 @@ def test_runs_of_one_name_are_told_apart(tmp_path: Path) -> None:
     folders = [write_run(tmp_path / "a" / "run"), write_run(tmp_path / "b" / "run"), write_run(tmp_path / "c")]
     assert run_names(folders[:2]) == ["a/run", "b/run"]
     assert run_names(folders[::2]) == ["run", "c"]
-    with pytest.raises(ConfigError, match="are one folder: give each run once"):
+    with pytest.raises(ConfigError, match="are the same folder: give each run once"):
         run_names([folders[0], folders[0].parent / "." / "run"])
 
 
@@ -213,10 +213,10 @@ def test_what_cannot_be_drawn_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
         draw(*[run] * 15)
     with pytest.raises(ConfigError, match=r"plot\.jpg: use a name that ends in \.png, \.svg, \.pdf"):
         draw(run, "--out", str(tmp_path / "plot.jpg"))
-    with pytest.raises(DataError, match=r"nowhere does not exist as a folder: give a run's"):
+    with pytest.raises(DataError, match=r"nowhere is not a folder: give the folder of a run"):
         draw(str(tmp_path / "nowhere"))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"metrics\.jsonl does not exist: is it the folder of a run"):
+    with pytest.raises(DataError, match=r"metrics\.jsonl does not exist: give the folder of a run"):
         draw(str(tmp_path / "empty"))
     (tmp_path / "empty" / "metrics.jsonl").write_text("")
     with pytest.raises(ConfigError, match="they have nothing yet: their training ended before its first log line"):

@@ -166,13 +166,13 @@ def test_published_initialization() -> None:
     assert not resnet.final_layer.bias.any()
 
 
-def test_a_trunk_loads_from_an_imagenet_file(tmp_path: Path) -> None:
-    trunk = ResNetBackbone(18).state_dict()
+def test_a_backbone_loads_from_an_imagenet_file(tmp_path: Path) -> None:
+    backbone = ResNetBackbone(18).state_dict()
     file = tmp_path / "resnet18.pth"
-    torch.save({**trunk, "fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}, file)
+    torch.save({**backbone, "fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}, file)
     model = create_model("simplebaseline_resnet18")
     report = load_backbone(model, file)
-    assert report.loaded == len(trunk)
+    assert report.loaded == len(backbone)
     assert not report.missing
     assert set(report.unexpected) == {"fc.weight", "fc.bias"}
-    assert torch.equal(model.layer3[0].conv1.weight, trunk["layer3.0.conv1.weight"])
+    assert torch.equal(model.layer3[0].conv1.weight, backbone["layer3.0.conv1.weight"])

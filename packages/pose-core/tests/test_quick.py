@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pose_core.models.hourglass import StackedHourglass
-from pose_core.models.inference_copy import Replayed, quicken
+from pose_core.models.inference_copy import CudaGraphModule, optimize_for_inference
 from pose_core.plugins.networks import create_model
 
 
@@ -34,7 +34,7 @@ def settle(network: nn.Module) -> nn.Module:
 def test_the_copy_answers_the_same(network: nn.Module) -> None:
     settle(network)
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    quick = quicken(network, (64, 96))
+    quick = optimize_for_inference(network, (64, 96))
     for count, height, width in ((1, 96, 64), (3, 96, 64), (2, 64, 128)):
         x = torch.randn(count, 3, height, width)
         with torch.inference_mode():
@@ -63,7 +63,7 @@ class Wilful(nn.Module):
 
 def test_a_network_that_cannot_be_traced_keeps_its_batch_norms() -> None:
     network = settle(Wilful())
-    quick = quicken(network, (8, 8))
+    quick = optimize_for_inference(network, (8, 8))
     assert isinstance(quick.get_submodule("norm"), nn.BatchNorm2d)
     for sign in (-1, 1):
         x = torch.rand(2, 3, 8, 8) * sign
@@ -73,7 +73,7 @@ def test_a_network_that_cannot_be_traced_keeps_its_batch_norms() -> None:
 
 def test_a_compiled_copy_sees_few_sizes_and_answers_the_same() -> None:
     network = settle(create_model("simplebaseline_resnet18", num_joints=3, width=8, filters=(8, 8, 8)))
-    quick = quicken(network, (32, 32), compiled=True)
+    quick = optimize_for_inference(network, (32, 32), compiled=True)
     for count in (1, 3):
         x = torch.randn(count, 3, 32, 32)
         with torch.inference_mode():
@@ -87,7 +87,7 @@ def test_batches_are_filled_up_and_answers_cut_to_size() -> None:
         seen.append(len(x))
         return x[:, 0], [x + 1]
 
-    replayed = Replayed(run)
+    replayed = CudaGraphModule(run)
     for count in (1, 2, 3, 5, 8):
         x = torch.randn(count, 3, 2, 2)
         first, (second,) = replayed(x)

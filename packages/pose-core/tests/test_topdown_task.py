@@ -248,8 +248,8 @@ def test_images_that_cannot_be_read_stop_or_count_as_missed(layout: str, damage:
         evaluate_topdown(Blur(joints), config, CPU, tmp_path / "stopped")
     config = experiment(tmp_path, layout, data={"on_bad_image": "skip"})
     evaluation = evaluate_topdown(Blur(joints), config, CPU, tmp_path / "skipped")
-    what = "1 images that are missing" if damage == "missing" else "1 people in images that do not decode"
-    assert f"left out: {what}" in evaluation.report
+    what = "1 missing images" if damage == "missing" else "1 people in images that cannot be decoded"
+    assert f"skipped: {what}" in evaluation.report
 
 
 def test_a_person_without_a_prediction_is_a_miss(people: Path, tmp_path: Path) -> None:

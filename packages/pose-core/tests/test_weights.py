@@ -101,7 +101,7 @@ def test_a_mismatch_names_the_network_the_file_is_for(state: dict[str, torch.Ten
         load_weights(create_model("simplebaseline_resnet50"), deeper)
 
 
-def test_an_imagenet_file_is_sent_to_the_trunk() -> None:
+def test_an_imagenet_file_is_sent_to_the_backbone() -> None:
     file = {**ResNetBackbone(18).state_dict(), "fc.weight": torch.zeros(10, 512), "fc.bias": torch.zeros(10)}
     with pytest.raises(WeightsError, match=r"ImageNet classifier's: give it as model\.pretrained"):
         load_weights(create_model("simplebaseline_resnet18"), file)
@@ -150,7 +150,7 @@ def test_code_in_a_checkpoint_never_runs(tmp_path: Path, capsys: pytest.CaptureF
     assert "code ran" not in capsys.readouterr().out
 
 
-def test_a_trunk_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+def test_a_backbone_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     model = create_model("simplebaseline_resnet50")
     with pytest.raises(WeightsError, match="does not exist"):
         load_backbone(model, tmp_path / "missing.pth")
@@ -167,14 +167,14 @@ def test_a_trunk_that_does_not_fit_is_refused(tmp_path: Path) -> None:
         load_backbone(model, tmp_path / "other.pth")
 
 
-def test_a_shallower_trunk_says_which_blocks_it_leaves(tmp_path: Path) -> None:
+def test_a_shallower_backbone_says_which_blocks_it_leaves(tmp_path: Path) -> None:
     torch.save(ResNetBackbone(18).state_dict(), tmp_path / "resnet18.pth")
     report = load_backbone(create_model("simplebaseline_resnet34"), tmp_path / "resnet18.pth")
     assert {key.rsplit(".", 2)[0] for key in report.missing} >= {"layer1.2", "layer4.2"}
     assert not any(key.startswith(("deconv_layers", "final_layer")) for key in report.missing)
 
 
-def test_a_trunk_from_other_joints_leaves_the_last_layer(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
+def test_a_backbone_from_other_joints_leaves_the_last_layer(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
     torch.save(state, tmp_path / "coco.pth")
     model = create_model(NAME, num_joints=4)
     before = model.final_layer.weight.clone()
@@ -184,7 +184,7 @@ def test_a_trunk_from_other_joints_leaves_the_last_layer(state: dict[str, torch.
     assert torch.equal(model.final_layer.weight, before)
 
 
-def test_only_the_named_layers_of_a_trunk_load(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
+def test_only_the_named_layers_of_a_backbone_load(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
     torch.save(state, tmp_path / "coco.pth")
     model = create_model(NAME)
     before = model.layer1[0].conv1.weight.clone()

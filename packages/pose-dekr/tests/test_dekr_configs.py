@@ -204,9 +204,9 @@ def test_any_value_converts_or_is_refused_by_name(key: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("test.scales=[0, 1]", r"test.scales=\[0.0, 1.0\]: 0 is no size; scales are positive"),
+        ("test.scales=[0, 1]", r"test.scales=\[0.0, 1.0\]: 0 is not a size; scales are positive"),
         ("test.scales=[0.5, 2]", r"test.scales=\[0.5, 2.0\] lack 1"),
-        ("test.scales=[1, 1]", "name a scale twice"),
+        ("test.scales=[1, 1]", "contain a scale twice"),
         ("test.scales=[1, 1.3]", "1.3 is none of 0.5, 1, 2, 4"),
         ("model.input_size=[512, 640]", r"\[512, 640\]: whole images are trained as squares"),
         ("test.boxes=gt", "unknown key 'test.boxes'"),

@@ -239,7 +239,7 @@ def test_a_checkpoint_of_the_other_system_is_named(refused: Callable[..., str], 
 
 def test_bad_scales_and_boxes_are_refused(refused: Callable[..., str], tmp_path: Path) -> None:
     weights = ["--weights", random_weights(tmp_path)]
-    assert "test.scales=[0.0, 1.0]: 0 is no size" in refused(2, "eval", *weights, "test.scales=[0, 1]")
+    assert "test.scales=[0.0, 1.0]: 0 is not a size" in refused(2, "eval", *weights, "test.scales=[0, 1]")
     assert "unknown key 'test.boxes'" in refused(2, "eval", *weights, "--boxes", "gt")
     (tmp_path / "boxes.json").write_text("[]")
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((64, 64, 3), np.uint8))
@@ -278,7 +278,7 @@ def test_a_corrupt_zip_member_is_named_or_skipped(
     text = refused(3, "eval", *words)
     assert f"val2017.zip@{Path(names[1]).name} does not decode" in text
     assert coco("eval", *words, "data.on_bad_image=skip") == 0
-    assert "left out: 1 images" in capsys.readouterr().out
+    assert "skipped: 1 images" in capsys.readouterr().out
 
 
 def test_crowdpose_without_its_index_is_refused(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ from torch import nn
 
 from pose_core.errors import ConfigError, WeightsError
 from pose_core.models.flops import count_macs, count_parameters
-from pose_core.models.inference_copy import quicken
+from pose_core.models.inference_copy import optimize_for_inference
 from pose_core.models.initialize import initialize
 from pose_core.models.weights import load_weights
 from pose_dekr.blocks import AdaptiveBlock, TransformerBlock, tap_grid
@@ -173,7 +173,7 @@ def test_batch_norms_of_the_backbone_fold(builder: Builder, options: dict[str, A
     for norm in norms:
         norm.running_mean.normal_()  # type: ignore[union-attr]
         norm.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
-    quick = quicken(network, (64, 64))
+    quick = optimize_for_inference(network, (64, 64))
     left = sum(isinstance(module, nn.BatchNorm2d) for module in quick.modules())
     assert left < len(norms) / 4, "only those after deformable convolutions remain"
     x = torch.randn(1, 3, 64, 64)

@@ -136,7 +136,7 @@ def test_weights_named_after_the_other_backbone_style_give_a_warning(tmp_path: P
     torch.save(network.state_dict(), file)
     report = load_weights(network, file)
     assert report.complete
-    assert "says caffe and the network is of the pytorch style" in str(report)
+    assert "says caffe, but the network has pytorch style" in str(report)
     assert not load_weights(create_model("mrfea1_resnet50_caffe", num_joints=2, width=8), file).warning
 
 

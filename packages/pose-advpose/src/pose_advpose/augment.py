@@ -12,7 +12,7 @@ from pose_advpose.config import ColorConfig, CropAugmentConfig
 from pose_core.data.sampler import sample_rng
 from pose_core.geometry import Crop
 from pose_core.topdown.augment import Augmentation
-from pose_core.topdown.dataset import CropBatch, Opened, TopDownDataset
+from pose_core.topdown.dataset import CropBatch, DecodedImage, TopDownDataset
 
 Array = np.ndarray
 COLOR_STREAM = 1
@@ -44,7 +44,7 @@ class CropDataset(TopDownDataset):
         # As published, mirroring moves pixels to w − 1 − x, but the center to w − x.
         return replace(crop, center=crop.center + np.array([1, 0], crop.center.dtype))
 
-    def _sample(self, epoch: int, index: int, image: Opened | None) -> CropBatch:
+    def _sample(self, epoch: int, index: int, image: DecodedImage | None) -> CropBatch:
         sample = super()._sample(epoch, index, image)
         if self.augment is None:
             return sample

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from pose_core.benchmark.timing import free_megabytes, peak_megabytes, seconds_of, threads
 from pose_core.errors import ConfigError
 from pose_core.models.flops import count_macs, count_parameters
-from pose_core.models.inference_copy import quicken
+from pose_core.models.inference_copy import optimize_for_inference
 from pose_core.plugins.experiments import load_config
 from pose_core.plugins.method import installed_methods
 from pose_core.plugins.networks import check_input_size, create_model, list_models
@@ -129,7 +129,7 @@ def measure_network(
     trained, trained_by = training_rate(model, subject, device, fast=fast, budget=budget) if training else (None, None)
     model = model.to(device).eval()
     if fast:
-        model = quicken(model, subject.input_size, compiled=device.type == "cuda")
+        model = optimize_for_inference(model, subject.input_size, compiled=device.type == "cuda")
     latency = milliseconds_of_one(model, subject.input_size, device, fast=fast, budget=budget)
     rate, batch, memory = best_throughput(model, subject.input_size, device, fast=fast, budget=budget)
     width, height = subject.input_size

@@ -1,1 +1,1 @@
-"""Methods that find everyone in a whole image: settings, data, training, evaluation, prediction."""
+"""Methods that find all people in a whole image: settings, data, training, evaluation, prediction."""

@@ -1,4 +1,4 @@
-"""Settings that every method which looks at whole images shares."""
+"""Settings shared by all methods that take whole images."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from pose_core.config import EvaluationConfig, Experiment, Fraction, VariationCo
 
 
 class WarpConfig(VariationConfig):
-    """How the whole images of training vary."""
+    """Augmentation of whole training images."""
 
     flip: Fraction = 0.5
     """Probability of mirroring."""
     rotation: Annotated[float, Field(ge=0)] = 30.0
     """Degrees, uniform in ±rotation."""
     scale: tuple[float, float] = (0.75, 1.5)
-    """Uniform factor on what the input shows: above 1 people become smaller."""
+    """Range of the uniform factor on the region that the input shows: above 1 people become smaller."""
     shift: Annotated[float, Field(ge=0)] = 40.0
-    """The middle moves by whole pixels, uniform in ±shift · (side shown / 200), along x and y."""
+    """The center moves by whole pixels, uniform in ±shift · (side shown / 200), along x and y."""
     fit: Literal["short", "long"] = "short"
-    """The image's side that fills the input at factor 1; the short one cuts the image, the long one leaves margins."""
+    """The image's side that fills the input at factor 1: the short one crops the image, the long one leaves margins."""
     mirror: Literal["pixel", "edge"] = "pixel"
-    """Where mirroring takes a joint at x in a map of width w: to w − 1 − x, or to w − x (associative embedding)."""
+    """Position after mirroring of a joint at x in a map of width w: w − 1 − x, or w − x (associative embedding)."""
     ignore: Literal["all", "crowds", "none"] = "all"
-    """Regions that are not learned from: crowds and people without joints, crowds alone, or none."""
+    """Regions without a loss: crowds and people without joints, only crowds, or none."""
 
     @model_validator(mode="after")
     def _scale_is_a_range(self) -> WarpConfig:
@@ -34,17 +34,17 @@ class WarpConfig(VariationConfig):
         return self
 
     def without_variation(self) -> Self:
-        """Return settings under which samples never vary."""
+        """Return settings without augmentation."""
         return self.model_copy(update={"flip": 0.0, "scale": (1.0, 1.0), "rotation": 0.0, "shift": 0.0})
 
 
 class WholeTestConfig(EvaluationConfig):
-    """How the network is evaluated: image by image."""
+    """Evaluation settings, image by image."""
 
     scales: tuple[float, ...] = (1.0,)
-    """Sizes at which every image is looked at, relative to model.input_size; 1 must be among them."""
+    """Sizes at which the network runs on every image, relative to model.input_size; must include 1."""
     max_people: Annotated[int, Field(ge=1)] = 30
-    """At most so many people in an image."""
+    """Maximum number of people in an image."""
 
     @model_validator(mode="after")
     def _scales_are_positive(self) -> WholeTestConfig:
@@ -52,17 +52,17 @@ class WholeTestConfig(EvaluationConfig):
         bad = [scale for scale in listed if not scale > 0]
         if bad:
             raise ValueError(
-                f"test.scales={listed}: {bad[0]:g} is no size; scales are positive, for example [0.5, 1, 2]"
+                f"test.scales={listed}: {bad[0]:g} is not a size; scales are positive, for example [0.5, 1, 2]"
             )
         if 1 not in listed:
-            raise ValueError(f"test.scales={listed} lack 1, by which the other scales are measured; add it")
+            raise ValueError(f"test.scales={listed} lack 1, the reference of the other scales; add it")
         if len(set(listed)) < len(listed):
-            raise ValueError(f"test.scales={listed} name a scale twice")
+            raise ValueError(f"test.scales={listed} contain a scale twice; remove one")
         return self
 
 
 class BottomUpConfig(Experiment):
-    """One experiment of a method that looks at whole images."""
+    """One experiment of a method that takes whole images."""
 
     augment: WarpConfig = WarpConfig()
     test: WholeTestConfig = WholeTestConfig()

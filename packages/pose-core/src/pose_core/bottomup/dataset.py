@@ -1,7 +1,7 @@
-"""Whole images with everyone in them: what a bottom-up network trains on.
+"""Whole images with all their people, to train a bottom-up network.
 
-A sample leaves the loader as a square uint8 image, everyone's joints in the pixels of each output map, and masks of
-what may be learned; normalizing and target making happen per batch, on the device.
+The loader yields square uint8 images, all people's joints in the pixels of each output map, and masks of the loss;
+normalization and targets are computed per batch, on the device.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from pose_core.structures import Batch, ImageRecord, Person
 Array = np.ndarray
 Describe = Callable[[Person], tuple[Array, float]]
 """A person's rows ``(J, 3)`` (x, y, visibility in the image's pixels) and area. J is K, or more where a method adds
-points such as a center; these keep their place when left and right are exchanged."""
+points such as a center; these keep their index when left and right are swapped."""
 Recolor = Callable[[Array, np.random.Generator], Array]
-"""Changes the colors of an RGB image ``(H, W, 3)`` uint8, by chance."""
+"""A random color augmentation of an RGB image ``(H, W, 3)`` uint8."""
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 class WholeBatch(Batch):
     """A batch of whole images. A single sample has the same fields without the leading N.
 
-    L counts the output maps, P the most people of one image; empty places are all zero.
+    L is the number of output maps, P the maximum number of people in one image; unused rows are zero.
     """
 
     images: torch.Tensor
@@ -50,18 +50,18 @@ class WholeBatch(Batch):
     areas: torch.Tensor
     """``(N, P)`` float32, in input pixels."""
     keep: torch.Tensor
-    """``(N, M)`` bool: may be learned from; the output maps in a row, which :func:`keep_maps` takes apart."""
+    """``(N, M)`` bool: pixels with a loss; the output maps concatenated, see :func:`keep_maps`."""
     image_id: torch.Tensor
     """``(N,)`` int64."""
     index: torch.Tensor
-    """``(N,)`` int64: the sample's place in the data set."""
+    """``(N,)`` int64: the sample's index in the data set."""
     valid: torch.Tensor
-    """``(N,)`` bool: False where the image could not be used; it is black, nobody is in it, nothing is learned."""
+    """``(N,)`` bool: False if the image could not be read; it is then black, without people and without a loss."""
 
 
 @dataclass(frozen=True, slots=True)
 class Warp:
-    """One draw of how an image varies; ``shift`` in the image's pixels, x and y."""
+    """One draw of an image's augmentation; ``shift`` in the image's pixels, x and y."""
 
     scale: float = 1.0
     rotation: float = 0.0
@@ -70,18 +70,18 @@ class Warp:
 
 
 def keep_maps(keep: torch.Tensor, sides: Sequence[int]) -> list[torch.Tensor]:
-    """``(N, M)`` → one ``(N, side, side)`` for each output map."""
+    """Split masks ``(N, M)`` into one ``(N, side, side)`` for each output map."""
     parts = torch.split(keep, [side * side for side in sides], 1)
     return [part.reshape(-1, side, side) for part, side in zip(parts, sides, strict=True)]
 
 
 def labeled_joints(person: Person) -> tuple[Array, float]:
-    """The joints alone, and the annotated area."""
+    """Return a person's joints and annotated area."""
     return person.joints, person.area
 
 
 def draw_warp(rng: np.random.Generator, config: WarpConfig, side: float) -> Warp:
-    """Draw for an image of which ``side`` pixels fill the input; always the same number of variates."""
+    """Draw the augmentation of an image of which ``side`` pixels fill the input; always the same number of variates."""
     zoom, turn, across, down, mirror = rng.random(5)
     scale = config.scale[0] + zoom * (config.scale[1] - config.scale[0])
     reach = int(config.shift * scale * side / PIXEL_STD)
@@ -94,7 +94,7 @@ def draw_warp(rng: np.random.Generator, config: WarpConfig, side: float) -> Warp
 
 
 def place_warp(warp: Warp, width: int, height: int, fit: str, side: int) -> Crop:
-    """The map from an image to a square of ``side`` pixels, before mirroring."""
+    """Return the map from an image to a square of ``side`` pixels, before mirroring."""
     shown = (min if fit == "short" else max)(width, height) / PIXEL_STD * warp.scale
     center = np.array([width / 2 + warp.shift[0], height / 2 + warp.shift[1]])
     return Crop(center, np.array([shown, shown]), (side, side), warp.rotation)
@@ -103,8 +103,8 @@ def place_warp(warp: Warp, width: int, height: int, fit: str, side: int) -> Crop
 class BottomUpDataset(TrainingSet[WholeBatch]):
     """Images with all their people, as squares of ``input_size`` with output maps of ``output_sizes``.
 
-    Images without any annotation are left out, and crowds without joints are nobody. Without ``augment`` an image
-    only fills the square. Everything is kept in flat arrays, which forked workers share.
+    Images without any annotation are skipped, and crowds without joints are not people. Without ``augment`` an image
+    only fills the square. Data is kept in flat arrays, which forked workers share.
     """
 
     def __init__(
@@ -127,16 +127,16 @@ class BottomUpDataset(TrainingSet[WholeBatch]):
         self.recolor = recolor
         kept = [record for record in records if record.persons or record.ignore]
         people = [[describe(p) for p in record.persons if not p.is_crowd or p.num_labeled] for record in kept]
-        everyone = [person for image in people for person in image]
-        rows = len(everyone[0][0]) if everyone else skeleton.num_joints
-        self._joints = np.array([joints for joints, _ in everyone], np.float32).reshape(-1, rows, 3)
-        self._areas = np.array([area for _, area in everyone], np.float32)
+        described = [person for image in people for person in image]
+        rows = len(described[0][0]) if described else skeleton.num_joints
+        self._joints = np.array([joints for joints, _ in described], np.float32).reshape(-1, rows, 3)
+        self._areas = np.array([area for _, area in described], np.float32)
         self._first = np.cumsum([0, *map(len, people)])
         self._sources = np.array([os.fsencode(record.source) for record in kept], dtype=np.bytes_)
         self._image_ids = np.array([record.image_id for record in kept], np.int64)
         regions = (chosen_regions(record.ignore, self.plain.ignore) for record in kept)
         self._regions = {number: json.dumps(found).encode() for number, found in enumerate(regions) if found}
-        # Points beyond the joints keep their place.
+        # Points beyond the joints keep their index.
         self._flip_order = np.array([*skeleton.flip_order, *range(skeleton.num_joints, rows)])
 
     def __len__(self) -> int:
@@ -144,14 +144,15 @@ class BottomUpDataset(TrainingSet[WholeBatch]):
 
     @property
     def num_persons(self) -> int:
+        """Return the number of people in all images."""
         return len(self._areas)
 
     def source(self, index: int) -> str:
-        """Where the image of a sample lies."""
+        """Return the path of a sample's image."""
         return os.fsdecode(bytes(self._sources[index]))
 
     def variation(self, key: Key, width: int, height: int) -> Warp:
-        """What is drawn for a sample of so large an image."""
+        """Return the augmentation of a sample whose image has this size."""
         if self.augment is None:
             return Warp()
         side = (min if self.augment.fit == "short" else max)(width, height)
@@ -179,7 +180,7 @@ class BottomUpDataset(TrainingSet[WholeBatch]):
         if self.color == "rgb" or self.recolor is not None:
             pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
         if self.recolor is not None:
-            # A stream of its own: colors do not change what is drawn for the geometry.
+            # A separate stream: colors do not change the geometric augmentation.
             pixels = self.recolor(pixels, np.random.default_rng((self.seed, *epoch_index(key), 1)))
             if self.color == "bgr":
                 pixels = np.ascontiguousarray(pixels[..., ::-1])
@@ -204,7 +205,7 @@ class BottomUpDataset(TrainingSet[WholeBatch]):
         )
 
     def _move(self, joints: Array, crop: Crop, flip: bool) -> Array:
-        """Rows ``(P, J, 3)`` of an image to the pixels of a map."""
+        """Map rows ``(P, J, 3)`` from an image's pixels to those of an output map."""
         moved = np.empty(joints.shape, np.float32)
         moved[..., :2] = apply_affine(crop.matrix, joints[..., :2])
         moved[..., 2] = joints[..., 2]
@@ -228,7 +229,7 @@ class BottomUpDataset(TrainingSet[WholeBatch]):
 
     @staticmethod
     def collate(samples: Sequence[WholeBatch]) -> WholeBatch:
-        """Samples with different numbers of people as one batch; there is always room for one."""
+        """Join samples with different numbers of people in one batch, with room for at least one person."""
         most = max(1, *(sample.joints.shape[1] for sample in samples))
         filled = []
         for sample in samples:

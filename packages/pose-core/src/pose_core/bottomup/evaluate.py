@@ -1,4 +1,4 @@
-"""Evaluate a network that takes whole images: find everyone, image by image, and score by the layout's protocol."""
+"""Evaluate a network that takes whole images: find all people, image by image, and score by the layout's protocol."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from pose_core.bottomup.config import BottomUpConfig
-from pose_core.bottomup.predictor import BottomUpPredictor, View, Views, look
+from pose_core.bottomup.predictor import BottomUpPredictor, View, Views, render_views
 from pose_core.data.images import Color, open_image
 from pose_core.data.sampler import shard, worker_init
 from pose_core.engine.distributed import gather_objects, rank_and_world_size
@@ -29,11 +29,11 @@ from pose_core.structures import ImageRecord, Poses
 _log = logging.getLogger(__name__)
 
 Entries = dict[str, list[dict[str, Any]]]
-"""Result entries of each kind of result that a method has."""
+"""Kind of a method's results → result entries."""
 
 
 class ViewedImages(Dataset[tuple[int, list[torch.Tensor], list[View]]]):
-    """Images through their views: index, ``(h, w, 3)`` uint8 each, and the views; no views where one does not open."""
+    """Rendered views of images: index, ``(h, w, 3)`` uint8 each, and the views; none if the image cannot be read."""
 
     def __init__(self, records: Sequence[ImageRecord], views: Views, color: Color, *, skip: bool) -> None:
         self.records, self.views, self.color, self.skip = records, views, color, skip
@@ -50,19 +50,19 @@ class ViewedImages(Dataset[tuple[int, list[torch.Tensor], list[View]]]):
             _log.warning("skipped: %s", error)
             return index, [], []
         views = list(self.views(image.shape[1], image.shape[0]))
-        return index, [torch.from_numpy(picture) for picture in look(image, views)], views
+        return index, [torch.from_numpy(view) for view in render_views(image, views)], views
 
 
 Viewed = tuple[int, list[torch.Tensor], list[View]]
 
 
 def _as_it_is(sample: Viewed) -> Viewed:
-    """A loader would turn the views' matrices into tensors."""
+    """Return the sample unchanged; a loader would convert the views' matrices to tensors."""
     return sample
 
 
 Choose = Callable[[AnnotatedSet], Sequence[ImageRecord]]
-"""Picks the images of a split that count."""
+"""A function that selects the images of a split to evaluate."""
 
 
 def evaluate_bottomup(
@@ -70,8 +70,8 @@ def evaluate_bottomup(
 ) -> Evaluation:
     """Score ``predictor`` on the config's validation split and write its people below ``folder/results``.
 
-    ``choose`` picks the images that are looked at; only their people count. Every process looks at its share of the
-    images; all of them score the whole, so each returns the same.
+    ``choose`` selects the images to evaluate; only their people count. Every process predicts its share of the images,
+    and scores all predictions, so that each returns the same.
     """
     found = read_dataset(config.data, config.data.val, keep_unlabeled=True)
     score_entries = found.layout.score_entries
@@ -102,14 +102,14 @@ def evaluate_bottomup(
     lines = [each.report for each in scored] + [protocol]
     missing = found.problems.counts["image missing"] + unread
     if missing:
-        lines.append(f"left out: {missing} images that are missing or do not decode (their people count as missed)")
+        lines.append(f"skipped: {missing} images that are missing or cannot be decoded (their people count as missed)")
     return Evaluation(last.name, last.value, last.metrics, "\n".join(lines))
 
 
 def predict_images(
     predictor: BottomUpPredictor, config: BottomUpConfig, found: AnnotatedSet
 ) -> tuple[list[tuple[str, list[dict[str, Any]]]], int]:
-    """Return the result entries of the whole split by kind, and how many images did not open."""
+    """Return the result entries of the whole split by kind, and the number of images that could not be read."""
     rank, world = rank_and_world_size()
     records = found.records
     mine = [records[number] for number in shard(len(records), rank, world)]
@@ -117,20 +117,20 @@ def predict_images(
     loader = DataLoader(
         images,
         batch_size=None,
-        collate_fn=_as_it_is,  # type: ignore[arg-type]  # without batches it is given one sample
+        collate_fn=_as_it_is,  # type: ignore[arg-type]  # without batches it receives one sample
         num_workers=config.test.workers,
         worker_init_fn=worker_init,
-        generator=torch.Generator(),  # evaluating must not disturb the training's random state
+        generator=torch.Generator(),  # evaluation must not change the random state of training
     )
     entries: Entries = {}
     unread = 0
-    for index, pictures, views in tqdm(
+    for index, rendered, views in tqdm(
         loader, "evaluating", unit="image", leave=False, disable=None if rank == 0 else True
     ):
-        if not pictures:
+        if not rendered:
             unread += 1
             continue
-        for kind, people in predictor.find_in(pictures, views).items():
+        for kind, people in predictor.find_in(rendered, views).items():
             poses = predictor.as_poses(people)
             entries.setdefault(kind, []).extend(result_entries(poses, mine[index].image_id))
     shares: list[tuple[Entries, int]] = gather_objects((entries, unread))
@@ -159,14 +159,14 @@ def score(
     write: bool,
     without: Set[int] = frozenset(),
 ) -> Evaluation:
-    """Return the layout's figures of one kind of result, ``without`` some images; and write its file, if ``write``."""
+    """Return the layout's metrics of one kind, ``without`` some images; with ``write``, also write its result file."""
     tag = f"_{kind}" if kind else ""
     file = folder / f"keypoints_{found.split}{tag}_results.json"
     if write:
         write_json(file, entries)
     if not found.has_annotations:
         return not_scored(
-            f"{found.split} keeps its annotations: nothing to score here. Zip {file} and upload it to the server"
+            f"{found.split} has no public annotations: nothing to score here. Zip {file} and upload it to the server"
         )
     name = f"{config.model.name}{f' ({kind})' if kind else ''}"
     return score_entries(entries, found, name, without=without)

@@ -1,4 +1,4 @@
-"""Regions of an image that nothing is learned from: crowds and people whose joints nobody labeled."""
+"""Regions of an image without a loss: crowds and people without labeled joints."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Ignore = Literal["all", "crowds", "none"]
 
 
 def chosen_regions(regions: Sequence[Any], ignore: Ignore) -> list[Any]:
-    """The segmentations that count; COCO keeps crowds as run lengths and everyone else as polygons."""
+    """Return the segmentations to ignore; COCO stores crowds as run lengths and people as polygons."""
     if ignore == "none":
         return []
     return [region for region in regions if ignore == "all" or isinstance(region, dict)]
 
 
 def keep_mask(regions: Sequence[Any], width: int, height: int, source: str) -> Array:
-    """``(H, W)`` uint8: 255 where an image may be learned from, 0 within its ``regions`` (COCO segmentations)."""
+    """Return a mask ``(H, W)`` uint8: 0 within an image's ``regions`` (COCO segmentations), 255 elsewhere."""
     keep = np.full((height, width), 255, np.uint8)
     for region in regions:
         try:

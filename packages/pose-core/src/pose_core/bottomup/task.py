@@ -1,4 +1,4 @@
-"""Training and evaluating a network that finds everyone in a whole image."""
+"""Training and evaluation of a network that finds all people in a whole image."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 class BottomUpTask(Task):
     """Networks, data and evaluation of an experiment on whole images.
 
-    A method says how large its output maps are, what a person is to it, its objective, and its predictor.
+    A method defines the sizes of its output maps, its points of a person, its objective, and its predictor.
     """
 
     def __init__(self, config: BottomUpConfig, build: BuildNetwork) -> None:
@@ -42,19 +42,19 @@ class BottomUpTask(Task):
     @property
     @abstractmethod
     def output_sizes(self) -> tuple[int, ...]:
-        """Sides of the output maps that targets are made for."""
+        """Return the sides of the output maps that need targets."""
 
     describe: Describe = staticmethod(labeled_joints)
-    """What a person is to the method: rows and an area."""
+    """Person → the method's points (rows) and area."""
     recolor: Recolor | None = None
-    """How colors vary in training."""
+    """Color augmentation of training."""
 
     @abstractmethod
     def predictor(self, network: nn.Module, device: torch.device) -> BottomUpPredictor:
-        """What finds people with a network."""
+        """Build the predictor of a network."""
 
     def chosen(self, found: AnnotatedSet, *, training: bool) -> Sequence[ImageRecord]:
-        """Return the images of a split that are trained or evaluated on: by default all of them."""
+        """Return the images of a split to train or evaluate on: by default all of them."""
         return found.records
 
     def training_set(self) -> BottomUpDataset:
@@ -66,7 +66,7 @@ class BottomUpTask(Task):
         return self._training_set
 
     def dataset(self, records: Sequence[ImageRecord]) -> BottomUpDataset:
-        """Images of ``records``, varied for training."""
+        """Return the images of ``records``, augmented for training."""
         data = self.config.data
         return BottomUpDataset(
             records,

@@ -1,1 +1,1 @@
-"""The training loop, and what it needs: schedules, averages, checkpoints, logs, several processes."""
+"""The training loop and its parts: schedules, averages, checkpoints, logs, distributed training."""

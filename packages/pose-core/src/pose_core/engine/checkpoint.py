@@ -1,4 +1,4 @@
-"""Checkpoints: everything a run needs to continue exactly, and the weights a user loads."""
+"""Checkpoints: the state a run needs to continue exactly, and the weights a user loads."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ FREE_KEYS = (
     "note", "name", "run.dir", "run.name", "run.device", "data.root", "train.workers", "train.log_every",
     "train.checkpoint_every", "train.validate_every", "test.",
 )  # fmt: skip
-"""Keys that may change between a run and its continuation: they do not touch what is learned."""
+"""Prefixes of keys that may change when a run is resumed: they do not affect training."""
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Write a checkpoint whole or not at all."""
+    """Write a checkpoint atomically."""
     with whole_file(path) as file:
         torch.save({"format": FORMAT, **content}, file)
 
 
 def read_run_checkpoint(path: Path, config: Experiment) -> dict[str, Any]:
-    """A checkpoint to resume from; refuses one whose configuration would train another network."""
+    """Read a checkpoint to resume from; raise ConfigError if its settings would train another network."""
     content = read_checkpoint(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise WeightsError(f"{path} is not a checkpoint of a run of ours; it cannot be resumed")
+        raise WeightsError(f"{path} is not a checkpoint of a training run; give the last.pt of a run folder")
     before = update_spelling(yaml.safe_load(content["config"]), type(config), str(path))
     now = yaml.safe_load(dump_config(config))
     changed = [
@@ -44,7 +44,7 @@ def read_run_checkpoint(path: Path, config: Experiment) -> dict[str, Any]:
         lines = "".join(f"\n  {key}: {_at(before, key)!r} before, {_at(now, key)!r} now" for key in changed)
         raise ConfigError(
             f"{path} was trained with other settings:{lines}\n"
-            "resume with the settings of config.yaml beside it, or start another run with run.name=…"
+            "resume with the settings of config.yaml in the same folder, or start another run with run.name=…"
         )
     return content
 
@@ -56,16 +56,16 @@ def _at(content: Any, key: str) -> Any:
 
 
 def _longer(key: str, before: Any, now: Any, config: Experiment) -> bool:
-    """A run may be made longer, where its schedule does not depend on its length."""
+    """Return whether a change only makes the run longer, and its schedule does not depend on its length."""
     if key not in {"train.epochs", "train.iterations"}:
         return False
-    # Without a number a run has no end of its own.
+    # Without a number the run has no length of its own.
     was, is_now = (float("inf") if _at(content, key) is None else _at(content, key) for content in (before, now))
     return config.train.schedule in {"multistep", "constant"} and is_now >= was
 
 
 def random_state(device: torch.device) -> dict[str, Any]:
-    """The state of the random generators that training may draw from."""
+    """Return the state of the random generators that training may use."""
     state: dict[str, Any] = {"torch": torch.get_rng_state()}
     if device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(device)
@@ -73,6 +73,7 @@ def random_state(device: torch.device) -> dict[str, Any]:
 
 
 def restore_random_state(state: dict[str, Any], device: torch.device) -> None:
+    """Restore what `random_state` returned."""
     torch.set_rng_state(state["torch"])
     if "cuda" in state and device.type == "cuda":
         torch.cuda.set_rng_state(state["cuda"], device)

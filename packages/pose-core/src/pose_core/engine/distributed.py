@@ -20,7 +20,7 @@ TIMEOUT = timedelta(minutes=10)
 
 @dataclass(frozen=True)
 class ProcessContext:
-    """This process among the others of a run."""
+    """A process of a training run."""
 
     rank: int
     world_size: int
@@ -28,11 +28,12 @@ class ProcessContext:
 
     @property
     def is_main(self) -> bool:
+        """Whether this is the process that writes logs and files."""
         return self.rank == 0
 
 
 def choose_device(name: str, local_rank: int = 0) -> torch.device:
-    """Return the device for ``auto``, ``cpu``, ``cuda`` or ``cuda:1``; refuse a GPU that does not exist."""
+    """Return the device for ``auto``, ``cpu``, ``cuda`` or ``cuda:1``; raise ConfigError if there is no such GPU."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -44,7 +45,7 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
     count = torch.cuda.device_count()
     index = local_rank if device.index is None else device.index
     if index >= count:
-        raise ConfigError(f"run.device={name!r}: there is no such GPU, PyTorch sees {count}; use run.device=cpu")
+        raise ConfigError(f"run.device={name!r}: no such GPU, PyTorch finds {count}; use run.device=cpu")
     return torch.device("cuda", index)
 
 
@@ -72,7 +73,7 @@ def rank_and_world_size() -> tuple[int, int]:
 
 
 def gather_objects(mine: Any) -> list[Any]:
-    """Return what every process holds, in order of rank, in each of them."""
+    """Return the objects of all processes, in order of rank, in every process."""
     if not dist.is_initialized():
         return [mine]
     gathered: list[Any] = [None] * dist.get_world_size()

@@ -9,9 +9,9 @@ from torch import nn
 
 
 class Average:
-    """Keeps ``network`` as the running average of another's weights; counters and integer buffers are copied.
+    """The running average of a network's weights, as ``network``; counters and integer buffers are copied.
 
-    The decay starts small, min(decay, (1 + n) / (10 + n)), so that the first random weights are soon forgotten.
+    The decay starts small, min(decay, (1 + n) / (10 + n)), so that the initial random weights are soon forgotten.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -21,7 +21,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
-        """Take one step towards ``network``'s present weights."""
+        """Take one step towards ``network``'s current weights."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         for mine, theirs in zip(self.network.state_dict().values(), network.state_dict().values(), strict=True):

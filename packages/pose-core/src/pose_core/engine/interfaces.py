@@ -1,6 +1,6 @@
-"""What a method gives the engine: networks, training samples, an objective, an evaluation; and what predicts with them.
+"""Interfaces between methods and the engine: networks, training samples, objective, evaluation, predictor.
 
-Every hook that the engine calls is declared here, with its default where it has one.
+Every hook that the engine calls is declared here, with its default if it has one.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ Array = np.ndarray
 B = TypeVar("B", bound=Batch)
 T = TypeVar("T")
 BuildNetwork = Callable[[Experiment], nn.Module]
-"""Makes an experiment's pose network, initialized as the experiment says; `pose_core.plugins` has the one."""
+"""Builds an experiment's pose network, initialized as configured; implemented by `pose_core.plugins`."""
 
 
 class Update(Protocol):
-    """One optimizer step of a named network: backward, clipping, step."""
+    """A function that performs one optimizer step of a named network: backward, clipping, step."""
 
     def __call__(self, name: str, loss: Tensor) -> None: ...
 
 
 class TrainingSet(Dataset[B], ABC):
-    """Training samples and how a loader joins them."""
+    """Training samples, and how a loader batches them."""
 
     @abstractmethod
     def __len__(self) -> int: ...
 
     @abstractmethod
     def __getitem__(self, key: Key) -> B:
-        """Return a sample by index, or by (epoch, index): the epoch changes how it varies."""
+        """Return a sample by index, or by (epoch, index): its augmentation depends on the epoch."""
 
     @property
     def groups(self) -> Array | None:
-        """The number ``(len,)`` of each sample's image, where batches may share decoded images."""
+        """Number ``(len,)`` of each sample's image, if batches may share decoded images."""
         return None
 
     @staticmethod
@@ -55,23 +55,23 @@ class TrainingSet(Dataset[B], ABC):
         return type(samples[0]).stack(samples)
 
     def to_device(self, batch: B, device: torch.device) -> Batch:
-        """Return a batch of this set on a device, as the objective takes it."""
+        """Return a batch of this set on a device, in the form that the objective takes."""
         return batch.to(device)
 
 
 class Objective(ABC, Generic[B]):
-    """What training minimizes; stateless by default.
+    """A training objective; stateless by default.
 
-    An adversarial method calls ``update`` once for each of its networks, in its own order, and runs as many forwards
-    in between as it needs; what it remembers from step to step goes through ``state_dict``.
+    An adversarial method calls ``update`` once for each of its networks, in its own order, and runs as many forward
+    passes in between as it needs; state that it keeps between steps goes through ``state_dict``.
     """
 
     @abstractmethod
     def step(self, networks: Mapping[str, nn.Module], batch: B, update: Update) -> dict[str, Tensor]:
-        """Run one training iteration and return what to log; ``loss`` is watched for NaN."""
+        """Run one training iteration and return values to log; ``loss`` is checked for NaN."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run needs to continue exactly."""
+        """Return the state that a resumed run needs to continue exactly."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:  # nothing to restore by default
@@ -79,40 +79,40 @@ class Objective(ABC, Generic[B]):
 
 
 class Task(ABC):
-    """A configured method, as the engine sees it."""
+    """A configured method."""
 
     config: Experiment
     repeated_networks: frozenset[str] = frozenset()
-    """Networks that a step runs several times before their backward."""
+    """Names of the networks that a step runs several times before their backward pass."""
 
     @abstractmethod
     def networks(self) -> dict[str, nn.Module]:
-        """Return fresh networks, initialized. "pose" is the one that is evaluated."""
+        """Build and initialize the networks by name; "pose" is the one that is evaluated."""
 
     @abstractmethod
     def training_set(self) -> TrainingSet[Any]:
-        """Return the training samples."""
+        """Build the training set."""
 
     @abstractmethod
     def objective(self, device: torch.device) -> Objective[Any]:
-        """Return what training minimizes."""
+        """Build the training objective."""
 
     @abstractmethod
     def evaluate(self, networks: Mapping[str, nn.Module], device: torch.device, folder: Path) -> Evaluation:
-        """Score the networks; called by every process, and the same in each."""
+        """Score the networks; called by every process, with the same result in each."""
 
     def train_settings(self, network: str) -> TrainConfig:
-        """Return how a network is trained: by default as the config says.
+        """Return the training settings of a network: by default those of the config.
 
-        Of these, a network has its optimizer, learning rate and schedule to itself; all else is the run's.
+        Only optimizer, learning rate and schedule may differ between networks; all other settings are the run's.
         """
         return self.config.train
 
 
 class DetectedImage(NamedTuple, Generic[T]):
-    """An image and where its people are: pixels ``(H, W, 3)`` RGB, boxes ``(N, 4)`` x, y, w, h, scores ``(N,)``.
+    """An image and its people's boxes: pixels ``(H, W, 3)`` RGB, boxes ``(N, 4)`` x, y, w, h, scores ``(N,)``.
 
-    ``key`` is whatever the caller knows the image by.
+    ``key`` identifies the image to the caller.
     """
 
     key: T
@@ -122,12 +122,12 @@ class DetectedImage(NamedTuple, Generic[T]):
 
 
 class PosePredictor(ABC):
-    """Finds poses in images with one trained network."""
+    """A predictor of poses in images, with one trained network."""
 
     config: Experiment
     skeleton: Skeleton
     needs_boxes: bool
-    """Whether people's boxes must be given; otherwise it finds people itself, and boxes are not read."""
+    """Whether the predictor needs people's boxes; otherwise it finds people itself and ignores boxes."""
 
     @abstractmethod
     def predict_stream(self, images: Iterable[DetectedImage[T]]) -> Iterator[tuple[T, Poses]]:

@@ -1,4 +1,4 @@
-"""Read what runs logged: values over steps from the metrics.jsonl of one run or several."""
+"""Read the logged values of runs over steps, from their metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from pose_core.errors import ConfigError, DataError
 
 Array = np.ndarray
 PLACE = ("split", "step", "epoch")
-"""Names in a line of metrics.jsonl that are no measured values."""
+"""Names in a line of metrics.jsonl that are not measured values."""
 LOSSES = ("loss",)
 SCORES = ("AP", "AP50", "AP75", "Mean")
 
 
 def plot_metrics(metrics: Path, target: Path) -> None:
-    """Write a picture of one run's metrics.jsonl: loss over steps on top, validation scores below."""
+    """Plot one run's metrics.jsonl: loss over steps on top, validation scores below."""
     rows = read_metrics(metrics)
     losses, scores = series(rows, "train", LOSSES), series(rows, "val", SCORES)
     if not (losses or scores):
-        raise DataError(f"{metrics} has neither training losses nor validation scores to draw")
+        raise DataError(f"{metrics} has neither training losses nor validation scores to plot: train for longer")
     plot_training(losses, scores, target)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a metrics.jsonl, without a last line that was cut off."""
+    """Return the lines of a metrics.jsonl, without an incomplete last line."""
     try:
         text = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         if path.parent.is_dir():
-            raise DataError(f"{path} does not exist: is it the folder of a run?") from None
-        raise DataError(f"{path.parent} does not exist as a folder: give a run's, such as runs/NAME") from None
+            raise DataError(f"{path} does not exist: give the folder of a run") from None
+        raise DataError(f"{path.parent} is not a folder: give the folder of a run, such as runs/NAME") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
     rows: list[dict[str, Any]] = []
@@ -53,11 +53,12 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def is_number(value: object) -> bool:
+    """Return whether a logged value is a number."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def series(rows: Sequence[dict[str, Any]], split: str, names: Sequence[str]) -> list[Series]:
-    """Return the values of each name over steps, of those names that occur."""
+    """Return the values over steps of each name that occurs."""
     found = []
     for name in names:
         points = [(row["step"], row[name]) for row in rows if row["split"] == split and is_number(row.get(name))]
@@ -70,8 +71,8 @@ def series(rows: Sequence[dict[str, Any]], split: str, names: Sequence[str]) -> 
 def compare_runs(folders: Sequence[Path], keys: Sequence[str], *, smooth: int = 1) -> dict[str, list[Series]]:
     """Return a curve per run for each key that any run has: named after its folder, empty where it lacks the key.
 
-    A key is a name that training logs, ``loss``; or one of evaluation after its split, ``val/AP``. ``smooth`` takes
-    the mean over so many values in a row.
+    A key is a name logged in training, ``loss``, or in evaluation, with its split, ``val/AP``. ``smooth`` is the width
+    of the running mean.
     """
     runs = dict(zip(run_names(folders), (read_metrics(folder / "metrics.jsonl") for folder in folders), strict=True))
     found: dict[str, list[Series]] = {}
@@ -87,7 +88,7 @@ def compare_runs(folders: Sequence[Path], keys: Sequence[str], *, smooth: int = 
 
 
 def known_keys(folders: Sequence[Path]) -> list[str]:
-    """Return the keys that at least one run has, training's first."""
+    """Return the keys that at least one run has, those of training first."""
     names: dict[str, None] = {}
     for folder in folders:
         for row in read_metrics(folder / "metrics.jsonl"):
@@ -97,11 +98,11 @@ def known_keys(folders: Sequence[Path]) -> list[str]:
 
 
 def run_names(folders: Sequence[Path]) -> list[str]:
-    """Return what runs are called: after their folders, with more of the path where two are alike."""
+    """Return the names of runs: their folders' names, with more of the path if two are the same."""
     parts = [folder.resolve().parts for folder in folders]
     twice = [str(folder) for folder, part in zip(folders, parts, strict=True) if parts.count(part) > 1]
     if twice:
-        raise ConfigError(f"{' and '.join(twice)} are one folder: give each run once")
+        raise ConfigError(f"{' and '.join(twice)} are the same folder: give each run once")
     depth = 1
     while len({part[-depth:] for part in parts}) < len(parts):
         depth += 1
@@ -109,9 +110,9 @@ def run_names(folders: Sequence[Path]) -> list[str]:
 
 
 def running_mean(values: Array, width: int) -> Array:
-    """Return the mean of the ``width`` values around each, of those that there are and are finite.
+    """Return the mean of the ``width`` values around each value ``(N,)``, ignoring values that are not finite.
 
-    ``values`` are ``(N,)``; those that are not finite stay as they are.
+    Values that are not finite are returned unchanged.
     """
     if not len(values):
         return values

@@ -15,7 +15,7 @@ from pose_core.config import TrainConfig
 
 
 def build_optimizer(network: nn.Module, config: TrainConfig, device: torch.device) -> Optimizer:
-    """The config's optimizer over a network's parameters, fused where the device offers it."""
+    """Return the config's optimizer of a network's parameters, fused if the device supports it."""
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     fused = device.type in {"cuda", "cpu"}
     if config.optimizer == "sgd":
@@ -34,9 +34,9 @@ def build_optimizer(network: nn.Module, config: TrainConfig, device: torch.devic
 
 
 class Updater:
-    """Calls of an objective's ``update``: gradients gather over ``accumulate`` micro-batches, then the optimizer steps.
+    """The ``update`` of an objective: sums gradients over ``accumulate`` micro-batches, then steps the optimizer.
 
-    A micro-batch's loss is a mean; dividing by their number makes their sum the mean over the whole batch.
+    A micro-batch's loss is a mean; divided by the number of micro-batches, they sum to the mean over the batch.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Updater:
 
     @contextmanager
     def micro_batch(self, number: int) -> Iterator[None]:
-        """Within: the ``number``-th of the accumulated forwards; processes share gradients at the last alone."""
+        """Enter the ``number``-th micro-batch; processes synchronize gradients only in the last."""
         self.is_last = number == self.accumulate - 1
         with ExitStack() as stack:
             if not self.is_last:
@@ -64,7 +64,7 @@ class Updater:
             yield
 
     def __call__(self, name: str, loss: Tensor) -> None:
-        """Backward through ``loss``; at the last micro-batch, one step of network ``name``'s optimizer."""
+        """Run the backward pass of ``loss``; in the last micro-batch, also step network ``name``'s optimizer."""
         scaler, optimizer = self.scalers[name], self.optimizers[name]
         scaler.scale(loss / self.accumulate).backward()  # type: ignore[no-untyped-call]
         if not self.is_last:
@@ -75,12 +75,12 @@ class Updater:
             nn.utils.clip_grad_norm_(parameters, self.clip_norm)
         scaler.step(optimizer)
         scaler.update()
-        # What this loss left in the other networks' gradients goes too.
+        # Gradients of this loss in the other networks are cleared too.
         for other in self.optimizers.values():
             other.zero_grad(set_to_none=True)
 
     def set_lr(self, lr: float | Mapping[str, float]) -> None:
-        """One learning rate for every network, or one for each by name."""
+        """Set one learning rate for all networks, or one for each by name."""
         for name, optimizer in self.optimizers.items():
             rate = lr[name] if isinstance(lr, Mapping) else lr
             for group in optimizer.param_groups:

@@ -1,4 +1,4 @@
-"""Mixed precision by the names that settings use."""
+"""Mixed precision by the names used in settings."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def dtype_of(precision: str) -> torch.dtype | None:
-    """Return the type that autocast computes in for ``fp32``, ``bf16`` or ``fp16``; None for full precision."""
+    """Return the autocast type of ``fp32``, ``bf16`` or ``fp16``; None for full precision."""
     return DTYPES.get(precision)
 
 
 def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[object]:
-    """Return a context in which operators compute in ``dtype``, or as they are."""
+    """Return a context in which operators compute in ``dtype``; in full precision for None."""
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype)

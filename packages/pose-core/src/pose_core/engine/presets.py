@@ -1,4 +1,4 @@
-"""The presets behind ``--fast``: what makes training, or inference, quick without changing what is learned or found."""
+"""The presets of ``--fast``: settings that speed up training or inference and change nothing else."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 Work = Literal["training", "inference"]
 
-_PRECISION = ("bf16", "networks reckon in bfloat16; weights, optimizer and what is found stay float32")
+_PRECISION = ("bf16", "networks compute in bfloat16; weights, optimizer and results stay float32")
 _ON_ANY_DEVICE: dict[Work, dict[str, tuple[str, str]]] = {
     "training": {"train.channels_last": ("true", "convolutions run in channels-last order")},
     "inference": {},  # batch norm is folded and weights are laid out for the device in any case
@@ -16,7 +16,7 @@ _ON_ANY_DEVICE: dict[Work, dict[str, tuple[str, str]]] = {
 _ON_A_GPU: dict[Work, dict[str, tuple[str, str]]] = {
     "training": {
         "train.precision": _PRECISION,
-        "train.compile": ("true", "torch.compile fuses what lies between convolutions; the first steps are slow"),
+        "train.compile": ("true", "torch.compile fuses the operations between convolutions; the first steps are slow"),
     },
     "inference": {
         "train.precision": _PRECISION,
@@ -26,8 +26,8 @@ _ON_A_GPU: dict[Work, dict[str, tuple[str, str]]] = {
 
 
 def fast_settings(device: torch.device, work: Work = "training") -> dict[str, tuple[str, str]]:
-    """Settings that the preset makes on a device: key → value, and what it does.
+    """Return the preset's settings for a device: key → value and explanation.
 
-    bfloat16 and compiling pay on a GPU alone; optimizers are fused everywhere anyway.
+    bfloat16 and compiling only help on a GPU; optimizers are fused on every device without a preset.
     """
     return _ON_ANY_DEVICE[work] | (_ON_A_GPU[work] if device.type == "cuda" else {})

@@ -17,14 +17,14 @@ from pose_core.files import write_text
 
 
 def run_path(config: Experiment) -> Path:
-    """Where a config's run lives."""
+    """Return the run folder of a config."""
     return Path(config.run.dir) / (config.run.name or config.name)
 
 
 def prepare(folder: Path, config: Experiment, *, resume: bool, overwrite: bool) -> bool:
-    """Make the folder ready; returns whether there is a run to resume.
+    """Prepare the folder and return whether there is a run to resume.
 
-    A folder that already holds a run is never written over by accident.
+    A folder that already holds a run is overwritten only if asked for.
     """
     checkpoint = folder / "last.pt"
     if resume and checkpoint.exists():
@@ -46,10 +46,10 @@ def prepare(folder: Path, config: Experiment, *, resume: bool, overwrite: bool) 
 
 
 class RunLog:
-    """Writes a run's log lines and metrics; does nothing in processes other than the first."""
+    """A writer of log lines and metrics; does nothing in processes other than the first."""
 
     def __init__(self, folder: Path, *, is_main: bool, step: int = 0) -> None:
-        """``step`` is where a resumed run continues: metrics beyond it are dropped, so that no curve runs twice."""
+        """Open the files; metrics beyond ``step``, from which a resumed run continues, are dropped."""
         self.is_main = is_main
         if not is_main:
             return
@@ -64,7 +64,7 @@ class RunLog:
         self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
 
     def say(self, text: str) -> None:
-        """A line on the terminal and in log.txt."""
+        """Write a line to the terminal and to log.txt."""
         if self.is_main:
             from tqdm import tqdm
 
@@ -72,7 +72,7 @@ class RunLog:
             self.log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 
     def record(self, split: str, step: int, epoch: int, values: Mapping[str, Any], prefix: str = "") -> None:
-        """Values of a step: a line in metrics.jsonl, and TensorBoard tags ``split/prefix…``."""
+        """Write the values of a step: a line in metrics.jsonl, and TensorBoard tags ``split/prefix…``."""
         if not self.is_main:
             return
         self.metrics.write(json.dumps({"split": split, "step": step, "epoch": epoch, **values}) + "\n")
@@ -95,7 +95,7 @@ class RunLog:
 
 
 def _step_of(line: str) -> float:
-    """The step of a metrics line; a line cut off by a crash counts as beyond everything."""
+    """Return the step of a metrics line; infinity for a line cut off by a crash."""
     try:
         return float(json.loads(line)["step"])
     except (json.JSONDecodeError, KeyError, TypeError):

@@ -13,7 +13,7 @@ ONECYCLE_END = 1e-4
 
 
 def lr_factor(config: TrainConfig, step: int, steps_per_epoch: int, total_steps: int) -> float:
-    """What the learning rate is multiplied by at optimizer step ``step``, counted from 0."""
+    """Return the factor of the learning rate at optimizer step ``step``, counted from 0."""
     warm = min(WARMUP_START + (1 - WARMUP_START) * step / config.warmup, 1.0) if config.warmup else 1.0
     share = min(step / max(total_steps - 1, 1), 1.0)
     if config.schedule == "multistep":
@@ -29,5 +29,5 @@ def lr_factor(config: TrainConfig, step: int, steps_per_epoch: int, total_steps:
 
 
 def _between(start: float, end: float, share: float) -> float:
-    """From start to end along half a cosine."""
+    """Interpolate from start to end along half a cosine."""
     return end + (start - end) * (1 + cos(pi * share)) / 2

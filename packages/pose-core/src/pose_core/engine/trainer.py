@@ -2,8 +2,8 @@
 
     torchrun --standalone --nproc_per_node=4 -m pose_lite train --cfg coco_lpn50_256x192
 
-One process needs no launcher. The order of samples, their variations and the learning rate are functions of the seed
-and the step, so a run that was killed continues exactly where its last checkpoint stands.
+One process needs no launcher. The order of samples, their augmentation and the learning rate are functions of the seed
+and the step, so a run that was killed continues exactly from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from pose_core.structures import Batch
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a training."""
+    """The result of a training."""
 
     folder: Path
     step: int
@@ -70,14 +70,14 @@ def train(task: Task, *, resume: bool = False, overwrite: bool = False, folder: 
 
 
 class Interrupt:
-    """Set by Ctrl-C or a termination signal; the loop looks at it after each step."""
+    """A flag set by Ctrl-C or a termination signal; the loop checks it after each step."""
 
     asked = False
 
 
 @contextmanager
 def interruptible() -> Iterator[Interrupt]:
-    """The first Ctrl-C or SIGTERM asks for a stop, the second stops at once."""
+    """Handle signals: the first Ctrl-C or SIGTERM requests a stop, the second stops immediately."""
     interrupt = Interrupt()
 
     def ask(number: int, frame: FrameType | None) -> None:
@@ -89,7 +89,7 @@ def interruptible() -> Iterator[Interrupt]:
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
             before[number] = signal.signal(number, ask)
-    except ValueError:  # not the main thread: signals are someone else's business
+    except ValueError:  # only the main thread may handle signals
         pass
     try:
         yield interrupt
@@ -99,7 +99,7 @@ def interruptible() -> Iterator[Interrupt]:
 
 
 class Run:
-    """One training: its networks, where it stands, and how it goes on."""
+    """A training run: networks, state and loop."""
 
     def __init__(self, task: Task, process: ProcessContext, folder: Path) -> None:
         self.task, self.process, self.folder = task, process, folder
@@ -125,7 +125,7 @@ class Run:
         self.groups = self.data.groups if settings.share_decode else None
         self.length = len(self.data)
         if not self.length:
-            raise ConfigError("the training set has no people; `pose data check` says why")
+            raise ConfigError("the training set has no people; run `pose data check` to find out why")
         if settings.batch_size % (process.world_size * settings.accumulate):
             raise ConfigError(
                 f"train.batch_size={settings.batch_size} cannot be divided among {process.world_size} processes"
@@ -148,7 +148,7 @@ class Run:
         wrapped: nn.Module = network
         if self.process.world_size > 1:
             devices = [self.process.device] if self.process.device.type == "cuda" else None
-            # A network that runs several times before its backward must not have its buffers overwritten in between.
+            # A network that runs several times before its backward pass must keep its buffers in between.
             once = name not in self.task.repeated_networks
             wrapped = DistributedDataParallel(wrapped, device_ids=devices, broadcast_buffers=once)
         return torch.compile(wrapped) if settings.compile else wrapped  # type: ignore[return-value]
@@ -163,7 +163,7 @@ class Run:
         if self.step >= self.total_steps:
             log.say(f"this run is finished at step {self.step}; train.epochs makes it longer")
         if self.step == 0 and self.total_steps:
-            self.save({})  # a run that breaks down in its first steps leaves where it began
+            self.save({})  # a run that diverges in its first steps keeps its initial state
         clock = Clock(self.total_steps)
         with tqdm(total=self.total_steps, initial=self.step, unit="step", disable=None if log.is_main else True) as bar:
             while self.step < self.total_steps:
@@ -182,7 +182,7 @@ class Run:
                     ):
                         self.save(values)
                     if stopping:
-                        log.say(f"stopped at step {self.step}; go on with the same command and --resume")
+                        log.say(f"stopped at step {self.step}; continue with the same command and --resume")
                         return Result(self.folder, self.step, evaluation, interrupted=True)
                     if self.step == self.total_steps:
                         break
@@ -220,7 +220,7 @@ class Run:
             worker_init_fn=worker_init,
             pin_memory=process.device.type == "cuda",
             prefetch_factor=4 if settings.workers else None,
-            # A loader draws a seed when it starts; from the global generator, a resumed epoch would differ.
+            # A loader draws a seed when it starts; with the global generator, a resumed epoch would differ.
             generator=torch.Generator().manual_seed(self.config.run.seed),
         )
         for batch in loader:
@@ -285,11 +285,11 @@ class Run:
 
     @property
     def evaluated(self) -> nn.Module:
-        """The network that is scored and given to users: the average where there is one."""
+        """Return the network to score and to save for users: the average if there is one."""
         return self.networks["pose"] if self.average is None else self.average.network
 
     def save(self, values: Mapping[str, Tensor]) -> None:
-        """Write last.pt, unless the latest loss or a weight is broken: the last good checkpoint stays."""
+        """Write last.pt, unless the latest loss or a weight is not finite: the last good checkpoint is kept."""
         weights = (parameter.detach() for network in self.networks.values() for parameter in network.parameters())
         if any_process(
             any(not bool(torch.isfinite(value).all()) for value in chain(values.values(), weights)), self.process.device
@@ -320,7 +320,7 @@ class Run:
         if len(content["random"]) != self.process.world_size:
             raise ConfigError(
                 f"{self.folder / 'last.pt'} was written by {len(content['random'])} process(es), this is "
-                f"{self.process.world_size}: an exact continuation needs as many"
+                f"{self.process.world_size}: resume with the same number of processes"
             )
         for name, network in self.networks.items():
             network.load_state_dict(content["networks"][name])
@@ -334,7 +334,7 @@ class Run:
 
 
 class Clock:
-    """How fast a run goes: samples per second, the loader's share, the time left."""
+    """A clock for the speed of a run: samples per second, time spent waiting for data, time left."""
 
     def __init__(self, total_steps: int) -> None:
         self.total_steps = total_steps
@@ -344,7 +344,7 @@ class Clock:
         self.start, self.waited, self.samples, self.steps = time.perf_counter(), 0.0, 0, 0
 
     def timed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """Pass batches on, and note how long each was waited for."""
+        """Yield the batches, and measure the time spent waiting for them."""
         while True:
             before = time.perf_counter()
             batch = next(batches, None)
@@ -354,15 +354,17 @@ class Clock:
             yield batch
 
     def count(self, samples: int) -> None:
+        """Count the samples of one step."""
         self.samples += samples
         self.steps += 1
 
     def figures(self) -> dict[str, float]:
+        """Return samples per second and the share of time spent waiting for data."""
         seconds = max(time.perf_counter() - self.start, 1e-9)
         return {"samples_per_second": round(self.samples / seconds, 2), "data_share": round(self.waited / seconds, 4)}
 
     def text(self, step: int) -> str:
-        """Speed, data time per step and the time left; starts the next interval."""
+        """Return speed, data time per step and time left as text; start the next interval."""
         seconds = max(time.perf_counter() - self.start, 1e-9)
         left = (self.total_steps - step) * seconds / max(self.steps, 1)
         text = (

@@ -1,1 +1,1 @@
-"""Networks that two methods share, how they are found by name, and how weights get into them."""
+"""Networks and layers that several methods share, and loading of their weights."""

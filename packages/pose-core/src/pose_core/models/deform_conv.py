@@ -11,7 +11,7 @@ from pose_core.ops.deformable import DeformPath, deform_conv
 
 
 class DeformConv(nn.Module):
-    """3×3, without bias; the weight is a plain convolution's, as published files have it.
+    """A 3×3 deformable convolution without bias; its weight has a plain convolution's shape, as in published files.
 
     ``path`` chooses the operator, see `pose_core.ops.deform_conv`.
     """
@@ -27,5 +27,5 @@ class DeformConv(nn.Module):
         nn.init.uniform_(self.weight, -bound, bound)
 
     def forward(self, x: Tensor, offset: Tensor) -> Tensor:
-        """``x`` ``(N, C, H, W)``, ``offset`` ``(N, 18·G, H, W)`` → ``(N, M, H, W)``."""
+        """Convolve ``x`` ``(N, C, H, W)`` with taps moved by ``offset`` ``(N, 18·G, H, W)`` → ``(N, M, H, W)``."""
         return deform_conv(x, offset, self.weight, dilation=self.dilation, path=self.path)

@@ -1,4 +1,4 @@
-"""What a network costs: parameters, and multiply-adds in the true and in the published count."""
+"""Cost of a network: parameters, and multiply-adds in the true and in the published count."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pose_core.models.deform_conv import DeformConv
 
 
 class Cost(NamedTuple):
-    """``gmacs`` are true multiply-adds /1e9; ``published_gi`` counts as the published tables do, /1024³."""
+    """Parameters and multiply-adds: ``gmacs`` the true count /1e9, ``published_gi`` the published tables' /1024³."""
 
     name: str
     parameters: int
@@ -20,11 +20,12 @@ class Cost(NamedTuple):
 
 
 def count_parameters(model: nn.Module) -> int:
+    """Return the number of parameters."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def count_macs(model: nn.Module, input_size: tuple[int, int]) -> tuple[int, int]:
-    """True multiply-adds, and the published count, for one image of ``input_size`` (w, h).
+    """Return true multiply-adds, and the published count, for one image of ``input_size`` (w, h).
 
     Convolution: weights × output positions. Transposed convolution: weights × *input* positions; the published rule
     takes output positions there too, four times as many at stride 2. A deformable convolution costs as a plain one.
@@ -49,7 +50,7 @@ def count_macs(model: nn.Module, input_size: tuple[int, int]) -> tuple[int, int]
     hooks = [module.register_forward_hook(count) for module in model.modules() if isinstance(module, kinds)]
     was_training = model.training
     device = next(model.parameters()).device
-    # The stem comes first; a critic's takes heatmaps beside the image.
+    # The stem comes first; a critic's takes heatmaps in addition to the image.
     channels = next((module.in_channels for module in model.modules() if isinstance(module, nn.Conv2d)), 3)
     try:
         with torch.no_grad():

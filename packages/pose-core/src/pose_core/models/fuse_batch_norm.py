@@ -1,4 +1,4 @@
-"""Batch norm folded into the convolutions before it: the same outputs for inference, with fewer operations."""
+"""Fold batch norm into the convolutions before it: the same outputs at inference, with fewer operations."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Convolution = nn.Conv2d | nn.ConvTranspose2d
 
 
 def fold_batch_norm(model: nn.Module) -> nn.Module:
-    """A copy of a network for inference, in evaluation mode, whose convolutions have absorbed their batch norms.
+    """Return a copy of a network for inference, in evaluation mode, with batch norms folded into convolutions.
 
-    Batch norm at evaluation is y = s·x + t per channel, with s = γ / √(variance + ε) and t = β − s·mean; so is a
-    convolution's output scaled by scaling its weights. A batch norm that follows anything else stays. Keys of the
+    Batch norm at evaluation is y = s·x + t per channel, with s = γ / √(variance + ε) and t = β − s·mean; scaling a
+    convolution's weights scales its output. A batch norm that follows anything else stays. Keys of the
     state dict change: load weights before folding.
     """
     folded = deepcopy(model).eval()
@@ -32,18 +32,18 @@ def fold_batch_norm(model: nn.Module) -> nn.Module:
 
 
 class _Tracer(Tracer):
-    """Does not look into blocks whose computation depends on their input's shape."""
+    """A tracer that does not enter blocks whose computation depends on their input's shape."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, UntracedBlock) or super().is_leaf_module(m, module_qualified_name)
 
 
 def _pairs(model: nn.Module) -> list[tuple[str, str]]:
-    """Names of convolutions whose only reader is a batch norm, each with that batch norm's name."""
+    """Return the names of convolutions whose only consumer is a batch norm, each with that batch norm's name."""
     graph = _Tracer().trace(model)
     modules = dict(model.named_modules())
     calls = [node for node in graph.nodes if node.op == "call_module"]
-    # A module that runs twice in one pass has two readers, or reads two outputs: leave it alone.
+    # A module that runs twice in one pass has two consumers or two inputs: it is not folded.
     targets = [node.target for node in calls]
     found = []
     for node in calls:
@@ -67,7 +67,7 @@ def _absorb(conv: Convolution, norm: nn.BatchNorm2d) -> None:
     assert isinstance(variance, Tensor)
     scale = norm.weight / torch.sqrt(variance + norm.eps)
     if isinstance(conv, nn.ConvTranspose2d):
-        # (in, out / groups, k, k): each group's inputs meet that group's outputs.
+        # (in, out / groups, k, k): each group's inputs connect to that group's outputs.
         inputs, outputs, *kernel = conv.weight.shape
         grouped = conv.weight.reshape(conv.groups, inputs // conv.groups, outputs, *kernel)
         weight = (grouped * scale.reshape(conv.groups, 1, outputs, 1, 1)).reshape(conv.weight.shape)

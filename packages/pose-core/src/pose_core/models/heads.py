@@ -1,4 +1,4 @@
-"""Layers that bring a trunk's features up to the heatmaps' resolution."""
+"""Layers that upsample a backbone's features to the heatmaps' resolution."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PADDING = {4: (1, 0), 3: (1, 1), 2: (0, 0)}
 
 
 def doubling(inputs: int, outputs: int, kernel: int = 4, groups: int = 1) -> nn.ConvTranspose2d:
-    """A transposed convolution that doubles height and width, without bias."""
+    """Return a transposed convolution that doubles height and width, without bias."""
     if kernel not in _PADDING:
         raise ConfigError(f"a transposed convolution of kernel {kernel} does not double the side: use 4, 3 or 2")
     padding, extra = _PADDING[kernel]
@@ -21,12 +21,12 @@ def doubling(inputs: int, outputs: int, kernel: int = 4, groups: int = 1) -> nn.
 
 
 def up_unit(inputs: int, outputs: int, kernel: int = 4) -> list[nn.Module]:
-    """Transposed convolution, batch norm, ReLU."""
+    """Return a transposed convolution, batch norm and ReLU."""
     return [doubling(inputs, outputs, kernel), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
 
 
 def grouped_up_unit(inputs: int, outputs: int, kernel: int = 4) -> list[nn.Module]:
-    """A transposed convolution in as many groups as fit, then a 1×1 convolution to mix them (LPN's head)."""
+    """Return a transposed convolution in as many groups as fit, then a 1×1 convolution to mix them (LPN's head)."""
     return [
         doubling(inputs, outputs, kernel, groups=gcd(inputs, outputs)),
         nn.BatchNorm2d(outputs),
@@ -38,5 +38,5 @@ def grouped_up_unit(inputs: int, outputs: int, kernel: int = 4) -> list[nn.Modul
 
 
 def final_conv(inputs: int, num_joints: int, kernel: int = 1) -> nn.Conv2d:
-    """The convolution that yields the heatmaps, with bias."""
+    """Return the convolution that outputs the heatmaps, with bias."""
     return nn.Conv2d(inputs, num_joints, kernel, padding=kernel // 2)

@@ -1,7 +1,7 @@
-"""Stacked hourglasses of pre-activation residuals (Newell, Yang and Deng, 2016), in the two published dialects.
+"""Stacked hourglasses of pre-activation residuals (Newell, Yang and Deng, 2016), in the two published variants.
 
-They differ only in where batch norm stands in the stem and before the heatmaps (``norm_first``), and in their names of
-layers: files of either load into ours.
+They differ only in the position of batch norm in the stem and before the heatmaps (``norm_first``), and in their layer
+names: files of either load into ours.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pose_core.models.network import PoseNetwork
 
 
 class Residual(nn.Module):
-    """Three times batch norm, ReLU, convolution (1×1 to half the width, 3×3, 1×1), and a shortcut; no ReLU after."""
+    """Three times batch norm, ReLU, convolution (1×1 to half the width, 3×3, 1×1), and a shortcut; no ReLU after it."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Residual(nn.Module):
 
 
 class Hourglass(nn.Module):
-    """Half the side ``depth`` times and back, with a branch kept at each size."""
+    """Features downsampled by 2 ``depth`` times and upsampled again, with a skip branch at each size."""
 
     def __init__(self, depth: int, modules: int, channels: int) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class NormConv(nn.Module):
 
 
 class HourglassStack(PoseNetwork):
-    """A stem and the stacks after it; a network's ``forward`` says which of their heatmaps it returns.
+    """A stem and the stacks after it; subclasses choose in ``forward`` which heatmaps to return.
 
     Images ``(N, inputs, H, W)`` become heatmaps ``(N, K, H/4, W/4)``. With ``full_resolution`` the stem keeps the side,
     and so do the heatmaps.
@@ -109,8 +109,8 @@ class HourglassStack(PoseNetwork):
         self.refine = nn.ModuleList(_residuals(modules, channels) for _ in range(stacks))
         self.features = nn.ModuleList(NormConv(channels, channels, norm_first=norm_first) for _ in range(stacks))
         self.heatmaps = nn.ModuleList(nn.Conv2d(channels, num_joints, 1) for _ in range(stacks))
-        # The norm-first dialect has, and saves, two layers after its last stack that lead nowhere: kept for its files,
-        # never run, never trained.
+        # The norm-first variant has two unused layers after its last stack: kept so that its files load, never run and
+        # never trained.
         back = stacks if norm_first else stacks - 1
         self.features_back = nn.ModuleList(nn.Conv2d(channels, channels, 1) for _ in range(back))
         self.heatmaps_back = nn.ModuleList(nn.Conv2d(num_joints, channels, 1) for _ in range(back))
@@ -134,7 +134,7 @@ class HourglassStack(PoseNetwork):
 
     @staticmethod
     def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """A published state dict in our names; ours passes unchanged."""
+        """Return a published state dict in our names; one in ours passes unchanged."""
         if any(key.startswith("hourglass.start.") for key in state):
             return {_rename(key.removeprefix("hourglass."), _NORM_FIRST): value for key, value in state.items()}
         if any(key.startswith("hg.0.hg.") for key in state):
@@ -184,7 +184,7 @@ def _rename(key: str, names: tuple[tuple[str, str], ...]) -> str:
 
 
 def _nest(key: str) -> str:
-    """``hg.stack.hg.level.place.module…``, a flat list of levels, as hourglasses within hourglasses."""
+    """Convert ``hg.stack.hg.level.place.module…``, a flat list of levels, to the name in nested hourglasses."""
     found = re.match(r"hg\.(\d+)\.hg\.(\d+)\.(\d)\.(.*)", key)
     if not found:
         return key

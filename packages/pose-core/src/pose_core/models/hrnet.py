@@ -1,4 +1,4 @@
-"""HRNet: branches of several resolutions, kept in parallel and fused again and again (Sun et al., 2019)."""
+"""HRNet: parallel branches of several resolutions, fused repeatedly (Sun et al., 2019)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pose_core.models.resnet import BasicBlock, Bottleneck
 
 @dataclass(frozen=True)
 class StageSpec:
-    """``modules`` fusion modules, each with ``blocks`` basic blocks on every branch; ``widths`` of the branches."""
+    """A stage: ``modules`` fusion modules, each with ``blocks`` basic blocks on every branch; ``widths`` per branch."""
 
     modules: int
     blocks: int
@@ -22,7 +22,7 @@ class StageSpec:
 
 @dataclass(frozen=True)
 class HRNetSpec:
-    """What distinguishes one HRNet from another."""
+    """The settings that distinguish one HRNet from another."""
 
     stages: tuple[StageSpec, StageSpec, StageSpec]
     layer1_planes: int = 64
@@ -46,7 +46,7 @@ HRNETS: dict[str, HRNetSpec] = {
 
 
 def conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1, *, relu: bool) -> nn.Sequential:
-    """Convolution without bias, batch norm and, where asked, ReLU."""
+    """Return a convolution without bias, batch norm and, with ``relu``, ReLU."""
     layers = [nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs)]
     return nn.Sequential(*layers, *([nn.ReLU(inplace=True)] if relu else []))
 
@@ -79,7 +79,7 @@ class FusionModule(nn.Module):
 
 
 def _exchange(widths: tuple[int, ...], source: int, target: int) -> nn.Module:
-    """From one branch's resolution to another's."""
+    """Return the layers from one branch's resolution to another's."""
     if source == target:
         return nn.Identity()
     if source > target:
@@ -98,7 +98,7 @@ def _exchange(widths: tuple[int, ...], source: int, target: int) -> nn.Module:
 
 
 def _transition(before: tuple[int, ...], after: tuple[int, ...]) -> nn.ModuleList:
-    """Kept branches change width where they must; each new branch halves the last branch's resolution."""
+    """Return layers that adapt the width of kept branches; each new branch halves the last one's resolution."""
     kept = [
         nn.Identity() if old == new else conv_bn(old, new, 3, relu=True)
         for old, new in zip(before, after, strict=False)
@@ -141,7 +141,7 @@ class HRNetBackbone(PoseNetwork):
             before = stage.widths
 
     def branches(self, x: Tensor) -> list[Tensor]:
-        """The branches after the last stage."""
+        """Return the branches after the last stage."""
         x = self.relu(self.bn1(self.conv1(x)))
         x = self.relu(self.bn2(self.conv2(x)))
         xs = [self.layer1(x)]
@@ -166,5 +166,5 @@ class HRNet(HRNetBackbone):
 
 
 def hrnet(num_joints: int = 17, *, name: str = "hrnet_w32") -> HRNet:
-    """An HRNet of the stage table."""
+    """Return an HRNet of the stage table."""
     return HRNet(HRNETS[name], num_joints)

@@ -1,4 +1,4 @@
-"""A copy of a network that gives the same answers sooner, for inference alone."""
+"""Optimize a copy of a network for inference: same outputs, less time."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from torch.utils._pytree import tree_map
 from pose_core.models.fuse_batch_norm import fold_batch_norm
 
 
-def quicken(
+def optimize_for_inference(
     network: nn.Module, input_size: tuple[int, int], precision: torch.dtype | None = None, *, compiled: bool = False
 ) -> nn.Module:
-    """A copy in evaluation mode, equal to rounding: batch norm folded, channels last, on a CPU the weights packed.
+    """Return a copy in evaluation mode, equal up to rounding: batch norm folded, channels last, weights packed (CPU).
 
-    ``input_size`` (w, h) is what weights are packed for; other sizes and any batch work too. A network whose code
-    depends on its input cannot be folded and keeps its batch norms. Weights that autocast turns to ``precision`` are
-    not packed. A ``compiled`` copy is one of torch.compile's, on a GPU replayed as a CUDA graph for each size of batch.
+    Weights are packed for ``input_size`` (w, h); other sizes and any batch work too. A network whose code depends on
+    its input cannot be folded and keeps its batch norms. Weights that autocast converts to ``precision`` are not
+    packed. A ``compiled`` copy uses torch.compile and, on a GPU, replays a CUDA graph for each batch size.
     """
     try:
         quick = fold_batch_norm(network)
@@ -29,18 +29,18 @@ def quicken(
         quick = deepcopy(network).eval()
     quick = quick.to(memory_format=torch.channels_last)
     if compiled:
-        return Replayed(torch.compile(quick, mode="reduce-overhead"))
+        return CudaGraphModule(torch.compile(quick, mode="reduce-overhead"))
     weight = next(quick.parameters(), None)
     if weight is not None and precision is None and weight.device.type == "cpu" and weight.dtype == torch.float32:
         pack(quick, input_size)
     return quick
 
 
-class Replayed(nn.Module):
-    """A compiled network on batches of few sizes: each is filled up to the next power of two.
+class CudaGraphModule(nn.Module):
+    """A compiled network that pads every batch to the next power of two.
 
-    Every size is compiled, and recorded as a CUDA graph, when it is first met; the last batch of a data set, or the
-    people of an image, may be any number.
+    Each size is compiled, and recorded as a CUDA graph, on first use; padding keeps their number small, as the last
+    batch of a data set or the people of an image may be any number.
     """
 
     def __init__(self, run: Callable[[Tensor], Any]) -> None:
@@ -52,15 +52,14 @@ class Replayed(nn.Module):
         size = 1 << max(count - 1, 0).bit_length()
         if size > count:
             x = torch.cat([x, x[-1:].expand(size - count, -1, -1, -1)])
-        # A graph writes its next answer over this one.
+        # A graph's next output overwrites this one.
         return tree_map(lambda output: output[:count].clone(), self.run(x))
 
 
 def pack(network: nn.Module, input_size: tuple[int, int]) -> None:
-    """Lay a network's convolution weights out as oneDNN wants them, once instead of at every call; in place.
+    """Reorder a network's convolution weights, in place, to oneDNN's layout, once instead of in every call.
 
-    At small batches the calls' own re-ordering of weights takes up to half of the time. Nothing happens where PyTorch
-    has no oneDNN.
+    At small batches reordering takes up to half of the time of a call. Does nothing if PyTorch has no oneDNN.
     """
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return
@@ -72,7 +71,7 @@ def pack(network: nn.Module, input_size: tuple[int, int]) -> None:
 
         return network.get_submodule(name).register_forward_pre_hook(hook)
 
-    # Exactly these classes: a subclass may compute something else.
+    # Exactly these classes: a subclass may compute something different.
     names = [name for name, module in network.named_modules() if type(module) in (nn.Conv2d, nn.ConvTranspose2d)]
     hooks = [note(name) for name in names]
     width, height = input_size
@@ -92,7 +91,7 @@ def pack(network: nn.Module, input_size: tuple[int, int]) -> None:
 
 
 class _Packed(nn.Module):
-    """A convolution, or a transposed one, on packed weights."""
+    """A convolution or transposed convolution with packed weights."""
 
     def __init__(self, module: nn.Conv2d | nn.ConvTranspose2d, shape: list[int]) -> None:
         super().__init__()
@@ -111,6 +110,6 @@ class _Packed(nn.Module):
             self.run = torch.ops.mkldnn._convolution_pointwise
 
     def forward(self, x: Tensor) -> Tensor:
-        # No activation is fused in: "none", without its scalars or its algorithm.
+        # No activation is fused: "none", without scalars or algorithm.
         output: Tensor = self.run(x, self.weight, self.bias, *self.settings, "none", [], "")
         return output

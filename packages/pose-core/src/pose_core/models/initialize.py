@@ -1,4 +1,4 @@
-"""Weights before training: the published scheme, and backbones from ImageNet files."""
+"""Initialize weights before training: the published scheme, and backbones from ImageNet files."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ PUBLISHED_STD = 0.001
 def initialize(model: nn.Module, *, backbone_follows: bool = False) -> None:
     """Initialize by the published scheme: convolution weights N(0, 0.001²), batch norm 1 and 0.
 
-    HRNet sets convolution biases to zero. ResNet and LPN leave them at the framework's default, unless a pretrained
-    backbone is loaded next: then the head's are zero too.
+    HRNet sets convolution biases to zero. ResNet and LPN leave them at PyTorch's default, unless a pretrained backbone
+    is loaded next (``backbone_follows``): then the head's are zero too.
     """
     zero_bias = backbone_follows or isinstance(model, HRNetBackbone)
     for module in model.modules():
@@ -31,16 +31,16 @@ def initialize(model: nn.Module, *, backbone_follows: bool = False) -> None:
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)
     for module in model.modules():
-        # Layers that start otherwise, as predictors of offsets do at zero.
+        # Layers with another initialization, such as predictors of offsets, which start at zero.
         if isinstance(module, InitializedLayer):
             module.initialize_published()
 
 
 def load_backbone(model: nn.Module, path: str | Path, layers: Sequence[str] | None = None) -> LoadReport:
-    """Load an ImageNet file into a network's backbone: the entries of its names and shapes, of the ``layers`` named.
+    """Load an ImageNet file into a network's backbone: entries of the same name and shape, in ``layers`` if given.
 
-    A file of which nothing fits, of other widths, or with more blocks than the network is refused. A last layer for
-    other joints stays as it is. The report's ``missing`` are entries of layers that the file fills only in part.
+    A file of which nothing fits, of other widths, or with more blocks than the network raises WeightsError. A last
+    layer for other joints is not loaded. The report's ``missing`` are entries of layers that the file fills in part.
     """
     state = network_state(read_checkpoint(path), str(path))
     if layers is not None:

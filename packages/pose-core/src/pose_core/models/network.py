@@ -1,4 +1,4 @@
-"""What networks may say about themselves, each with its default."""
+"""Base classes of networks: the attributes and hooks they may define, with defaults."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 
 class PoseNetwork(nn.Module):
-    """A network whose published files may name its layers otherwise."""
+    """A network; its published files may use other layer names."""
 
     divisor: int = 1
     """Height and width of the input must be multiples of this."""
     style: Literal["pytorch", "caffe"] | None = None
-    """Where a ResNet's stages have their stride; None for other networks."""
+    """Style of a ResNet, the position of its stages' stride; None for other networks."""
 
     @staticmethod
     def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -28,17 +28,17 @@ class PoseNetwork(nn.Module):
 
 
 class InitializedLayer(nn.Module, ABC):
-    """A layer that starts otherwise than the published scheme starts all others."""
+    """A layer with its own initialization instead of the published scheme's."""
 
     @abstractmethod
     def initialize_published(self) -> None:
-        """Set the weights that the layer starts from."""
+        """Initialize the layer's weights."""
 
 
 class UntracedBlock(nn.Module):
-    """A block whose computation depends on its input's shape: tracing does not look into it."""
+    """A block whose computation depends on its input's shape: tracing does not enter it."""
 
 
 def to_own_names(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a state dict, ours or a published one, in the names of ``model``."""
+    """Return a state dict, ours or a published one, with the names of ``model``."""
     return model.from_published(state) if isinstance(model, PoseNetwork) else dict(state)

@@ -18,10 +18,11 @@ DEPTHS: dict[int, tuple[bool, tuple[int, int, int, int]]] = {
     101: (True, (3, 4, 23, 3)),
     152: (True, (3, 8, 36, 3)),
 }
-"""Depth → whether its blocks are bottlenecks, and how many each stage has."""
+"""Depth → (blocks are bottlenecks, blocks of each stage)."""
 
 
 def conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
+    """Return a 3×3 convolution without bias."""
     return nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
 
 
@@ -46,7 +47,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1×1, 3×3, 1×1 to four times the planes, and a shortcut."""
+    """1×1, 3×3 and 1×1 convolutions, to four times the planes, and a shortcut."""
 
     expansion = 4
 
@@ -70,7 +71,7 @@ class Bottleneck(nn.Module):
 
 
 def shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
-    """The projection on a shortcut, where the shape changes."""
+    """Return the projection of a shortcut, or None if the shape does not change."""
     if stride == 1 and inputs == outputs:
         return None
     return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
@@ -79,7 +80,7 @@ def shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
 class ResNetBackbone(PoseNetwork):
     """The convolutional part of a ResNet, in torchvision's names; ``width`` is the first stage's planes.
 
-    A network adds its head, and the ``forward`` that starts from `stages`.
+    Subclasses add a head, and a ``forward`` that starts from `stages`.
     """
 
     divisor = 32
@@ -115,9 +116,9 @@ class ResNetBackbone(PoseNetwork):
 
 
 def block_counts(depth: int, style: Style) -> tuple[bool, tuple[int, int, int, int]]:
-    """Whether the blocks are bottlenecks and how many each stage has; refuses what does not exist."""
+    """Return whether the blocks are bottlenecks, and the blocks of each stage; raise ConfigError for unknown depths."""
     if depth not in DEPTHS:
-        raise ConfigError(f"ResNet depth {depth} does not exist here; choose one of {', '.join(map(str, DEPTHS))}")
+        raise ConfigError(f"ResNet depth {depth} is not supported; choose one of {', '.join(map(str, DEPTHS))}")
     is_deep, counts = DEPTHS[depth]
     if style == "caffe" and not is_deep:
         raise ConfigError(f"the caffe style moves a bottleneck's stride, and ResNet-{depth} has no bottlenecks")

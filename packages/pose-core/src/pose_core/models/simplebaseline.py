@@ -40,5 +40,5 @@ def simplebaseline(
     filters: tuple[int, ...] = (256, 256, 256),
     width: int = 64,
 ) -> SimpleBaseline:
-    """SimpleBaseline on a ResNet of 18, 34, 50, 101 or 152 layers; ``filters`` and ``width`` make it lighter."""
+    """Return SimpleBaseline on a ResNet of 18, 34, 50, 101 or 152 layers; ``filters`` and ``width`` make it lighter."""
     return SimpleBaseline(depth, num_joints, style, tuple(filters), width)

@@ -1,7 +1,7 @@
-"""Weights from files: ours and the published layouts, never any code.
+"""Read and write weight files, ours and published ones, without running code from them.
 
-Our networks keep the published names, so one layout serves both. What differs is the wrapping: bare, or under a key,
-with or without the ``module.`` that data-parallel training leaves.
+Our networks keep the published names, so one layout serves both. Files differ in the wrapping: bare, or under a key,
+with or without the ``module.`` prefix of data-parallel training.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from pose_core.files import whole_file
 from pose_core.models.network import PoseNetwork, to_own_names
 
 WRAPPERS = ("weights", "best_state_dict", "state_dict", "model", "network", "netHg")
-"""Keys under which checkpoints keep the network; ours is the first. The last stands beside a critic's."""
+"""Keys under which checkpoints keep the network; ours is the first. Files with the last also hold a critic."""
 Identify = Callable[[Mapping[str, Tensor]], list[str]]
-"""Finds the names of the networks that a state dict fits."""
+"""State dict → names of the networks that it fits."""
 
 
 class _NumberType:
-    """What stands for ``numpy.dtype`` while a checkpoint is read: the real one can crash on damaged data."""
+    """A substitute for ``numpy.dtype`` while a checkpoint is read: the real one can crash on damaged data."""
 
     def __init__(self, code: str, *_: object) -> None:
         self.code, self.order = code, "="
@@ -39,13 +39,13 @@ class _NumberType:
 
 
 def _number(kind: _NumberType, data: bytes) -> float:
-    """A NumPy number of a checkpoint, as a plain one."""
+    """Convert a NumPy number of a checkpoint to a Python number."""
     if not re.fullmatch(r"b1|[iu][1248]|f[248]", kind.code) or kind.order not in "=|<>":
-        raise ValueError(f"a NumPy number of type {kind.code!r}")
+        raise ValueError(f"unsupported NumPy number of type {kind.code!r}")
     return np.frombuffer(data, np.dtype(kind.order + kind.code), 1)[0].item()
 
 
-# Published checkpoints keep their best score as a NumPy number; its function has two names, before NumPy 2 and since.
+# Published checkpoints keep their best score as a NumPy number; its function was renamed in NumPy 2.
 SAFE_NAMES = (
     (_NumberType, "numpy.dtype"),
     (_number, "numpy.core.multiarray.scalar"),
@@ -55,7 +55,7 @@ SAFE_NAMES = (
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What came of loading: where from, how many entries fitted, and which did not."""
+    """The result of loading: the source, the number of entries that fit, and those that do not."""
 
     source: str
     loaded: int
@@ -63,10 +63,11 @@ class LoadReport:
     unexpected: tuple[str, ...] = ()
     mismatched: tuple[str, ...] = ()
     warning: str = ""
-    """Why the weights may be wrong although every one fits."""
+    """A reason why the weights may be wrong although all of them fit; "" if there is none."""
 
     @property
     def complete(self) -> bool:
+        """Whether every entry of file and network matched."""
         return not (self.missing or self.unexpected or self.mismatched)
 
     def __str__(self) -> str:
@@ -83,7 +84,7 @@ def _few(names: tuple[str, ...], count: int = 4) -> str:
 
 
 def read_checkpoint(path: str | Path) -> Any:
-    """What a checkpoint file holds; tensors and plain values only."""
+    """Return the content of a checkpoint file; only tensors and plain values are read."""
     file = Path(path)
     if not file.is_file():
         raise WeightsError(f"weights file {file} does not exist")
@@ -94,7 +95,7 @@ def read_checkpoint(path: str | Path) -> Any:
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "weights_only" not in str(error) and "Unsupported" not in str(error):
-            raise WeightsError(f"weights file {file} is damaged or no checkpoint: {error}") from None
+            raise WeightsError(f"weights file {file} is damaged or not a checkpoint: {error}") from None
         found = re.search(r"GLOBAL (\S+)", str(error))
         raise WeightsError(
             f"weights file {file} holds more than tensors and plain values{f' ({found[1]})' if found else ''}, "
@@ -102,11 +103,11 @@ def read_checkpoint(path: str | Path) -> Any:
             "Save its state_dict alone with the code that wrote it, then load that file"
         ) from None
     except Exception as error:  # a damaged file can fail in any step of reading
-        raise WeightsError(f"weights file {file} is damaged or no checkpoint: {error}") from None
+        raise WeightsError(f"weights file {file} is damaged or not a checkpoint: {error}") from None
 
 
 def network_state(content: Any, source: str) -> dict[str, Tensor]:
-    """The network's state dict within a checkpoint: unwrapped, without ``module.``."""
+    """Return the network's state dict of a checkpoint: unwrapped, without ``module.``."""
     state = content
     while isinstance(state, Mapping) and not _is_state(state):
         key = next((key for key in WRAPPERS if isinstance(state.get(key), Mapping)), None)
@@ -120,7 +121,7 @@ def network_state(content: Any, source: str) -> dict[str, Tensor]:
 
 
 def companion_state(path: str | Path, name: str, published: str) -> dict[str, Tensor]:
-    """Weights of the network that a pose network was trained with: in a run's last.pt, or under a ``published`` key."""
+    """Return weights of a network trained together with the pose network: of a run's last.pt or a ``published`` key."""
     content = read_checkpoint(path)
     wrapped = content if isinstance(content, Mapping) else {}
     networks = wrapped.get("networks")
@@ -146,8 +147,8 @@ def load_weights(
 ) -> LoadReport:
     """Load weights into ``model``, from a file or a state dict, in our layout or the published one.
 
-    A mismatch is refused, naming the networks that ``identify`` finds the weights to fit; ``strict=False`` loads what
-    fits and reports the rest.
+    A mismatch raises WeightsError, which names the networks that fit according to ``identify``; ``strict=False`` loads
+    the entries that fit and reports the rest.
     """
     if isinstance(weights, Mapping):
         source, content = "the given state dict", weights
@@ -155,7 +156,7 @@ def load_weights(
         source, content = str(weights), read_checkpoint(weights)
     state = to_own_names(model, network_state(content, source))
     own = model.state_dict()
-    # Checkpoints of PyTorch before 1.0 have no batch counters; nothing reads them.
+    # Checkpoints of PyTorch before 1.0 have no batch counters; they are not used.
     missing = tuple(key for key in own if key not in state and not key.endswith("num_batches_tracked"))
     unexpected = tuple(key for key in state if key not in own)
     mismatched = tuple(key for key in own if key in state and state[key].shape != own[key].shape)
@@ -168,19 +169,19 @@ def load_weights(
 
 
 def style_warning(model: nn.Module, source: str) -> str:
-    """Return a warning where a file's name says another ResNet style than the network's; "" where it does not.
+    """Return a warning if a file's name suggests another ResNet style than the network's, "" otherwise.
 
-    Nothing inside tells them apart: the caffe style has the stage's stride on the first 1×1 convolution, with the same
-    names and shapes.
+    The content does not tell: the caffe style has the stage's stride on the first 1×1 convolution, with the same names
+    and shapes.
     """
     style = model.style if isinstance(model, PoseNetwork) else None
     if style in {None, "caffe"} or "caffe" not in Path(source).name.lower():
         return ""
-    return f"its name says caffe and the network is of the {style} style: does model.name lack its _caffe?"
+    return f"the file's name says caffe, but the network has {style} style: is model.name missing _caffe?"
 
 
 def _explain(state: dict[str, Tensor], own: Mapping[str, Tensor], identify: Identify | None) -> str:
-    """Say for which network a file is that does not fit."""
+    """Explain for which network a file is that does not fit."""
     head = "final_layer.weight"
     if head in state and head in own and len(state[head]) != len(own[head]):
         joints = f"the file has {len(state[head])} joints, the network {len(own[head])}; "
@@ -195,7 +196,7 @@ def _explain(state: dict[str, Tensor], own: Mapping[str, Tensor], identify: Iden
 
 
 def save_weights(model: nn.Module, path: str | Path) -> None:
-    """Write a network's weights alone, whole or not at all; as safetensors where ``path`` ends so."""
+    """Write only a network's weights, atomically; as safetensors if ``path`` has that extension."""
     state = model.state_dict()
     target = Path(path)
     with whole_file(target) as file:

@@ -1,7 +1,7 @@
-"""Numeric kernels: each a plain reference, which is the truth, and a fast path that is checked against it.
+"""Numeric kernels: each has a plain reference, which defines the result, and a fast path that is tested against it.
 
-``POSE_OPS=auto|reference|fast`` decides for all of them and for all callers; ``pose doctor`` prints what is in use and
-why. Importing this package loads no torch; each name below loads its module when first used.
+``POSE_OPS=auto|reference|fast`` selects for all of them and for all callers; ``pose doctor`` prints which is in use and
+why. Importing this package does not load torch; each name below loads its module when first used.
 """
 
 from types import ModuleType

@@ -1,4 +1,4 @@
-"""Choose which implementation of an op runs: in one place, for all ops, and open to inspection."""
+"""Choose which implementation of an op runs, in one place for all ops."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ OPS = {
     "decode_heatmaps": "one flat argmax in numpy on the CPU; on a GPU a Triton kernel, the mirrored map fused in",
     "fuse_flip": "one pass over both maps",
     "normalize": "bytes reordered while they become floats; on a GPU a Triton kernel, one pass from bytes",
-    "deform_conv": "torchvision's operator; on a CPU without gradients, an embedding bag and one product",
-    "paste": "every part only where it lands; on a GPU a Triton kernel, all parts in one pass",
-    "tag_loss": "all images, people and pairs at once; on a GPU a Triton kernel, one program per image",
+    "deform_conv": "torchvision's operator; on a CPU without gradients, an embedding bag and one matrix product",
+    "paste": "only the pixels that each part covers; on a GPU a Triton kernel, all parts in one pass",
+    "tag_loss": "all images, people and pairs in one call; on a GPU a Triton kernel, one program per image",
     "warp_crops": "on a GPU a Triton kernel, all crops of a batch in one launch",
-    "oks_nms": "all images at once, the best remaining pose of each deciding",
+    "oks_nms": "all images in one call: in each step the best remaining pose of every image",
 }
-"""Ops with a fast path, and what it is."""
+"""Op → a description of its fast path."""
 
 
 def setting() -> str:

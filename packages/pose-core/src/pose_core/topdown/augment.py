@@ -1,4 +1,4 @@
-"""How a training sample varies: drawn once per sample from (seed, epoch, index), then applied to center and scale."""
+"""Augmentation of a training sample: drawn once from (seed, epoch, index), then applied to center and scale."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pose_core.topdown.config import AugmentConfig
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """One draw. ``half_body`` is what chance wants; it happens only with enough labeled joints."""
+    """One draw of an augmentation; ``half_body`` is applied only with enough labeled joints."""
 
     half_body: bool = False
     prefer_upper: bool = False
@@ -23,9 +23,9 @@ class Augmentation:
 
 
 def draw_augmentation(rng: np.random.Generator, config: AugmentConfig) -> Augmentation:
-    """Draw half-body, scale, rotation and mirroring; always the same number of variates, whatever the config."""
+    """Draw half-body, scale, rotation and mirroring; always the same number of variates, regardless of the config."""
     half, turn, mirror = rng.random(3)
-    # The published code tosses the upper-or-lower coin with a normal variate below 0.5: upper in 69 of 100 cases.
+    # The published code chooses the upper body if a normal variate is below 0.5: in 69 of 100 cases.
     coin, zoom, angle = rng.standard_normal(3)
     spread, degrees = config.scale, config.rotation
     return Augmentation(
@@ -48,7 +48,7 @@ def place_crop(
     skeleton: Skeleton,
     aspect: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Center and scale of the crop, in the image as it is (not mirrored). ``joints`` is ``(K, 3)``."""
+    """Return center and scale of the crop, in the original image (not mirrored). ``joints`` is ``(K, 3)``."""
     half = place_half_body(augmentation, config, joints, skeleton, aspect)
     center, scale = half if half is not None else (center, scale)
     return center, scale * np.float32(augmentation.scale)
@@ -57,7 +57,7 @@ def place_crop(
 def place_half_body(
     augmentation: Augmentation, config: AugmentConfig, joints: np.ndarray, skeleton: Skeleton, aspect: float
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Center and scale of half a body, where chance wants it and enough joints ``(K, 3)`` are labeled."""
+    """Return center and scale of half a body, if it was drawn and enough joints ``(K, 3)`` are labeled, or None."""
     if not augmentation.half_body or (joints[:, 2] > 0).sum() <= config.half_body_joints:
         return None
     return half_body_center_scale(joints, skeleton.upper_body, aspect, augmentation.prefer_upper, config.half_body_min)

@@ -28,7 +28,7 @@ COORDINATE_SHARE = 100
 
 
 class Targets(NamedTuple):
-    """``heatmaps`` ``(N, K, H, W)`` and ``weights`` ``(N, K)``, zero where a joint is not to be learned."""
+    """``heatmaps`` ``(N, K, H, W)`` and ``weights`` ``(N, K)``, zero for joints without a target."""
 
     heatmaps: Tensor
     weights: Tensor
@@ -36,7 +36,7 @@ class Targets(NamedTuple):
 
 @dataclass(frozen=True)
 class HeatmapCodec:
-    """How one experiment turns joints into heatmaps and back."""
+    """The conversion of an experiment's joints to heatmaps and back."""
 
     input_size: Size
     heatmap_size: Size
@@ -50,6 +50,7 @@ class HeatmapCodec:
 
     @classmethod
     def from_config(cls, config: TopDownConfig) -> HeatmapCodec:
+        """Return the codec of an experiment."""
         block = config.heatmap
         return cls(
             input_size=config.model.input_size,
@@ -65,11 +66,11 @@ class HeatmapCodec:
 
     @property
     def ratio(self) -> tuple[float, float]:
-        """Heatmap pixels per input pixel."""
+        """Return heatmap pixels per input pixel, along x and y."""
         return heatmap_ratio(self.input_size, self.heatmap_size, self.convention)  # type: ignore[arg-type]
 
     def encode(self, joints: Tensor) -> Targets:
-        """Targets for joints ``(N, K, 3)``: x, y in input pixels and a weight."""
+        """Return targets for joints ``(N, K, 3)``: x, y in input pixels and a weight."""
         return Targets(
             *gaussian_heatmaps(
                 joints[..., :2], joints[..., 2], self.heatmap_size, self.sigma, quantize=self.quantize, ratio=self.ratio
@@ -77,14 +78,14 @@ class HeatmapCodec:
         )
 
     def decode(self, outputs: Outputs) -> tuple[Tensor, Tensor]:
-        """Keypoints ``(N, K, 2)`` in input pixels and scores ``(N, K)``; of several stacks, the last counts."""
+        """Return keypoints ``(N, K, 2)`` in input pixels and scores ``(N, K)``; of several stacks, the last is used."""
         points, scores = decode_heatmaps(last(outputs).float(), **self._decoding())
         return self._to_input(points), scores
 
     def decode_flipped(
         self, outputs: Outputs, mirrored: Outputs, flip_order: Tensor, *, shift: bool
     ) -> tuple[Tensor, Tensor]:
-        """As :meth:`decode`, of the mean with what the network says to the mirrored images."""
+        """Return :meth:`decode` of the mean with the network's outputs for the mirrored images."""
         points, scores = decode_flipped(
             last(outputs).float(), last(mirrored).float(), flip_order, shift=shift, **self._decoding()
         )
@@ -94,11 +95,11 @@ class HeatmapCodec:
         return {"method": self.decode_method, "quarter": self.quarter, "beta": self.beta, "sigma": self.sigma}
 
     def _to_input(self, points: Tensor) -> Tensor:
-        """Return input pixels of points in heatmap pixels."""
+        """Convert points from heatmap pixels to input pixels."""
         return points / torch.tensor(self.ratio, device=points.device, dtype=points.dtype)
 
     def loss(self, outputs: Outputs, joints: Tensor) -> tuple[Tensor, Targets]:
-        """The objective for joints ``(N, K, 3)``, summed over stacks; and the targets it was made from."""
+        """Return the loss for joints ``(N, K, 3)``, summed over stacks, and its targets."""
         targets = self.encode(joints)
         stacks = [outputs] if isinstance(outputs, Tensor) else list(outputs)
         total = torch.zeros((), device=joints.device)
@@ -124,9 +125,9 @@ class HeatmapCodec:
         )
 
     def _coordinate_loss(self, heatmaps: Tensor, joints: Tensor, weights: Tensor) -> Tensor:
-        """Distance of the soft-argmax from the joint, as a share of the map's width.
+        """Return the distance of the soft-argmax from the joint, as a share of the map's width.
 
-        A heatmap of a Gaussian of peak 1 is far from a probability; a small β keeps gradients alive over the map.
+        A Gaussian of peak 1 is not a probability; a small β keeps gradients nonzero over the map.
         """
         found = soft_argmax(heatmaps, beta=10.0)
         wanted = joints[..., :2] * torch.tensor(self.ratio, device=joints.device)
@@ -135,7 +136,7 @@ class HeatmapCodec:
 
 
 def last(outputs: Outputs) -> Tensor:
-    """The last stack's heatmaps."""
+    """Return the last stack's heatmaps."""
     return outputs if isinstance(outputs, Tensor) else outputs[-1]
 
 

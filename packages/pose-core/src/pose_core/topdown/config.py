@@ -10,7 +10,7 @@ from pose_core.config import Block, DataConfig, EvaluationConfig, Experiment, Fr
 
 
 class AugmentConfig(VariationConfig):
-    """How training samples vary."""
+    """Augmentation of training samples."""
 
     flip: Fraction = 0.5
     """Probability of mirroring."""
@@ -24,26 +24,26 @@ class AugmentConfig(VariationConfig):
     half_body_joints: int = 8
     """Half-body needs more labeled joints than this."""
     half_body_min: int = 2
-    """Fewest joints of a half that may be cropped to (2 in HRNet, 3 in ASDA)."""
+    """Minimum joints in the half that is cropped to (2 in HRNet, 3 in ASDA)."""
 
     renamed: ClassVar = {"half_body_fewest": Renamed("half_body_min")}
 
     def without_variation(self) -> Self:
-        """Return settings under which samples never vary."""
+        """Return settings without augmentation."""
         return self.model_copy(
             update={"flip": 0.0, "scale": 0.0, "rotation": 0.0, "rotation_probability": 0.0, "half_body": 0.0}
         )
 
 
 class HeatmapConfig(Block):
-    """Joints to targets and back."""
+    """Conversion of joints to heatmaps and back."""
 
     stride: Annotated[int, Field(gt=0)] = 4
     """Input pixels per heatmap pixel."""
     sigma: Annotated[float, Field(gt=0)] = 2.0
     """Standard deviation of a target, in heatmap pixels."""
     target: Literal["quantized", "subpixel"] = "quantized"
-    """Peak on the nearest pixel, as published, or where the joint is."""
+    """Peak on the nearest pixel, as published, or exactly at the joint."""
     convention: Literal["published", "unbiased"] = "published"
     """Pixel convention of crop and heatmap; unbiased is UDP."""
     decode: Literal["argmax", "soft_argmax", "dark"] = "argmax"
@@ -54,22 +54,22 @@ class HeatmapConfig(Block):
     bias: float = 0.0
     """Subtracted from x and y of the final coordinates (1.0 in the original LPN's MPII configuration)."""
     objective: Literal["heatmap", "coordinate"] = "heatmap"
-    """Loss on heatmaps, as published; or heatmaps plus the soft-argmax coordinates, an option of ours."""
+    """Loss on heatmaps, as published; or on heatmaps plus the soft-argmax coordinates, our addition."""
 
     renamed: ClassVar = {"target": Renamed("target", {"quantised": "quantized"})}
 
 
 class CropTestConfig(EvaluationConfig):
-    """How the network is evaluated: crop by crop."""
+    """Evaluation settings, crop by crop."""
 
     batch_size: Annotated[int, Field(ge=1)] = 128
     """Crops predicted at a time by each process."""
     boxes: Literal["gt", "detections"] = "gt"
-    """Where the people's boxes come from."""
+    """Source of the people's boxes."""
     shift_heatmap: bool = True
     """Shift the mirrored heatmap one pixel right before averaging; for the published convention."""
     scale: Annotated[float, Field(gt=0)] = 1.0
-    """Enlarges every crop."""
+    """Factor that enlarges every crop."""
     joint_threshold: float = 0.2
     """A person's score is box score × mean of the joint scores above this."""
     oks_threshold: float = 0.9
@@ -100,7 +100,7 @@ class TopDownConfig(Experiment):
 
     @property
     def heatmap_size(self) -> tuple[int, int]:
-        """(width, height) of the network's output."""
+        """Return (width, height) of the network's output."""
         width, height = self.model.input_size
         return width // self.heatmap.stride, height // self.heatmap.stride
 

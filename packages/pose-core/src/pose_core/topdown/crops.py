@@ -18,7 +18,7 @@ from pose_core.topdown.config import TopDownConfig
 
 @dataclass(frozen=True)
 class CropSettings:
-    """How crops are predicted."""
+    """Settings of prediction from crops."""
 
     codec: HeatmapCodec
     flip_order: tuple[int, ...]
@@ -30,6 +30,7 @@ class CropSettings:
 
     @classmethod
     def from_config(cls, config: TopDownConfig, skeleton: Skeleton) -> CropSettings:
+        """Return the settings of an experiment."""
         return cls(
             HeatmapCodec.from_config(config),
             tuple(int(joint) for joint in skeleton.flip_order),
@@ -43,12 +44,12 @@ class CropSettings:
 
 @torch.inference_mode()
 def predict_crops(network: nn.Module, images: Tensor, to_image: Array, settings: CropSettings) -> Array:
-    """Keypoints and scores ``(N, K, 3)`` float32, x and y in image pixels.
+    """Return keypoints and scores ``(N, K, 3)`` float32, x and y in image pixels.
 
     ``images`` ``(N, H, W, 3)`` uint8 lie on the network's device, ``to_image`` ``(N, 2, 3)`` maps each crop's pixels to
     its image's. The mirrored images go through the network in the same batch; only the result leaves the device.
     """
-    # On a CPU convolutions are up to a third faster in this order, whatever order the weights have.
+    # On a CPU convolutions are up to a third faster in this order, regardless of the weights' order.
     x = normalize(images, pixels=settings.pixels, channels_last=images.device.type == "cpu")
     with autocast(images.device, settings.precision):
         if settings.flip:

@@ -1,8 +1,8 @@
-"""People cropped one by one: what a top-down network trains and is evaluated on.
+"""Crops of one person each, to train and evaluate a top-down network.
 
-A sample leaves the loader as a uint8 crop and joints in its pixels; normalizing and target making happen per batch, on
-the device. One warp takes a decoded image to the crop: scaling, rotating, mirroring and moving are one matrix, and the
-same matrix takes the joints.
+The loader yields uint8 crops and joints in their pixels; normalization and targets are computed per batch, on the
+device. One warp maps a decoded image to the crop: scaling, rotation, mirroring and translation are one matrix, which
+also maps the joints.
 """
 
 from __future__ import annotations
@@ -52,29 +52,29 @@ class CropBatch(Batch):
     box_score: torch.Tensor
     """``(N,)`` float32: 1 for annotated people, the detector's score for detected ones."""
     index: torch.Tensor
-    """``(N,)`` int64: the sample's place in the data set."""
+    """``(N,)`` int64: the sample's index in the data set."""
     valid: torch.Tensor
-    """``(N,)`` bool: False where the image could not be used; the crop is black and no joint has weight."""
+    """``(N,)`` bool: False if the image could not be read; the crop is then black and all weights are 0."""
 
 
-class Opened(NamedTuple):
+class DecodedImage(NamedTuple):
     """A decoded image."""
 
     pixels: np.ndarray
     """``(h, w, 3)`` uint8 BGR."""
     width: int
-    """Of the whole image; the pixels may be fewer."""
+    """Width of the original image; ``pixels`` may be reduced."""
     reduced: int = 1
-    """Its pixels for each decoded one, across and down."""
+    """Original pixels per decoded pixel, along each axis."""
 
 
 class TopDownDataset(TrainingSet[CropBatch]):
-    """People, given as records or as a table for the input's aspect, each as a crop of ``input_size`` (w, h).
+    """Crops of ``input_size`` (w, h) of people, given as records or as a table for the input's aspect.
 
-    Without ``augment`` the crops are those of evaluation, enlarged by ``test_scale``. People that carry a center and a
-    scale (MPII) are cropped by these; boxes are grown to the input's aspect and padded by 1.25. With
-    ``reduced_decode``, a JPEG of which a crop shows at most every second pixel is decoded at a half, a quarter or an
-    eighth of its size.
+    Without ``augment`` the crops are those of evaluation, enlarged by ``test_scale``. People with a center and a scale
+    (MPII) are cropped by these; boxes are extended to the input's aspect and padded by 1.25. With
+    ``reduced_decode``, a JPEG that a crop downsamples by 2 or more is decoded at a half, a quarter or an eighth of its
+    size.
 
     Everything is kept in flat arrays: forked workers share their pages, and a spawned worker unpickles few objects.
     """
@@ -113,20 +113,20 @@ class TopDownDataset(TrainingSet[CropBatch]):
 
     @property
     def groups(self) -> np.ndarray:
-        """``(len,)`` number of each person's image, for batches that share a decode."""
+        """Return the number ``(len,)`` of each person's image, for batches that share a decoded image."""
         return self.table.image
 
     def source(self, index: int) -> str:
-        """Where the image of a sample lies."""
+        """Return the path of a sample's image."""
         return os.fsdecode(bytes(self.table.sources[self.table.image[index]]))
 
     def draw(self, epoch: int, index: int) -> Augmentation:
-        """What chance says of a sample in an epoch; only where samples vary."""
+        """Draw the augmentation of a sample in an epoch; only for data with ``augment``."""
         assert self.augment is not None
         return draw_augmentation(sample_rng(self.seed, epoch, index), self.augment)
 
     def variation(self, key: Key) -> tuple[Augmentation, bool]:
-        """What is drawn for a sample, and whether its crop shows half a body."""
+        """Return the augmentation of a sample, and whether its crop shows half a body."""
         if self.augment is None:
             return Augmentation(), False
         epoch, index = epoch_index(key)
@@ -140,7 +140,7 @@ class TopDownDataset(TrainingSet[CropBatch]):
         return self._sample(epoch, index, self._open([(epoch, index)]))
 
     def __getitems__(self, keys: Iterable[Key]) -> list[CropBatch]:
-        """The samples of a batch, in order; an image is decoded once for all its people in the batch."""
+        """Return the samples of a batch, in order; an image is decoded once for all its people in the batch."""
         pairs = [epoch_index(key) for key in keys]
         samples: list[CropBatch | None] = [None] * len(pairs)
         by_image: dict[int, list[int]] = {}
@@ -152,25 +152,25 @@ class TopDownDataset(TrainingSet[CropBatch]):
                 samples[slot] = self._sample(*pairs[slot], image)
         return [sample for sample in samples if sample is not None]
 
-    def _open(self, pairs: Sequence[tuple[int, int]]) -> Opened | None:
-        """The image of samples that share one, no smaller than the closest of their crops needs it."""
+    def _open(self, pairs: Sequence[tuple[int, int]]) -> DecodedImage | None:
+        """Return the image that samples share, as large as the largest resolution among their crops needs."""
         source = self.source(pairs[0][1])
         try:
             content = read_bytes(source)
             size = jpeg_size(content) if self.reduced_decode else None
             if size is None:
                 pixels = decode_bgr(content, source)
-                return Opened(pixels, pixels.shape[1])
+                return DecodedImage(pixels, pixels.shape[1])
             shown = min(self.crop(*pair, size[0]).pixels_shown for pair in pairs)
             reduced = max(part for part in (1, 2, 4, 8) if part <= max(shown, 1))
-            return Opened(decode_bgr(content, source, reduced), size[0], reduced)
+            return DecodedImage(decode_bgr(content, source, reduced), size[0], reduced)
         except DataError as error:
             if self.on_bad_image != "skip":
                 raise
             _log.warning("skipped: %s", error)
             return None
 
-    def _sample(self, epoch: int, index: int, image: Opened | None) -> CropBatch:
+    def _sample(self, epoch: int, index: int, image: DecodedImage | None) -> CropBatch:
         crop = self.crop(epoch, index, 0 if image is None else image.width)
         if image is None:
             pixels = np.zeros((self.input_size[1], self.input_size[0], 3), np.uint8)
@@ -182,7 +182,7 @@ class TopDownDataset(TrainingSet[CropBatch]):
         return self.describe(index, crop, torch.from_numpy(pixels), valid=image is not None)
 
     def describe(self, index: int, crop: Crop, pixels: torch.Tensor, *, valid: bool) -> CropBatch:
-        """A sample of a crop whose pixels are known, or stand elsewhere."""
+        """Return the sample of a crop; ``pixels`` may be a placeholder."""
         joints, center = self.table.joints[index], crop.center
         if crop.mirror_width is not None:
             joints = joints[self.skeleton.flip_order]
@@ -205,7 +205,7 @@ class TopDownDataset(TrainingSet[CropBatch]):
         )
 
     def crop(self, epoch: int, index: int, width: int) -> Crop:
-        """The map from the image, ``width`` pixels wide, to the input."""
+        """Return the map from the image, ``width`` pixels wide, to the input."""
         center, scale = self.table.center[index].copy(), self._scale[index].copy()
         drawn = Augmentation()
         if self.augment is not None:
@@ -221,6 +221,6 @@ class TopDownDataset(TrainingSet[CropBatch]):
 
 
 def magnified(reduced: int) -> np.ndarray:
-    """``(3, 3)`` map from a reduced image's pixels to the whole one's; a pixel's place is its middle."""
+    """Return the ``(3, 3)`` map from a reduced image's pixels to the original's; coordinates are pixel centers."""
     middle = (reduced - 1) / 2
     return np.array([[reduced, 0, middle], [0, reduced, middle], [0, 0, 1]])

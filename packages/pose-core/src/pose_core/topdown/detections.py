@@ -20,7 +20,7 @@ PERSON = 1
 
 
 def find_detections(config: DataConfig) -> Path:
-    """Return the configured detections file, relative to here or to the data root."""
+    """Return the configured detections file, relative to the current directory or to the data root."""
     if config.detections is None:
         raise ConfigError("test.boxes=detections needs data.detections: the JSON file with the detected people")
     here = Path(config.detections).expanduser()
@@ -31,11 +31,11 @@ def find_detections(config: DataConfig) -> Path:
 def read_detections(
     path: Path, records: Sequence[ImageRecord], min_score: float = 0.0, *, problems: Problems | None = None
 ) -> tuple[ImageRecord, ...]:
-    """Return the records with their persons replaced by detections of category 1 that score ``min_score`` or more.
+    """Return the records with their people replaced by detections of category 1 that score ``min_score`` or more.
 
-    Boxes are used as they are, as published. A person's ``annotation_id`` is the detection's row in the file; it has no
-    joints. Detections of images that are not among the records are counted; where none matches, the file is another
-    split's and a DataError says so.
+    Boxes are used unchanged, as published. A person's ``annotation_id`` is the detection's row in the file; it has no
+    joints. Detections of images that are not among the records are counted; if none matches, the file belongs to
+    another split and a DataError is raised.
     """
     problems = Problems() if problems is None else problems
     content = read_json(path, "detections file")

@@ -1,4 +1,4 @@
-"""Where the people are: the whole image, a detections file, or a detector with weights from a file."""
+"""Boxes of people: the whole image, a detections file, or a detector with weights from a file."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ Array = np.ndarray
 
 
 class Detector(Protocol):
-    """Finds people: ``(H, W, 3)`` RGB and where the image came from → boxes ``(N, 4)`` x, y, w, h, scores ``(N,)``."""
+    """A person detector: image ``(H, W, 3)`` RGB and its path → boxes ``(N, 4)`` x, y, w, h, scores ``(N,)``."""
 
     def __call__(self, image: Array, source: Path | None = None) -> tuple[Array, Array]: ...
 
 
 def whole_image(image: Array, source: Path | None = None) -> tuple[Array, Array]:
-    """One person who fills the image."""
+    """Return one box that fills the image."""
     height, width = image.shape[:2]
-    # The crop's margin is for boxes that hug a person; an image's border does not.
+    # The crop's margin is meant for tight boxes of people; the image's border is not one.
     return np.array([[0.1 * width, 0.1 * height, 0.8 * width, 0.8 * height]]), np.ones(1)
 
 
 class FileDetector:
-    """Boxes from a detections JSON, whose image ids are found in the images' names: 000000000785.jpg is 785."""
+    """Boxes from a detections JSON; image ids are read from file names: 000000000785.jpg is 785."""
 
     def __init__(self, path: Path, threshold: float) -> None:
         content = read_json(path, "detections file")
@@ -49,9 +49,9 @@ class FileDetector:
         if not numbers:
             raise DataError(
                 f"detections file {self.path} names images by number, and {source} has none in its name; "
-                "leave out --boxes, or use --detector"
+                "omit --boxes, or use --detector"
             )
-        # The last one: COCO_val2014_000000000785 is image 785.
+        # The last number: COCO_val2014_000000000785 is image 785.
         rows = np.array(self.boxes.get(int(numbers[-1]), []), dtype=np.float64).reshape(-1, 5)
         return rows[:, :4], rows[:, 4]
 
@@ -90,7 +90,7 @@ class FasterRCNN:
 def build_detector(
     kind: str, *, boxes: str | None = None, weights: str | None = None, threshold: float = 0.9, device: str = "auto"
 ) -> Detector:
-    """The detector that the command line asks for."""
+    """Return the detector selected on the command line."""
     if boxes is not None:
         return FileDetector(Path(boxes), threshold)
     if kind == "whole":
@@ -98,6 +98,6 @@ def build_detector(
     if weights is None:
         raise ConfigError(
             f"--detector {kind} needs --detector-weights FILE (torchvision's fasterrcnn_resnet50_fpn, COCO): "
-            "nothing is ever downloaded behind your back"
+            "weights are never downloaded automatically"
         )
     return FasterRCNN(Path(weights), threshold, device)

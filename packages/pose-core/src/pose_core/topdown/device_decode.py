@@ -1,7 +1,7 @@
-"""Crops whose images travel encoded: decoded and cut out on the device that trains, where a GPU has a decoder.
+"""Crops whose images are sent to the training device encoded, to be decoded and cropped there.
 
-A worker only reads files and works out where crops lie. JPEGs go to torchvision's decoder, which on an NVIDIA GPU is
-the hardware's; other formats are decoded by the worker and travel as pixels.
+A worker only reads files and computes the crops' positions. JPEGs go to torchvision's decoder, which uses the hardware
+of an NVIDIA GPU; other formats are decoded by the worker and sent as pixels.
 """
 
 from __future__ import annotations
@@ -34,31 +34,31 @@ def _warn_once(text: str) -> None:
 
 @dataclass(frozen=True)
 class EncodedBatch(Batch):
-    """A batch of crops on its way to the device."""
+    """A batch of crops with encoded images."""
 
     content: Tensor
-    """``(B,)`` uint8: the images' files, or their pixels ``(h, w, 3)`` RGB, one after the other."""
+    """``(B,)`` uint8: the images' files, or their pixels ``(h, w, 3)`` RGB, concatenated."""
     ends: Tensor
     """``(M,)`` int64: where each image's content ends."""
     sizes: Tensor
-    """``(M, 2)`` int64: height and width of an image that comes as pixels, zero of a file."""
+    """``(M, 2)`` int64: height and width of an image sent as pixels, zero for a file."""
     image_of: Tensor
-    """``(N,)`` int64: which image a crop shows; −1 where it could not be used."""
+    """``(N,)`` int64: index of each crop's image; −1 if it could not be read."""
     crops: CropBatch
-    """Without pixels."""
+    """The crops, without pixels."""
 
 
 class EncodedCrops(TrainingSet[EncodedBatch]):
-    """The samples of ``people``, to be decoded by :meth:`to_device`; an image is sent once for all its people.
+    """The samples of ``people``, decoded by :meth:`to_device`; an image is sent once for all its people.
 
-    The crops are those of ``people`` to a few gray levels: decoders round differently, and the device's warp is exact
-    where OpenCV's takes 32nds of a pixel.
+    The crops equal those of ``people`` up to a few gray levels: decoders round differently, and the device's warp is
+    exact while OpenCV's rounds to a 32nd of a pixel.
     """
 
     def __init__(self, people: TopDownDataset) -> None:
         if type(people) is not TopDownDataset:
             raise ConfigError(
-                "train.device_decode is for crops that are cut out and nothing else; this method changes their pixels "
+                "train.device_decode is for unchanged crops, and this method changes their pixels "
                 "in the loader: set train.device_decode=false"
             )
         self.people = people
@@ -68,7 +68,7 @@ class EncodedCrops(TrainingSet[EncodedBatch]):
 
     @property
     def groups(self) -> np.ndarray:
-        """``(len,)`` number of each person's image, for batches that share a decode."""
+        """Return the number ``(len,)`` of each person's image, for batches that share a decoded image."""
         return self.people.groups
 
     def __getitem__(self, key: Key) -> EncodedBatch:
@@ -104,12 +104,12 @@ class EncodedCrops(TrainingSet[EncodedBatch]):
 
     @staticmethod
     def collate(samples: Sequence[EncodedBatch]) -> EncodedBatch:
-        """Return the one batch that `__getitems__` has joined already."""
+        """Return the only sample, the batch that `__getitems__` has made."""
         (batch,) = samples
         return batch
 
     def to_device(self, batch: EncodedBatch, device: torch.device) -> CropBatch:
-        """The batch with its pixels, on ``device``."""
+        """Return the batch with its pixels, on ``device``."""
         crops = batch.crops.to(device)
         width, height = self.people.input_size
         pixels = torch.zeros(len(batch.image_of), height, width, 3, dtype=torch.uint8, device=device)
@@ -127,7 +127,7 @@ class EncodedCrops(TrainingSet[EncodedBatch]):
         return replace(crops, images=pixels, valid=valid, joints=crops.joints * valid[:, None, None])
 
     def _read(self, index: int) -> tuple[np.ndarray, tuple[int, int], int]:
-        """An image's content as it travels, its size if that is pixels, and its width; 0 if it could not be used."""
+        """Return an image's content to send, its size if sent as pixels, and its width; 0 if it could not be read."""
         source = self.people.source(index)
         try:
             content = read_bytes(source)
@@ -141,7 +141,7 @@ class EncodedCrops(TrainingSet[EncodedBatch]):
             return np.zeros(0, np.uint8), (0, 0), 0
 
     def _decode(self, batch: EncodedBatch, device: torch.device) -> tuple[list[Tensor], set[int]]:
-        """Images ``(3, h, w)`` uint8 on ``device``, and the numbers of those that do not decode."""
+        """Return images ``(3, h, w)`` uint8 on ``device``, and the indices of those that cannot be decoded."""
         parts = batch.content.tensor_split(batch.ends[:-1]) if len(batch.ends) else ()
         files = [number for number, (height, _) in enumerate(batch.sizes.tolist()) if not height]
         images: dict[int, Tensor] = {
@@ -156,7 +156,7 @@ class EncodedCrops(TrainingSet[EncodedBatch]):
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            # One is damaged, or of a kind that this decoder does not know: OpenCV reads it, or says which it is.
+            # An image is damaged or not supported by this decoder: OpenCV decodes it, or names it in an error.
             _warn_once(f"torchvision's decoder on {device}: {error}. OpenCV decodes such batches, on the CPU")
             for number in files:
                 index = int(batch.crops.index[(batch.image_of == number).nonzero()[0, 0]])
@@ -177,15 +177,15 @@ class EncodedCrops(TrainingSet[EncodedBatch]):
 
 
 def _decode_jpegs(files: list[Tensor], device: torch.device) -> list[Tensor]:
-    """Images ``(3, h, w)`` uint8 RGB of encoded ones ``(B,)``."""
+    """Decode files ``(B,)`` to images ``(3, h, w)`` uint8 RGB."""
     if not files:
         return []
     try:
         from torchvision.io import ImageReadMode, decode_jpeg
     except ImportError:
-        raise ConfigError("this torchvision decodes no JPEGs any more; set train.device_decode=false") from None
+        raise ConfigError("this version of torchvision cannot decode JPEGs; set train.device_decode=false") from None
     with warnings.catch_warnings():
-        # Of its successor torchcodec, which is another package to install.
+        # It warns about its successor torchcodec, an additional package.
         warnings.simplefilter("ignore", DeprecationWarning)
         decoded: list[Tensor] = decode_jpeg(files, ImageReadMode.RGB, device=device)
     return decoded

@@ -1,4 +1,4 @@
-"""Evaluate a top-down network: predict every crop, in shards, and score the whole by the layout's protocol."""
+"""Evaluate a top-down network: predict all crops, in shards, and score them by the layout's protocol."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pose_core.evaluation.report import Evaluation, not_scored, protocol_line
 from pose_core.files import write_json
 from pose_core.layouts.layout import AnnotatedSet, ScoreEntries
 from pose_core.layouts.reader import read_dataset
-from pose_core.models.inference_copy import quicken
+from pose_core.models.inference_copy import optimize_for_inference
 from pose_core.skeleton import get_skeleton
 from pose_core.structures import ImageRecord
 from pose_core.topdown.config import TopDownConfig
@@ -32,7 +32,7 @@ from pose_core.topdown.scoring import CropResults, coco_results
 def crop_dataset(
     config: TopDownConfig, people: Sequence[ImageRecord] | PersonTable, *, training: bool
 ) -> TopDownDataset:
-    """Return crops as a configuration asks for them."""
+    """Return the crops of ``people`` as configured."""
     return TopDownDataset(
         people,
         get_skeleton(config.data.skeleton),
@@ -48,7 +48,7 @@ def crop_dataset(
 
 
 def evaluated_people(config: TopDownConfig) -> tuple[AnnotatedSet, Sequence[ImageRecord], str]:
-    """Return the validation split, the people to predict (annotated or detected), and the name of their boxes."""
+    """Return the validation split, the people to predict (annotated or detected), and the source of their boxes."""
     found = read_dataset(config.data, config.data.val)
     boxes = "ground-truth"
     records: Sequence[ImageRecord] = found.records
@@ -56,7 +56,7 @@ def evaluated_people(config: TopDownConfig) -> tuple[AnnotatedSet, Sequence[Imag
         path = find_detections(config.data)
         records = read_detections(path, records, config.data.min_box_score)
         boxes = f"detections({path.name})"
-    elif not found.num_persons:  # MPII's test split has none annotated either, but says where they stand
+    elif not found.num_persons:  # MPII's test split has no joints, but it has people's positions
         raise DataError(
             f"{found.annotation_file} has no annotated people to take boxes from; "
             "evaluate it with test.boxes=detections and data.detections=FILE"
@@ -67,7 +67,7 @@ def evaluated_people(config: TopDownConfig) -> tuple[AnnotatedSet, Sequence[Imag
 def evaluate_topdown(network: nn.Module, config: TopDownConfig, device: torch.device, folder: Path) -> Evaluation:
     """Score ``network`` on the config's validation split and write its predictions below ``folder/results``.
 
-    Every process predicts its share; all of them score the whole, so each returns the same.
+    Every process predicts its share, and scores all predictions, so that each returns the same.
     """
     found, records, boxes = evaluated_people(config)
     found.layout.check_ground_truth(found)
@@ -87,24 +87,26 @@ def evaluate_topdown(network: nn.Module, config: TopDownConfig, device: torch.de
 
 
 def left_out(found: AnnotatedSet, crops: int) -> list[str]:
-    """Return lines about the images and ``crops`` that data.on_bad_image=skip left out, if any."""
+    """Return lines about the images and ``crops`` that data.on_bad_image=skip has skipped, if any."""
     missing = found.problems.counts["image missing"]
     lines = []
     if missing:
         effect = "their people count as missed" if found.layout.scores_missing_images else "not scored"
-        lines.append(f"left out: {missing} images that are missing ({effect})")
+        lines.append(f"skipped: {missing} missing images ({effect})")
     if crops:
-        lines.append(f"left out: {crops} people in images that do not decode (they count as missed)")
+        lines.append(f"skipped: {crops} people in images that cannot be decoded (they count as missed)")
     return lines
 
 
 def predict_dataset(
     network: nn.Module, dataset: TopDownDataset, config: TopDownConfig, device: torch.device
 ) -> CropResults:
-    """Return predictions for this process's share of the crops; crops of bad images are left out."""
+    """Return predictions for this process's share of the crops; crops of bad images are skipped."""
     rank, world = rank_and_world_size()
     settings = CropSettings.from_config(config, dataset.skeleton)
-    network = quicken(network.to(device), config.model.input_size, settings.precision, compiled=config.test.compile)
+    network = optimize_for_inference(
+        network.to(device), config.model.input_size, settings.precision, compiled=config.test.compile
+    )
     loader = DataLoader(
         dataset,
         batch_sampler=evaluation_batches(len(dataset), config.test.batch_size, rank, world),
@@ -112,7 +114,7 @@ def predict_dataset(
         num_workers=config.test.workers,
         worker_init_fn=worker_init,
         pin_memory=device.type == "cuda",
-        generator=torch.Generator(),  # evaluating must not disturb the training's random state
+        generator=torch.Generator(),  # evaluation must not change the random state of training
     )
     columns: list[list[np.ndarray]] = [[] for _ in CropResults._fields]
     for batch in tqdm(loader, "evaluating", unit="batch", leave=False, disable=None if rank == 0 else True):
@@ -129,21 +131,21 @@ def predict_dataset(
 
 
 def merge(shards: Sequence[CropResults]) -> CropResults:
-    """Return all processes' predictions, in the order of images and annotations."""
+    """Merge all processes' predictions, in the order of images and annotations."""
     whole = CropResults(*(np.concatenate(column) for column in zip(*shards, strict=True)))
     order = np.lexsort((whole.annotation_id, whole.image_id))
     return CropResults(*(column[order] for column in whole))
 
 
 def score(results: CropResults, found: AnnotatedSet, config: TopDownConfig, folder: Path, *, write: bool) -> Evaluation:
-    """Return the layout's figures; and write its result file, where ``write``."""
+    """Return the layout's metrics; with ``write``, also write its result file."""
     layout = found.layout
     if layout.score_points is not None:
         points, file = results.keypoints[..., :2], folder / "pred.mat"
         return layout.score_points(points, results.annotation_id, found, config.model.name, file, write=write)
     if layout.score_entries is not None:
         return _score_entries(layout.score_entries, results, found, config, folder, write=write)
-    raise ConfigError(f"data.layout={layout.name} has no protocol to score people by")
+    raise ConfigError(f"data.layout={layout.name} has no evaluation protocol for people; set another data.layout")
 
 
 def _score_entries(
@@ -170,5 +172,5 @@ def _score_entries(
     if write:
         write_json(server, [{k: e[k] for k in ("image_id", "category_id", "keypoints", "score")} for e in entries])
     return not_scored(
-        f"{found.split} keeps its annotations: nothing to score here. Zip {server} and upload it to the server"
+        f"{found.split} has no public annotations: nothing to score here. Zip {server} and upload it to the server"
     )

@@ -29,16 +29,16 @@ from pose_core.structures import ImageRecord, Person
 Array = np.ndarray
 
 VERSION = 1
-"""Rises whenever readers or these arrays change: older caches are not taken."""
+"""Increased whenever readers or these arrays change: older caches are not used."""
 WORTH = 20 * 2**20
-"""Bytes of an annotation file from which on a cache pays."""
+"""Minimum bytes of an annotation file for which a cache is worthwhile."""
 
 
 class PersonTable(NamedTuple):
-    """Rows are people, in the order of images and annotations; images have rows of their own."""
+    """People of a data set, in the order of images and annotations, and their I images."""
 
     sources: Array
-    """``(I,)`` bytes: where each image lies."""
+    """``(I,)`` bytes: the path of each image."""
     image_ids: Array
     """``(I,)`` int64."""
     image: Array
@@ -56,7 +56,7 @@ class PersonTable(NamedTuple):
 
 
 def tabulate(records: Sequence[ImageRecord], num_joints: int, aspect: float) -> PersonTable:
-    """Return the people of ``records``; boxes are grown to ``aspect`` (w/h) and padded by 1.25."""
+    """Return the people of ``records``; boxes are extended to ``aspect`` (w/h) and padded by 1.25."""
     people = [(number, person) for number, record in enumerate(records) for person in record.persons]
     places = [_center_scale(person, aspect) for _, person in people]
     return PersonTable(
@@ -91,8 +91,8 @@ def _stack_joints(joints: list[Array], count: int) -> Array:
 def read_table(config: DataConfig, split: str, aspect: float) -> tuple[PersonTable, str]:
     """Return the people of a split, and the problems of reading it as text ("" for none).
 
-    Large annotation files are read once: the arrays lie below POSE_HOME (by default ``~/.cache/pose``) and are taken
-    again while the file, its images' folder and the settings that matter stay as they are.
+    Large annotation files are read once: the arrays are cached below POSE_HOME (by default ``~/.cache/pose``) and
+    reused until the file, its images' folder or a setting that matters changes.
     """
     root = find_data_root(config.root)
     file = get_layout(config.layout).annotation_file(root, split)
@@ -101,7 +101,7 @@ def read_table(config: DataConfig, split: str, aspect: float) -> tuple[PersonTab
     folder = cache_home() / "people" / _key(config, split, aspect, file, root / "images")
     try:
         return _load(folder)
-    except (OSError, ValueError):  # not there yet, or damaged
+    except (OSError, ValueError):  # not cached yet, or damaged
         shutil.rmtree(folder, ignore_errors=True)
     table, problems = _read(config, split, aspect)
     _save(folder, table, problems)
@@ -117,7 +117,7 @@ def _read(config: DataConfig, split: str, aspect: float) -> tuple[PersonTable, s
 def _key(config: DataConfig, split: str, aspect: float, file: Path, images: Path) -> str:
     skeleton, stat = get_skeleton(config.skeleton), file.stat()
     places = [images, *sorted(images.glob("*"))] if images.is_dir() else []
-    # A folder's time changes when a file comes or goes.
+    # A folder's time changes when a file is added or removed.
     folders = [(str(place), place.stat().st_mtime_ns) for place in places if place.is_dir() or place.suffix == ".zip"]
     parts = [
         VERSION, str(file.resolve()), stat.st_size, stat.st_mtime_ns, folders, config.layout, split, skeleton.joints,
@@ -127,7 +127,7 @@ def _key(config: DataConfig, split: str, aspect: float, file: Path, images: Path
 
 
 def _save(folder: Path, table: PersonTable, problems: str) -> None:
-    """Write whole or not at all; of several processes that write at once, one wins."""
+    """Write the cache atomically; if several processes write, one of them wins."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     started = Path(tempfile.mkdtemp(dir=folder.parent))
     try:

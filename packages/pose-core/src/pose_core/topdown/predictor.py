@@ -1,4 +1,4 @@
-"""Poses in images by a network that works on crops of one person."""
+"""Predict poses in images with a network for crops of one person."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import nn
 from pose_core.engine.interfaces import DetectedImage, PosePredictor
 from pose_core.errors import DataError
 from pose_core.geometry import Crop, box_to_center_scale
-from pose_core.models.inference_copy import quicken
+from pose_core.models.inference_copy import optimize_for_inference
 from pose_core.skeleton import Skeleton
 from pose_core.structures import Poses
 from pose_core.topdown.config import TopDownConfig
@@ -25,11 +25,11 @@ Array = np.ndarray
 T = TypeVar("T")
 
 POOL = 16
-"""How many decoded images wait at most for a full batch: they are large."""
+"""Maximum number of decoded images held for a full batch: they are large."""
 
 
 class TopDownPredictor(PosePredictor):
-    """A network, and how its experiment crops, flips and decodes."""
+    """A network with its experiment's settings of crops, flip test and decoding."""
 
     needs_boxes = True
 
@@ -38,7 +38,7 @@ class TopDownPredictor(PosePredictor):
         self.skeleton = skeleton
         self.device = device
         self.settings = CropSettings.from_config(config, skeleton)
-        self.network = quicken(
+        self.network = optimize_for_inference(
             network.to(device), config.model.input_size, self.settings.precision, compiled=config.test.compile
         )
 
@@ -53,7 +53,7 @@ class TopDownPredictor(PosePredictor):
         yield from self._predict_pool(pool)
 
     def predict_batch(self, batch: CropBatch) -> list[tuple[Array, Poses]]:
-        """Return the crops ``(H, W, 3)`` RGB of a batch, each with its pose as the network sees it."""
+        """Return the crops ``(H, W, 3)`` RGB of a batch, each with its predicted pose in the crop's pixels."""
         crops = batch.images.cpu().numpy()
         if self.config.data.color == "bgr":
             crops = crops[..., ::-1]
@@ -71,7 +71,7 @@ class TopDownPredictor(PosePredictor):
             yield key, Poses(mine[..., :2], mine[..., 2], total, self.skeleton, corners)
 
     def _predict_crops(self, crops: Sequence[tuple[Array, Crop]]) -> Array:
-        """Keypoints and scores ``(N, K, 3)``, in batches of the config's test.batch_size."""
+        """Return keypoints and scores ``(N, K, 3)``, predicted in batches of the config's test.batch_size."""
         size = self.config.test.batch_size
         results = [np.zeros((0, self.skeleton.num_joints, 3), np.float32)]
         for start in range(0, len(crops), size):

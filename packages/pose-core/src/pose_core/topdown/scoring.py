@@ -1,4 +1,4 @@
-"""From crops' keypoints to a benchmark's results: person scores, suppression, result entries."""
+"""Convert crops' keypoints to a benchmark's results: person scores, suppression, result entries."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class CropResults(NamedTuple):
 
 
 def person_scores(joint_scores: Array, box_scores: Array, threshold: float) -> Array:
-    """Box score × mean of the joint scores above ``threshold``, 0 where none is: ``(N, K)``, ``(N,)`` → ``(N,)``."""
+    """Return box score × mean of the joint scores above ``threshold``, or 0: ``(N, K)``, ``(N,)`` → ``(N,)``."""
     above = joint_scores > threshold
     number = above.sum(1)
     mean = (joint_scores * above).sum(1) / np.maximum(number, 1)
@@ -34,13 +34,13 @@ def person_scores(joint_scores: Array, box_scores: Array, threshold: float) -> A
 def coco_results(
     found: CropResults, sigmas: Array, *, joint_threshold: float, oks_threshold: float, soft_nms: bool = False
 ) -> list[dict[str, Any]]:
-    """Result entries as published: suppressed per image, original scores, with the crop's center and scale.
+    """Return result entries as published: suppressed per image, original scores, with the crop's center and scale.
 
-    Images come in rising order of their id, poses in falling order of their score; so shards merge to one order.
+    Images are in rising order of their id, poses in falling order of their score, regardless of the shards.
     """
     scores = person_scores(found.keypoints[..., 2], found.box_score, joint_threshold)
     areas = np.prod(found.scale.astype(np.float64) * 200, axis=1)
-    # A fixed order to begin with: whichever process predicted a crop, equal scores stand alike.
+    # A fixed initial order, so that ties do not depend on which process predicted a crop.
     start = np.lexsort((found.annotation_id, found.image_id))
     points = found.keypoints[start, :, :2]
     if soft_nms:

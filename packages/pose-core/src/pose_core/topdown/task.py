@@ -1,4 +1,4 @@
-"""Training and evaluating a network that answers a crop of one person with heatmaps."""
+"""Training and evaluation of a network that predicts heatmaps from a crop of one person."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 class HeatmapObjective(Objective[CropBatch]):
-    """Squared error of heatmaps."""
+    """The squared error of heatmaps."""
 
     def __init__(self, codec: HeatmapCodec, channels_last: bool = False, pixels: Pixels = "imagenet") -> None:
         self.codec = codec
@@ -43,7 +43,7 @@ class HeatmapObjective(Objective[CropBatch]):
 class TopDownTask(Task):
     """Networks, data, objective and evaluation of a top-down experiment.
 
-    A method with its own objective or networks subclasses this and replaces those methods alone.
+    A method with its own objective or networks subclasses this and overrides only those methods.
     """
 
     def __init__(self, config: TopDownConfig, build: BuildNetwork) -> None:
@@ -77,5 +77,5 @@ class TopDownTask(Task):
         return evaluate_topdown(networks["pose"], self.config, device, folder)
 
     def dataset(self, people: Sequence[ImageRecord] | PersonTable, *, training: bool) -> TopDownDataset:
-        """Return crops of ``people``, varied for training or plain."""
+        """Return crops of ``people``, augmented for training or plain."""
         return crop_dataset(self.config, people, training=training)

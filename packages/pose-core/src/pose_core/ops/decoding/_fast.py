@@ -1,4 +1,4 @@
-"""All maps at once; on the CPU through numpy, whose flat argmax is several times faster than torch's."""
+"""All maps in one call; on the CPU through numpy, whose flat argmax is several times faster than torch's."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def quarter_offset(heatmaps: Tensor, points: Tensor) -> Tensor:
 
 
 def argmax_quarter(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
-    """Return `argmax` with `quarter_offset`, in few calls: after the one read of the maps, each costs time on a CPU."""
+    """Return `argmax` with `quarter_offset`, in few calls: on a CPU each costs time beyond the one read of the maps."""
     if not _fits_numpy(heatmaps):
         points, scores = argmax(heatmaps)
         return quarter_offset(heatmaps, points), scores

@@ -1,4 +1,4 @@
-"""Plain PyTorch, map after map where it reads better."""
+"""Plain PyTorch, map by map where that is clearer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ def argmax(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
     width = heatmaps.shape[-1]
     flat = heatmaps.flatten(2)
     scores, _ = flat.max(2)
-    # max() does not promise which of several equal maxima it names; the first is wanted.
+    # max() does not specify which of several equal maxima it returns; the first is wanted.
     position = torch.arange(flat.shape[2], device=flat.device)
     first = torch.where(flat == scores[..., None], position, flat.shape[2]).amin(2)
     points = torch.stack([first % width, first // width], -1).to(heatmaps.dtype)

@@ -1,4 +1,4 @@
-"""Peak and quarter offset of a map in one pass on a GPU, the mirrored map fused on the way where there is one."""
+"""Peak and quarter offset of a map in one pass on a GPU, fused with the mirrored map where there is one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deformable convolution: every tap of the kernel samples where the network says (Dai et al., 2017; no modulation)."""
+"""Deformable convolution: every tap of the kernel samples at a predicted offset (Dai et al., 2017; no modulation)."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def deform_conv(x: Tensor, offset: Tensor, weight: Tensor, *, dilation: int = 1,
     for each of G groups of channels, ``weight`` ``(M, C/g, 3, 3)`` → ``(N, M, H, W)``. Samples are bilinear; outside
     the image they are zero. The number of groups follows from the weight's shape.
 
-    ``path``: "auto" follows POSE_OPS: the reference, or else torchvision's operator on a GPU and on a CPU the "fast"
-    gather, "sampled" where gradients are wanted. Any other path is run as named; "mmcv", that package's operator, is
-    run only so.
+    ``path`` "auto" follows POSE_OPS: the reference; or torchvision's operator on a GPU, and on a CPU "fast", or
+    "sampled" where gradients are needed. Any other path is used as named; "mmcv", that package's operator, is never
+    chosen automatically.
     """
     _check(x, offset, weight)
     if path != "auto":
@@ -65,9 +65,11 @@ def _automatic(x: Tensor, offset: Tensor, weight: Tensor) -> DeformPath:
 
 
 def _check(x: Tensor, offset: Tensor, weight: Tensor) -> None:
-    """Raise an error where shapes do not fit one another."""
+    """Raise an error if the shapes do not match."""
     if weight.shape[2:] != (3, 3) or x.shape[1] % weight.shape[1]:
-        raise ConfigError(f"deform_conv: a weight of {tuple(weight.shape)} does not fit {x.shape[1]} channels, 3×3")
+        raise ConfigError(
+            f"deform_conv: a weight of shape {tuple(weight.shape)} does not fit {x.shape[1]} channels, 3×3"
+        )
     if offset.shape[1] % 18 or x.shape[1] % (offset.shape[1] // 18):
         raise ConfigError(
             f"deform_conv: {offset.shape[1]} offset channels are not 18 for each of some groups of {x.shape[1]}"
@@ -95,7 +97,7 @@ def _onnx(x: Tensor, offset: Tensor, weight: Tensor, dilation: int) -> Tensor:
 
 
 def check_path(path: str) -> DeformPath:
-    """Return ``path`` if there is such an operator and its package is installed."""
+    """Return ``path`` if it names an operator whose package is installed; raise an error otherwise."""
     if path not in get_args(DeformPath):
         raise ConfigError(f"deform_conv path {path!r} does not exist; choose {', '.join(get_args(DeformPath))}")
     if path == "mmcv":
@@ -109,7 +111,7 @@ def _mmcv_operators() -> Any:
     except ImportError as error:
         raise ConfigError(
             "the mmcv path of deform_conv needs mmcv with its operators, built against the installed PyTorch "
-            f"({error}); every other path computes the same"
+            f"({error}); every other path computes the same result"
         ) from None
     return ops
 

@@ -1,7 +1,7 @@
 """Inference on a CPU: samples as weighted sums of four rows of a table, then one matrix product.
 
-With channels last a sample is a weighted sum of four contiguous rows, which is what an embedding bag computes, at the
-speed of memory. A border of zeros around the image stands for the outside, so that no tap needs a test.
+With channels last a sample is a weighted sum of four contiguous rows, which is what an embedding bag computes, limited
+only by memory bandwidth. The image is padded with zeros, so that no tap needs a bounds check.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 CHUNK = 2**19
-"""Sampled values computed at a time: they stay in cache until they are multiplied."""
+"""Sampled values per chunk: they stay in the cache until they are multiplied."""
 
 
 def deform_conv(x: Tensor, offset: Tensor, weight: Tensor, dilation: int) -> Tensor:
-    """Convolve without gradients; the groups of offsets are one, or those of the weight."""
+    """Convolve without gradients; there is one group of offsets, or as many as the weight has."""
     n, channels, height, width = x.shape
     outputs, per_group = weight.shape[:2]
     groups, offset_groups = channels // per_group, offset.shape[1] // 18
@@ -45,15 +45,15 @@ def deform_conv(x: Tensor, offset: Tensor, weight: Tensor, dilation: int) -> Ten
 
 @lru_cache(maxsize=8)
 def _places(height: int, width: int, dilation: int, dtype: torch.dtype) -> Tensor:
-    """Return the taps' places before they move, ``(H·W, 9, 2)`` as y, x."""
+    """Return the taps' positions without offsets, ``(H·W, 9, 2)`` as y, x."""
     pixels = torch.cartesian_prod(torch.arange(height, dtype=dtype), torch.arange(width, dtype=dtype))
     taps = torch.arange(-1, 2, dtype=dtype) * dilation
     return pixels[:, None] + torch.cartesian_prod(taps, taps)
 
 
 def _corners(at: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Return four rows of the padded table for each place, ``(P·9, 4)``, and their shares."""
-    # More than one pixel outside everything is zero, so places may be clamped.
+    """Return the four rows of the padded table around each position, ``(P·9, 4)``, and their weights."""
+    # More than one pixel outside, everything is zero, so positions may be clamped.
     y, x = at.unbind(-1)
     y, x = y.clamp(-1, height), x.clamp(-1, width)
     top, left = y.floor(), x.floor()

@@ -1,6 +1,6 @@
-"""Training on a CPU: all taps' samples at once, then one matrix product.
+"""Training on a CPU: all taps sampled in one call, then one matrix product.
 
-PyTorch's own bilinear sampling has a backward pass that runs at the speed of memory; that of torchvision's operator
+The backward pass of PyTorch's own bilinear sampling is limited only by memory bandwidth; that of torchvision's operator
 takes ten times as long on a CPU.
 """
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 MOST = 2**28
-"""Sampled values that are worth their memory; beyond, torchvision's operator keeps fewer."""
+"""Limit of sampled values to keep in memory; above it, torchvision's operator needs less."""
 
 
 def deform_conv(x: Tensor, offset: Tensor, weight: Tensor, dilation: int) -> Tensor:

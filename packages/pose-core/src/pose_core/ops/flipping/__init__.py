@@ -1,4 +1,4 @@
-"""Averaging a prediction with its mirror image's."""
+"""Flip test: the average of the predictions for an image and for its mirror image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def fuse_flip(plain: Tensor, flipped: Tensor, flip_order: Tensor, *, shift: bool
     """Mirror ``flipped`` back, swap left and right, and average with ``plain``; all ``(N, K, H, W)``.
 
     ``flip_order`` ``(K,)`` swaps left and right. ``shift`` first moves the mirrored map one column to the right (its
-    first column stays), the distance by which the published convention's mirror is off.
+    first column stays), which corrects the misalignment of the published pixel convention.
     """
     if choose("fuse_flip") == "reference" or plain.requires_grad or flipped.requires_grad:
         return _reference.fuse_flip(plain, flipped, flip_order, shift)

@@ -1,4 +1,4 @@
-"""As the papers' text reads: mirror back, swap left and right, shift, average."""
+"""Literal implementation: mirror back, swap left and right, shift, average."""
 
 from __future__ import annotations
 

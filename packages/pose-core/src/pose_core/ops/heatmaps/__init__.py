@@ -26,7 +26,7 @@ def gaussian_heatmaps(
     whose ±3σ window lies outside the map gets weight 0.
 
     ``quantize`` puts the peak on a pixel, ``trunc(x·ratio + ½)``, and cuts the Gaussian at ±3σ, as published.
-    Without it the peak is where the joint is and nothing is cut.
+    Without it the peak lies exactly at the joint and the Gaussian is not cut.
     """
     draw = _fast.gaussian_heatmaps if choose("gaussian_heatmaps") == "fast" else _reference.gaussian_heatmaps
     return draw(joints, weights, size, sigma, quantize, ratio)

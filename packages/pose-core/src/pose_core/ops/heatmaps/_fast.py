@@ -1,7 +1,7 @@
-"""All joints at once.
+"""All joints in one call.
 
-On a CPU, published targets are windows of one template: every map shows the same patch at another place. Elsewhere, and
-for sub-pixel peaks, a Gaussian is the product of one along x and one along y.
+On a CPU, published targets are windows of one template: every map shows the same patch at another position. On other
+devices, and for sub-pixel peaks, a Gaussian is the product of one along x and one along y.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 FAR = 4096
-"""A peak far inside any map, where the window's ends round as they do in the middle of a map."""
+"""A peak far inside any map: the window's ends round there as in the middle of a map."""
 
 
 def gaussian_heatmaps(
@@ -35,17 +35,17 @@ def joint_centers(
     scaled = joints.float() * torch.tensor(ratio, device=joints.device)
     peaks = torch.trunc(scaled + 0.5)
     limits = torch.tensor(size, device=joints.device)
-    # trunc() is what int() does to the window's corners when sigma is no whole number.
+    # trunc() matches int() on the window's corners when sigma is not an integer.
     outside = (torch.trunc(peaks - 3 * sigma) >= limits) | (torch.trunc(peaks + 3 * sigma + 1) < 0)
     return peaks if quantize else scaled, weights.float() * ~outside.any(-1)
 
 
 def _windows(peaks: Tensor, drawn: Tensor, size: tuple[int, int], sigma: float) -> Tensor:
-    """Return maps ``(N, K, H, W)``: for each peak, the template seen through a window that puts the patch there."""
+    """Return maps ``(N, K, H, W)``: for each peak, the window of the template that puts the patch there."""
     width, height = size
     template, middle = _template(width, height, sigma)
     windows = np.lib.stride_tricks.sliding_window_view(template, (height, width))
-    # The first window shows nothing.
+    # The first window is empty.
     corner = np.where(drawn[..., None].numpy(), middle - peaks.numpy().astype(np.int64)[..., ::-1], 0)
     return torch.from_numpy(windows[corner[..., 0], corner[..., 1]])
 

@@ -1,4 +1,4 @@
-"""One joint after the other, as the papers' text reads."""
+"""Literal implementation, joint by joint."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def joint_centers(
 
 
 def _to_heatmap(joint: Tensor, ratio: tuple[float, float]) -> tuple[float, float]:
-    """Return heatmap pixels of one joint in input pixels."""
+    """Convert one joint from input pixels to heatmap pixels."""
     return float(joint[0]) * ratio[0], float(joint[1]) * ratio[1]
 
 

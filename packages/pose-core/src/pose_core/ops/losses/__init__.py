@@ -58,15 +58,15 @@ def heatmap_loss_and_accuracy(
 ) -> tuple[Tensor, Tensor]:
     """Return :func:`heatmap_loss` summed over ``stacks``, and the last one's :func:`peak_accuracy` for the log.
 
-    ``stacks`` are the maps ``(N, K, H, W)`` that a network gives, first stack first. The Gaussians are drawn once for
-    both numbers; on a GPU never.
+    ``stacks`` are the maps ``(N, K, H, W)`` of each stack, first stack first. The Gaussians are drawn once for both; on
+    a GPU they are never stored.
     """
     last = stacks[-1]
     size = (last.shape[-1], last.shape[-2])
     if uses_triton("heatmap_loss", last):
         losses = [heatmap_loss(maps, joints, weights, sigma, quantize=quantize, ratio=ratio) for maps in stacks]
         centers, kept = joint_centers(joints, weights, size, sigma, quantize=quantize, ratio=ratio)
-        # Where a drawn target has its peak; what is not drawn has none, and is not counted.
+        # The peaks of the drawn targets; joints that are not drawn have none and are not counted.
         limits = torch.tensor(size, device=joints.device) - 1
         peaks = torch.minimum(centers.round().clamp_min(0), limits) * (kept > 0.5)[..., None]
         return torch.stack(losses).sum(), peak_accuracy(last, peaks)

@@ -1,4 +1,4 @@
-"""One expression: the weights are taken out of the sum over pixels."""
+"""One expression: the weights are factored out of the sum over pixels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Joint after joint, as published."""
+"""Joint by joint, as published."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 BLOCK = 1024
 _KINDS = {torch.float32: tl.float32, torch.float64: tl.float64}
-"""The type that the kernels compute in, by that of ``places``."""
+"""Type of ``places`` → type that the kernels compute in."""
 
 
 @triton.jit
@@ -62,7 +62,7 @@ def _backward(
 def heatmap_loss(predicted: Tensor, places: Tensor, weights: Tensor, sigma: float) -> Tensor:
     """Compute the loss of maps ``(N, K, H, W)`` against Gaussians at ``places`` ``(N, K, 7)``, see `_target`.
 
-    ``places`` and ``weights`` ``(N, K)`` are float32, or float64 to compute in it.
+    ``places`` and ``weights`` ``(N, K)`` are float32, or float64 to compute in double precision.
     """
     maps, pixels, width = _sizes(predicted)
     sums = torch.empty(maps, device=predicted.device, dtype=places.dtype)

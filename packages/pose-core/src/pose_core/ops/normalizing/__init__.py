@@ -1,4 +1,4 @@
-"""From the uint8 images that a loader yields to what a network takes."""
+"""Convert the uint8 images of a loader to the network's input."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def normalize(
 ) -> Tensor:
     """Return ``(N, 3, H, W)``, (x/255 − mean) / std, of images ``(N, H, W, 3)`` uint8.
 
-    ``pixels`` says by which statistics: ImageNet's mean and deviation, or none, so that the network sees 0…1.
+    ``pixels`` selects the statistics: ImageNet's mean and deviation, or none, which leaves values in 0…1.
 
-    The statistics are applied in stored order also where that is BGR, as the published pipelines do.
+    The statistics are applied in stored channel order, even where that is BGR, as the published pipelines do.
     """
     mean, std = STATISTICS[pixels]
     if choose("normalize") == "reference":

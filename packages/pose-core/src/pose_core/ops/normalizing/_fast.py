@@ -1,4 +1,4 @@
-"""One product and one sum per channel; bytes are reordered while they become floats."""
+"""One product and one sum per channel; bytes are reordered during the conversion to floats."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ def normalize(
     factors = torch.tensor(scale, device=images.device).view(1, 3, 1, 1)
     summands = torch.tensor(offset, device=images.device).view(1, 3, 1, 1)
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    # Reordering bytes while they become floats is ten times faster on a CPU than reordering floats.
+    # Reordering bytes during the conversion is ten times faster on a CPU than reordering floats.
     x = images.permute(0, 3, 1, 2).to(torch.float32, memory_format=layout)
     return x.mul_(factors).add_(summands).to(dtype)

@@ -1,4 +1,4 @@
-"""As the papers' text reads: divide by 255, subtract the mean, divide by the deviation."""
+"""Literal implementation: divide by 255, subtract the mean, divide by the deviation."""
 
 from __future__ import annotations
 

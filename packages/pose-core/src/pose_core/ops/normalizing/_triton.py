@@ -1,4 +1,4 @@
-"""Bytes to normalized floats in one pass on a GPU; eager PyTorch takes three over the floats."""
+"""Bytes to normalized floats in one pass on a GPU; eager PyTorch needs three passes over the floats."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BLOCK = 1024
 def _kernel(images, output, values, pixels, s0, s1, s2, o0, o1, o2, CHANNELS_LAST: tl.constexpr, BLOCK: tl.constexpr):
     index = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     valid = index < values
-    # ``index`` counts the output; the input is always pixel by pixel.
+    # ``index`` runs over the output; the input is always channels last.
     if CHANNELS_LAST:
         source = index
         channel = index % 3

@@ -1,4 +1,4 @@
-"""Parts, warped and laid over images: differentiable down to where they are put."""
+"""Parts, warped and pasted over images; differentiable with respect to their placement."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["pack", "paste", "unpack", "warp"]
 
 
 def paste(images: Tensor, texels: Tensor, boxes: Tensor, thetas: Tensor, *, align_corners: bool) -> Tensor:
-    """Lay the parts of every image over it, in order of slots: ``x ← x·(1 − m) + p·m``.
+    """Paste the parts of every image over it, in order of slots: ``x ← x·(1 − m) + p·m``.
 
     ``images`` ``(N, 3, H, W)`` and ``thetas`` ``(N, S, 2, 3)`` → ``(N, 3, H, W)``. Every part lies on a canvas of its
-    own, as large as an image, in the pixels of its box: ``boxes`` ``(N, S, 4)`` int32 hold left, top, right and bottom
+    own, of an image's size, in the pixels of its box: ``boxes`` ``(N, S, 4)`` int32 hold left, top, right and bottom
     (exclusive), all zero where there is no part. ``texels`` ``(P, 4)`` are the colors and the soft masks of all these
     boxes, row by row, one box after the other, as :func:`pack` stores them; a color must be zero where its mask is. A
     theta maps output coordinates to those of the canvas, both in −1…1; with ``align_corners`` these are the centers of

@@ -1,8 +1,8 @@
-"""Pasting on a CPU: every part only where it lands.
+"""Pasting on a CPU: only the pixels that each part covers.
 
-A part covers a tenth of its canvas or less. Its box, taken to the output by the inverse of its theta, bounds what it
-can change there, a pixel of interpolation included; elsewhere the output is the image, and no gradient flows. No canvas
-is ever made: a theta that leads to the canvas, moved and scaled, leads to the box.
+A part covers a tenth of its canvas or less. Its box, mapped to the output by the inverse of its theta, bounds what it
+can change there, including a pixel of interpolation; elsewhere the output is the image, and no gradient flows. No
+canvas is ever made: a theta that maps to the canvas, moved and scaled, maps to the box.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ def paste(images: Tensor, texels: Tensor, boxes: Tensor, thetas: Tensor, *, alig
             sampled = grid_sample(part, grid[None], "bilinear", "zeros", False)[0]
             color, mask = sampled[:3], sampled[3:]
             under = x[:, top:bottom, left:right]
-            # The product keeps its factors for the gradient, and the last line of the loop overwrites this one.
+            # The product saves its factors for the gradient, and the last line of the loop overwrites this one.
             blend = under.clone() * (1 - mask) + color * mask
             x[:, top:bottom, left:right] = blend
         output.append(x)
     result = torch.stack(output)
-    # Several processes wait for a gradient of every parameter, also where no part lies on any image.
+    # Distributed training needs a gradient for every parameter, even if no part covers any image.
     return result if is_touched or not thetas.requires_grad else result + 0 * thetas.sum()
 
 
@@ -61,7 +61,7 @@ def _to_boxes(boxes: Tensor, thetas: Tensor, length: Tensor, offset: float) -> T
     """Return ``(N, S, 2, 3)`` maps from output coordinates to those of each box, whose outer edges are −1 and 1."""
     low, high = boxes[..., :2].double(), boxes[..., 2:].double()
     size = (high - low).clamp(min=1)
-    # Place on the canvas c → pixel (c + 1)·length/2 − offset → place in the box 2·(pixel − low + ½)/size − 1.
+    # Canvas coordinate c → pixel (c + 1)·length/2 − offset → box coordinate 2·(pixel − low + ½)/size − 1.
     factor = length / size
     shift = (length - 2 * offset - 2 * low + 1) / size - 1
     moved = torch.cat([torch.zeros(*shift.shape, 2, dtype=shift.dtype), shift[..., None]], -1)
@@ -69,12 +69,12 @@ def _to_boxes(boxes: Tensor, thetas: Tensor, length: Tensor, offset: float) -> T
 
 
 def _windows(boxes: Tensor, thetas: Tensor, sizes: Tensor, length: Tensor, offset: float) -> list[list[list[int]]]:
-    """Return left, top, right, bottom (exclusive) of what each image's part in each slot may cover."""
+    """Return left, top, right, bottom (exclusive) of the pixels that the part in each slot may cover."""
     # Texels are the pixels low … high − 1.
     low, high = boxes[..., :2].double() - MARGIN, boxes[..., 2:].double() - 1 + MARGIN
     corners = torch.stack([torch.stack([x[..., 0], y[..., 1]], -1) for x in (low, high) for y in (low, high)], 2)
     places = 2 * (corners + offset) / length - 1
-    # theta = [A | t] maps output to canvas: back is A⁻¹·(place − t).
+    # theta = [A | t] maps output to canvas; its inverse is A⁻¹·(position − t).
     inverse = torch.linalg.inv(thetas[..., :2])
     back = torch.einsum("nsij,nscj->nsci", inverse, places - thetas[:, :, None, :, 2])
     pixels = (back + 1) * length / 2 - offset

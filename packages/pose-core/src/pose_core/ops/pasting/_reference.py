@@ -1,4 +1,4 @@
-"""As the published text reads: parts on canvases, sampled with their masks, then one slot laid over the other."""
+"""Literal implementation: parts on canvases, sampled with their masks, then pasted slot by slot."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def warp(parts: Tensor, masks: Tensor, thetas: Tensor, *, align_corners: bool) -
 
 
 def unpack(texels: Tensor, boxes: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Return packed parts on canvases of ``size`` (h, w): parts ``(N, S, 3, H, W)``, masks ``(N, S, 1, H, W)``."""
+    """Unpack parts to canvases of ``size`` (h, w): parts ``(N, S, 3, H, W)``, masks ``(N, S, 1, H, W)``."""
     count, slots, _ = boxes.shape
     canvases = texels.new_zeros(count, slots, 4, *size)
     start = 0
@@ -41,7 +41,7 @@ def unpack(texels: Tensor, boxes: Tensor, size: tuple[int, int]) -> tuple[Tensor
 
 
 def pack(parts: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-    """Return canvases ``(N, S, 3, H, W)`` and masks ``(N, S, 1, H, W)`` as texels and boxes, see `paste`."""
+    """Pack canvases ``(N, S, 3, H, W)`` and masks ``(N, S, 1, H, W)`` into texels and boxes, see `paste`."""
     count, slots = parts.shape[:2]
     canvases = torch.cat([parts, masks], 2)
     boxes = torch.zeros(count, slots, 4, dtype=torch.int32)

@@ -1,7 +1,7 @@
-"""Pasting in one pass on a GPU: every pixel of an image is read and written once, whatever lies on it.
+"""Pasting in one pass on a GPU: every pixel of an image is read and written once, regardless of the number of parts.
 
-No canvas, no grid and no layer is ever stored: backward recomputes what lies below a part. Tiles that a part does not
-reach skip it, so that many parts cost little where they do not overlap.
+No canvas, grid or layer is ever stored: backward recomputes the pixels below a part. Tiles that a part does not reach
+skip it, so that many parts cost little where they do not overlap.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import triton.language as tl
 from torch import Tensor
 
 TILE = 16
-"""A tile's side: a pixel takes many registers, and small tiles miss more parts."""
+"""Side of a tile, small: a pixel takes many registers, and small tiles can skip more parts."""
 KINDS = {torch.float32: tl.float32, torch.float64: tl.float64}
-"""The type that the kernels compute in, by that of all tensors."""
+"""Type of all tensors → type that the kernels compute in."""
 
 
 @triton.jit
 def _pixels(tile, height, width, TILE: tl.constexpr):
-    """Return columns and rows of a tile's pixels, and which lie in the image."""
+    """Return columns and rows of a tile's pixels, and which are in the image."""
     across = tl.cdiv(width, TILE)
     number = tl.arange(0, TILE * TILE)
     x = tile % across * TILE + number % TILE
@@ -48,7 +48,7 @@ def _locate(theta, box, u, v, valid, length_x, length_y, OFFSET: tl.constexpr):
 
 @triton.jit
 def _texel(texels, box, column, row, is_near):
-    """Return color and mask of one pixel of a part, zero outside its box; ``texels`` are its own."""
+    """Return color and mask of one pixel of a part, zero outside its box; ``texels`` points to the part's own."""
     left, top, right, bottom = tl.load(box), tl.load(box + 1), tl.load(box + 2), tl.load(box + 3)
     inside = is_near & (column >= left) & (column < right) & (row >= top) & (row < bottom)
     place = texels + 4 * ((row - top) * (right - left) + (column - left))
@@ -69,7 +69,7 @@ def _interpolate(a, b, c, d, x, y):
 @triton.jit
 def _sample(texels, box, x, y, is_near):
     """Return red, green, blue and mask at canvas pixels, each with its slopes to the right and down."""
-    # Nothing is loaded there: any number that fits an integer will do.
+    # Nothing is loaded there: any number that fits an integer works.
     x = tl.where(is_near, x, 0.0)
     y = tl.where(is_near, y, 0.0)
     column, row = tl.floor(x), tl.floor(y)
@@ -90,7 +90,7 @@ def _sample(texels, box, x, y, is_near):
 def _lay(
     texels, boxes, starts, thetas, part, u, v, valid, length_x, length_y, red, green, blue, OFFSET: tl.constexpr
 ):  # fmt: skip
-    """Return the pixels with one more part on them."""
+    """Paste one more part over the pixels."""
     box = boxes + part * 4
     x, y, is_near = _locate(thetas + part * 6, box, u, v, valid, length_x, length_y, OFFSET)
     if tl.max(is_near.to(tl.int32), 0) > 0:
@@ -175,7 +175,7 @@ def _backward(
 
 
 def _frame(images: Tensor, boxes: Tensor, align_corners: bool) -> tuple[tuple[int, int], tuple[Any, ...], float]:
-    """Return the programs to launch, sizes for them, and the offset of a pixel's center from its index."""
+    """Return the grid of programs, their sizes, and the offset of a pixel's center from its index."""
     count, _, height, width = images.shape
     tiles = triton.cdiv(height, TILE) * triton.cdiv(width, TILE)
     lengths = (width - 1, height - 1) if align_corners else (width, height)
@@ -186,7 +186,7 @@ def _frame(images: Tensor, boxes: Tensor, align_corners: bool) -> tuple[tuple[in
 def composite(
     images: Tensor, texels: Tensor, boxes: Tensor, starts: Tensor, thetas: Tensor, align_corners: bool
 ) -> Tensor:
-    """Paste: contiguous tensors of one float type, ``boxes`` int32, ``starts`` ``(N, S)`` int64."""
+    """Paste contiguous tensors of one float type; ``boxes`` int32, ``starts`` ``(N, S)`` int64."""
     output = torch.empty_like(images)
     grid, sizes, offset = _frame(images, boxes, align_corners)
     _forward[grid](
@@ -205,7 +205,7 @@ def gradients(
     upstream: Tensor, images: Tensor, texels: Tensor, boxes: Tensor, starts: Tensor, thetas: Tensor,
     align_corners: bool, whole: bool,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Return those of images, empty unless ``whole``, and of thetas; tiles' sums are always added in one order."""
+    """Return the gradients of images (empty unless ``whole``) and of thetas; tiles are always summed in one order."""
     grid, sizes, offset = _frame(images, boxes, align_corners)
     to_images = torch.empty_like(images) if whole else images.new_empty(0)
     # Tiles that a part does not reach write nothing.

@@ -23,7 +23,7 @@ def oks_nms(
 ) -> IntArray:
     """Return the rows to keep, in order of falling score within each image.
 
-    ``poses`` ``(N, K, 2)``, ``scores`` and ``areas`` ``(N,)``, ``sigmas`` ``(K,)``. Again and again the best remaining
+    ``poses`` ``(N, K, 2)``, ``scores`` and ``areas`` ``(N,)``, ``sigmas`` ``(K,)``. Repeatedly the best remaining
     pose is kept, and those more similar to it than ``threshold`` are dropped. ``images`` ``(N,)`` numbers the image of
     each pose; poses of different images are never compared, and images come in rising order.
     """
@@ -40,12 +40,12 @@ def oks_nms(
 
 
 def soft_oks_nms(
-    poses: FloatArray, scores: FloatArray, areas: FloatArray, sigmas: FloatArray, threshold: float, most: int = 20
+    poses: FloatArray, scores: FloatArray, areas: FloatArray, sigmas: FloatArray, threshold: float, max_poses: int = 20
 ) -> IntArray:
-    """Return the rows to keep of one image, at most ``most``: similar poses lose score, score × exp(−oks²/threshold).
+    """Return the rows to keep of one image, at most ``max_poses``; similar poses lose score: × exp(−oks²/threshold).
 
-    ``poses`` ``(N, K, 2)``, ``scores`` and ``areas`` ``(N,)``, ``sigmas`` ``(K,)``. As published this decides an order
-    and cuts it off; no score is low enough to be dropped.
+    ``poses`` ``(N, K, 2)``, ``scores`` and ``areas`` ``(N,)``, ``sigmas`` ``(K,)``. As published, the lowered
+    scores only set the order, which is cut off; no pose is dropped for a low score.
     """
     return _reference.soft_oks_nms(
         np.asarray(poses, np.float64),
@@ -53,5 +53,5 @@ def soft_oks_nms(
         np.asarray(areas, np.float64),
         np.asarray(sigmas),
         threshold,
-        most,
+        max_poses,
     )

@@ -1,4 +1,4 @@
-"""All images together: the best remaining pose of each image decides, in every image at once."""
+"""All images in one call: each step takes the best remaining pose of every image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pose_core.ops.similarity import TINY
 
 Array = np.ndarray
 CHUNK = 1 << 15
-"""Pairs whose similarity is computed at a time, to stay in the cache."""
+"""Pairs per chunk, to stay in the cache."""
 FIRST = 3
 """Joints that are compared first."""
 
@@ -25,16 +25,16 @@ def oks_nms(poses: Array, scores: Array, areas: Array, sigmas: Array, threshold:
         leads = np.r_[True, images[left][1:] != images[left][:-1]]
         best = left[leads]
         kept[best] = True
-        # The rest is compared with the best of its image only: a dropped pose drops no other.
+        # The rest is compared only with the best of its image: a dropped pose drops no other.
         rest, leader = left[~leads], best[np.cumsum(leads)[~leads] - 1]
         left = rest[~similar(leader, rest)]
     return order[kept]
 
 
 def _comparison(poses: Array, areas: Array, sigmas: Array, threshold: float) -> Callable[[Array, Array], Array]:
-    """Return a function of two lists of rows: whether each pair's similarity exceeds the threshold.
+    """Return a function that takes two lists of rows and tells which pairs' similarity exceeds the threshold.
 
-    A similarity is the mean of numbers up to 1, so a few joints can rule a pair out: most pairs are of people who stand
+    A similarity is the mean of numbers up to 1, so a few joints can rule a pair out: most pairs are of people far
     apart, and are ruled out by the first joints.
     """
     falloff = -1 / (2 * (2 * sigmas) ** 2)

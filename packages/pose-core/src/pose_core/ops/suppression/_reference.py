@@ -1,4 +1,4 @@
-"""Image after image, pose after pose."""
+"""Image by image, pose by pose."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def oks_nms(poses: Array, scores: Array, areas: Array, sigmas: Array, threshold:
     return np.array(kept, dtype=np.int64)
 
 
-def soft_oks_nms(poses: Array, scores: Array, areas: Array, sigmas: Array, threshold: float, most: int) -> Array:
+def soft_oks_nms(poses: Array, scores: Array, areas: Array, sigmas: Array, threshold: float, max_poses: int) -> Array:
     left = np.argsort(-scores, kind="stable")
     current = np.asarray(scores, dtype=np.float64)[left]
     kept: list[int] = []
-    while len(left) and len(kept) < most:
+    while len(left) and len(kept) < max_poses:
         kept.append(int(left[0]))
         rest = left[1:]
         similar = oks(poses[left[:1]], poses[rest], areas[left[:1]], areas[rest], sigmas)[0]

@@ -1,4 +1,4 @@
-"""The loss of associative embedding's tags: one person's pulled together, different people's pushed apart."""
+"""Loss of associative embedding: pull the tags of one person together, push those of different people apart."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def tag_loss(tags: Tensor, keypoints: Tensor) -> Tensor:
 
     ``tags`` ``(B, N, D)`` are the flattened numbers of a tag map, ``keypoints`` ``(B, P, K, 2)`` integers: for each
     joint of a person its index among the N, and whether it counts. People without a joint that counts are ignored,
-    wherever they stand in the list; without people both losses are zero, with one person push is. The number of people
-    never changes the path through the graph, so that processes with unequal numbers never wait for one another.
+    at any position; without people both losses are zero, with one person push is. The number of people never changes
+    the graph, so that processes with different numbers of people stay synchronized.
 
     Half precision is computed in float32.
     """

@@ -1,4 +1,4 @@
-"""Person after person, as published."""
+"""Person by person, as published."""
 
 from __future__ import annotations
 

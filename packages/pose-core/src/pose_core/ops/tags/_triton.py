@@ -1,4 +1,4 @@
-"""The tag loss in one launch on a GPU, one program per image; PyTorch needs thirty small ones and as many backward."""
+"""The tag loss in one launch on a GPU, one program per image; PyTorch needs thirty small ones, and as many backward."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import triton.language as tl
 from torch import Tensor
 
 KINDS = {torch.float32: tl.float32, torch.float64: tl.float64}
-"""The type that the kernels compute in, by that of the tags."""
+"""Type of the tags → type that the kernels compute in."""
 
 
 @triton.jit
 def _slots(keypoints, image, people, joints, PEOPLE: tl.constexpr, JOINTS: tl.constexpr):
-    """Return everyone's indices in the tag map, and which of them count."""
+    """Return all people's indices in the tag map, and which of them count."""
     person, joint = tl.arange(0, PEOPLE)[:, None], tl.arange(0, JOINTS)[None, :]
     is_slot = (person < people) & (joint < joints)
     slot = keypoints + ((image * people + person) * joints + joint) * 2
@@ -27,7 +27,7 @@ def _slots(keypoints, image, people, joints, PEOPLE: tl.constexpr, JOINTS: tl.co
 def _pairs(
     tags, index, counts, share, present, DIMENSIONS: tl.constexpr, KIND: tl.constexpr, PEOPLE: tl.constexpr
 ):  # fmt: skip
-    """Return how close the means of each two people are: one where equal, zero on the diagonal and without people."""
+    """Return how close each two people's mean tags are: one if equal, zero on the diagonal and for empty rows."""
     apart = tl.zeros([PEOPLE, PEOPLE], dtype=KIND)
     for d in tl.static_range(DIMENSIONS):
         value = tl.load(tags + index * DIMENSIONS + d, mask=counts, other=0.0)
@@ -73,7 +73,7 @@ def _backward(
     number = tl.sum(counts.to(KIND), 1)
     share, present = 1.0 / tl.maximum(number, 1.0), number > 0
     num_people = tl.sum(present.to(KIND), 0)
-    # Each pair stands twice in the matrix.
+    # The matrix holds each pair twice.
     to_mean = -2.0 * tl.load(upstream + image * 2) / tl.maximum(num_people * (num_people - 1.0), 1.0)
     to_apart = 2.0 * tl.load(upstream + image * 2 + 1) / (tl.maximum(num_people, 1.0) * DIMENSIONS)
     close = _pairs(own, index, counts, share, present, DIMENSIONS, KIND, PEOPLE)
@@ -87,7 +87,7 @@ def _backward(
 
 
 def _frame(tags: Tensor, keypoints: Tensor) -> tuple[tuple[int, ...], dict[str, Any]]:
-    """Return the kernels' sizes, and the constants that they are compiled for."""
+    """Return the kernels' sizes and compile-time constants."""
     people, joints = keypoints.shape[1:3]
     fixed = {
         "DIMENSIONS": tags.shape[2],
@@ -100,7 +100,7 @@ def _frame(tags: Tensor, keypoints: Tensor) -> tuple[tuple[int, ...], dict[str, 
 
 @torch.library.custom_op("pose::tag_loss", mutates_args=())
 def loss(tags: Tensor, keypoints: Tensor) -> Tensor:
-    """Return push and pull ``(B, 2)``: contiguous tensors, ``keypoints`` int64."""
+    """Return push and pull ``(B, 2)`` of contiguous tensors, ``keypoints`` int64."""
     output = tags.new_empty(len(tags), 2)
     sizes, fixed = _frame(tags, keypoints)
     _forward[(len(tags),)](tags, keypoints, output, *sizes, **fixed)

@@ -1,4 +1,4 @@
-"""One crop after the other: the four neighbors of where its pixels lie in the image, weighted by distance."""
+"""Crop by crop: each pixel interpolates its four neighbors in the image."""
 
 from __future__ import annotations
 

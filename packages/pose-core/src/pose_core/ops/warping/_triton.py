@@ -1,4 +1,4 @@
-"""All crops of a batch in one launch on a GPU, whatever the sizes of their images; only bytes are read and written."""
+"""All crops of a batch in one launch on a GPU, from images of any sizes; only bytes are read and written."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def warp_crops(images: Sequence[Tensor], image_of: Tensor, to_image: Tensor, siz
 
 @torch.library.custom_op("pose::warp_crops", mutates_args=())
 def warp(pixels: Tensor, starts: Tensor, sizes: Tensor, image_of: Tensor, to_image: Tensor, size: list[int]) -> Tensor:
-    """Warp images that lie plane by plane in ``pixels``, from ``starts`` ``(M,)`` on; ``sizes`` ``(M, 2)`` h, w."""
+    """Warp images stored plane by plane in ``pixels``, from ``starts`` ``(M,)`` on; ``sizes`` ``(M, 2)`` h, w."""
     width, height = size
     crops = torch.empty(len(to_image), height, width, 3, dtype=torch.uint8, device=pixels.device)
     grid = (len(to_image), triton.cdiv(width * height, BLOCK))
