@@ -34,7 +34,7 @@ def refused(words: Words, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         assert method_main("advpose", words(verb, task, tmp_path / "runs", *more)) == code
         text = capsys.readouterr().err
         assert "Traceback" not in text
-        assert "not a mistake we foresaw" not in text
+        assert "This is a bug" not in text
         return text
 
     return run
