@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pose_core.bottomup.config import BottomUpConfig
-from pose_core.config import ModelConfig, all_keys, apply_overrides, dump_config, nearest_key, parse_config
+from pose_core.config import (
+    ModelConfig,
+    all_keys,
+    apply_overrides,
+    dump_config,
+    nearest_key,
+    parse_config,
+    update_override,
+)
 from pose_core.errors import ConfigError
 from pose_core.folders import find_data_root
 from pose_core.plugins.experiments import find_experiment, load_config
@@ -143,6 +151,28 @@ def test_built_in_configs_are_found_by_name() -> None:
         find_experiment("own256x192")
     with pytest.raises(ConfigError, match=r"no such file\. `pose configs`"):
         find_experiment("zzz")
+
+
+def test_renamed_keys_and_values_are_read_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    content = {**BASE, "augment": {"half_body_fewest": 3}, "heatmap": {"target": "quantised"}}
+    config = parse_config(content, TopDownConfig, "old.yaml")
+    assert config == parse_config({**BASE, "augment": {"half_body_min": 3}}, TopDownConfig, "new.yaml")
+    assert caplog.messages == [
+        "old.yaml: augment.half_body_fewest is an old spelling, read as augment.half_body_min (please change it)",
+        "old.yaml: heatmap.target=quantised is an old spelling, read as heatmap.target=quantized (please change it)",
+    ]
+    caplog.clear()
+    assert update_override("heatmap.target=quantised", TopDownConfig) == "heatmap.target=quantized"
+    assert update_override("augment.half_body_fewest=3", TopDownConfig) == "augment.half_body_min=3"
+    assert len(caplog.messages) == 2
+    for item in ("train.lr=1e-3", "heatmap.target=subpixel", "nothing.of.this=1", "augment.half_body_fewest"):
+        assert update_override(item, TopDownConfig) == item
+    assert len(caplog.messages) == 2
+    content["augment"]["half_body_min"] = 3
+    with pytest.raises(
+        ConfigError, match=r"augment\.half_body_fewest is the old name of augment\.half_body_min and both"
+    ):
+        parse_config(content, TopDownConfig, "both.yaml")
 
 
 def test_keys_are_listed_and_found() -> None:

@@ -84,13 +84,15 @@ def _update(content: Mapping[str, Any], schema: type[Block], prefix: str) -> tup
             continue
         new, values = schema.renamed.get(key, (key, {}))
         if new != key and new in content:
-            raise ConfigError(f"{prefix}{key} is spelled {prefix}{new} now, and both are given; remove {prefix}{key}")
+            raise ConfigError(
+                f"{prefix}{key} is the old name of {prefix}{new} and both are given; remove {prefix}{key}"
+            )
         result[new] = values.get(value, value) if isinstance(value, str) else value
         if (new, result[new]) != (key, value):
             old, now = f"{prefix}{key}", f"{prefix}{new}"
             if result[new] != value:
                 old, now = f"{old}={value}", f"{now}={_text(result[new])}"
-            notes.append(f"{old} is spelled {now} now")
+            notes.append(f"{old} is an old spelling, read as {now} (please change it)")
     return result, notes
 
 
@@ -108,7 +110,7 @@ def update_override(item: str, schema: type[Block]) -> str:
     new, values = schema.renamed[last]
     now = ".".join([*parents, new]) + "=" + _text(values.get(text, text))
     if now != item:
-        _log.warning("override %s is spelled %s now", item, now)
+        _log.warning("override %s is an old spelling, read as %s (please change it)", item, now)
     return now
 
 
