@@ -93,7 +93,7 @@ def test_mpii_test_writes_the_matrix_for_the_server(
 ) -> None:
     words = ["--weights", weights(tmp_path, joints=16), "--out", str(tmp_path), "data.val=test"]
     assert command("eval", "mpii", *words) == 0
-    assert "nothing to score here" in capsys.readouterr().out
+    assert "are not public: not scored" in capsys.readouterr().out
     people = json.loads((data / "mpii" / "annot" / "test.json").read_text())
     points = loadmat(tmp_path / "results" / "pred.mat")["preds"]
     assert points.shape == (len(people), 16, 2)

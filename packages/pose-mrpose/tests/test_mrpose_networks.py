@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from pose_core.errors import ConfigError, WeightsError
-from pose_core.models.flops import count_parameters, profile_model
+from pose_core.models.flops import count_parameters
 from pose_core.models.initialize import PUBLISHED_STD, initialize, load_backbone
-from pose_core.plugins.networks import create_model, list_models, load_weights
+from pose_core.plugins.networks import create_model, list_models, load_weights, profile_model
 from pose_testing.networks import check_parity
 
 GOLDEN = {

@@ -31,7 +31,9 @@ class MRPose(Method):
     package = "pose_mrpose"
     summary = "MRHeatNet 1 and 2, MRFeaNet 1 and 2, compared with SimpleBaseline (top-down pose)"
     networks = tuple(NETWORKS)
-    published_names = tuple(f"mr{kind}{version}_pose_resnet" for kind in ("heat", "fea") for version in (1, 2))
+    published_names = (
+        "mrheat1_pose_resnet", "mrheat2_pose_resnet", "mrfea1_pose_resnet", "mrfea2_pose_resnet", "pose_resnet"
+    )  # fmt: skip
     example = "coco_mrfea2_resnet50_256x192"
 
     def network_builder(self, name: str) -> NetworkBuilder | None:
