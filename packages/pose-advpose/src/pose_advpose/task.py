@@ -16,6 +16,8 @@ from pose_advpose.adversary import Content, CriticObjective, PlainObjective
 from pose_advpose.augment import CropDataset, recolor
 from pose_advpose.config import (
     AdversarialConfig,
+    AdversarialEmbeddingConfig,
+    AdversarialHourglassConfig,
     EmbeddingConfig,
     HourglassConfig,
     stacks_of,
@@ -55,8 +57,9 @@ class AdversarialMixin:
     @property
     def adversarial(self) -> AdversarialConfig | None:
         """The critic's settings; None without a critic."""
-        settings: AdversarialConfig | None = getattr(self.config, "adversarial", None)
-        return settings if settings is not None and settings.use else None
+        if not isinstance(self.config, AdversarialHourglassConfig | AdversarialEmbeddingConfig):
+            return None
+        return self.config.adversarial if self.config.adversarial.use else None
 
     def critic(self, num_joints: int) -> nn.Module:
         """Build a critic, by default of the pose network's size."""
