@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pose_core.errors import ConfigError, PoseError
 from pose_core.files import whole_file
+from pose_core.installation import install_hint
 
 OPSET = 19
 """The first with deformable convolution."""
@@ -46,7 +47,7 @@ def export_onnx(
     try:
         import onnxscript  # noqa: F401  # needed by torch.onnx
     except ImportError:
-        raise ConfigError("exporting needs onnx and onnxscript: pip install 'pose-core[export]'") from None
+        raise ConfigError(f"exporting needs onnx and onnxscript: {install_hint('export')}") from None
     network = network.cpu().float().eval()
     target = Path(file)
     images = torch.randn(batch or 2, 3, input_size[1], input_size[0], generator=torch.Generator().manual_seed(0))
