@@ -130,11 +130,12 @@ def _copy(source: Path, target: Path, url: str, sha256: str) -> Path:
 def _download(url: str, target: Path, sha256: str, about: str) -> None:
     """Download to a hidden partial file, and rename it when it is complete and its hash is right."""
     partial, record = target.with_name(f".{target.name}.part"), target.with_name(f".{target.name}.part.json")
-    start = _resumable(url, partial, record, sha256)
-    resumed, furthest, fruitless = start > 0, start, 0
+    furthest, fruitless, resumed, restarted = 0, 0, False, False
     while True:
         try:
-            _receive(url, partial, record, about)
+            start = _resumable(url, partial, record, sha256)
+            resumed, furthest = resumed or start > 0, max(furthest, start)
+            _receive(url, start, partial, record, about)
         except _Interrupted as error:
             size = partial.stat().st_size if partial.exists() else 0
             fruitless = 0 if size > furthest else fruitless + 1
@@ -151,13 +152,13 @@ def _download(url: str, target: Path, sha256: str, about: str) -> None:
             break
         partial.unlink()
         record.unlink(missing_ok=True)
-        if not resumed:
+        if restarted or not resumed:
             raise PoseError(
                 f"{url} is not the expected file: its SHA-256 is {digest}, expected {sha256}; it was deleted. The file "
                 "was replaced at its source, or changed on the way (a proxy or a login page)"
             )
         _say("the continued download has a wrong hash; starting from the beginning")
-        resumed, furthest = False, 0
+        restarted = True
     partial.replace(target)
     record.unlink(missing_ok=True)
 
@@ -175,9 +176,8 @@ def _resumable(url: str, partial: Path, record: Path, sha256: str) -> int:
     return 0
 
 
-def _receive(url: str, partial: Path, record: Path, about: str) -> None:
-    """Receive a file, or what the partial file lacks of it; raise `_Interrupted` where another attempt may help."""
-    start = partial.stat().st_size if partial.exists() else 0
+def _receive(url: str, start: int, partial: Path, record: Path, about: str) -> None:
+    """Receive a file from byte ``start``, the size of its part; raise `_Interrupted` where another try may help."""
     headers = {"User-Agent": "pose-core"}
     if start:
         headers["Range"] = f"bytes={start}-"
@@ -203,6 +203,7 @@ def _receive(url: str, partial: Path, record: Path, about: str) -> None:
             if total is not None and got < total:
                 raise _Interrupted(f"{host} closed the connection after {size_text(got)} of {size_text(total)}")
     except urllib.error.HTTPError as error:
+        error.close()
         if error.code == 416:  # nothing is left to send, or the file has changed
             if error.headers.get("Content-Range", "").endswith(f"/{start}"):
                 return
