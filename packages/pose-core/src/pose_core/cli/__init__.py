@@ -65,7 +65,8 @@ def run_command(
         description=fill_help(module.__doc__ or "", script, name, method),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(method=method, script=script, verb=name)
+    example = fill_help("%(example)s", script, name, method)
+    parser.set_defaults(method=method, script=script, verb=name, example=example)
     module.add_arguments(parser)
     return guarded(lambda: _parse_and_run(parser, module.run, words[1:]))
 
