@@ -13,6 +13,7 @@ from pose_testing.networks import check_zoo
 
 ToZoo = Callable[[list[torch.Tensor]], list[torch.Tensor]]
 
+
 def to_first_generation(outputs: list[torch.Tensor]) -> list[torch.Tensor]:
     """Return our maps with the center's heatmap first."""
     return [outputs[0].roll(1, 1), outputs[1]]
