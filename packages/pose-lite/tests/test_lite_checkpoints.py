@@ -17,8 +17,13 @@ def test_every_row_resolves_with_the_settings_of_its_weights() -> None:
         assert config.test.shift_heatmap is not udp, name
         expected = "offset" if "_udp_regress" in name else "dark" if udp or dark else "argmax"
         assert config.heatmap.decode == expected, name
-        assert (config.data.skeleton == "coco17") == (".coco_" in name and "aic_combine" not in name) or (
-            ".humanart" in name or ".macaque" in name
-        ), name
-        if ".coco_" not in name and ".humanart" not in name:
+        data = name.split(".")[1]
+        assert (config.data.skeleton == "mpii16") == data.startswith(("mpii_2", "mhp")), name
+        if data.startswith(("coco_2", "coco_3", "humanart")):
+            assert config.data.skeleton == ("coco_aic19" if "combine" in data else "coco17"), name
+            assert config.data.root == "data/coco", name
+        else:
             assert config.data.root != "data/coco", name
+        # Joints that are known by number only have no mirror pairs.
+        numbered = config.data.skeleton in {"deepfashion294", "mpii_trb40"}
+        assert config.test.flip is not numbered, name

@@ -38,7 +38,8 @@ def check_table(method: str) -> dict[str, Any]:
         assert row["url"].startswith("https://"), name
         # The zoo names its files by the first digits of their hash.
         assert row["sha256"] in row["url"], name
-        assert row["license"] and row["data"], name
+        assert row["license"], name
+        assert row["data"], name
         config = load_config(f"pose-{method}/{row['experiment']}", row["settings"].split())
         configs[name] = config
         assert name.split(".")[0] == config.model.name, name
