@@ -46,7 +46,9 @@ class HeatmapConfig(Block):
     """Peak on the nearest pixel, as published, or exactly at the joint."""
     convention: Literal["published", "unbiased"] = "published"
     """Pixel convention of crop and heatmap; unbiased is UDP."""
-    decode: Literal["argmax", "soft_argmax", "dark"] = "argmax"
+    decode: Literal["argmax", "soft_argmax", "dark", "offset"] = "argmax"
+    """Position of a joint in its heatmap. offset is for networks with three maps per joint (model.options.maps=3):
+    heatmap, and offsets in x and y; only to predict with trained weights."""
     quarter: bool = True
     """Move a quarter of a pixel towards the higher neighbor (also after soft-argmax, as published)."""
     beta: Annotated[float, Field(gt=0)] = 160.0
