@@ -67,7 +67,8 @@ class Poses:
     """The poses found in one image, in its pixels.
 
     ``keypoints`` is ``(N, K, 2)``, ``scores`` ``(N, K)`` per joint, ``pose_scores`` ``(N,)``,
-    ``boxes`` ``(N, 4)`` as x, y, w, h for methods that work from boxes.
+    ``boxes`` ``(N, 4)`` as x, y, w, h for methods that work from boxes; ``track_ids`` ``(N,)`` number the people of a
+    video.
     """
 
     keypoints: Array
@@ -75,6 +76,7 @@ class Poses:
     pose_scores: Array
     skeleton: Skeleton
     boxes: Array | None = None
+    track_ids: Array | None = None
 
     def __len__(self) -> int:
         return len(self.keypoints)
@@ -90,6 +92,7 @@ class Poses:
             scores=self.scores[rows],
             pose_scores=self.pose_scores[rows],
             boxes=None if self.boxes is None else self.boxes[rows],
+            track_ids=None if self.track_ids is None else self.track_ids[rows],
         )
 
     def to_coco(self, image_id: int, category_id: int = 1) -> list[dict[str, Any]]:
