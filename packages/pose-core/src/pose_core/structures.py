@@ -110,6 +110,22 @@ class Poses:
             for row, score in zip(triples, self.pose_scores, strict=True)
         ]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON: the skeleton, and people with their joints by name."""
+        people = []
+        for index in range(len(self)):
+            points, scores = self.keypoints[index].tolist(), self.scores[index].tolist()
+            person: dict[str, Any] = {} if self.track_ids is None else {"track_id": int(self.track_ids[index])}
+            person["score"] = round(float(self.pose_scores[index]), 5)
+            person["keypoints"] = {
+                name: [round(x, 2), round(y, 2), round(score, 4)]
+                for name, (x, y), score in zip(self.skeleton.joints, points, scores, strict=True)
+            }
+            if self.boxes is not None:
+                person["box"] = [round(value, 2) for value in self.boxes[index].tolist()]
+            people.append(person)
+        return {"skeleton": self.skeleton.name, "people": people}
+
     def draw(self, image: Array, threshold: float = 0.2, style: str = "side") -> Array:
         """Return a copy of ``image`` ``(H, W, 3)`` RGB uint8 with the joints that score at least ``threshold``.
 

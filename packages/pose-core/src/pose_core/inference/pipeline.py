@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -19,7 +19,9 @@ class _Stopped(Exception):
     """The other side of a queue has stopped."""
 
 
-def ahead(items: Iterable[T], depth: int, *, stop: threading.Event | None = None, drop: bool = False) -> Iterator[T]:
+def ahead(
+    items: Iterable[T], depth: int, *, stop: threading.Event | None = None, drop: bool = False
+) -> Generator[T, None, None]:
     """Yield ``items`` in order, while a thread prepares up to ``depth`` of the next ones.
 
     An error of ``items`` is raised after the items before it. When ``stop`` is set, the items end. With ``drop``,

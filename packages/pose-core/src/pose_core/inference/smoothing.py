@@ -1,8 +1,9 @@
 """Steady keypoints over a video: a One Euro filter for each joint of each track.
 
 Casiez, Roussel, Vogel: "1 € Filter" (CHI 2012). A low-pass filter whose cutoff frequency grows with the speed: slow
-joints do not tremble, fast ones do not lag. Speeds are in sizes of the person per second, so that settings do not
-depend on the resolution; times are the frames' own, so that they do not depend on the frame rate.
+joints do not tremble, fast ones do not lag. Here it runs in a frame that moves with the person, so that a steady walk
+causes no lag. Speeds are in sizes of the person per second, so that settings do not depend on the resolution; times
+are the frames' own, so that they do not depend on the frame rate.
 """
 
 from __future__ import annotations
@@ -15,12 +16,19 @@ from pose_core.structures import Poses
 
 Array = np.ndarray
 
+_BODY_CUTOFF = 0.5
+_VELOCITY_CUTOFF = 1.0
+
 
 @dataclass
 class _State:
-    """A track's filtered joints ``(K, 2)``, their velocities ``(K, 2)`` and mean scores ``(K,)`` at ``time``."""
+    """A track's filtered joints ``(K, 2)`` at ``time``, and mean scores ``(K,)``.
+
+    ``body`` ``(2,)`` is the velocity of the person, ``velocity`` ``(K, 2)`` that of the joints relative to it.
+    """
 
     points: Array
+    body: Array
     velocity: Array
     scores: Array
     time: float
@@ -48,7 +56,7 @@ class Smoother:
             scores = np.asarray(poses.scores[row], np.float64)
             state = self.states.get(number)
             if state is None:
-                self.states[number] = _State(points[row].copy(), np.zeros_like(points[row]), scores, time)
+                self.states[number] = _State(points[row].copy(), np.zeros(2), np.zeros_like(points[row]), scores, time)
             elif time > state.time:
                 self._filter(state, points[row], scores, time)
                 points[row] = state.points
@@ -58,11 +66,13 @@ class Smoother:
         elapsed = time - state.time
         trust = np.clip(scores / np.maximum(state.scores, 1e-6), 0, 1)[:, None]
         size = max(float(np.sqrt(np.ptp(points, axis=0).prod())), 1.0)
-        raw = (points - state.points) / elapsed
-        state.velocity += trust * _weight(1.0, elapsed) * (raw - state.velocity)
+        expected = state.points + state.body * elapsed
+        away = points - expected
+        state.body += _weight(_BODY_CUTOFF, elapsed) * np.median(away, axis=0) / elapsed
+        state.velocity += trust * _weight(_VELOCITY_CUTOFF, elapsed) * (away / elapsed - state.velocity)
         cutoff = self.min_cutoff + self.speed * np.linalg.norm(state.velocity, axis=1, keepdims=True) / size
-        state.points = state.points + trust * _weight(cutoff, elapsed) * (points - state.points)
-        state.scores = state.scores + _weight(1.0, elapsed) * (scores - state.scores)
+        state.points = expected + trust * _weight(cutoff, elapsed) * away
+        state.scores = state.scores + _weight(_VELOCITY_CUTOFF, elapsed) * (scores - state.scores)
         state.time = time
 
 

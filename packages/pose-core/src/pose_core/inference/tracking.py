@@ -2,7 +2,7 @@
 
 Every track predicts where its person is by a constant velocity. Tracks and poses are paired so that the sum of their
 similarities is largest (the Hungarian algorithm). The similarity is OKS over the joints that both have, or the
-overlap of their boxes where these are fewer than three. Pairs that stay alone are paired by overlap.
+overlap of their enlarged boxes where these are fewer than three. What stays alone is paired by overlap.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ FEW = 3
 """With fewer common joints than this, boxes are compared."""
 MIN_SIMILARITY = 0.2
 MIN_OVERLAP = 0.3
+MARGIN = 0.3
+"""Boxes are enlarged by this part of their size at each side, so that people overlap who move far between frames."""
 STEADY = 0.25
 """Seconds over which velocities are averaged."""
 
@@ -65,14 +67,13 @@ class Tracker:
         ids = np.zeros(len(poses), np.int64)
         for row in range(len(poses)):
             points, scores = np.asarray(poses.keypoints[row], np.float64), np.asarray(poses.scores[row], np.float64)
-            track = pairs.get(row)
-            if track is None:
-                self.born += 1
-                track = _Track(self.born, points, scores, boxes[row], np.zeros(2), time)
-                self.tracks.append(track)
+            if row in pairs:
+                _move(pairs[row], points, scores, boxes[row], time)
+                ids[row] = pairs[row].number
             else:
-                self._move(track, points, scores, boxes[row], time)
-            ids[row] = track.number
+                self.born += 1
+                self.tracks.append(_Track(self.born, points, scores, boxes[row], np.zeros(2), time))
+                ids[row] = self.born
         return replace(poses, track_ids=ids)
 
     def _pair(self, poses: Poses, boxes: Array, time: float) -> dict[int, _Track]:
@@ -94,19 +95,20 @@ class Tracker:
                 pairs[rows[row]] = self.tracks[free[index]]
         return pairs
 
-    def _move(self, track: _Track, points: Array, scores: Array, box: Array, time: float) -> None:
-        """Give a track its person's next pose."""
-        elapsed = max(time - track.seen, 1e-6)
-        common = (scores >= CLEAR) & (track.scores >= CLEAR)
-        if common.any():
-            moved = np.median(points[common] - track.points[common], axis=0)
-        else:
-            moved = (box[:2] + box[2:] - track.box[:2] - track.box[2:]) / 2
-        # An average over all frames at first, then over the last ones.
-        track.age += elapsed
-        weight = elapsed / min(track.age, STEADY + elapsed)
-        track.velocity = track.velocity + weight * (moved / elapsed - track.velocity)
-        track.points, track.scores, track.box, track.seen, track.missed = points, scores, box, time, 0
+
+def _move(track: _Track, points: Array, scores: Array, box: Array, time: float) -> None:
+    """Give a track its person's next pose."""
+    elapsed = max(time - track.seen, 1e-6)
+    common = (scores >= CLEAR) & (track.scores >= CLEAR)
+    if common.any():
+        moved = np.median(points[common] - track.points[common], axis=0)
+    else:
+        moved = (box[:2] + box[2:] - track.box[:2] - track.box[2:]) / 2
+    # An average over all frames at first, then over the last ones.
+    track.age += elapsed
+    weight = elapsed / min(track.age, STEADY + elapsed)
+    track.velocity = track.velocity + weight * (moved / elapsed - track.velocity)
+    track.points, track.scores, track.box, track.seen, track.missed = points, scores, box, time, 0
 
 
 def _boxes(poses: Poses) -> Array:
@@ -122,7 +124,10 @@ def _boxes(poses: Poses) -> Array:
 
 
 def _overlap(first: Array, second: Array) -> Array:
-    """Return the intersection over union ``(N, M)`` of boxes x0, y0, x1, y1."""
+    """Return the intersection over union ``(N, M)`` of boxes x0, y0, x1, y1, enlarged."""
+    first, second = (
+        boxes + MARGIN * np.tile(boxes[:, 2:] - boxes[:, :2], 2) * (-1, -1, 1, 1) for boxes in (first, second)
+    )
     low = np.maximum(first[:, None, :2], second[None, :, :2])
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])
     shared = (high - low).clip(0).prod(-1)

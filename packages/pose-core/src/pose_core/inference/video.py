@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -42,18 +42,24 @@ class Frame:
 
 @dataclass(frozen=True)
 class Video:
-    """An open video. ``count`` is the estimated number of frames, None if unknown; ``live`` sources do not wait."""
+    """An open video: its name, its frames, and how many per second.
+
+    ``count`` is the estimated number of frames, None if unknown, ``pixels`` that of a frame. A ``streamed`` source
+    arrives while it is read; a ``live`` one does not wait for its reader.
+    """
 
     name: str
     frames: Iterator[Frame]
     rate: float
     count: int | None
-    live: bool
+    pixels: int
+    streamed: bool = False
+    live: bool = False
 
 
 def is_camera(source: str) -> bool:
-    """Return whether a word of the command line is the number of a camera."""
-    return source.isascii() and source.isdigit()
+    """Return whether a word of the command line is the number or the device file of a camera."""
+    return (source.isascii() and source.isdigit()) or Path(source).is_char_device()
 
 
 def is_stream(source: str) -> bool:
@@ -67,8 +73,8 @@ def open_video(source: str | Path | int, fps: float | None = None) -> Iterator[V
 
     With ``fps``, so many frames per second are taken: the first at or after each time point.
     """
-    if isinstance(source, int) or is_camera(str(source)):
-        opened = _open_camera(int(source))
+    if is_camera(str(source)):
+        opened = _open_camera(str(source))
     else:
         opened = _open_file(str(source))
     with opened as video:
@@ -78,7 +84,8 @@ def open_video(source: str | Path | int, fps: float | None = None) -> Iterator[V
                     f"--fps {fps:g}: {source} has {video.rate:g} frames per second; give a number up to that"
                 )
             count = None if video.count is None else round(video.count * fps / video.rate)
-            video = Video(video.name, _sample(video.frames, video.rate, fps), min(fps, video.rate), count, video.live)
+            frames = _sample(video.frames, video.rate, fps)
+            video = replace(video, frames=frames, rate=min(fps, video.rate), count=count)
         yield video
 
 
@@ -132,7 +139,10 @@ def _open_file(source: str) -> Iterator[Video]:
         count = stream.frames or None
         if count is None and container.duration and not remote:
             count = round(container.duration / 1e6 * rate)
-        yield Video(source, _decode(av, container, stream, source, rate), rate, count, bool(_LIVE.match(source)))
+        frames = _decode(av, container, stream, source, rate)
+        pixels = stream.width * stream.height
+        live = _LIVE.match(source) is not None
+        yield Video(source if remote else Path(source).name, frames, rate, count, pixels, remote, live)
 
 
 def _decode(av: ModuleType, container: Any, stream: Any, source: str, rate: float) -> Iterator[Frame]:
@@ -154,32 +164,33 @@ def _decode(av: ModuleType, container: Any, stream: Any, source: str, rate: floa
 
 
 @contextmanager
-def _open_camera(index: int) -> Iterator[Video]:
-    capture = cv2.VideoCapture(index)
+def _open_camera(device: str) -> Iterator[Video]:
+    capture = cv2.VideoCapture(int(device) if device.isdigit() else device)
     try:
         if not capture.isOpened():
             raise DataError(
-                f"camera {index} cannot be opened: connect it, close other programs that use it, or try another number"
+                f"camera {device} cannot be opened: connect it, close other programs that use it, or try another number"
             )
         rate = float(capture.get(cv2.CAP_PROP_FPS))
-        yield Video(f"camera {index}", _capture(capture, index), rate if rate > 0 else 30.0, None, True)
+        pixels = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH) * capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        frames = _capture(capture, device)
+        yield Video(f"camera {device}", frames, rate if rate > 0 else 30.0, None, pixels, streamed=True, live=True)
     finally:
         capture.release()
 
 
-def _capture(capture: Any, index: int) -> Iterator[Frame]:
-    start = number = None
+def _capture(capture: Any, device: str) -> Iterator[Frame]:
+    start: float | None = None
+    number = 0
     while True:
         success, image = capture.read()
         if not success:
             break
         now = time.monotonic()
         start = now if start is None else start
-        number = 0 if number is None else number + 1
         yield Frame(number, now - start, cv2.cvtColor(image, cv2.COLOR_BGR2RGB), now - start)
-    if number is None:
-        raise DataError(f"camera {index} gives no picture")
-    raise DataError(f"camera {index} stopped after {number + 1} frames")
+        number += 1
+    raise DataError(f"camera {device} stopped after {number} frames" if number else f"camera {device} gives no picture")
 
 
 def _unreadable(source: str, why: object) -> DataError:

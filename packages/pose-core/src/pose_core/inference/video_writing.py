@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from pose_core.errors import PoseError
 from pose_core.inference.video import require_av
 
 Array = np.ndarray
@@ -43,9 +44,12 @@ def video_writer(path: Path, fps: float, *, sound: Path | None = None) -> Iterat
         writer.close()
         if partial.exists():
             partial.replace(path)
-    except BaseException:
-        writer.abandon()
+    except BaseException as error:
+        with suppress(av.FFmpegError):
+            writer.abandon()
         partial.unlink(missing_ok=True)
+        if isinstance(error, av.FFmpegError):
+            raise PoseError(f"cannot write {path}: {error}") from None
         raise
 
 
