@@ -67,7 +67,8 @@ class Poses:
     """The poses found in one image, in its pixels.
 
     ``keypoints`` is ``(N, K, 2)``, ``scores`` ``(N, K)`` per joint, ``pose_scores`` ``(N,)``,
-    ``boxes`` ``(N, 4)`` as x, y, w, h for methods that work from boxes.
+    ``boxes`` ``(N, 4)`` as x, y, w, h for methods that work from boxes; ``track_ids`` ``(N,)`` number the people of a
+    video.
     """
 
     keypoints: Array
@@ -75,6 +76,7 @@ class Poses:
     pose_scores: Array
     skeleton: Skeleton
     boxes: Array | None = None
+    track_ids: Array | None = None
 
     def __len__(self) -> int:
         return len(self.keypoints)
@@ -90,6 +92,7 @@ class Poses:
             scores=self.scores[rows],
             pose_scores=self.pose_scores[rows],
             boxes=None if self.boxes is None else self.boxes[rows],
+            track_ids=None if self.track_ids is None else self.track_ids[rows],
         )
 
     def to_coco(self, image_id: int, category_id: int = 1) -> list[dict[str, Any]]:
@@ -106,6 +109,22 @@ class Poses:
             }
             for row, score in zip(triples, self.pose_scores, strict=True)
         ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON: the skeleton, and people with their joints by name."""
+        people = []
+        for index in range(len(self)):
+            points, scores = self.keypoints[index].tolist(), self.scores[index].tolist()
+            person: dict[str, Any] = {} if self.track_ids is None else {"track_id": int(self.track_ids[index])}
+            person["score"] = round(float(self.pose_scores[index]), 5)
+            person["keypoints"] = {
+                name: [round(x, 2), round(y, 2), round(score, 4)]
+                for name, (x, y), score in zip(self.skeleton.joints, points, scores, strict=True)
+            }
+            if self.boxes is not None:
+                person["box"] = [round(value, 2) for value in self.boxes[index].tolist()]
+            people.append(person)
+        return {"skeleton": self.skeleton.name, "people": people}
 
     def draw(self, image: Array, threshold: float = 0.2, style: str = "side") -> Array:
         """Return a copy of ``image`` ``(H, W, 3)`` RGB uint8 with the joints that score at least ``threshold``.

@@ -19,6 +19,7 @@ import argparse
 from pathlib import Path
 
 from pose_core.cli.arguments import add_config, add_device, add_fast, add_weights, load_fast, split_overrides
+from pose_core.cli.video_arguments import add_video_arguments, video_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,10 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--box-threshold", type=float, default=0.9, metavar="S", help="lowest box score (0.9)")
     parser.add_argument("--threshold", type=float, default=0.2, metavar="S", help="lowest joint score drawn (0.2)")
     parser.add_argument("--style", default="side", metavar="NAME", help="colors: side, chunhua, xiaochu (side)")
-    parser.add_argument("--fps", type=float, metavar="N", help="frames per second of video to predict (all)")
     parser.add_argument("--no-draw", action="store_true", help="write JSON only")
     add_device(parser)
     add_fast(parser)
+    add_video_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         threshold=args.threshold,
         style=args.style,
         draw=not args.no_draw,
-        fps=args.fps,
+        video=video_options(args),
     )
     print(summary)
     return 3 if summary.unreadable else 0

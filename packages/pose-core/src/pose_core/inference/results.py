@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from pose_core.engine.interfaces import DetectedImage
 from pose_core.errors import ConfigError, DataError
 from pose_core.files import write_json
 from pose_core.inference.video import SUFFIXES as VIDEOS
-from pose_core.inference.video import Backend, Frame, backend, frame_rate, read_frames, video_writer
+from pose_core.inference.video_results import VideoOptions, predict_video
 from pose_core.plugins.predictors import Predictor
 from pose_core.structures import Poses
 from pose_core.topdown.detectors import Detector, FileDetector, whole_image
@@ -106,12 +105,12 @@ def predict_paths(
     threshold: float = 0.2,
     style: str = "side",
     draw: bool = True,
-    fps: float | None = None,
+    video: VideoOptions | None = None,
 ) -> Summary:
     """Predict every image and write ``<name>.jpg`` (drawn) and ``<name>.json`` below ``folder``.
 
-    Of a video, all frames or ``fps`` frames per second are predicted: ``<name>.mp4`` is the drawn video, ``<name>/``
-    has a drawn image and a JSON file for each frame. Inputs are never modified. The summary lists unreadable inputs.
+    Of a video, ``<name>.mp4`` is the drawn one, and ``<name>.jsonl`` has a line for each frame; ``video`` has further
+    settings. Inputs are never modified. The summary lists unreadable inputs.
     """
     palette(predictor.skeleton, style)  # raises for an unknown style before the first prediction
     found = find_images(inputs, folder)
@@ -130,47 +129,13 @@ def predict_paths(
     videos = [(path, target) for (path, _), target in places if path.suffix.lower() in VIDEOS]
     if videos and isinstance(detector, FileDetector):
         raise ConfigError(f"{videos[0][0]} is a video, and --boxes has no boxes for its frames: use --detector instead")
-    using = backend() if videos else None
+    options = replace(video or VideoOptions(), threshold=threshold, style=style, draw=draw)
     for path, target in videos:
-        assert using is not None
         try:
-            _predict_video(predictor, path, target, using, detector, threshold, style if draw else None, fps, summary)
+            predict_video(predictor, path, target, options, detector, summary)
         except DataError as error:
             summary.unreadable.append(str(error))
     return summary
-
-
-def _predict_video(
-    predictor: Predictor,
-    path: Path,
-    target: Path,
-    using: Backend,
-    detector: Detector,
-    threshold: float,
-    style: str | None,
-    fps: float | None,
-    summary: Summary,
-) -> None:
-    """Predict one video; without a ``style`` nothing is drawn."""
-    rate = fps or frame_rate(path, using)
-    bar = tqdm(read_frames(path, using, fps), path.name, unit="frame", disable=None, file=sys.stderr)
-
-    def frames() -> Iterator[DetectedImage[Frame]]:
-        for frame in bar:
-            yield DetectedImage(frame, frame.image, *detector(frame.image))
-
-    with ExitStack() as stack:
-        write = None if style is None else stack.enter_context(video_writer(Path(f"{target}.mp4"), rate, using))
-        for frame, poses in predictor.predict_stream(frames()):
-            summary.frames += 1
-            summary.people += len(poses)
-            name = target / f"frame_{frame.number:06d}"
-            about = {"video": str(path), "frame": frame.number, "time": round(frame.time, 6)}
-            write_json(f"{name}.json", {**about, **as_json(poses)}, indent=1)
-            if write is not None:
-                drawn = poses.draw(frame.image, threshold, style or "side")
-                write_image(Path(f"{name}.jpg"), drawn)
-                write(drawn)
 
 
 def _open_and_detect(
