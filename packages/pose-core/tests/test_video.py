@@ -132,7 +132,7 @@ def test_a_video_is_predicted_frame_by_frame(tmp_path: Path) -> None:
     out = tmp_path / "out"
     summary = predict_paths(Predictor(Square()), [tmp_path / "in"], out, fps=10)
     assert (summary.images, summary.frames, summary.people) == (1, 10, 11)
-    assert "11 people in 1 images and 10 frames" in str(summary)
+    assert "11 people in 1 image and 10 frames" in str(summary)
     names = sorted(path.name for path in (out / "clip").iterdir())
     assert [n for n in names if n.endswith(".json")] == [f"frame_{n:06d}.json" for n in range(0, 20, 2)]
     assert [n for n in names if n.endswith(".jpg")] == [f"frame_{n:06d}.jpg" for n in range(0, 20, 2)]
