@@ -105,7 +105,8 @@ def run(args: argparse.Namespace) -> int:
 def _detector(args: argparse.Namespace, predictor: Predictor) -> Detector | None:
     """Return the detector that the arguments name; None for a network that finds people itself."""
     from pose_core.errors import ConfigError, PoseError
-    from pose_core.topdown.detectors import DEFAULT, AnnotatedBoxes, FileDetector, build_detector
+    from pose_core.plugins.checkpoints import locate_weights
+    from pose_core.topdown.detectors import AnnotatedBoxes, FileDetector, build_detector
 
     if not predictor.needs_boxes:
         if args.boxes or args.detector or args.detector_weights:
@@ -119,8 +120,8 @@ def _detector(args: argparse.Namespace, predictor: Predictor) -> Detector | None
         return FileDetector(Path(args.boxes), args.box_threshold)
     try:
         return build_detector(
-            args.detector or DEFAULT,
-            weights=args.detector_weights,
+            args.detector,
+            weights=None if args.detector_weights is None else locate_weights(args.detector_weights),
             threshold=args.box_threshold,
             device=predictor.worker.device,
         )

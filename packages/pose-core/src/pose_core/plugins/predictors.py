@@ -24,7 +24,7 @@ from pose_core.plugins.method import Method, installed_methods
 from pose_core.plugins.networks import bare_network, load_weights
 from pose_core.skeleton import Skeleton, get_skeleton
 from pose_core.structures import Poses
-from pose_core.topdown.detectors import DEFAULT, Detector, build_detector, whole_image
+from pose_core.topdown.detectors import Detector, build_detector, default_detector, whole_image
 
 Array = np.ndarray
 T = TypeVar("T")
@@ -172,7 +172,7 @@ class Predictor:
             return whole_image  # the boxes are ignored
         if detector is not None and not isinstance(detector, str):
             return detector
-        name = detector or DEFAULT
+        name = detector or default_detector()
         if name not in self._detectors:
             try:
                 self._detectors[name] = build_detector(name, device=self.worker.device)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from pose_core.errors import PoseError
+from pose_core.errors import DataError, PoseError
 from pose_core.files import write_json, write_text
 from pose_core.skeleton import Skeleton
 
@@ -98,7 +98,10 @@ class Poses:
 
     def _repr_html_(self) -> str:
         """Show the drawn image, if it is known, and a table of the people in a notebook."""
-        pixels = self._pixels()
+        try:
+            pixels = self._pixels()
+        except DataError:  # the file is gone: the rest can be shown
+            pixels = None
         picture = ""
         if pixels is not None:
             content = base64.b64encode(_preview(self.draw(pixels))).decode()
@@ -114,7 +117,7 @@ class Poses:
         head = "".join(f"<th>{names[column]}</th>" for column in kept)
         body = "".join(f"<tr>{''.join(f'<td>{line[column]}</td>' for column in kept)}</tr>" for line in lines)
         table = f"<table><tr>{head}</tr>{body}</table>" if lines else ""
-        more = f"<div>and {_people(len(self) - ROWS)} more</div>" if len(self) > ROWS else ""
+        more = f"<div>and {len(self) - ROWS} more</div>" if len(self) > ROWS else ""
         return f"<div>{html.escape(repr(self)[1:-1])}</div>{picture}{table}{more}"
 
     def draw(self, image: Array | None = None, threshold: float = 0.2, style: str = "side") -> Array:
@@ -125,12 +128,12 @@ class Poses:
         """
         from pose_core.drawing.skeletons import draw_poses  # drawing needs OpenCV, plain data does not
 
-        pixels = self._known_pixels("draw(image)") if image is None else image
+        pixels = self._known_pixels() if image is None else image
         return draw_poses(pixels, self.keypoints, self.scores, self.skeleton, threshold, style)
 
     def show(self, threshold: float = 0.2, style: str = "side") -> None:
         """Show the drawn image: in the notebook, else in a window of matplotlib or of the system's image viewer."""
-        drawn = self.draw(self._known_pixels("draw(image)"), threshold, style)
+        drawn = self.draw(self._known_pixels(), threshold, style)
         if "ipykernel" in sys.modules:
             from IPython.display import Image, display
 
@@ -138,12 +141,10 @@ class Poses:
             return
         try:
             from matplotlib import pyplot
-            from matplotlib.backends import BackendFilter, backend_registry
         except ImportError:
             pass
         else:
-            interactive = backend_registry.list_builtin(BackendFilter.INTERACTIVE)
-            if pyplot.get_backend().lower() not in {name.lower() for name in interactive}:
+            if pyplot.get_backend().lower() in {"agg", "cairo", "pdf", "pgf", "ps", "svg", "template"}:
                 raise PoseError(
                     "poses cannot be shown: there is no notebook and no screen; use save('poses.jpg') instead"
                 )
@@ -178,7 +179,7 @@ class Poses:
         else:
             from pose_core.drawing.sheets import write_image
 
-            write_image(target, self.draw(self._known_pixels("draw(image)"), threshold, style))
+            write_image(target, self.draw(self._known_pixels(), threshold, style))
         return target
 
     def crop(self, index: int, margin: float = 0.1) -> Poses:
@@ -187,7 +188,7 @@ class Poses:
         The part is the person's box, or the extent of its joints, enlarged on each side by ``margin`` of its longer
         side and cut at the image's border. Keypoints and box are in pixels of the part.
         """
-        person, image = self[index], self._known_pixels("a Poses with an image")
+        person, image = self[index], self._known_pixels()
         x, y, width, height = person._extents()[0]
         if not np.isfinite([x, y, width, height]).all():
             raise PoseError(f"pose {index} has no joint with a position: it cannot be cropped")
@@ -302,15 +303,18 @@ class Poses:
 
     def _pixels(self) -> Array | None:
         if self.image is None and self.source:
-            from pose_core.photos import read_photo
+            from pose_core.photos import read_photo  # plain data must not load OpenCV
 
             return read_photo(self.source)
         return self.image
 
-    def _known_pixels(self, instead: str) -> Array:
+    def _known_pixels(self) -> Array:
         pixels = self._pixels()
         if pixels is None:
-            raise PoseError(f"these poses do not know their image; use {instead}")
+            raise PoseError(
+                "these poses do not know their image: give it to draw(image), or set it by "
+                "dataclasses.replace(poses, image=image)"
+            )
         return pixels
 
 

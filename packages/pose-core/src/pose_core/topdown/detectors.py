@@ -1,13 +1,17 @@
-"""Boxes of people: from torchvision's detectors by name, a detections file, a data set's annotation, or none."""
+"""Boxes of people: from torchvision's detectors by name, a detections file, a data set's annotation, or none.
+
+The file that ``POSE_DETECTORS`` names is a table of one's own detectors, with the columns of ``detectors.csv``: its
+``url`` may be a path relative to the table, and its first entry becomes the default.
+"""
 
 from __future__ import annotations
 
 import csv
+import os
 import re
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -26,8 +30,6 @@ if TYPE_CHECKING:
 
 Array = np.ndarray
 
-DEFAULT = "fasterrcnn_mobilenet"
-"""The detector that is used where none is named."""
 THRESHOLD = 0.5
 """Minimum score of a box."""
 
@@ -121,11 +123,38 @@ class DetectorWeights:
     note: str
 
 
-@cache
 def known_detectors() -> dict[str, DetectorWeights]:
     """Return the detectors that have a name, the default first."""
-    text = Path(__file__).with_name("detectors.csv").read_text("utf-8")
-    return {row["name"]: DetectorWeights(**row) for row in csv.DictReader(text.splitlines())}
+    tables = [Path(__file__).with_name("detectors.csv")]
+    if os.environ.get("POSE_DETECTORS"):
+        tables.insert(0, Path(os.environ["POSE_DETECTORS"]).expanduser())
+    found: dict[str, DetectorWeights] = {}
+    for table in tables:
+        for entry in _read_table(table):
+            found.setdefault(entry.name, entry)
+    return found
+
+
+def default_detector() -> str:
+    """Return the name of the detector that is used where none is named."""
+    return next(iter(known_detectors()))
+
+
+def _read_table(table: Path) -> list[DetectorWeights]:
+    names = [each.name for each in fields(DetectorWeights)]
+    try:
+        rows = list(csv.DictReader(table.read_text("utf-8").splitlines()))
+    except OSError as error:
+        raise ConfigError(f"the table of detectors {table} cannot be read: {error.strerror}") from None
+    entries = []
+    for number, row in enumerate(rows, 2):
+        values = {name: row.get(name) or "" for name in names}
+        if not (values["name"] and values["network"] and values["url"]):
+            raise ConfigError(f"{table}, line {number}: 'name', 'network' and 'url' are needed")
+        if "://" not in values["url"]:
+            values["url"] = (table.parent / values["url"]).resolve().as_uri()
+        entries.append(DetectorWeights(**values))
+    return entries
 
 
 def find_detector(name: str) -> DetectorWeights:
@@ -145,6 +174,7 @@ class TorchvisionDetector:
 
     def __init__(self, name: str, weights: Path | None, threshold: float, device: torch.device) -> None:
         import torch
+        from torchvision import __version__ as torchvision_version
         from torchvision.models import get_model
 
         from pose_core.models.store import stored_weights
@@ -163,7 +193,12 @@ class TorchvisionDetector:
         self.device = device
         self.threshold = threshold
         state = network_state(read_checkpoint(weights), str(weights))
-        self.network = get_model(about.network, weights=None, weights_backbone=None).eval()
+        try:
+            self.network = get_model(about.network, weights=None, weights_backbone=None).eval()
+        except ValueError:
+            raise ConfigError(
+                f"detector {name}: torchvision {torchvision_version} has no network {about.network}"
+            ) from None
         try:
             self.network.load_state_dict(state)
         except RuntimeError as error:
@@ -185,7 +220,7 @@ class TorchvisionDetector:
 
 
 def build_detector(
-    name: str = DEFAULT,
+    name: str | None = None,
     *,
     weights: str | Path | None = None,
     threshold: float = THRESHOLD,
@@ -193,10 +228,11 @@ def build_detector(
 ) -> Detector:
     """Return a detector by name, with its published weights, which are fetched once, or those of a file.
 
-    ``whole`` takes the whole image as one person.
+    ``whole`` takes the whole image as one person. Without a name the default detector is built.
     """
     if name == "whole":
         return whole_image
+    name = name or default_detector()
     find_detector(name)  # a wrong name is refused before anything slow
     from pose_core.engine.distributed import choose_device
 
