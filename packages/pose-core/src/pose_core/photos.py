@@ -35,6 +35,8 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 """Suffixes of image files, to find them in folders."""
 _SIGNATURES = (b"\xff\xd8", b"\x89PNG", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 _HEIC = {b"heic", b"heix", b"hevc", b"mif1", b"msf1"}
+IMAGE_BRANDS = _HEIC | {b"avif", b"avis"}
+"""Types of image files that begin as an MP4 does."""
 
 
 def as_pixels(photo: Photo) -> tuple[Array, str]:

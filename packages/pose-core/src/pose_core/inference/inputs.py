@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-import cv2
-
 from pose_core.errors import ConfigError, DataError
 from pose_core.inference.video import SUFFIXES as VIDEOS
+from pose_core.photos import IMAGE_BRANDS, download, is_url
 from pose_core.photos import SUFFIXES as IMAGES
-from pose_core.photos import download, is_url
 
 Kind = Literal["image", "video", "stream"]
 
@@ -103,7 +101,7 @@ def _at_address(url: str, folder: Path) -> Input:
         return Input(url, "stream", Path(url), Path(stem))
     file = download(url, folder)
     suffix = file.suffix.lower()
-    video = suffix in VIDEOS or (suffix not in IMAGES and not cv2.haveImageReader(str(file)) and _is_video(file))
+    video = suffix in VIDEOS or (suffix not in IMAGES and _is_video(file))
     return Input(url, "video" if video else "image", file, Path(f"{stem}{suffix}"))
 
 
@@ -111,7 +109,8 @@ def _is_video(file: Path) -> bool:
     """Return whether a file without a telling suffix begins as a video does (MP4, MOV, Matroska, AVI)."""
     with file.open("rb") as opened:
         start = opened.read(12)
-    return start[4:8] == b"ftyp" or start[:4] == b"\x1aE\xdf\xa3" or start[8:12] == b"AVI "
+    container = start[4:8] == b"ftyp" and start[8:12] not in IMAGE_BRANDS
+    return container or start[:4] == b"\x1aE\xdf\xa3" or start[8:12] == b"AVI "
 
 
 def _matches(pattern: Path, folder: Path) -> list[Input]:
