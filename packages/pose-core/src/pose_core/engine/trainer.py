@@ -28,6 +28,7 @@ from pose_core.data.sampler import batches_per_epoch, epoch_batches, worker_init
 from pose_core.engine.checkpoint import (
     random_state,
     read_run_checkpoint,
+    record_place,
     restore_random_state,
     save_checkpoint,
     seed_everything,
@@ -276,6 +277,7 @@ class Run:
                     {
                         "method": self.config.method,
                         "config": dump_config(self.config),
+                        **record_place(self.config),
                         "step": self.step,
                         "metrics": dict(evaluation.metrics),
                         "weights": self.evaluated.state_dict(),
@@ -302,6 +304,7 @@ class Run:
                 {
                     "method": self.config.method,
                     "config": dump_config(self.config),
+                    **record_place(self.config),
                     "step": self.step,
                     "best": self.best,
                     "weights": self.evaluated.state_dict(),

@@ -118,7 +118,7 @@ def _store(url: str, sha256: str, card: Mapping[str, object], target: Path) -> N
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
     }
     if isinstance(content, Mapping) and isinstance(content.get("config"), str):  # a checkpoint of a training run
-        record["config"] = content["config"]
+        record |= {key: content[key] for key in ("config", "directory", "data_root") if key in content}
     write_json(target.with_suffix(".json"), record, indent=2)
     if source.parent == downloads and not os.environ.get("POSE_KEEP_DOWNLOADS"):
         with contextlib.suppress(OSError):

@@ -19,6 +19,7 @@ from pose_core.engine.distributed import choose_device
 from pose_core.engine.interfaces import DetectedImage, PosePredictor
 from pose_core.errors import ConfigError, DataError, PoseError
 from pose_core.photos import Photo, as_pixels, is_url
+from pose_core.plugins.checkpoints import bind_config, config_of
 from pose_core.plugins.experiments import load_config
 from pose_core.plugins.method import Method, installed_methods
 from pose_core.plugins.networks import bare_network, load_weights
@@ -28,12 +29,14 @@ from pose_core.topdown.detectors import Detector, build_detector, default_detect
 
 Array = np.ndarray
 T = TypeVar("T")
+RANDOM = "random"
+"""Weights of a predictor that has none."""
 
 
 class Predictor:
     """Predicts poses with an experiment's network and its settings for crops, flip test and decoding.
 
-    >>> predictor = Predictor.from_config("pose-lite/coco_lpn50_256x192", weights="best.pt")
+    >>> predictor = Predictor.from_name("hrnet_w32.coco_256x192")
     >>> poses = predictor("photo.jpg")
     >>> poses.save("drawn.jpg")
     """
@@ -43,24 +46,49 @@ class Predictor:
         self._detectors: dict[str, Detector] = {}
 
     @classmethod
+    def from_name(cls, name: str | Path, device: str = "auto") -> Predictor:
+        """Build a predictor of weights by their name, ``hrnet_w32.coco_256x192``; `pose weights list` shows the names.
+
+        A checkpoint that a training run has written, ``best.pt``, holds its experiment and will do, too.
+        """
+        config = config_of(name)
+        if config is None:
+            raise ConfigError(
+                f"{name} does not say which experiment it belongs to; use Predictor.from_config(experiment, {name!r})"
+            )
+        return cls.from_config(config, name, device)
+
+    @classmethod
     def from_config(
         cls,
         config: Experiment | str | Path,
         weights: str | Path | None = None,
-        device: str = "cpu",
+        device: str = "auto",
         *,
         strict: bool = True,
     ) -> Predictor:
-        """Build the network of an experiment and load its weights; without ``weights`` they are random."""
-        if not isinstance(config, Experiment):
-            config = load_config(config)
-        network = bare_network(config)
-        if weights is not None:
+        """Build the network of an experiment, by its name or file, and load its weights.
+
+        ``weights`` are a name, a file, a URL, ``hf://owner/repo/file``, or "random" for an untrained network.
+        ``device`` is auto (a GPU if there is one), cpu, cuda or cuda:1. The settings that come with named weights
+        replace the experiment's: see `pose_core.plugins.checkpoints.bind_config`.
+        """
+        if weights is None:
+            raise ConfigError(
+                "a predictor needs weights: a file, a name that `pose weights list` shows, or weights='random' for an "
+                "untrained network"
+            )
+        by_name = not isinstance(config, Experiment)
+        experiment = config if isinstance(config, Experiment) else load_config(config)
+        if weights != RANDOM:
+            experiment = bind_config(experiment, weights, fixed_only=not by_name)
+        network = bare_network(experiment)
+        if weights != RANDOM:
             load_weights(network, weights, strict=strict)
-        skeleton = get_skeleton(config.data.skeleton)
+        skeleton = get_skeleton(experiment.data.skeleton)
         # An experiment made in code may name no installed method: it gets the core's defaults.
-        method = installed_methods().get(config.method, Method())
-        return cls(method.predictor(network, config, skeleton, choose_device(device)))
+        method = installed_methods().get(experiment.method, Method())
+        return cls(method.predictor(network, experiment, skeleton, choose_device(device)))
 
     @property
     def config(self) -> Experiment:
