@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pose_core.cli.arguments import add_config, add_device, add_fast, add_weights, load_fast, split_overrides
+from pose_core.cli.video_arguments import add_video_arguments, video_options
 
 if TYPE_CHECKING:
     from pose_core.plugins.predictors import Predictor
@@ -63,10 +64,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--threshold", type=float, default=0.2, metavar="S", help="minimum score of a joint to be drawn (0.2)"
     )
     parser.add_argument("--style", default="side", metavar="NAME", help="colors: side, chunhua, xiaochu (side)")
-    parser.add_argument("--fps", type=float, metavar="N", help="frames of a video to predict per second (all)")
     parser.add_argument("--no-draw", action="store_true", help="write JSON only")
     add_device(parser)
     add_fast(parser)
+    add_video_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -96,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
         threshold=args.threshold,
         style=args.style,
         draw=not args.no_draw,
-        fps=args.fps,
+        video=video_options(args),
     )
     print(summary)
     return 3 if summary.unreadable else 0

@@ -7,7 +7,6 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,7 +22,7 @@ from pose_core.engine.interfaces import DetectedImage
 from pose_core.errors import ConfigError, DataError
 from pose_core.files import write_json
 from pose_core.inference.inputs import Input, find_inputs, plan_targets
-from pose_core.inference.video import Backend, Frame, backend, frame_rate, read_frames, video_writer
+from pose_core.inference.video_results import VideoOptions, predict_video
 from pose_core.photos import read_photo
 from pose_core.plugins.predictors import Predictor
 from pose_core.structures import Poses
@@ -97,13 +96,14 @@ def predict_paths(
     threshold: float = 0.2,
     style: str = "side",
     draw: bool = True,
-    fps: float | None = None,
+    video: VideoOptions | None = None,
 ) -> Summary:
     """Predict every image and write ``<name>.jpg`` (drawn) and ``<name>.json`` below ``folder``.
 
     ``inputs`` are files, folders, patterns and URLs: see `pose_core.inference.inputs`. Without a ``detector`` the
-    default one finds people for a predictor that needs boxes. Inputs are never modified. The summary lists unreadable
-    inputs.
+    default one finds people for a predictor that needs boxes. Of a video, ``<name>.mp4`` is the drawn one, and
+    ``<name>.jsonl`` has a line for each frame; ``video`` has further settings. Inputs are never modified. The summary
+    lists unreadable inputs.
     """
     palette(predictor.skeleton, style)  # raises for an unknown style before the first prediction
     if not predictor.needs_boxes and detector is not None:
@@ -123,13 +123,11 @@ def predict_paths(
         _predict_images(predictor, images, detector, style if draw else None, summary)
         if isinstance(detector, FileDetector):
             summary.low_boxes, summary.box_threshold = detector.low, detector.threshold
-        using = backend() if videos else None
+        options = replace(video or VideoOptions(), threshold=threshold, style=style, draw=draw)
         for each, target in videos:
-            assert using is not None
+            source = each.name if each.kind == "stream" else each.file
             try:
-                _predict_video(
-                    predictor, each.file, target, using, detector, threshold, style if draw else None, fps, summary
-                )
+                predict_video(predictor, source, target, options, detector, summary)
             except DataError as error:
                 summary.unreadable.append(str(error))
     return summary
@@ -196,36 +194,3 @@ def map_ahead(work: Callable[[T], U], items: Iterable[T], pool: Executor, ahead:
 
 def _count(number: int, one: str, many: str = "") -> str:
     return f"{number} {one if number == 1 else many or f'{one}s'}"
-
-
-def _predict_video(
-    predictor: Predictor,
-    path: Path,
-    target: Path,
-    using: Backend,
-    detector: Detector,
-    threshold: float,
-    style: str | None,
-    fps: float | None,
-    summary: Summary,
-) -> None:
-    """Predict one video; without a ``style`` nothing is drawn."""
-    rate = fps or frame_rate(path, using)
-    bar = tqdm(read_frames(path, using, fps), path.name, unit="frame", disable=None, file=sys.stderr)
-
-    def frames() -> Iterator[DetectedImage[Frame]]:
-        for frame in bar:
-            yield DetectedImage(frame, frame.image, *detector(frame.image))
-
-    with ExitStack() as stack:
-        write = None if style is None else stack.enter_context(video_writer(Path(f"{target}.mp4"), rate, using))
-        for frame, poses in predictor.predict_stream(frames()):
-            summary.frames += 1
-            summary.people += len(poses)
-            name = target / f"frame_{frame.number:06d}"
-            about = {"video": str(path), "frame": frame.number, "time": round(frame.time, 6)}
-            write_json(f"{name}.json", {**about, **poses.to_dict()}, indent=1)
-            if write is not None:
-                drawn = poses.draw(frame.image, threshold, style or "side")
-                write_image(Path(f"{name}.jpg"), drawn)
-                write(drawn)
