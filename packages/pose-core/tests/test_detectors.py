@@ -145,6 +145,8 @@ def test_one_image_gives_poses_a_list_a_list_and_a_generator_an_iterator(
         predictor([IMAGE, IMAGE, IMAGE], boxes)
     with pytest.raises(DataError, match=r"cannot be a builtins\.int"):
         predictor([1, 2], detector="whole")  # type: ignore[list-item]
+    with file.open("rb") as opened, pytest.raises(DataError, match=r"open file; give its path"):
+        predictor(opened, detector="whole")
     with pytest.raises(DataError, match=r"cannot be a builtins\.dict"):
         predictor({}, detector="whole")  # type: ignore[call-overload]
 

@@ -69,6 +69,7 @@ def test_folders_patterns_files_and_cameras(tmp_path: Path, monkeypatch: pytest.
         ("gone.jpg", r"gone\.jpg does not exist: give an image, a video, a folder"),
         ("www.example.org/a.jpg", "a URL begins with https://"),
         ("https:/example.org/a.jpg", "a URL begins with https://"),
+        ("ftp://example.org/a.jpg", "URLs of files begin with https://"),
         ("empty", "folder empty has no image"),
     ],
 )

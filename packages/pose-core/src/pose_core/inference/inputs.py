@@ -12,13 +12,12 @@ from urllib.parse import urlsplit
 
 from pose_core.errors import ConfigError, DataError
 from pose_core.inference.video import SUFFIXES as VIDEOS
+from pose_core.inference.video import is_camera, is_stream
 from pose_core.photos import IMAGE_BRANDS, download, is_url
 from pose_core.photos import SUFFIXES as IMAGES
 
 Kind = Literal["image", "video", "stream"]
 
-STREAM_SUFFIXES = {".m3u8", ".mpd", ".ts", ".mjpg", ".mjpeg"}
-"""Suffixes of URLs that are played instead of fetched."""
 _MAGIC = frozenset("*?[")
 
 
@@ -46,7 +45,7 @@ def find_inputs(words: Sequence[str | Path], folder: Path, downloads: Path) -> l
     for number, word in enumerate(words):
         name = str(word)
         path = Path(name).expanduser()
-        if is_url(name) or "://" in name:
+        if is_url(name) or is_stream(name):
             found.append(_at_address(name, downloads / str(number)))
         elif path.is_dir():
             files = _below(path, path.rglob("*"), folder)
@@ -55,7 +54,7 @@ def find_inputs(words: Sequence[str | Path], folder: Path, downloads: Path) -> l
             found += files
         elif path.is_file():
             found.append(_file(path, Path(path.name)))
-        elif path.is_char_device() or (name.isdigit() and not path.exists()):
+        elif is_camera(name):
             found.append(Input(name, "stream", path, Path(f"camera_{path.name}")))
         elif _MAGIC & set(name):
             files = _matches(path, folder)
@@ -97,7 +96,7 @@ def _at_address(url: str, folder: Path) -> Input:
     """Return the image or video at a URL, fetched into ``folder``, or a stream."""
     parts = urlsplit(url)
     stem = Path(parts.path).stem or parts.hostname or "stream"
-    if not is_url(url) or Path(parts.path).suffix.lower() in STREAM_SUFFIXES:
+    if is_stream(url):
         return Input(url, "stream", Path(url), Path(stem))
     file = download(url, folder)
     suffix = file.suffix.lower()
@@ -139,4 +138,6 @@ def _missing(name: str) -> str:
     """Return a message for an input that does not exist."""
     if name.lower().startswith("www.") or re.match(r"https?:/[^/]", name.lower()):
         return f"input {name} does not exist; a URL begins with https://"
+    if "://" in name:
+        return f"input {name} cannot be read: URLs of files begin with https:// or http://, streams with rtsp://"
     return f"input {name} does not exist: give an image, a video, a folder, a quoted pattern, a URL or a camera number"

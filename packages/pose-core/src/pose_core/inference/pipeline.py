@@ -15,8 +15,8 @@ _WAIT = 0.1
 """Seconds between two looks at whether the other side has stopped; a waiting side is woken at once by an item."""
 
 
-class _Stopped(Exception):
-    """The other side of a queue has stopped."""
+class _Aborted(Exception):
+    """The items of `in_background` end because its block failed."""
 
 
 def ahead(
@@ -42,18 +42,11 @@ def ahead(
                 if drop and ready.full():
                     continue
                 _put(ready, item, closed)
-        except _Stopped:
-            pass
+            if isinstance(items, Generator):
+                items.close()
         except BaseException as error:
             failure.append(error)
-        finally:
-            close = getattr(items, "close", None)
-            try:
-                if close is not None:
-                    close()
-                _put(ready, _END, closed)
-            except _Stopped:
-                pass
+        _put(ready, _END, closed)
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
@@ -92,10 +85,10 @@ def in_background(consume: Callable[[Iterator[T]], None], depth: int) -> Iterato
                 item = given.get(timeout=_WAIT)
             except queue.Empty:
                 if aborted.is_set():
-                    raise _Stopped from None
+                    raise _Aborted from None
                 continue
             if aborted.is_set():
-                raise _Stopped
+                raise _Aborted
             if item is _END:
                 return
             yield item
@@ -103,7 +96,7 @@ def in_background(consume: Callable[[Iterator[T]], None], depth: int) -> Iterato
     def work() -> None:
         try:
             consume(items())
-        except _Stopped:
+        except _Aborted:
             pass
         except BaseException as error:
             failure.append(error)
@@ -111,19 +104,14 @@ def in_background(consume: Callable[[Iterator[T]], None], depth: int) -> Iterato
             finished.set()
 
     def give(item: Any) -> None:
-        try:
-            _put(given, item, finished)
-        except _Stopped:
-            raise (failure[0] if failure else RuntimeError("the consumer ended before its items did")) from None
+        if not _put(given, item, finished):
+            raise failure[0] if failure else RuntimeError("the consumer ended before its items did")
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     try:
         yield give
-        if not finished.is_set():
-            _put(given, _END, finished)
-    except _Stopped:
-        pass
+        _put(given, _END, finished)
     except BaseException:
         aborted.set()
         raise
@@ -133,11 +121,12 @@ def in_background(consume: Callable[[Iterator[T]], None], depth: int) -> Iterato
         raise failure[0]
 
 
-def _put(target: queue.Queue[Any], item: object, stopped: threading.Event) -> None:
-    """Put an item into a queue, waiting for a place; raise `_Stopped` when ``stopped`` is set."""
+def _put(target: queue.Queue[Any], item: object, stopped: threading.Event) -> bool:
+    """Put an item into a queue, waiting for a place, unless ``stopped`` is set; return whether it was put."""
     while not stopped.is_set():
         try:
-            return target.put(item, timeout=_WAIT)
+            target.put(item, timeout=_WAIT)
         except queue.Full:
-            pass
-    raise _Stopped
+            continue
+        return True
+    return False

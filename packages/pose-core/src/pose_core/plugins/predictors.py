@@ -145,7 +145,9 @@ class Predictor:
         """
         if isinstance(image, list | tuple):
             return list(self.predict_many(image, boxes, detector=detector))
-        if isinstance(image, Iterator) and not isinstance(image, io.IOBase):
+        if isinstance(image, io.IOBase):
+            raise DataError("an image cannot be an open file; give its path, or what its read() returns")
+        if isinstance(image, Iterator):
             return self.predict_many(image, boxes, detector=detector)
         return next(self._predict([image], None if boxes is None else [np.asarray(boxes)], detector, keep=True))
 
