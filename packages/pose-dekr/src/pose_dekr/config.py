@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -47,9 +47,10 @@ class RescoreConfig(Block):
     """The scoring network, which predicts how well a pose matches the ground truth (OKS)."""
 
     use: bool = False
-    """Multiply each score by its prediction; not used for validation during training."""
+    """Multiply each score by its prediction; not used for validation during training. True if weights are given,
+    unless it is set to false."""
     weights: str | None = None
-    """Its weights file, ours or a published one."""
+    """Its weights file: of rescore-train, or a published one."""
     data: str = "rescore_data.npz"
     """Its training data, written by rescore-data and read by rescore-train."""
     epochs: Annotated[int, Field(ge=1)] = 20
@@ -58,6 +59,13 @@ class RescoreConfig(Block):
     """Learning rate of its Adam."""
     batch_size: Annotated[int, Field(ge=1)] = 1024
     """Poses per optimizer step."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _weights_are_used(cls, content: Any) -> Any:
+        if isinstance(content, dict) and content.get("weights") and "use" not in content:
+            return {**content, "use": True}
+        return content
 
 
 class DekrTestConfig(WholeTestConfig):
