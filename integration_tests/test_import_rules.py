@@ -18,8 +18,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 METHODS = ("asda", "advpose", "mrpose", "dekr", "lite")
 LAYERS = (
-    ("errors", "installation", "files", "folders", "verbosity"), ("geometry", "skeleton"), ("config",), ("ops",),
-    ("drawing",),
+    ("errors", "installation", "files", "folders", "downloads", "verbosity"), ("geometry", "skeleton"), ("config",),
+    ("ops",), ("drawing",),
     ("structures",), ("synthetic",), ("models",), ("data",), ("evaluation",), ("layouts",), ("engine",),
     ("topdown", "bottomup"), ("plugins",), ("inference",), ("benchmark",), ("cli",), ("__main__", "pose_core"),
 )  # fmt: skip
