@@ -1,4 +1,4 @@
-"""Files of networks for other runtimes: ONNX, torch.export and OpenVINO; each is read back and compared with PyTorch."""
+"""Files of networks for other runtimes: ONNX, torch.export and OpenVINO, each read back and compared with PyTorch."""
 
 from __future__ import annotations
 
