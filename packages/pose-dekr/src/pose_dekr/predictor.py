@@ -17,7 +17,7 @@ from pose_core.skeleton import Skeleton
 from pose_dekr.config import DekrConfig
 from pose_dekr.decode import BottomUpSettings, DekrSettings, check_scales, decode
 from pose_dekr.flip import Fused, forward_flip
-from pose_dekr.geometry import resize_for_test
+from pose_core.bottomup.resize import resize_for_test
 from pose_dekr.rescore import load_score_net, rescore
 
 
