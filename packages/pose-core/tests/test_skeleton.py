@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from pose_core.errors import ConfigError
 from pose_core.skeleton import SKELETONS, Skeleton, estimate_sigmas, get_skeleton, list_skeletons, read_skeleton
 
-
 NUMBERED = ("deepfashion294", "mpii_trb40")
 
 
