@@ -78,7 +78,7 @@ def test_override_without_a_value(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_method_not_installed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "x.yaml").write_text("method: unheard\nmodel: {name: lpn_18}\n")
-    refused(capsys, 2, ["train", "--cfg", str(tmp_path / "x.yaml")], "unheard", "pip install pose-unheard")
+    refused(capsys, 2, ["train", "--cfg", str(tmp_path / "x.yaml")], "unheard", "pose-unheard")
 
 
 def test_unknown_network(people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -108,6 +108,22 @@ def test_people_are_found_where_they_are(size: tuple[int, int], higher: bool, co
     assert np.abs(error.mean((0, 1))).max() < 0.3
 
 
+@pytest.mark.parametrize("convention", ["published", "unbiased"])
+def test_the_exported_pipeline_has_the_predictor_s_peaks(convention: str) -> None:
+    config = load_config("pose-advpose/coco_higherhrnet_w32_512", [f"test.convention={convention}"])
+    assert isinstance(config, EmbeddingConfig)
+    predictor = EmbeddingPredictor(nn.Identity(), config, COCO, torch.device("cpu"))
+    network = Drawn(np.eye(2, 3), higher=True, unbiased=convention == "unbiased")
+    pipeline = predictor.pipeline(network, flip=True)
+    peaks = pipeline(torch.zeros(1, 384, 640, 3, dtype=torch.uint8))
+    assert peaks.heatmaps.shape == (17, 384, 640)
+    assert peaks.tags.shape == (2, 17, 384, 640)
+    for joint in range(17):
+        found = peaks.keypoints[joint, peaks.scores[joint] > 0].numpy()
+        assert len(found) == 2
+        assert np.abs(found[found[:, 0].argsort()] - PEOPLE[:, joint]).max() < 1.5
+
+
 def test_a_peak_is_the_highest_of_its_window() -> None:
     maps = torch.zeros(1, 12, 12)
     maps[0, 4, 4], maps[0, 4, 6], maps[0, 11, 11], maps[0, 11, 0] = 0.9, 0.8, 0.7, 0.6

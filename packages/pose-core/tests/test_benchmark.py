@@ -23,6 +23,7 @@ from pose_core.cli import main
 from pose_core.config import DataConfig, Experiment, ModelConfig, dump_config
 from pose_core.engine.interfaces import BuildNetwork, Evaluation, Objective, Task, TrainingSet
 from pose_core.errors import ConfigError
+from pose_core.installation import install_hint
 from pose_core.models.weights import save_weights
 from pose_core.plugins.method import Method, Microbenchmark
 from pose_core.plugins.networks import create_model
@@ -198,7 +199,7 @@ def test_without_matplotlib_the_tables_are_written(
     words = ["benchmark", "simplebaseline_resnet18", *SMALL, "--rounds", "1", "--no-training", "--out", str(tmp_path)]
     assert main(words) == 0
     said = capsys.readouterr()
-    message = "no benchmark.png: drawing plots needs matplotlib: pip install 'pose-core[plot]'"
+    message = f"no benchmark.png: drawing plots needs matplotlib: {install_hint('plot')}"
     assert said.err.splitlines()[0] == message  # before anything is measured
     assert "| simplebaseline_resnet18 |" in said.out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["benchmark.json", "benchmark.md"]

@@ -100,7 +100,7 @@ def test_malformed_overrides_are_refused(item: str) -> None:
 def test_files_and_methods(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(yaml.safe_dump({"method": "absent", "model": {"name": "x"}}))
-    with pytest.raises(ConfigError, match="pip install pose-absent"):
+    with pytest.raises(ConfigError, match=r"pip install .*pose-absent"):
         load_config(file)
     file.write_text("model: {name: x}")
     with pytest.raises(ConfigError, match="'method' is missing"):

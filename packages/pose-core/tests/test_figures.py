@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from pose_core.cli import main
 from pose_core.drawing.figures import add_legend, label_points, new_figure, set_log_ticks, shorten, write_figure
 from pose_core.errors import ConfigError, PoseError
+from pose_core.installation import install_hint
 
 
 @pytest.mark.parametrize(
@@ -120,5 +121,5 @@ def test_the_quickstart_asks_for_matplotlib_before_it_starts(
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert main(["quickstart", "--out", str(tmp_path / "quick")]) == 2
-    assert "drawing plots needs matplotlib: pip install 'pose-core[plot]'" in capsys.readouterr().err
+    assert f"drawing plots needs matplotlib: {install_hint('plot')}" in capsys.readouterr().err
     assert not (tmp_path / "quick").exists()

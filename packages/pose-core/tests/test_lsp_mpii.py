@@ -231,7 +231,7 @@ def test_invalid_input_of_the_build_is_reported(sets: Path, tmp_path: Path, monk
         build(tmp_path / "mpii", sets / "lsp", tmp_path)
     assert not (tmp_path / "lsp_mpii.h5").exists()
     monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(ConfigError, match=r"writing lsp_mpii\.h5 needs h5py: pip install 'pose-core\[h5\]'"):
+    with pytest.raises(ConfigError, match=r"writing lsp_mpii\.h5 needs h5py: .* install .*h5py>="):
         build(sets / "mpii", sets / "lsp", tmp_path)
 
 

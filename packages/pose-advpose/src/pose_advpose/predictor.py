@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from functools import partial
 
 import numpy as np
@@ -13,10 +14,13 @@ from torch.nn import functional
 from pose_advpose.config import EmbeddingConfig
 from pose_advpose.grouping import Grouped, GroupingSettings, assignment_order, group
 from pose_advpose.hrnet import HigherMaps
+from pose_advpose.pipeline import EmbeddingPipeline
 from pose_core.bottomup.predictor import BottomUpPredictor, People, View, Views
 from pose_core.bottomup.resize import resize_for_test
+from pose_core.engine.interfaces import Pipeline
 from pose_core.errors import ConfigError
 from pose_core.geometry import PIXEL_STD, Convention, Crop, invert_affine
+from pose_core.models.network import PoseNetwork
 from pose_core.skeleton import Skeleton
 
 MAX_HEAT = 5.0
@@ -100,6 +104,20 @@ class EmbeddingPredictor(BottomUpPredictor):
         # As published, skipped scales count in the mean.
         people = group((heat / len(self.scales)).clamp_max(1), torch.stack(tags), self.grouping)
         return {"": _in_image(people, base, heat.shape[-1], self.config.test.convention)}
+
+    def pipeline(self, network: nn.Module, *, flip: bool) -> Pipeline:
+        # A predictor like this one, whose network is not optimized for PyTorch on this device.
+        plain = copy(self)
+        plain.network, plain.flip_order = network, self.flip_order.cpu()
+        plain.config = self.config.model_copy(update={"test": self.config.test.model_copy(update={"flip": flip})})
+        multiple = network.divisor if isinstance(network, PoseNetwork) else 64
+        return EmbeddingPipeline(network, plain.config, plain._maps, multiple=multiple, flip=flip)
+
+    def _maps(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return heatmaps ``(K, h, w)`` and tags ``(D, K, h, w)`` of one size, in which joints are searched."""
+        heat, tags = self._run(image)
+        size = tuple((image if self.config.test.resize_maps else heat).shape[-2:])
+        return _resized(heat, size, self.align), _resized(tags, size, self.align)
 
     def _run(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Return heatmaps ``(K, h, w)`` and tags ``(D, K, h, w)`` of an image ``(1, 3, H, W)``, flip test included."""

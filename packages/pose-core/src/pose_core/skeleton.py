@@ -185,9 +185,7 @@ def get_skeleton(name_or_path: str | Path) -> Skeleton:
         return _further_skeleton(text)
     near = get_close_matches(text, names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else "."
-    raise ConfigError(
-        f"no skeleton named {text!r}{hint} Built in: {', '.join(names)}; or give the path of a .yaml file"
-    )
+    raise ConfigError(f"no skeleton named {text!r}{hint} Built in: {', '.join(names)}; or give a .yaml file")
 
 
 def list_skeletons() -> list[str]:

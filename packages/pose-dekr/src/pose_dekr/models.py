@@ -215,7 +215,7 @@ def zoo_entries(key: str, value: Tensor, generation: Generation) -> dict[str, Te
     if key.endswith(".regular_matrix"):
         return {key: value[:2]}
     if ".transform_matrix_conv." in key and len(value) % 6 == 0:
-        rows = value.unflatten(0, (-1, 6))
+        rows = value.reshape(-1, 6, *value.shape[1:])
         matrices, translations = rows[:, [0, 1, 3, 4]], rows[:, [2, 5]]
         if key.endswith(".bias"):
             matrices = matrices + matrices.new_tensor([1, 0, 0, 1])

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pose_core.errors import ConfigError, DataError
+from pose_core.installation import install_hint
 from pose_core.skeleton import Skeleton
 
 Array = np.ndarray
@@ -35,7 +36,7 @@ def import_h5py(purpose: str) -> ModuleType:
     try:
         import h5py
     except ImportError:
-        raise ConfigError(f"{purpose} needs h5py: pip install 'pose-core[h5]'") from None
+        raise ConfigError(f"{purpose} needs h5py: {install_hint('h5')}") from None
     module: ModuleType = h5py
     return module
 

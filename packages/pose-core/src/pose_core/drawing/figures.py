@@ -16,6 +16,7 @@ import numpy as np
 
 from pose_core.errors import ConfigError
 from pose_core.files import whole_file
+from pose_core.installation import install_hint
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -56,7 +57,7 @@ def require_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        raise ConfigError("drawing plots needs matplotlib: pip install 'pose-core[plot]'") from None
+        raise ConfigError(f"drawing plots needs matplotlib: {install_hint('plot')}") from None
 
 
 def check_suffix(target: Path) -> None:

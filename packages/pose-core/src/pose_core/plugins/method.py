@@ -13,6 +13,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from pose_core.errors import ConfigError
+from pose_core.installation import package_hint
 from pose_core.plugins.pages import Entry, builtin_experiments
 
 if TYPE_CHECKING:
@@ -161,4 +162,4 @@ def get_method(name: str) -> Method:
     if short in methods:
         return methods[short]
     have = ", ".join(methods) or "none"
-    raise ConfigError(f"method {name!r} is not installed (installed: {have}); try: pip install pose-{short}")
+    raise ConfigError(f"method {name!r} is not installed (installed: {have}); try: {package_hint(f'pose-{short}')}")

@@ -26,8 +26,8 @@ def decode_offsets(maps: Tensor) -> tuple[Tensor, Tensor]:
     offset there; the score is that maximum. The offsets are used as they are, as by mmpose 1.x; mmpose 0.x smooths
     them, too.
     """
-    heat, x, y = maps.unflatten(1, (-1, 3)).unbind(2)
     height, width = maps.shape[2:]
+    heat, x, y = maps.reshape(len(maps), -1, 3, height, width).unbind(2)
     smooth = _blur(heat).flatten(2)
     scores, index = smooth.max(2)
     away = torch.stack([part.flatten(2).gather(2, index[..., None])[..., 0] for part in (x, y)], -1)
@@ -40,7 +40,7 @@ def fuse_flipped_offsets(maps: Tensor, mirrored: Tensor, flip_order: Tensor) -> 
 
     ``flip_order`` ``(K,)`` swaps left and right. Offsets in x change their sign.
     """
-    back = mirrored.flip(3).unflatten(1, (-1, 3))[:, flip_order]
+    back = mirrored.flip(3).reshape(len(maps), -1, 3, *maps.shape[2:])[:, flip_order]
     back = back * back.new_tensor([1, -1, 1])[:, None, None]
     return (maps + back.flatten(1, 2)) / 2
 
