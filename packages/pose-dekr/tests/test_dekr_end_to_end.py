@@ -173,7 +173,7 @@ def test_rescoring_from_data_to_evaluation(
     text = capsys.readouterr().out
     losses = [float(line.split()[-1]) for line in text.splitlines() if line.startswith("epoch")]
     assert losses[-1] < losses[0]
-    rescoring = ["rescore.use=true", f"rescore.weights={score}", "--out", str(tmp_path / "with")]
+    rescoring = [f"rescore.weights={score}", "--out", str(tmp_path / "with")]
     assert method_main("dekr", words("eval", system, root, runs, *weights, *rescoring)) == 0
     assert "+rescore" in capsys.readouterr().out
     name = "keypoints_train_results.json" if system == "dekr" else "keypoints_train_final_results.json"
