@@ -42,6 +42,7 @@ from pose_core.engine.run_folder import RunLog, prepare, run_path
 from pose_core.engine.schedule import lr_factor
 from pose_core.errors import ConfigError, PoseError
 from pose_core.structures import Batch
+from pose_core.verbosity import no_bar
 
 
 @dataclass(frozen=True)
@@ -159,14 +160,16 @@ class Run:
         settings, evaluation = self.config.train, None
         log.say(
             f"{self.length} samples, {self.steps_per_epoch} steps per epoch, {self.total_steps} steps, "
-            f"{self.process.world_size} process(es) on {self.process.device}, run folder {self.folder}"
+            f"{_processes(self.process.world_size)} on {self.process.device}, run folder {self.folder}"
         )
         if self.step >= self.total_steps:
             log.say(f"this run is finished at step {self.step}; train.epochs makes it longer")
         if self.step == 0 and self.total_steps:
             self.save({})  # a run that diverges in its first steps keeps its initial state
         clock = Clock(self.total_steps)
-        with tqdm(total=self.total_steps, initial=self.step, unit="step", disable=None if log.is_main else True) as bar:
+        with tqdm(
+            total=self.total_steps, initial=self.step, unit="step", disable=no_bar(elsewhere=not log.is_main)
+        ) as bar:
             while self.step < self.total_steps:
                 epoch = self.step // self.steps_per_epoch
                 for batch in clock.timed(self._batches(epoch)):
@@ -183,7 +186,10 @@ class Run:
                     ):
                         self.save(values)
                     if stopping:
-                        log.say(f"stopped at step {self.step}; continue with the same command and --resume")
+                        log.say(
+                            f"stopped at step {self.step}; to continue, run the same command with --resume",
+                            always=True,
+                        )
                         return Result(self.folder, self.step, evaluation, interrupted=True)
                     if self.step == self.total_steps:
                         break
@@ -193,7 +199,7 @@ class Run:
         if evaluation is None:
             evaluation = self._evaluate(log, max(self.step - 1, 0) // self.steps_per_epoch)
             self.save({})
-        log.say(f"best {evaluation.name} {self.best:.4f}, weights in {self.folder / 'best.pt'}")
+        log.say(f"best {evaluation.name} {self.best:.4f}, weights in {self.folder / 'best.pt'}", always=True)
         return Result(self.folder, self.step, evaluation)
 
     def _is_evaluated(self, epoch: int) -> bool:
@@ -322,8 +328,8 @@ class Run:
         content = read_run_checkpoint(self.folder / "last.pt", self.config)
         if len(content["random"]) != self.process.world_size:
             raise ConfigError(
-                f"{self.folder / 'last.pt'} was written by {len(content['random'])} process(es), this is "
-                f"{self.process.world_size}: resume with the same number of processes"
+                f"{self.folder / 'last.pt'} was written by {_processes(len(content['random']))}, but this run has "
+                f"{_processes(self.process.world_size)}: resume with the same number"
             )
         for name, network in self.networks.items():
             network.load_state_dict(content["networks"][name])
@@ -334,6 +340,10 @@ class Run:
         self.objective.load_state_dict(content["objective"])
         restore_random_state(content["random"][self.process.rank], self.process.device)
         self.step, self.best = content["step"], content["best"]
+
+
+def _processes(count: int) -> str:
+    return f"{count} process" if count == 1 else f"{count} processes"
 
 
 class Clock:

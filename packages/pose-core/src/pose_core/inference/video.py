@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -161,6 +162,25 @@ def _decode(av: ModuleType, container: Any, stream: Any, source: str, rate: floa
         raise _unreadable(source, f"after {number + 1} frames: {error}" if number >= 0 else error) from None
     if number < 0:
         raise _unreadable(source, "it has no frame")
+    if "://" not in source and _is_cut(Path(source)):
+        raise _unreadable(source, f"after {number + 1} frames: the file is cut off; fetch it again")
+
+
+def _is_cut(file: Path) -> bool:
+    """Return whether an MP4 or MOV file is shorter than its parts say, which FFmpeg does not report."""
+    size, place = file.stat().st_size, 0
+    with file.open("rb") as opened:
+        while place + 8 <= size:
+            opened.seek(place)
+            length, kind = struct.unpack(">I4s", opened.read(8))
+            if place == 0 and kind != b"ftyp":
+                return False
+            if length == 1 and place + 16 <= size:
+                (length,) = struct.unpack(">Q", opened.read(8))
+            if length < 8:  # up to the end of the file
+                return False
+            place += length
+    return place > size
 
 
 @contextmanager

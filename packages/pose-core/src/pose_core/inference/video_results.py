@@ -98,7 +98,7 @@ def predict_video_frames(
     fps: float | None = None,
     frames_limit: int | None = None,
     seconds: float | None = None,
-) -> Iterator[tuple[Frame, Poses]]:
+) -> Generator[tuple[Frame, Poses], None, None]:
     """Yield the frames of a video file, stream or camera with their poses, in order; nothing is written.
 
     Poses have ``track_ids`` unless ``track`` is off; ``smooth`` steadies their joints. A damaged or interrupted source
