@@ -16,7 +16,7 @@ from tqdm import tqdm
 from pose_core.bottomup.config import BottomUpConfig
 from pose_core.bottomup.predictor import BottomUpPredictor, View, Views, render_views
 from pose_core.data.images import Color, open_image
-from pose_core.data.sampler import shard, worker_init
+from pose_core.data.sampler import loader_workers, shard, worker_init
 from pose_core.engine.distributed import gather_objects, rank_and_world_size
 from pose_core.errors import ConfigError, DataError
 from pose_core.evaluation.report import Evaluation, not_scored, protocol_line
@@ -119,7 +119,7 @@ def predict_images(
         images,
         batch_size=None,
         collate_fn=_as_it_is,  # type: ignore[arg-type]  # without batches it receives one sample
-        num_workers=config.test.workers,
+        num_workers=loader_workers(config.test.workers),
         worker_init_fn=worker_init,
         generator=torch.Generator(),  # evaluation must not change the random state of training
     )

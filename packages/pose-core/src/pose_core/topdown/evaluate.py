@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from pose_core.data.sampler import evaluation_batches, worker_init
+from pose_core.data.sampler import evaluation_batches, loader_workers, worker_init
 from pose_core.engine.distributed import gather_objects, rank_and_world_size
 from pose_core.errors import ConfigError, DataError
 from pose_core.evaluation.report import Evaluation, not_scored, protocol_line
@@ -113,7 +113,7 @@ def predict_dataset(
         dataset,
         batch_sampler=evaluation_batches(len(dataset), config.test.batch_size, rank, world),
         collate_fn=dataset.collate,
-        num_workers=config.test.workers,
+        num_workers=loader_workers(config.test.workers),
         worker_init_fn=worker_init,
         pin_memory=device.type == "cuda",
         generator=torch.Generator(),  # evaluation must not change the random state of training
