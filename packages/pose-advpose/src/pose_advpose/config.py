@@ -57,9 +57,12 @@ class CropAugmentConfig(AugmentConfig):
     """Augmentation of crops."""
 
     scale: Fraction = 0.25
+    """Strength of the random scale factor; see `scale_law`."""
     scale_law: Literal["linear", "power"] = "linear"
-    """Factor clip(1 + N(0,1)·scale, 1 ± scale); or 2 to the power of clip(N(0,1)·scale, ±2·scale)."""
+    """The scale factor: clip(1 + N(0,1)·scale, 1 ± scale) (linear), or 2 to the power of clip(N(0,1)·scale, ±2·scale)
+    (power)."""
     rotation: Annotated[float, Field(ge=0)] = 30.0
+    """Rotation is clip(N(0,1)·rotation, ±rotation_limit) degrees."""
     rotation_limit: NotNegative | None = None
     """Largest rotation; 2·rotation by default."""
     color: Fraction = 0.4
@@ -76,6 +79,7 @@ class HourglassConfig(TopDownConfig):
     """One experiment of a stacked hourglass on one person (task hgpose)."""
 
     task: Literal["hgpose", "advpose"] = "hgpose"
+    """What is trained: a stacked hourglass (hgpose), or one with a critic (advpose)."""
     augment: CropAugmentConfig = CropAugmentConfig()
     heatmap: LabelConfig = LabelConfig()
 
@@ -167,6 +171,7 @@ class EmbeddingConfig(BottomUpConfig):
     """One experiment of associative embedding (task hgpose-ae)."""
 
     task: Literal["hgpose-ae", "advpose-ae"] = "hgpose-ae"
+    """What is trained: associative embedding (hgpose-ae), or the same with a critic (advpose-ae)."""
     augment: ColorConfig = ColorConfig()
     heatmap: TagConfig = TagConfig()
     split: SplitConfig = SplitConfig()

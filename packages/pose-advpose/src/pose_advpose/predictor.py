@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from functools import partial
 
 import numpy as np
@@ -12,9 +13,12 @@ from torch.nn import functional
 
 from pose_advpose.config import EmbeddingConfig
 from pose_advpose.grouping import Grouped, GroupingSettings, assignment_order, group
+from pose_advpose.pipeline import EmbeddingPipeline
 from pose_core.bottomup.predictor import BottomUpPredictor, People, View, Views
+from pose_core.engine.interfaces import Pipeline
 from pose_core.errors import ConfigError
 from pose_core.geometry import PIXEL_STD, Crop, invert_affine
+from pose_core.models.network import PoseNetwork
 from pose_core.skeleton import Skeleton
 
 MAX_HEAT = 5.0
@@ -80,6 +84,14 @@ class EmbeddingPredictor(BottomUpPredictor):
         # As published, skipped scales count in the mean.
         people = group((heat / len(self.scales)).clamp_max(1), torch.stack(tags), self.grouping)
         return {"": _in_image(people, base, heat.shape[-1])}
+
+    def pipeline(self, network: nn.Module, *, flip: bool) -> Pipeline:
+        # A predictor like this one, whose network is not optimized for PyTorch on this device.
+        plain = copy(self)
+        plain.network, plain.flip_order = network, self.flip_order.cpu()
+        plain.config = self.config.model_copy(update={"test": self.config.test.model_copy(update={"flip": flip})})
+        multiple = network.divisor if isinstance(network, PoseNetwork) else 64
+        return EmbeddingPipeline(network, plain.config, plain._run, multiple=multiple, flip=flip)
 
     def _run(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Return heatmaps ``(K, h, w)`` and tags ``(D, K, h, w)`` of an image ``(1, 3, H, W)``, flip test included."""

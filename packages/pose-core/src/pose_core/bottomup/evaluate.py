@@ -25,6 +25,7 @@ from pose_core.layouts.layout import AnnotatedSet, ScoreEntries
 from pose_core.layouts.reader import read_dataset
 from pose_core.layouts.table import LAYOUTS
 from pose_core.structures import ImageRecord, Poses
+from pose_core.verbosity import no_bar
 
 _log = logging.getLogger(__name__)
 
@@ -125,7 +126,7 @@ def predict_images(
     entries: Entries = {}
     unread = 0
     for index, rendered, views in tqdm(
-        loader, "evaluating", unit="image", leave=False, disable=None if rank == 0 else True
+        loader, "evaluating", unit="image", leave=False, disable=no_bar(elsewhere=rank != 0)
     ):
         if not rendered:
             unread += 1

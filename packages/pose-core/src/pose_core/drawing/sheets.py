@@ -81,14 +81,23 @@ def fit(image: Array, size: tuple[int, int]) -> Array:
     return framed
 
 
-def write_image(path: Path, image: Array) -> None:
+def write_image(path: Path, image: Array, *, sync: bool = True) -> None:
     """Write an RGB image in the format of the suffix."""
-    parameters = [cv2.IMWRITE_JPEG_QUALITY, 92] if path.suffix.lower() in {".jpg", ".jpeg"} else []
     try:
-        done, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), parameters)
+        content = encode_image(image, path.suffix)
+    except ValueError:
+        raise PoseError(f"cannot write an image to {path}: use a name that ends in .jpg or .png") from None
+    with whole_file(path, sync=sync) as file:
+        file.write(content)
+
+
+def encode_image(image: Array, suffix: str) -> bytes:
+    """Return an RGB image encoded in the format of a file suffix; raise a ValueError if there is no such format."""
+    parameters = [cv2.IMWRITE_JPEG_QUALITY, 92] if suffix.lower() in {".jpg", ".jpeg"} else []
+    try:
+        done, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), parameters)
     except cv2.error:
         done = False
     if not done:
-        raise PoseError(f"cannot write an image to {path}: use a name that ends in .jpg or .png")
-    with whole_file(path) as file:
-        file.write(data.tobytes())
+        raise ValueError(suffix)
+    return data.tobytes()

@@ -14,6 +14,7 @@ from typing import Any
 from pose_core.config import Experiment, dump_config
 from pose_core.errors import ConfigError
 from pose_core.files import write_text
+from pose_core.verbosity import is_quiet
 
 
 def run_path(config: Experiment) -> Path:
@@ -63,12 +64,13 @@ class RunLog:
         self.metrics = self.metrics_file.open("a", buffering=1)
         self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
 
-    def say(self, text: str) -> None:
-        """Write a line to the terminal and to log.txt."""
+    def say(self, text: str, *, always: bool = False) -> None:
+        """Write a line to log.txt and, unless quiet, to the terminal; ``always`` also if quiet."""
         if self.is_main:
             from tqdm import tqdm
 
-            tqdm.write(text, file=sys.stdout)
+            if always or not is_quiet():
+                tqdm.write(text, file=sys.stdout)
             self.log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 
     def record(self, split: str, step: int, epoch: int, values: Mapping[str, Any], prefix: str = "") -> None:

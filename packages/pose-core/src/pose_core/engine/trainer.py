@@ -30,6 +30,7 @@ from pose_core.engine.budget import Pace
 from pose_core.engine.checkpoint import (
     random_state,
     read_run_checkpoint,
+    record_place,
     restore_random_state,
     save_checkpoint,
     seed_everything,
@@ -43,6 +44,7 @@ from pose_core.engine.run_folder import RunLog, prepare, run_path
 from pose_core.engine.schedule import Progress, lr_factor
 from pose_core.errors import ConfigError, PoseError
 from pose_core.structures import Batch
+from pose_core.verbosity import no_bar
 
 
 @dataclass(frozen=True)
@@ -176,14 +178,16 @@ class Run:
         settings, evaluation = self.config.train, None
         log.say(
             f"{self.length} samples, {self.steps_per_epoch} steps per epoch, {self.total_steps} steps, "
-            f"{self.process.world_size} process(es) on {self.process.device}, run folder {self.folder}"
+            f"{_processes(self.process.world_size)} on {self.process.device}, run folder {self.folder}"
         )
         if self.step >= self.total_steps:
             log.say(f"this run is finished at step {self.step}; train.epochs makes it longer")
         if self.step == 0 and self.total_steps:
             self.save({})  # a run that diverges in its first steps keeps its initial state
         clock = Clock(self.total_steps)
-        with tqdm(total=self.total_steps, initial=self.step, unit="step", disable=None if log.is_main else True) as bar:
+        with tqdm(
+            total=self.total_steps, initial=self.step, unit="step", disable=no_bar(elsewhere=not log.is_main)
+        ) as bar:
             while self.step < self.total_steps:
                 epoch = self.step // self.steps_per_epoch
                 for batch in clock.timed(self._batches(epoch)):
@@ -202,7 +206,10 @@ class Run:
                     ):
                         self.save(values)
                     if stopping:
-                        log.say(f"stopped at step {self.step}; continue with the same command and --resume")
+                        log.say(
+                            f"stopped at step {self.step}; to continue, run the same command with --resume",
+                            always=True,
+                        )
                         return Result(self.folder, self.step, evaluation, interrupted=True)
                     if self.step == self.total_steps:
                         break
@@ -212,7 +219,7 @@ class Run:
         if evaluation is None:
             evaluation = self._evaluate(log, max(self.step - 1, 0) // self.steps_per_epoch)
             self.save({})
-        log.say(f"best {evaluation.name} {self.best:.4f}, weights in {self.folder / 'best.pt'}")
+        log.say(f"best {evaluation.name} {self.best:.4f}, weights in {self.folder / 'best.pt'}", always=True)
         return Result(self.folder, self.step, evaluation)
 
     def _is_evaluated(self, epoch: int) -> bool:
@@ -307,6 +314,7 @@ class Run:
                     {
                         "method": self.config.method,
                         "config": dump_config(self.config),
+                        **record_place(self.config),
                         "step": self.step,
                         "metrics": dict(evaluation.metrics),
                         "weights": self.evaluated.state_dict(),
@@ -333,6 +341,7 @@ class Run:
                 {
                     "method": self.config.method,
                     "config": dump_config(self.config),
+                    **record_place(self.config),
                     "step": self.step,
                     "progress": self.progress._asdict(),
                     "best": self.best,
@@ -351,8 +360,8 @@ class Run:
         content = read_run_checkpoint(self.folder / "last.pt", self.config)
         if len(content["random"]) != self.process.world_size:
             raise ConfigError(
-                f"{self.folder / 'last.pt'} was written by {len(content['random'])} process(es), this is "
-                f"{self.process.world_size}: resume with the same number of processes"
+                f"{self.folder / 'last.pt'} was written by {_processes(len(content['random']))}, but this run has "
+                f"{_processes(self.process.world_size)}: resume with the same number"
             )
         for name, network in self.networks.items():
             network.load_state_dict(content["networks"][name])
@@ -366,6 +375,10 @@ class Run:
         progress = Progress(**content.get("progress", {"total_steps": self.total_steps}))
         if progress.since:  # the number of steps has been changed during the training
             self.progress = progress
+
+
+def _processes(count: int) -> str:
+    return f"{count} process" if count == 1 else f"{count} processes"
 
 
 class Clock:

@@ -45,7 +45,11 @@ def list_models(pattern: str = "*") -> list[str]:
 
 
 def create_model(name: str, num_joints: int = 17, *, weights: str | Path | None = None, **options: object) -> nn.Module:
-    """Build a float32 network, with the ``weights`` of a file or random ones; ``options`` go to its builder."""
+    """Build a float32 network; ``options`` go to its builder.
+
+    ``weights`` are a name that `pose weights list` shows, a file, a URL or ``hf://owner/repo/file``; without them the
+    network's weights are random.
+    """
     builder = _own_builder(name) or _contributed_builder(name)
     if builder is None:
         near = get_close_matches(name, list_models(), n=3, cutoff=0.4)
@@ -55,6 +59,10 @@ def create_model(name: str, num_joints: int = 17, *, weights: str | Path | None 
         signature(builder).bind(num_joints=num_joints, **options)
     except TypeError as error:
         raise ConfigError(f"network {name!r} does not take these options ({options}): {error}") from None
+    if weights is not None:
+        from pose_core.plugins.checkpoints import check_network
+
+        check_network(name, num_joints, options, weights)
     network = builder(num_joints=num_joints, **options)
     if weights is not None:
         load_weights(network, weights)
@@ -137,14 +145,16 @@ def check_input_size(model: nn.Module, name: str, input_size: tuple[int, int]) -
 
 
 def load_weights(model: nn.Module, weights: str | Path | Mapping[str, object], *, strict: bool = True) -> LoadReport:
-    """Load weights into ``model``, from a file or a state dict, in our layout or the published one.
+    """Load weights into ``model``, from a name, a file, a URL or a state dict, in our layout or a published one.
 
     A mismatch is refused, naming the networks that the weights fit; ``strict=False`` loads what fits and reports the
     rest.
     """
     from pose_core.models import weights as files
+    from pose_core.plugins.checkpoints import locate_weights
 
-    return files.load_weights(model, weights, strict=strict, identify=identify)
+    source = weights if isinstance(weights, Mapping) else locate_weights(weights)
+    return files.load_weights(model, source, strict=strict, identify=identify)
 
 
 def identify(state: Mapping[str, Tensor]) -> list[str]:

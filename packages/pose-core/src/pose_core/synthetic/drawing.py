@@ -16,6 +16,7 @@ import numpy as np
 
 from pose_core.synthetic.annotate import DrawnPerson, Size
 from pose_core.synthetic.scene import render_scene
+from pose_core.verbosity import no_bar
 
 Array = np.ndarray
 
@@ -102,7 +103,7 @@ def draw_all(
         else:
             drawn = map(partial(draw, recipe), ids)
         archive = stack.enter_context(_archive(target)) if target.zipped else None
-        bar = tqdm(zip(names, drawn, strict=True), target.folder.name, len(ids), disable=None if progress else True)
+        bar = tqdm(zip(names, drawn, strict=True), target.folder.name, len(ids), disable=no_bar(elsewhere=not progress))
         for name, scene in bar:
             _store(target, archive, name, scene)
             yield name, replace(scene, jpeg=b"", part_png=None)  # a large data set would not fit in memory

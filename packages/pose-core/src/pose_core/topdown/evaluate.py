@@ -27,6 +27,7 @@ from pose_core.topdown.dataset import TopDownDataset
 from pose_core.topdown.detections import find_detections, read_detections
 from pose_core.topdown.person_table import PersonTable
 from pose_core.topdown.scoring import CropResults, coco_results
+from pose_core.verbosity import no_bar
 
 
 def crop_dataset(
@@ -117,7 +118,7 @@ def predict_dataset(
         generator=torch.Generator(),  # evaluation must not change the random state of training
     )
     columns: list[list[np.ndarray]] = [[] for _ in CropResults._fields]
-    for batch in tqdm(loader, "evaluating", unit="batch", leave=False, disable=None if rank == 0 else True):
+    for batch in tqdm(loader, "evaluating", unit="batch", leave=False, disable=no_bar(elsewhere=rank != 0)):
         keypoints = predict_crops(network, batch.images.to(device, non_blocking=True), batch.to_image.numpy(), settings)
         row = (batch.center, batch.scale, batch.box_score, batch.image_id, batch.annotation_id)
         valid = batch.valid.numpy()
