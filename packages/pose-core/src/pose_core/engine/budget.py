@@ -190,8 +190,6 @@ class Pace:
         while len(self.marks) > 2 and now - self.marks[1][0] >= WINDOW:
             self.marks.popleft()
         (since, first), left = self.marks[0], self.end - now
-        if left <= 0:
-            return min(total_steps, step)
         if now - since < min(WINDOW, self.seconds * TOLERANCE) or step == first or step >= total_steps:
             return total_steps
         needed = (total_steps - step) * (now - since) / (step - first)
