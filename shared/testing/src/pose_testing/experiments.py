@@ -35,6 +35,10 @@ RENAMED_VALUES: dict[tuple[str, Any], Any] = {
     ("test.ties", "published"): True,
     ("heatmap.window", "reference"): True,
     ("heatmap.window", "symmetric"): False,
+    # DEKR's experiments named scoring networks that only the authors have.
+    ("rescore.use", True): False,
+    ("rescore.weights", "model/rescore/final_rescore_coco_kpt.pth"): None,
+    ("rescore.weights", "model/rescore/final_rescore_crowd_pose_kpt.pth"): None,
 }
 """The recorded keys whose values have changed."""
 RESPELLED_WORDS = {"quantised": "quantized", "labelled": "labeled", "unlabelled": "unlabeled", "optimiser": "optimizer"}

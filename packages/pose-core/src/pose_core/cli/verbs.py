@@ -71,6 +71,18 @@ def _show_config() -> CommandModule:
     return show_config
 
 
+def _settings() -> CommandModule:
+    from pose_core.cli import settings
+
+    return settings
+
+
+def _completion() -> CommandModule:
+    from pose_core.cli import completion
+
+    return completion
+
+
 def _convert_config() -> CommandModule:
     from pose_core.cli import convert_config
 
@@ -117,11 +129,15 @@ VERBS = {
     "overfit": Verb("train on eight images: the smoke test for your own data", _overfit, in_methods=True),
     "configs": Verb("list the built-in experiments", _configs, in_methods=True),
     "show-config": Verb("print an experiment as one complete file", _show_config, in_methods=True),
-    "convert-config": Verb("convert a published (upper-case) YAML file", _convert_config),
+    "settings": Verb("list every setting with its default and its meaning", _settings, in_methods=True),
+    "convert-config": Verb("convert a YAML config from the original repositories", _convert_config),
     "models": Verb("list networks with their size and cost", _models),
     "benchmark": Verb("measure networks and the stages around them on this machine", _benchmark),
-    "data": Verb("synth | check | browse | sigmas | merge | build-lsp-mpii: make and inspect data sets", _data),
-    "doctor": Verb("print the installed packages, the devices and the fast paths in use", _doctor),
+    "data": Verb(
+        "synth | check | browse | skeleton | sigmas | merge | build-lsp-mpii: make and inspect data sets", _data
+    ),
+    "doctor": Verb("print the installed packages and the devices, and what is missing", _doctor),
+    "completion": Verb("print a script that completes commands, settings and names in your shell", _completion),
 }
 PLOT = Verb("draw the training curves of several runs in one plot", _plot)
 """The command of methods that define ``curves``."""
