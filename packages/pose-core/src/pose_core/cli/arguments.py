@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pose_core.errors import ConfigError
 from pose_core.installation import shell_command
+from pose_core.verbosity import is_quiet
 
 if TYPE_CHECKING:
     from pose_core.config import Experiment
@@ -101,7 +102,8 @@ def load(args: argparse.Namespace) -> Experiment:
                 f"`{shell_command(args.script)} weights list` shows"
             )
         args.weights = default_checkpoint(args.method).name
-        print(f"weights: {args.weights}, the default (--weights takes others)", file=sys.stderr)
+        if not is_quiet():
+            print(f"weights: {args.weights}, the default (--weights takes others)", file=sys.stderr)
     if args.cfg:
         config = _load_named(args, overrides)
     elif takes_weights:
