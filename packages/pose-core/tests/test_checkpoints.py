@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import socket
 import sys
 import types
@@ -21,6 +20,7 @@ from pose_core.config import dump_config
 from pose_core.downloads import digest_of
 from pose_core.engine.checkpoint import record_place, save_checkpoint
 from pose_core.errors import ConfigError, PoseError, WeightsError
+from pose_core.models import store
 from pose_core.models.store import is_whole, read_card, stored_weights
 from pose_core.plugins.checkpoints import (
     bind_config,
@@ -178,6 +178,18 @@ def test_a_damaged_file_is_noticed_and_made_anew(table: Path, caplog: pytest.Log
     assert "is damaged: its hash differs from its card's; it is made anew" in caplog.text
     assert is_whole(path)
     assert main(["weights", "check", "small.people"]) == 0
+
+
+def test_weights_that_are_here_need_no_writing(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = locate_weights("small.people")
+
+    def refuse(target: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(store, "locked", refuse)
+    assert locate_weights("small.people") == path
+    with pytest.raises(PoseError, match=r"cannot write .*: Permission denied. POSE_HOME sets the folder"):
+        locate_weights("small.animals")
 
 
 def test_downloads_can_be_kept(table: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -369,10 +381,13 @@ def test_the_command_lists_gets_and_finds_weights(table: Path, capsys: pytest.Ca
 
 
 def test_the_experiment_is_that_of_the_weights(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["export", "--out", os.devnull, "--weights", "small.people", "data.color=bgr"]) == 2
+    assert main(["export", "--out", "network.onnx", "--weights", "small.people", "data.color=bgr"]) == 2
     assert "data.color=bgr contradicts the weights small.people, which need rgb" in capsys.readouterr().err
-    assert main(["export", "--out", os.devnull, "--cfg", "pose-stub/blue"]) == 2
-    assert "--weights is missing" in capsys.readouterr().err
+    assert main(["export", "--out", "network.onnx", "--cfg", "pose-stub/blue"]) == 2
+    assert (
+        "--weights is missing; for example --weights runs/blue/best.pt or --weights small.people or "
+        "--weights small.animals; `"
+    ) in capsys.readouterr().err
     assert main(["train"]) == 2
     assert "which experiment? add --cfg, for example --cfg pose-stub/blue" in capsys.readouterr().err
 
@@ -380,7 +395,7 @@ def test_the_experiment_is_that_of_the_weights(table: Path, capsys: pytest.Captu
 def test_a_file_that_says_no_experiment_needs_one(
     table: Path, trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["export", "--out", os.devnull, "--weights", str(trained / "small.pth")]) == 2
+    assert main(["export", "--out", "network.onnx", "--weights", str(trained / "small.pth")]) == 2
     assert "does not say which experiment it belongs to; add --cfg" in capsys.readouterr().err
 
 

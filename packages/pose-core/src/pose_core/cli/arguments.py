@@ -97,10 +97,7 @@ def load(args: argparse.Namespace) -> Experiment:
     takes_weights = "weights" in args and not getattr(args, "random_weights", False)
     if takes_weights and not args.weights:
         if args.cfg:
-            raise ConfigError(
-                f"--weights is missing; for example --weights runs/{args.cfg}/best.pt, or a name that "
-                f"`{shell_command(args.script)} weights list` shows"
-            )
+            raise ConfigError(f"--weights is missing; {_fitting(args)}")
         args.weights = default_checkpoint(args.method).name
         if not is_quiet():
             print(f"weights: {args.weights}, the default (--weights takes others)", file=sys.stderr)
@@ -125,6 +122,19 @@ def _example(args: argparse.Namespace) -> str:
     """Return a hint to give ``--cfg``."""
     command = f"{shell_command(args.script)} configs"
     return f"add --cfg, for example --cfg {args.example}; `{command}` lists the experiments"
+
+
+def _fitting(args: argparse.Namespace) -> str:
+    """Return a hint to give ``--weights`` that fit ``--cfg``."""
+    from pathlib import Path
+
+    from pose_core.plugins.checkpoints import list_checkpoints
+
+    name = Path(args.cfg).stem
+    named = [each for each in list_checkpoints() if Path(each.experiment).stem == name]
+    fitting = sorted(named, key=lambda each: (not each.default, len(each.settings)))[:3]
+    examples = " or ".join([f"--weights runs/{name}/best.pt", *(f"--weights {each.name}" for each in fitting)])
+    return f"for example {examples}; `{shell_command(args.script)} weights list` lists the names"
 
 
 def _load_named(args: argparse.Namespace, overrides: list[str]) -> Experiment:
