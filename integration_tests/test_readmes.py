@@ -28,6 +28,8 @@ from pose_core.synthetic import write_dataset
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("packages/*/README.md"))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+OURS = re.compile(r"\s*(uv run |torchrun |pose(-[a-z]+)? [a-z-]+( |$))")
+FILE = re.compile(r"/|\.(pt|pth|tar|safetensors)$")
 PLACEHOLDER = re.compile(r"\b[A-Z]{3,}\b|[A-Z]\.pth|\.ya?ml$")
 """Words that the reader replaces, and files that the reader has."""
 
@@ -44,11 +46,9 @@ def commands(page: Path) -> list[list[str]]:
     for block in blocks(page, "", "sh", "bash", "console"):
         for line in block.replace("\\\n", " ").splitlines():
             for part in line.split("&&"):
-                words = (
-                    shlex.split(part, comments=True)
-                    if re.match(r"(\s*uv run |torchrun |pose(-[a-z]+)? [a-z-]+( |$))", part)
-                    else []
-                )
+                if not OURS.match(part):
+                    continue
+                words = shlex.split(part, comments=True)
                 if words[:2] == ["uv", "run"]:
                     words = words[2:]
                 if words[:1] == ["torchrun"]:
@@ -99,11 +99,7 @@ def test_printed_commands_are_understood(page: Path, words: list[str]) -> None:
             known = method is not None and name in get_method(method).experiments()
             load_config(f"{words[0]}/{name}" if known else name, overrides)
     for name in (getattr(args, "weights", None), *getattr(args, "names", ())):
-        if (
-            isinstance(name, str)
-            and not re.search(r"/|\.(pt|pth|tar|safetensors)$", name)
-            and not PLACEHOLDER.search(name)
-        ):
+        if isinstance(name, str) and not FILE.search(name) and not PLACEHOLDER.search(name):
             find_checkpoint(name)
 
 
