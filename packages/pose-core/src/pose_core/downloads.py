@@ -25,6 +25,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from pose_core.errors import PoseError
 from pose_core.files import whole_file
+from pose_core.verbosity import is_quiet, no_bar
 
 TIMEOUT = 20.0
 """Seconds without a connection or without data after which an attempt is given up."""
@@ -277,13 +278,15 @@ def _progress(blocks: Iterator[bytes], start: int, total: int | None) -> Iterato
 
     got, begin, last = start, time.monotonic(), time.monotonic()
     terminal = sys.stderr.isatty()
-    with tqdm(total=total, initial=start, unit="B", unit_scale=True, leave=False, disable=not terminal) as bar:
+    with tqdm(
+        total=total, initial=start, unit="B", unit_scale=True, leave=False, disable=no_bar(elsewhere=not terminal)
+    ) as bar:
         for block in blocks:
             yield block
             got += len(block)
             bar.update(len(block))
             now = time.monotonic()
-            if not terminal and now - last > 10:
+            if not terminal and not is_quiet() and now - last > 10:
                 last = now
                 part = f"{100 * got // total} % of {size_text(total)}" if total else size_text(got)
                 _say(f"  {part}, {size_text(int((got - start) / (now - begin)))}/s")
