@@ -35,7 +35,7 @@ def resize_for_test(
     else:
         # The published scale vector, in units of 200 pixels; only its first number enters the matrix.
         across = width / 200 if width < height else size[0] / size[1] * height / 200
-        factor = size[0] / (np.float32(across) * 200)
+        factor = float(size[0] / (np.float32(across) * 200))
         center = np.array([int(width / 2 + 0.5), int(height / 2 + 0.5)], np.float64)
         middle = np.array(size, np.float64) / 2
     matrix = np.column_stack([np.eye(2) * factor, middle - center * factor])
