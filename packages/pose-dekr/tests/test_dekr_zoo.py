@@ -63,6 +63,13 @@ def test_a_file_without_a_scoring_network_is_refused(tmp_path: Path) -> None:
         load_score_net(tmp_path / "zoo.pth", 17)
 
 
+def test_a_mismatch_names_the_network(tmp_path: Path) -> None:
+    state = {"data_preprocessor.mean": torch.zeros(3, 1, 1), **zoo_state(load_golden("zoo/dekr_hrnet_w32_coco"))}
+    save_as_the_zoo(state, tmp_path / "zoo.pth")
+    with pytest.raises(WeightsError, match=r"the file fits dekr_hrnet_w32$"):
+        create_model("hrnet_w18_small_v1", weights=tmp_path / "zoo.pth")
+
+
 @pytest.mark.parametrize("generation", ["mm0", "mm1"])
 def test_any_width_and_number_of_joints_load(generation: str) -> None:
     network = dekr_hrnet(14, width=8, blocks=1, modules=(1, 1, 1))
