@@ -8,10 +8,12 @@ import json
 import os
 import re
 import signal
+import socket
 import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -306,7 +308,7 @@ def test_a_damaged_video_gives_the_frames_before_the_damage(damage: str, tmp_pat
     assert summary.frames == len(lines_of(target.with_suffix(".jsonl")))
     assert summary.frames == len(list(read_frames(target.with_suffix(".mp4"))))
     assert re.search(
-        rf"clip\.mp4 cannot be read: after {summary.frames} frames: .*; the results of {summary.frames} frames before "
+        rf"clip\.mp4 ended early, after {summary.frames} frames: .*; the results of {summary.frames} frames before "
         "that are complete", summary.unreadable[0],
     )  # fmt: skip
     found = predict_video_frames(Predictor(Square()), file)
@@ -461,7 +463,7 @@ def test_an_unplugged_camera_and_a_missing_one(tmp_path: Path, monkeypatch: pyte
     summary = Summary(tmp_path)
     predict_video(Predictor(Square()), 0, tmp_path / "camera_0", VideoOptions(), whole_image, summary)
     assert summary.frames == len(lines_of(tmp_path / "camera_0.jsonl")) > 0
-    assert re.search(r"camera 0 stopped after 20 frames; the results of \d+ frames", summary.unreadable[0])
+    assert re.search(r"camera 0 stopped, after 20 frames; the results of \d+ frames", summary.unreadable[0])
     with pytest.raises(DataError, match="camera 3 cannot be opened: connect it"):
         list(read_frames(3))
 
@@ -524,11 +526,41 @@ def test_a_lost_connection_leaves_complete_results(tmp_path: Path, transport: by
     assert re.search(rf"live\.ts .*after {summary.frames} frames: .*are complete", summary.unreadable[0])
 
 
+def test_a_live_stream_that_falls_silent_leaves_complete_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pose_core.inference.video._PATIENCE", 2.0)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"udp://127.0.0.1:{taken.getsockname()[1]}"
+
+    def send() -> None:
+        with av.open(f"{url}?pkt_size=1316", "w", format="mpegts") as output:
+            pictures = output.add_stream("mpeg4", rate=20)
+            pictures.width, pictures.height, pictures.pix_fmt, pictures.gop_size = 96, 64, "yuv420p", 5
+            for step in range(40):
+                frame = av.VideoFrame.from_ndarray(picture(step), format="rgb24")
+                frame.pts, frame.time_base = step, Fraction(1, 20)
+                output.mux(pictures.encode(frame))
+                time.sleep(0.03)
+            output.mux(pictures.encode())
+
+    sender = threading.Timer(0.5, send)
+    sender.start()
+    summary = Summary(tmp_path)
+    predict_video(Predictor(Square()), url, tmp_path / "live", VideoOptions(), whole_image, summary)
+    sender.join()
+    assert 10 < summary.frames <= 40
+    assert summary.frames == len(lines_of(tmp_path / "live.jsonl")) == len(list(read_frames(tmp_path / "live.mp4")))
+    assert re.search(r"udp:.* ended early, after \d+ frames: no data came for 2 s; the results", summary.unreadable[0])
+
+
 def test_nobody_answers(tmp_path: Path) -> None:
     with served(b"") as url:
         pass
-    with pytest.raises(DataError, match=r"http://127\.0\.0\.1:\d+/live\.ts cannot be read"):
-        predict_video(Predictor(Square()), url, tmp_path / "x", VideoOptions(), whole_image, Summary(tmp_path))
+    for address in (url, url.replace("//", "//user:secret@")):
+        with pytest.raises(DataError, match=r"video http://127\.0\.0\.1:\d+/live\.ts cannot be read"):
+            predict_video(Predictor(Square()), address, tmp_path / "x", VideoOptions(), whole_image, Summary(tmp_path))
     assert not list(tmp_path.iterdir())
 
 
