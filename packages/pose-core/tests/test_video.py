@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import os
@@ -13,6 +14,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -22,6 +24,7 @@ import cv2
 import numpy as np
 import pytest
 
+from pose_core.cli.video_arguments import add_video_arguments, video_options
 from pose_core.engine.interfaces import DetectedImage, PosePredictor
 from pose_core.errors import ConfigError, DataError, PoseError
 from pose_core.inference.results import Summary, predict_paths
@@ -33,6 +36,7 @@ from pose_core.skeleton import SKELETONS
 from pose_core.structures import Poses
 from pose_core.topdown.config import TopDownConfig
 from pose_core.topdown.detectors import FileDetector, whole_image
+from pose_core.verbosity import Verbosity, set_verbosity
 
 COCO = SKELETONS["coco17"]
 UNEVEN = [0.5, 0.53, 0.6, 0.7, 1.0, 1.02, 1.1, 1.4, 1.5]
@@ -362,6 +366,47 @@ def test_python_gets_frames_with_poses_and_can_stop(tmp_path: Path) -> None:
         list(predict_video_frames(Predictor(Square()), file, track=False, smooth=True))
 
 
+def test_people_are_found_by_a_detector_where_boxes_are_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = film(tmp_path / "clip.mp4", frames=3)
+    asked: list[object] = []
+
+    def build(name: str | None = None, **settings: object) -> Any:
+        asked.append(name)
+        return lambda image, source=None: (np.array([[1.0, 2, 30, 40]]), np.ones(1))
+
+    monkeypatch.setattr("pose_core.inference.video_results.build_detector", build)
+
+    class Boxes(Square):
+        needs_boxes = True
+        device = "cpu"
+
+        def predict_stream(self, images: Iterable[DetectedImage[Any]]) -> Iterator[tuple[Any, Poses]]:
+            for key, image, boxes, _ in images:
+                yield key, replace(self.find(image), boxes=boxes)
+
+    for detector in (None, "some_name"):
+        for frame, poses in predict_video_frames(Predictor(Boxes()), file, detector=detector):
+            assert poses.boxes is not None
+            assert poses.boxes.tolist() == [[1.0, 2, 30, 40]]
+            assert poses.image is frame.image
+    assert asked == [None, "some_name"]
+    list(predict_video_frames(Predictor(Square()), file))
+    assert asked == [None, "some_name"], "a network that finds people needs no detector"
+
+
+def test_the_command_line_has_all_settings() -> None:
+    parser = argparse.ArgumentParser()
+    add_video_arguments(parser)
+    assert video_options(parser.parse_args([])) == VideoOptions()
+    words = ["--fps", "5", "--frames-limit", "7", "--seconds", "1.5", "--no-track", "--csv", "--frames"]
+    expected = VideoOptions(fps=5, frames_limit=7, seconds=1.5, track=False, csv=True, frames=True)
+    assert video_options(parser.parse_args(words)) == expected
+    assert video_options(parser.parse_args(["--smooth"])) == VideoOptions(smooth=True)
+    for wrong in ("--smooth --no-track", "--frames-limit 0", "--seconds -1"):
+        with pytest.raises(ConfigError, match=wrong.split()[0]):
+            video_options(parser.parse_args(wrong.split()))
+
+
 def test_boxes_cannot_name_frames(tmp_path: Path) -> None:
     boxes = tmp_path / "boxes.json"
     boxes.write_text("[]")
@@ -561,3 +606,9 @@ def test_progress_is_told_in_lines_where_there_is_no_terminal(
     lines = capsys.readouterr().err.splitlines()
     assert re.fullmatch(r"clip\.mp4: 1 frame of 10, \d+ s left, [\d.]+ frames/s", lines[0])
     assert re.fullmatch(r"clip\.mp4: 10 frames in \d+ s, [\d.]+ frames/s", lines[-1])
+    set_verbosity(Verbosity.QUIET)
+    try:
+        predict_paths(Predictor(Square()), [tmp_path / "clip.mp4"], tmp_path / "out")
+    finally:
+        set_verbosity(Verbosity.NORMAL)
+    assert capsys.readouterr().err == ""

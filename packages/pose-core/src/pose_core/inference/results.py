@@ -22,6 +22,7 @@ from pose_core.engine.interfaces import DetectedImage
 from pose_core.errors import ConfigError, DataError
 from pose_core.files import write_json
 from pose_core.inference.inputs import Input, find_inputs, plan_targets
+from pose_core.inference.video import require_av
 from pose_core.inference.video_results import VideoOptions, predict_video
 from pose_core.photos import read_photo
 from pose_core.plugins.predictors import Predictor
@@ -117,6 +118,8 @@ def predict_paths(
             raise ConfigError(
                 f"{videos[0][0].name} is a video, and --boxes has no boxes for its frames: use --detector instead"
             )
+        if videos:
+            require_av()  # before anything slow
         if detector is None:
             detector = build_detector(device=predictor.worker.device) if predictor.needs_boxes else whole_image
         summary = Summary(folder, threshold, whole_images=predictor.needs_boxes and detector is whole_image)
