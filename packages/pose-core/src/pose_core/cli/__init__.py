@@ -92,7 +92,8 @@ def build_parser(script: str, verbs: Mapping[str, Command], name: str, method: s
         description=fill_help(module.__doc__ or "", script, name, method),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(method=method, script=script, verb=name)
+    example = fill_help("%(example)s", script, name, method)
+    parser.set_defaults(method=method, script=script, verb=name, example=example)
     module.add_arguments(parser)
     add_verbosity(parser)
     return parser

@@ -121,11 +121,8 @@ def load(args: argparse.Namespace) -> Experiment:
 
 def _example(args: argparse.Namespace) -> str:
     """Return a hint to give ``--cfg``."""
-    from pose_core.cli import fill_help
-
-    script = shell_command(args.script)
-    example = fill_help("%(example)s", args.script, args.verb, args.method)
-    return f"add --cfg, for example --cfg {example}; `{script} configs` lists the experiments"
+    command = f"{shell_command(args.script)} configs"
+    return f"add --cfg, for example --cfg {args.example}; `{command}` lists the experiments"
 
 
 def _load_named(args: argparse.Namespace, overrides: list[str]) -> Experiment:
