@@ -84,6 +84,7 @@ def test_predict_draws_and_writes_json_and_leaves_inputs_alone(trained: Path, pe
     images = people / "images" / "val2017"
     before = {path.name: path.read_bytes() for path in images.iterdir()}
     words = ["predict", "--cfg", str(trained / "config.yaml"), "--weights", str(trained / "best.pt")]
+    words += ["--boxes", "gt", f"data.root={people}"]
     assert method_main("lite", [*words, str(images), "--out", str(tmp_path / "out")]) == 0
     assert {path.name: path.read_bytes() for path in images.iterdir()} == before
     written = list((tmp_path / "out").rglob("*"))
