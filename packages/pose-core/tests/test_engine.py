@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from pose_core.config import ModelConfig, RunConfig, TrainConfig
 from pose_core.data.sampler import loader_workers
+from pose_core.engine import budget
+from pose_core.engine.budget import fastest_settings, load_batch, measure_speed, remaining_share
 from pose_core.engine.distributed import choose_device, gather_objects, process_group
 from pose_core.engine.ema import Average
 from pose_core.engine.interfaces import Evaluation, Objective, Task, TrainingSet, Update
@@ -320,3 +322,62 @@ def test_a_run_that_breaks_at_once_leaves_where_it_began(tmp_path: Path) -> None
     assert all(torch.isfinite(value).all() for value in content["networks"]["pose"].values())
     again = train(Tiny(config(tmp_path)), resume=True)
     assert equal(weights(again), weights(train(Tiny(config(tmp_path / "other")))))
+
+
+def test_a_training_whose_length_was_changed_resumes_exactly(tmp_path: Path) -> None:
+    def shorten(step: int, total: int) -> int:
+        return 11 if step == 4 else total
+
+    class Stop(Exception):
+        pass
+
+    def stop(step: int, total: int) -> int:
+        if step == 8:
+            raise Stop
+        return shorten(step, total)
+
+    settings = {"schedule": "onecycle", "checkpoint_every": 1, "validate_every": 0}
+    whole = train(Tiny(config(tmp_path / "whole", **settings)), pace=shorten)
+    assert whole.step == 11
+    with pytest.raises(Stop):
+        train(Tiny(config(tmp_path / "parts", **settings)), pace=stop)
+    resumed = train(Tiny(config(tmp_path / "parts", **settings)), resume=True)
+    assert resumed.step == 11
+    assert equal(weights(whole), weights(resumed))
+    assert remaining_share(resumed.folder / "last.pt") == 0
+    assert remaining_share(tmp_path / "none.pt") == 1
+    assert "training ends after 11 steps, not 15" in (whole.folder / "log.txt").read_text()
+
+
+def test_the_fastest_settings_win_and_more_threads_are_tried_while_they_pay(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = [8]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads[-1])
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    tried = []
+
+    def task(settings: dict[str, str]) -> Tiny:
+        return Tiny(config(Path(), precision=settings["train.precision"], channels_last="last" in str(settings)))
+
+    def measure(task: Tiny, batch: object, end: float) -> float:
+        tried.append((task.config.train.precision, threads[-1]))
+        return {"fp32": 10.0, "bf16": 19.0}[task.config.train.precision] * min(threads[-1], 4)
+
+    monkeypatch.setattr(budget, "measure_speed", measure)
+    said: list[str] = []
+    speed = fastest_settings(task, seconds=100, say=said.append)
+    assert tried == [("fp32", 1), ("bf16", 1), ("bf16", 2), ("bf16", 4), ("bf16", 8), ("bf16", 4)]
+    assert (speed.threads, speed.samples_per_second, threads[-1]) == (4, 76.0, 4)
+    assert speed.settings == {"train.precision": "bf16", "train.channels_last": "true"}
+    assert len(said) == len(tried)
+    threads.append(8)
+    tried.clear()
+    assert fastest_settings(task, seconds=-1, say=said.append).samples_per_second == 10
+    assert tried == [("fp32", 1)]
+
+
+def test_the_speed_of_real_steps_is_measured() -> None:
+    task = Tiny(config(Path()))
+    batch, loading = load_batch(task)
+    assert len(batch) == 4
+    assert 0 < loading < 1
+    assert measure_speed(task, batch, 0.0) > 1

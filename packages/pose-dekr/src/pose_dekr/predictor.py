@@ -11,13 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from pose_core.bottomup.predictor import BottomUpPredictor, People, View, Views
+from pose_core.bottomup.resize import resize_for_test
+from pose_core.engine.interfaces import Pipeline
 from pose_core.errors import ConfigError
 from pose_core.geometry import invert_affine
 from pose_core.skeleton import Skeleton
 from pose_dekr.config import DekrConfig
 from pose_dekr.decode import BottomUpSettings, DekrSettings, check_scales, decode
 from pose_dekr.flip import Fused, forward_flip
-from pose_dekr.geometry import resize_for_test
+from pose_dekr.pipeline import DekrPipeline
 from pose_dekr.rescore import load_score_net, rescore
 
 
@@ -57,6 +59,9 @@ class DekrPredictor(BottomUpPredictor):
         base = views[self.scales.index(1.0)]
         back = torch.from_numpy(invert_affine(base.matrix))
         return {kind: self._people(outputs, base.size, settings, back) for kind, settings in self._kinds()}
+
+    def pipeline(self, network: nn.Module, *, flip: bool) -> Pipeline:
+        return DekrPipeline(network, self.config, self.skeleton, self.score_net, flip=flip)
 
     def _kinds(self) -> list[tuple[str, DekrSettings | BottomUpSettings]]:
         if isinstance(self.decoding, DekrSettings):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 
 from pose_core.config import Experiment, TrainConfig
 from pose_core.data.sampler import Key
+from pose_core.errors import ConfigError
 from pose_core.evaluation.report import Evaluation as Evaluation
 from pose_core.skeleton import Skeleton
 from pose_core.structures import Batch, Poses
@@ -121,11 +122,28 @@ class DetectedImage(NamedTuple, Generic[T]):
     scores: Array
 
 
+class Pipeline(nn.Module, ABC):
+    """A network with the steps before and after it that can be exported with it.
+
+    ``forward`` takes RGB images ``(N, H, W, 3)`` uint8 and returns a named tuple of tensors, in the images' pixels.
+    """
+
+    multiple: int | None
+    """None if the images' size is fixed and their number is free; else one image whose sides are multiples of this."""
+    settings: Mapping[str, Any]
+    """What is needed to use it, for a file's metadata: plain data."""
+    rest: str
+    """The steps that are left to the caller."""
+    script: Literal["crops", "whole"] | None
+    """How a bundle's script prepares images for it; None if its results need more than such a script has."""
+
+
 class PosePredictor(ABC):
     """A predictor of poses in images, with one trained network."""
 
     config: Experiment
     skeleton: Skeleton
+    device: torch.device
     needs_boxes: bool
     """Whether the predictor needs people's boxes; otherwise it finds people itself and ignores boxes."""
 
@@ -136,3 +154,9 @@ class PosePredictor(ABC):
     @abstractmethod
     def predict_batch(self, batch: Any) -> list[tuple[Array, Poses]]:
         """Return the images ``(H, W, 3)`` RGB of a training batch, each with the poses found in it."""
+
+    def pipeline(self, network: nn.Module, *, flip: bool) -> Pipeline:
+        """Return a plain ``network`` with this predictor's other steps, for export; ``flip`` adds the flip test."""
+        raise ConfigError(
+            f"method {self.config.method!r} cannot export pixels to keypoints; export its network without --end-to-end"
+        )

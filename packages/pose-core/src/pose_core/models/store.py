@@ -105,8 +105,14 @@ def _store(url: str, sha256: str, card: Mapping[str, object], target: Path) -> N
         raise WeightsError(
             f"{source} is not the expected file: its SHA-256 is {digest}, expected {sha256}; replace or delete it"
         )
-    content = read_checkpoint(source)
-    state = network_state(content, source.name)
+    downloaded = source.parent == downloads
+    try:
+        content = read_checkpoint(source)
+        state = network_state(content, source.name)
+    except WeightsError:
+        if downloaded and not sha256:  # some other page: the next try must not read it again
+            source.unlink()
+        raise
     with whole_file(target) as file:
         file.write(safetensors.torch.save({name: value.contiguous().clone() for name, value in state.items()}))
     record = {
@@ -118,9 +124,9 @@ def _store(url: str, sha256: str, card: Mapping[str, object], target: Path) -> N
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
     }
     if isinstance(content, Mapping) and isinstance(content.get("config"), str):  # a checkpoint of a training run
-        record["config"] = content["config"]
+        record |= {key: content[key] for key in ("config", "directory", "data_root") if key in content}
     write_json(target.with_suffix(".json"), record, indent=2)
-    if source.parent == downloads and not os.environ.get("POSE_KEEP_DOWNLOADS"):
+    if downloaded and not os.environ.get("POSE_KEEP_DOWNLOADS"):
         with contextlib.suppress(OSError):
             source.unlink()
             downloads.rmdir()  # if nothing else is in it

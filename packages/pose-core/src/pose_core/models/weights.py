@@ -1,7 +1,8 @@
 """Read and write weight files, ours and published ones, without running code from them.
 
 Our networks keep the published names, so one layout serves both. Files differ in the wrapping: bare, or under a key,
-with or without the ``module.`` prefix of data-parallel training.
+with or without the ``module.`` prefix of data-parallel training. Files of the open-mmlab zoo are translated by the
+network: see `pose_core.models.zoo`.
 """
 
 from __future__ import annotations
@@ -45,11 +46,33 @@ def _number(kind: _NumberType, data: bytes) -> float:
     return np.frombuffer(data, np.dtype(kind.order + kind.code), 1)[0].item()
 
 
-# Published checkpoints keep their best score as a NumPy number; its function was renamed in NumPy 2.
+class _Unread:
+    """A substitute for an object of a checkpoint that is no weight: it takes any arguments and state, and is empty."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+def _unread(*_: object) -> type[_Unread]:
+    """Return `_Unread` instead of calling ``getattr``, with which training logs name their statistics."""
+    return _Unread
+
+
+# Published checkpoints keep their best score as a NumPy number; its function was renamed in NumPy 2. Those of the
+# open-mmlab zoo have arrays in their description of the data set, and training files also the curves of the training.
 SAFE_NAMES = (
     (_NumberType, "numpy.dtype"),
     (_number, "numpy.core.multiarray.scalar"),
     (_number, "numpy._core.multiarray.scalar"),
+    (_Unread, "numpy.ndarray"),
+    (_Unread, "numpy.core.multiarray._reconstruct"),
+    (_Unread, "numpy._core.multiarray._reconstruct"),
+    (_Unread, "mmengine.logging.history_buffer.HistoryBuffer"),
+    (_unread, "builtins.getattr"),
+    (_unread, "__builtin__.getattr"),
 )
 
 

@@ -15,17 +15,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
 
-from pose_core.config import Experiment, all_keys, apply_overrides, parse_config, update_override
+from pose_core.config import Experiment, all_keys, parse_config, update_override
 from pose_core.errors import ConfigError, WeightsError
 from pose_core.plugins.experiments import load_config
-from pose_core.plugins.method import get_method, installed_methods
+from pose_core.plugins.method import get_method, installed_methods, package_file
 
 _log = logging.getLogger(__name__)
 
@@ -97,9 +96,9 @@ def default_checkpoint(method: str | None) -> Checkpoint:
 
 
 def checkpoint_config(checkpoint: Checkpoint, overrides: Sequence[str] = ()) -> Experiment:
-    """Return the experiment of a checkpoint with its settings, and ``overrides`` on top."""
-    config = load_config(checkpoint.experiment, checkpoint.settings)
-    return bind_config(config, checkpoint.name, overrides) if overrides else config
+    """Return the experiment of a checkpoint, under the checkpoint's name, with ``overrides`` on top."""
+    config = load_config(checkpoint.experiment, [*checkpoint.settings, *overrides])
+    return bind_config(config.model_copy(update={"name": checkpoint.name}), checkpoint.name, overrides)
 
 
 def locate_weights(weights: str | Path) -> Path:
@@ -134,50 +133,41 @@ def config_of(weights: str | Path) -> Experiment | None:
 
     card = read_card(path)
     if card is not None:
-        return _run_config(card["config"], path) if "config" in card else None
+        return _run_config(card, path)
     from pose_core.models.weights import read_checkpoint
 
-    content = read_checkpoint(path)
-    if not isinstance(content, Mapping) or not isinstance(content.get("config"), str):
-        return None
-    return _run_config(content["config"], path)
+    return _run_config(read_checkpoint(path), path)
 
 
-def bind_config(config: Experiment, weights: str | Path, overrides: Sequence[str] = ()) -> Experiment:
-    """Return an experiment with the settings that come with named weights, and ``overrides`` on top.
+def bind_config(
+    config: Experiment, weights: str | Path, overrides: Sequence[str] = (), *, fixed_only: bool = False
+) -> Experiment:
+    """Return an experiment with the settings that come with named weights, if ``weights`` are such.
 
-    The settings are those of the color order, pixel values, joints, network, input size and decoding. Where they
-    replace the experiment's, a warning says so. Overrides may replace the input size and the decoding only.
+    The settings are those of the color order, pixel values, joints, network (these are fixed), input size and decoding.
+    Where they replace the experiment's, a warning says so. ``overrides`` are those that the experiment has already:
+    they hold, unless they contradict a fixed setting. With ``fixed_only`` all that is not fixed holds.
     """
-    schema = type(config)
-    overrides = [update_override(item, schema) for item in overrides]
     bound = _bound_experiment(weights)
-    content = config.model_dump(mode="json")
-    if bound is not None:
-        own, keys = bound
-        if own.method != config.method and own.model.name != config.model.name:
-            raise ConfigError(
-                f"weights {weights} are for the method {own.method!r} and the network {own.model.name}, but the config "
-                f"{config.name} is for the method {config.method!r} and the network {config.model.name}"
-            )
-        given = apply_overrides(content, overrides)
-        replaced = [item.partition("=")[0] for item in overrides]
-        theirs = own.model_dump(mode="json")
-        for key in all_keys(schema):
-            if not _is_below(key, keys) or key not in all_keys(type(own)):
-                continue
-            value, mine, explicit = _at(theirs, key), _at(content, key), _is_below(key, replaced)
-            if explicit and key in FIXED and _at(given, key) != value:
-                raise ConfigError(
-                    f"{key}={_text(_at(given, key))} contradicts the weights {weights}, which need {key}={_text(value)}"
-                )
-            if not explicit and mine != value:
-                _log.warning(
-                    "%s=%s: the weights %s need it (the config has %s)", key, _text(value), weights, _text(mine)
-                )
-            _set(content, key, value)
-    if overrides:
-        content = apply_overrides(content, overrides)
+    if bound is None:
+        return config
+    own, keys = bound
+    if own.method != config.method and own.model.name != config.model.name:
+        raise ConfigError(
+            f"the weights {weights} are of the method {own.method!r} and the network {own.model.name}, but the config "
+            f"{config.name} is of the method {config.method!r} and the network {config.model.name}"
+        )
+    schema, content, theirs = type(config), config.model_dump(mode="json"), own.model_dump(mode="json")
+    replaced = [update_override(item, schema).partition("=")[0] for item in overrides]
+    shared = set(all_keys(type(own)))
+    for key in [key for key in all_keys(schema) if key in shared and _is_below(key, keys)]:
+        needed, has = _at(theirs, key), _at(content, key)
+        if needed == has or (key not in FIXED and (fixed_only or _is_below(key, replaced))):
+            continue
+        if _is_below(key, replaced):
+            raise ConfigError(f"{key}={_text(has)} contradicts the weights {weights}, which need {_text(needed)}")
+        _log.warning("%s=%s instead of %s: the weights %s need it", key, _text(needed), _text(has), weights)
+        _set(content, key, needed)
     return parse_config(content, schema, f"config {config.name} with weights {weights}")
 
 
@@ -208,8 +198,8 @@ def _entries() -> list[Checkpoint]:
             raise ConfigError(f"POSE_CHECKPOINTS: the table {path} does not exist")
         entries += _read_table(path, None)
     for method in installed_methods().values():
-        table = Path(str(files(method.package)), "checkpoints.csv")
-        if table.is_file():
+        table = package_file(method.package, "checkpoints.csv")
+        if table is not None:
             entries += _read_table(table, method.name)
     return entries
 
@@ -282,8 +272,8 @@ def _bound_experiment(weights: str | Path) -> tuple[Experiment, tuple[str, ...]]
     """
     checkpoint = _named(weights)
     if checkpoint is not None:
-        experiment, settings = checkpoint.experiment, checkpoint.settings
-    elif _is_url(str(weights)) or str(weights).startswith("hf://"):
+        name, experiment, settings = checkpoint.name, checkpoint.experiment, checkpoint.settings
+    elif Path(weights).suffix != ".safetensors" or _is_url(str(weights)) or str(weights).startswith("hf://"):
         return None
     else:
         from pose_core.models.store import read_card
@@ -291,17 +281,27 @@ def _bound_experiment(weights: str | Path) -> tuple[Experiment, tuple[str, ...]]
         card = read_card(Path(weights))
         if card is None or not card.get("experiment"):
             return None
-        experiment, settings = card["experiment"], tuple(card.get("settings", ()))
-    return load_config(experiment, settings), (*BOUND, *(item.partition("=")[0] for item in settings))
+        name, experiment, settings = card["name"], card["experiment"], tuple(card.get("settings", ()))
+    config = load_config(experiment, settings).model_copy(update={"name": name})
+    return config, (*BOUND, *(item.partition("=")[0] for item in settings))
 
 
-def _run_config(text: str, path: Path) -> Experiment:
-    """Return the experiment in a run's checkpoint."""
-    content = yaml.safe_load(text)
-    if not isinstance(content, dict) or not isinstance(content.get("method"), str):
+def _run_config(content: object, path: Path) -> Experiment | None:
+    """Return the experiment in a run's checkpoint, or in the card of one; None for other content."""
+    if not isinstance(content, Mapping) or not isinstance(content.get("config"), str):
+        return None
+    settings = yaml.safe_load(content["config"])
+    if not isinstance(settings, dict) or not isinstance(settings.get("method"), str):
         raise WeightsError(f"{path} holds a config that names no method; give the experiment with --cfg")
-    schema = get_method(content["method"]).schema(content, str(path))
-    return parse_config(content, schema, f"config in {path}")
+    schema = get_method(settings["method"]).schema(settings, str(path))
+    from pose_core.engine.checkpoint import find_files
+
+    config = find_files(parse_config(settings, schema, f"config in {path}"), content)
+    folder = path.absolute().parent
+    if not (folder / "config.yaml").is_file():  # not in its run's folder
+        return config
+    run = config.run.model_copy(update={"dir": str(folder.parent), "name": folder.name})
+    return config.model_copy(update={"run": run})
 
 
 def _at(content: Mapping[str, Any], key: str) -> Any:

@@ -47,8 +47,10 @@ class HeatmapConfig(Block):
     """Peak on the nearest pixel, as published, or exactly at the joint."""
     convention: Literal["published", "unbiased"] = "published"
     """Pixel convention of crop and heatmap; unbiased is UDP."""
-    decode: Literal["argmax", "soft_argmax", "dark"] = "argmax"
-    """How a joint is found in its heatmap: at the maximum, at the soft-argmax, or by DARK's fit around the maximum."""
+    decode: Literal["argmax", "soft_argmax", "dark", "offset"] = "argmax"
+    """How a joint is found in its heatmap: at the maximum, at the soft-argmax, or by DARK's fit around the maximum.
+    offset is for networks with three maps per joint (model.options.maps=3): heatmap, and offsets in x and y; only to
+    predict with trained weights."""
     quarter: bool = True
     """Move a quarter of a pixel towards the higher neighbor (also after soft-argmax, as published)."""
     beta: Annotated[float, Field(gt=0)] = 160.0

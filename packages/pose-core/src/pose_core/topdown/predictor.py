@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import cv2
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from pose_core.engine.interfaces import DetectedImage, PosePredictor
+from pose_core.engine.interfaces import DetectedImage, Pipeline, PosePredictor
 from pose_core.errors import DataError
 from pose_core.geometry import Crop, box_to_center_scale
 from pose_core.models.inference_copy import optimize_for_inference
@@ -19,6 +20,7 @@ from pose_core.structures import Poses
 from pose_core.topdown.config import TopDownConfig
 from pose_core.topdown.crops import CropSettings, predict_crops
 from pose_core.topdown.dataset import CropBatch
+from pose_core.topdown.pipeline import CropPipeline
 from pose_core.topdown.scoring import person_scores
 
 Array = np.ndarray
@@ -61,6 +63,9 @@ class TopDownPredictor(PosePredictor):
         keypoints = predict_crops(self.network, batch.images.to(self.device), identity, self.settings)
         poses = [Poses(k[None, :, :2], k[None, :, 2], np.ones(1), self.skeleton) for k in keypoints]
         return [(np.ascontiguousarray(crop), pose) for crop, pose in zip(crops, poses, strict=True)]
+
+    def pipeline(self, network: nn.Module, *, flip: bool) -> Pipeline:
+        return CropPipeline(network, self.config, replace(self.settings, flip=flip))
 
     def _predict_pool(self, pool: Sequence[DetectedImage[T]]) -> Iterator[tuple[T, Poses]]:
         keypoints = self._predict_crops([(image, self._crop(box)) for _, image, boxes, _ in pool for box in boxes])

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pose_core.ops.decoding import _fast, _reference
-from pose_core.ops.dispatch import choose, uses_triton
+from pose_core.ops.dispatch import choose, is_exporting, uses_triton
 from pose_core.ops.flipping import fuse_flip
 
 __all__ = ["Decoding", "decode_flipped", "decode_heatmaps", "peak_accuracy", "soft_argmax"]
@@ -36,7 +36,8 @@ def decode_heatmaps(
         from pose_core.ops.decoding import _triton
 
         return _triton.decode(heatmaps, None, None, shift=False, quarter=quarter)
-    fast = choose("decode_heatmaps") == "fast"
+    # An exported graph is the fast path's tensor calls: the reference loops over maps.
+    fast = choose("decode_heatmaps") == "fast" or is_exporting()
     if method == "argmax" and quarter and fast:
         return _fast.argmax_quarter(heatmaps)
     if method == "soft_argmax":

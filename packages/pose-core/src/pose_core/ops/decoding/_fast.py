@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pose_core.ops.dispatch import is_exporting
+
 
 def argmax(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
     if _fits_numpy(heatmaps):
@@ -23,7 +25,8 @@ def argmax(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _fits_numpy(heatmaps: Tensor) -> bool:
-    return heatmaps.device.type == "cpu" and heatmaps.dtype in (torch.float32, torch.float64)
+    is_plain = heatmaps.device.type == "cpu" and heatmaps.dtype in (torch.float32, torch.float64)
+    return is_plain and not is_exporting()
 
 
 def quarter_offset(heatmaps: Tensor, points: Tensor) -> Tensor:
