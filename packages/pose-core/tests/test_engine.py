@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pose_core.config import ModelConfig, RunConfig, TrainConfig
+from pose_core.data.sampler import loader_workers
 from pose_core.engine import budget
 from pose_core.engine.budget import fastest_settings, load_batch, measure_speed, remaining_share
 from pose_core.engine.distributed import choose_device, gather_objects, process_group
@@ -240,9 +242,30 @@ def test_resuming_with_other_settings_names_them(tmp_path: Path) -> None:
     assert train(Tiny(config(tmp_path, epochs=2, log_every=1)), resume=True).step == 10
 
 
-def test_resuming_where_nothing_is_starts(tmp_path: Path) -> None:
-    assert train(Tiny(config(tmp_path, epochs=1)), resume=True).step == 5
+def test_resuming_where_nothing_is_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"there is no run in .*/tiny\. To start it"):
+        train(Tiny(config(tmp_path, epochs=1)), resume=True)
+    assert not any(tmp_path.iterdir())
+    train(Tiny(config(tmp_path, epochs=1)))
+    mistyped = config(tmp_path, epochs=1)
+    mistyped = mistyped.model_copy(update={"run": mistyped.run.model_copy(update={"name": "tinny"})})
+    with pytest.raises(ConfigError, match=r"did you mean .*/tiny \(run\.name=…\)\?.*--auto-resume"):
+        train(Tiny(mistyped), resume=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
+
+
+def test_a_job_that_may_be_restarted_starts_and_resumes(tmp_path: Path) -> None:
+    assert train(Tiny(config(tmp_path, epochs=1)), resume="auto").step == 5
     assert "nothing to resume" in (tmp_path / "tiny" / "log.txt").read_text()
+    assert train(Tiny(config(tmp_path, epochs=2)), resume="auto").step == 10
+    # Stopped before its first checkpoint: the folder is this run's, so that nothing was mistyped.
+    (tmp_path / "tiny" / "last.pt").unlink()
+    assert train(Tiny(config(tmp_path, epochs=1)), resume=True).step == 5
+
+
+def test_a_loader_has_no_more_processes_than_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    assert [loader_workers(asked) for asked in (0, 1, 2, 4)] == [0, 1, 2, 2]
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:

@@ -224,7 +224,7 @@ def _receive(url: str, start: int, partial: Path, record: Path, about: str) -> N
             raise _Interrupted(f"{host} did not answer for {TIMEOUT:g} s") from None
         said = getattr(error.reason, "strerror", None) or str(error.reason)
         if isinstance(error.reason, socket.gaierror):
-            said = f"the name of {host} is not known; is this machine connected to the internet?"
+            said = f"the name of {host} is not known; this machine may not be connected to the internet"
         raise PoseError(
             f"cannot download {url}: {said}. Check the connection and the proxy (HTTPS_PROXY); or set "
             "POSE_WEIGHTS_MIRROR to a folder or URL that holds copies"

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pose_core.bottomup.predictor import BottomUpPredictor, People, View, Views
+from pose_core.bottomup.resize import resize_for_test
 from pose_core.engine.interfaces import Pipeline
 from pose_core.errors import ConfigError
 from pose_core.geometry import invert_affine
@@ -18,7 +19,6 @@ from pose_core.skeleton import Skeleton
 from pose_dekr.config import DekrConfig
 from pose_dekr.decode import BottomUpSettings, DekrSettings, check_scales, decode
 from pose_dekr.flip import Fused, forward_flip
-from pose_dekr.geometry import resize_for_test
 from pose_dekr.pipeline import DekrPipeline
 from pose_dekr.rescore import load_score_net, rescore
 

@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from pose_core.config import dump_config
-from pose_core.data.sampler import batches_per_epoch, epoch_batches, worker_init
+from pose_core.data.sampler import batches_per_epoch, epoch_batches, loader_workers, worker_init
 from pose_core.engine.budget import Pace
 from pose_core.engine.checkpoint import (
     random_state,
@@ -40,7 +40,7 @@ from pose_core.engine.ema import Average
 from pose_core.engine.interfaces import Evaluation, Task
 from pose_core.engine.optim import Updater, build_optimizer
 from pose_core.engine.precision import autocast, dtype_of
-from pose_core.engine.run_folder import RunLog, prepare, run_path
+from pose_core.engine.run_folder import Resume, RunLog, prepare, run_path
 from pose_core.engine.schedule import Progress, lr_factor
 from pose_core.errors import ConfigError, PoseError
 from pose_core.structures import Batch
@@ -60,14 +60,15 @@ class Result:
 def train(
     task: Task,
     *,
-    resume: bool = False,
+    resume: Resume = False,
     overwrite: bool = False,
     folder: Path | None = None,
     pace: Pace | None = None,
 ) -> Result:
-    """Train a task into its run folder; with ``resume``, from the last checkpoint there.
+    """Train a task into its run folder; with ``resume``, from the last checkpoint there, which must exist.
 
-    ``pace`` may change the number of steps during the training so that it ends in time.
+    ``resume="auto"`` starts from the beginning if there is no run yet. ``pace`` may change the number of steps during
+    the training so that it ends in time.
     """
     config = task.config
     with process_group(config.run.device) as process:
@@ -250,14 +251,15 @@ class Run:
             start_batch=self.step % self.steps_per_epoch,
             drop_last=self.drop_last,
         )
+        workers = loader_workers(settings.workers)
         loader = DataLoader(
             self.data,
             batch_sampler=keys,  # keys are (epoch, index), not indices alone
             collate_fn=self.data.collate,
-            num_workers=settings.workers,
+            num_workers=workers,
             worker_init_fn=worker_init,
             pin_memory=process.device.type == "cuda",
-            prefetch_factor=4 if settings.workers else None,
+            prefetch_factor=4 if workers else None,
             # A loader draws a seed when it starts; with the global generator, a resumed epoch would differ.
             generator=torch.Generator().manual_seed(self.config.run.seed),
         )

@@ -112,7 +112,10 @@ def _move(track: _Track, points: Array, scores: Array, box: Array, time: float) 
 
 
 def _boxes(poses: Poses) -> Array:
-    """Return boxes x0, y0, x1, y1 ``(N, 4)``: those of the poses, or around their clear joints (all, if none is)."""
+    """Return boxes x0, y0, x1, y1 ``(N, 4)``: those of the poses, or around their clear joints (all, if none is).
+
+    Joints on a line, or a single one, have a box too.
+    """
     if poses.boxes is not None:
         corners = np.asarray(poses.boxes, np.float64).reshape(-1, 4)
         return np.concatenate([corners[:, :2], corners[:, :2] + corners[:, 2:]], 1)
@@ -120,7 +123,9 @@ def _boxes(poses: Poses) -> Array:
     clear = clear | ~clear.any(1, keepdims=True)
     low = np.where(clear[..., None], points, np.inf).min(1)
     high = np.where(clear[..., None], points, -np.inf).max(1)
-    return np.concatenate([low, high], 1).reshape(-1, 4)
+    half = (high - low) / 2
+    half = np.maximum(half, np.maximum(half.max(1, keepdims=True) / 4, 8))
+    return np.concatenate([(low + high) / 2 - half, (low + high) / 2 + half], 1)
 
 
 def _overlap(first: Array, second: Array) -> Array:

@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,7 +24,7 @@ import yaml
 from pose_core.config import Experiment, all_keys, parse_config, update_override
 from pose_core.errors import ConfigError, WeightsError
 from pose_core.plugins.experiments import load_config
-from pose_core.plugins.method import get_method, installed_methods
+from pose_core.plugins.method import get_method, installed_methods, package_file
 
 _log = logging.getLogger(__name__)
 
@@ -199,8 +198,8 @@ def _entries() -> list[Checkpoint]:
             raise ConfigError(f"POSE_CHECKPOINTS: the table {path} does not exist")
         entries += _read_table(path, None)
     for method in installed_methods().values():
-        table = Path(str(files(method.package)), "checkpoints.csv")
-        if table.is_file():
+        table = package_file(method.package, "checkpoints.csv")
+        if table is not None:
             entries += _read_table(table, method.name)
     return entries
 
