@@ -9,10 +9,12 @@ import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import yaml
 
 import pose_core
 from pose_core.cli import main
@@ -340,6 +342,8 @@ def test_a_hub_address_goes_through_its_library(table: Path, trained: Path, monk
     asked = []
 
     def hf_hub_download(repo: str, name: str, *, local_files_only: bool) -> str:
+        if name.endswith("other.pth"):
+            raise FileNotFoundError(name)
         asked.append((repo, name, local_files_only))
         return str(trained / "small.pth")
 
@@ -348,6 +352,8 @@ def test_a_hub_address_goes_through_its_library(table: Path, trained: Path, monk
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
     pose_core.create_model(NETWORK, weights="hf://owner/repo/folder/small.pth")
     monkeypatch.setenv("POSE_OFFLINE", "1")
+    with pytest.raises(PoseError, match="is not in the cache of huggingface_hub, and POSE_OFFLINE is set"):
+        locate_weights("hf://owner/repo/folder/other.pth")
     locate_weights("hf://owner/repo/folder/small.pth")
     assert asked == [("owner/repo", "folder/small.pth", False), ("owner/repo", "folder/small.pth", True)]
     with pytest.raises(ConfigError, match="must have the form hf://owner/repo/file"):
@@ -390,6 +396,21 @@ def test_the_experiment_is_that_of_the_weights(table: Path, capsys: pytest.Captu
     ) in capsys.readouterr().err
     assert main(["train"]) == 2
     assert "which experiment? add --cfg, for example --cfg pose-stub/blue" in capsys.readouterr().err
+
+
+def test_show_config_prints_the_settings_that_come_with_weights(
+    table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def shown(*words: str) -> dict[str, Any]:
+        assert main(["show-config", *words]) == 0
+        content: dict[str, Any] = yaml.safe_load(capsys.readouterr().out)
+        return content
+
+    assert shown("--weights", "small.people") == config_of("small.people").model_dump(mode="json")  # type: ignore[union-attr]
+    mixed = shown("--cfg", "pose-stub/other", "--weights", "small.people", "train.epochs=9")
+    assert (mixed["data"]["color"], mixed["model"]["name"], mixed["train"]["epochs"]) == ("rgb", NETWORK, 9)
+    assert shown("--cfg", "pose-stub/blue")["data"]["color"] == "bgr"
+    assert main(["show-config"]) == 2
 
 
 def test_a_file_that_says_no_experiment_needs_one(
