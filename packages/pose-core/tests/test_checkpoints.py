@@ -127,6 +127,17 @@ def test_the_table_of_a_laboratory_comes_first(table: Path, tmp_path: Path, monk
     assert locate_weights("ours") != first  # without a hash in the table, the file itself tells
 
 
+def test_a_table_without_a_default_leaves_the_packages(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lab.csv").write_text("name,method,experiment,url\nours,stub,blue,ours.pt\n")
+    monkeypatch.setenv("POSE_CHECKPOINTS", str(tmp_path / "lab.csv"))
+    assert default_checkpoint(None).name == default_checkpoint("stub").name == "small.people"
+    monkeypatch.setenv("POSE_CHECKPOINTS", str(tmp_path / "absent.csv"))
+    with pytest.raises(ConfigError, match=r"the table .*absent\.csv does not exist"):
+        list_checkpoints()
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
