@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import socket
+import subprocess
 import sys
 import types
 from collections.abc import Iterator
@@ -394,6 +395,10 @@ def test_the_command_lists_gets_and_finds_weights(table: Path, capsys: pytest.Ca
     path = capsys.readouterr().out
     assert main(["weights", "where", "small.people"]) == 0
     assert capsys.readouterr().out == path
+    assert main(["weights", "list"]) == 0
+    listed = capsys.readouterr().out
+    assert "People, drawn  (downloaded)\n" in listed
+    assert "Animals\n" in listed
     assert main(["weights", "list", "nothing"]) == 2
 
 
@@ -429,6 +434,15 @@ def test_a_file_that_says_no_experiment_needs_one(
 ) -> None:
     assert main(["export", "--out", "network.onnx", "--weights", str(trained / "small.pth")]) == 2
     assert "does not say which experiment it belongs to; add --cfg" in capsys.readouterr().err
+
+
+def test_listing_and_finding_weights_load_no_torch() -> None:
+    code = (
+        "import sys; from pose_core.plugins.checkpoints import list_checkpoints; "
+        "from pose_core.models.store import is_whole, read_card, stored_path; list_checkpoints(); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_read_card_ignores_other_files(tmp_path: Path) -> None:

@@ -272,7 +272,15 @@ def _placed(response: http.client.HTTPResponse, start: int) -> tuple[int, int | 
 def _blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:
     """Yield data as it arrives; raise TimeoutError where less than `SLOWEST` arrives."""
     since, count = time.monotonic(), 0
-    while block := response.read1(CHUNK):
+    while True:
+        try:
+            block = response.read1(CHUNK)
+        except TimeoutError:
+            raise
+        except (OSError, http.client.HTTPException) as error:
+            raise _Interrupted(f"the connection to {urlsplit(response.url).hostname} broke ({error})") from None
+        if not block:
+            return
         yield block
         count += len(block)
         elapsed = time.monotonic() - since
