@@ -328,8 +328,11 @@ def test_a_busy_server_is_asked_again(server: Server, target: Path, capsys: pyte
 def test_a_vanished_file_is_an_error_at_once(server: Server, target: Path) -> None:
     with pytest.raises(PoseError, match=r"the file is not there \(404 Not Found\)") as caught:
         fetch(f"{server.host}/gone/weights.pth", target, sha256=SHA256)
+    assert "POSE_WEIGHTS_MIRROR" in str(caught.value)
     assert len(server.requests) == 1
     assert names(target) == []
+    with pytest.raises(PoseError, match=r"\(404 Not Found\)$"):  # a photo has no mirror
+        fetch(f"{server.host}/gone/photo.jpg", target)
     show("vanished", caught.value, target)
 
 
