@@ -19,7 +19,7 @@ from pose_core.engine.distributed import choose_device
 from pose_core.engine.interfaces import DetectedImage, PosePredictor
 from pose_core.errors import ConfigError, DataError, PoseError
 from pose_core.photos import Photo, as_pixels, is_url
-from pose_core.plugins.checkpoints import bind_config, config_of
+from pose_core.plugins.checkpoints import bind_config, config_of, locate_weights
 from pose_core.plugins.experiments import load_config
 from pose_core.plugins.method import Method, installed_methods
 from pose_core.plugins.networks import bare_network, load_weights
@@ -83,6 +83,7 @@ class Predictor:
         experiment = config if isinstance(config, Experiment) else load_config(config)
         if weights != RANDOM:
             experiment = bind_config(experiment, weights, fixed_only=not by_name)
+            weights = locate_weights(weights)  # what cannot be downloaded is said before anything slow
         network = bare_network(experiment)
         if weights != RANDOM:
             load_weights(network, weights, strict=strict)
