@@ -43,7 +43,8 @@ def check_zoo(
 ) -> float:
     """Load a golden file of ``zoo/`` into a network through a checkpoint; return the largest relative error.
 
-    The same weights must come by name, from the converted file. ``to_zoo`` converts our outputs to the zoo's convention, where it differs.
+    The same weights must come by name, from the converted file. ``to_zoo`` converts our outputs to the zoo's
+    convention, where it differs.
     """
     from pose_core.models.weights import load_weights
 
