@@ -122,7 +122,7 @@ def _sample(frames: Iterator[Frame], native: float, fps: float) -> Iterator[Fram
 def _open_file(source: str) -> Iterator[Video]:
     av = require_av()
     remote = "://" in source
-    shown = re.sub(r"//[^/@]*@", "//", source)  # without the password
+    shown = re.sub(r"//[^/@]*@", "//", source) if remote else source  # without the password
     if not remote and not Path(source).is_file():
         raise DataError(f"video {source} does not exist")
     settings: dict[str, Any] = {"timeout": _PATIENCE} if remote else {}
