@@ -164,7 +164,23 @@ class EmbeddingTestConfig(WholeTestConfig):
     """Skip a joint's candidates once there are max_people people, as the published code does; otherwise they are
     assigned to those people."""
 
+    fit: Literal["long", "short"] = "long"
+    """The image's side that fills model.input_size: the long one, in a square; or the short one, the other being a
+    multiple of 64, as HigherHRNet does it."""
+    resize_maps: bool = False
+    """Resize heatmaps and tags to the input's size before the search for joints, as HigherHRNet does it."""
+    peak_window: Literal[3, 5] = 3
+    """Side of the square in which a joint's heatmap value must be the highest."""
+    convention: Literal["published", "unbiased"] = "published"
+    """Pixel convention of input and maps; unbiased is UDP, and needs fit=short and resize_maps."""
+
     renamed: ClassVar = {"ties": Renamed("compat", {"published": True, "capped": False})}
+
+    @model_validator(mode="after")
+    def _unbiased_maps_have_the_input_s_size(self) -> EmbeddingTestConfig:
+        if self.convention == "unbiased" and not (self.fit == "short" and self.resize_maps):
+            raise ValueError("test.convention=unbiased needs test.fit=short and test.resize_maps=true")
+        return self
 
 
 class EmbeddingConfig(BottomUpConfig):

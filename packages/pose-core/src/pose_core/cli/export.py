@@ -1,16 +1,29 @@
-"""Write a network as an ONNX file, and check it against PyTorch under onnxruntime.
+"""Write a network for another runtime, and compare the file's results with PyTorch's.
 
   %(prog)s --cfg %(example)s --weights best.pt --out network.onnx
+  %(prog)s --cfg %(example)s --weights best.pt --out poses.onnx --end-to-end
+  %(prog)s --cfg %(example)s --weights best.pt --bundle poses
 
-The network takes normalized images (N, 3, H, W) in the color order of its experiment. The file's metadata has the
-input size, color order, mean, standard deviation and joints. Needs: pip install 'pose-core[export]'
+By default the file has the network alone: it takes normalized images (N, 3, H, W), any number of them, and any height
+and width where the network takes whole images. With --end-to-end it takes RGB pixels (N, H, W, 3) uint8 and returns
+keypoints. --bundle writes a folder with such a file and predict.py, which predicts poses in photos with numpy and
+onnxruntime, without PyTorch. The file's metadata has the input size, color order, mean, standard deviation, joints and
+settings of decoding.
 """
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pose_core.cli.arguments import add_config, add_overrides, add_weights, load
+from pose_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pose_core.inference.export import Exported
+
+ENDINGS = {"onnx": ".onnx", "torch": ".pt2", "openvino": ".xml"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,29 +31,81 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     add_overrides(parser)
     add_weights(parser)
-    parser.add_argument("--out", required=True, metavar="FILE", help="the ONNX file to write")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--out", metavar="FILE", help="the file to write: .onnx, .pt2 or .xml")
+    where.add_argument("--bundle", metavar="DIR", help="a new folder for the network, its settings and predict.py")
+    parser.add_argument(
+        "--format",
+        choices=list(ENDINGS),
+        help="onnx; torch: a file of torch.export; openvino: a pair of files .xml and .bin (by the file's ending)",
+    )
+    parser.add_argument("--end-to-end", action="store_true", help="take pixels and return keypoints")
+    parser.add_argument(
+        "--flip",
+        action=argparse.BooleanOptionalAction,
+        help="with --end-to-end or --bundle: average with the mirrored image, which takes twice the time (test.flip)",
+    )
     parser.add_argument("--batch", type=int, metavar="N", help="fixed number of images (any number)")
     parser.add_argument("--opset", type=int, default=19, metavar="N", help="ONNX operator set (19)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the ONNX file and print how well it agrees with PyTorch."""
+    """Write the file or the bundle, and print how well it agrees with PyTorch."""
+    kind = _format(args)
     config = load(args)
-    from pose_core.inference.export import export_onnx
-    from pose_core.ops.normalizing import IMAGENET_MEAN, IMAGENET_STD
+    from pose_core.inference import export
+    from pose_core.inference.bundle import write_bundle
+    from pose_core.inference.pipelines import build_pipeline, describe
     from pose_core.plugins.networks import bare_network, load_weights
     from pose_core.skeleton import get_skeleton
 
-    skeleton = get_skeleton(config.data.skeleton)
+    size = config.model.input_size
     network = bare_network(config)
     print(load_weights(network, args.weights, strict=not args.partial_weights))
-    notes = {
-        "network": config.model.name, "experiment": config.name, "input_size": list(config.model.input_size),
-        "color": config.data.color, "mean": IMAGENET_MEAN, "std": IMAGENET_STD, "joints": list(skeleton.joints),
-    }  # fmt: skip
-    done = export_onnx(network, config.model.input_size, args.out, batch=args.batch, opset=args.opset, notes=notes)
-    checked = "not checked: onnxruntime is not installed"
-    if done.error is not None:
-        checked = f"onnxruntime's output differs from PyTorch's by {done.error:.1e} of the largest output"
-    print(f"written: {done.file}, outputs {', '.join(done.outputs)}; {checked}")
+    pipeline = build_pipeline(network, config, flip=args.flip) if args.end_to_end or args.bundle else None
+    notes = describe(network, config, pipeline)
+    if args.bundle is not None and pipeline is not None:
+        skeleton = get_skeleton(config.data.skeleton)
+        done = write_bundle(pipeline, size, skeleton, args.bundle, opset=args.opset, notes=notes)
+        print(f"written: {args.bundle} with model.onnx, skeleton.json, settings.json and predict.py; {_checked(done)}")
+        print(f"try: python {args.bundle}/predict.py PHOTO" + (" --box X,Y,W,H" if pipeline.script == "crops" else ""))
+        return 0
+    if pipeline is not None:
+        graph = export.pipeline_graph(pipeline, size, batch=args.batch)
+    else:
+        graph = export.network_graph(network, size, batch=args.batch, multiple=notes["multiple"])
+    if kind == "torch":
+        done = export.write_torch(graph, args.out, notes=notes)
+    elif kind == "openvino":
+        done = export.write_openvino(graph, args.out, notes=notes)
+    else:
+        done = export.write_onnx(graph, args.out, opset=args.opset, notes=notes)
+    print(f"written: {done.file}, outputs {', '.join(done.outputs)}; {_checked(done)}")
+    if pipeline is not None:
+        print(f"flip test: {'yes' if pipeline.settings['flip'] else 'no'}. Left to the caller: {pipeline.rest}.")
     return 0
+
+
+def _format(args: argparse.Namespace) -> str:
+    """Return the format: as asked for, or by the file's ending; refuse what does not fit together."""
+    if args.flip is not None and not args.end_to_end and args.bundle is None:
+        raise ConfigError("--flip and --no-flip go with --end-to-end or --bundle: the network alone has no flip test")
+    if args.bundle is not None:
+        if args.batch is not None or args.format not in (None, "onnx"):
+            raise ConfigError("--bundle takes neither --batch nor a --format other than onnx")
+        return "onnx"
+    ending = Path(args.out).suffix
+    kind = args.format or next((kind for kind, own in ENDINGS.items() if own == ending), "onnx")
+    if ending != ENDINGS[kind]:
+        raise ConfigError(f"--out {args.out}: a file of format {kind} ends in {ENDINGS[kind]}")
+    return str(kind)
+
+
+def _checked(done: Exported) -> str:
+    """Return a sentence about the comparison with PyTorch."""
+    if done.error is None:
+        return "not checked: onnxruntime is not installed"
+    if done.ties is None:
+        return f"its output differs from PyTorch's by {done.error:.1e} of the largest output"
+    text = f"its keypoints differ from PyTorch's by at most {done.error:.1e} pixels"
+    return text + (f", except in {done.ties:.2%} of the values, where two peaks are nearly equal" if done.ties else "")

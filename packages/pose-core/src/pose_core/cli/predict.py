@@ -51,11 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--detector",
         metavar="NAME",
-        help="the detector that finds people (fasterrcnn_mobilenet); a wrong name lists all; whole: take each image as "
-        "one person",
+        help="how to find people: fasterrcnn_mobilenet (the default), ssdlite (smaller), fasterrcnn_resnet50_v2 (more "
+        "accurate, slower), others (a wrong name lists them all), or whole: take each image as one person",
     )
     parser.add_argument(
-        "--detector-weights", metavar="FILE", help="weights of the detector instead of the published ones"
+        "--detector-weights", metavar="NAME|FILE", help="weights of the detector instead of the published ones"
     )
     parser.add_argument(
         "--box-threshold", type=float, default=0.5, metavar="S", help="minimum score of a detected box (0.5)"
@@ -79,6 +79,9 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("name at least one image, video, folder, pattern or URL to predict")
     if args.boxes and (args.detector or args.detector_weights):
         raise ConfigError("--boxes and --detector exclude each other: boxes are given, or a detector finds them")
+    from pose_core.inference.inputs import check_inputs
+
+    check_inputs(inputs)  # before anything is downloaded
     config = load_fast(args, "inference")
     from pose_core.inference.results import predict_paths
     from pose_core.plugins.predictors import Predictor

@@ -120,7 +120,7 @@ class TrainConfig(Block):
     sync_bn: bool = False
     """Share batch statistics between processes."""
     workers: Annotated[int, Field(ge=0)] = 4
-    """Loader processes for each training process."""
+    """Loader processes for each training process; no more than there are CPU cores."""
     share_decode: bool = False
     """Put the people of one image into the same batch, so that it is decoded once."""
     reduced_decode: bool = False
@@ -143,7 +143,7 @@ class EvaluationConfig(Block):
     flip: bool = True
     """Average with the mirrored image's prediction."""
     workers: Annotated[int, Field(ge=0)] = 4
-    """Processes that decode images."""
+    """Processes that decode images; no more than there are CPU cores."""
     compile: bool = False
     """torch.compile the network, on a GPU as CUDA graphs; the first batch of each size is slow."""
 

@@ -7,9 +7,10 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 from pose_core.config import Experiment, dump_config
 from pose_core.errors import ConfigError
@@ -22,14 +23,24 @@ def run_path(config: Experiment) -> Path:
     return Path(config.run.dir) / (config.run.name or config.name)
 
 
-def prepare(folder: Path, config: Experiment, *, resume: bool, overwrite: bool) -> bool:
+Resume = bool | Literal["auto"]
+"""Whether to continue a run; ``auto`` starts one where there is none yet."""
+
+
+def prepare(folder: Path, config: Experiment, *, resume: Resume, overwrite: bool) -> bool:
     """Prepare the folder and return whether there is a run to resume.
 
-    A folder that already holds a run is overwritten only if asked for.
+    A folder that already holds a run is overwritten only if asked for; and only ``auto`` starts a run that was to be
+    resumed, unless it was stopped before its first checkpoint.
     """
     checkpoint = folder / "last.pt"
     if resume and checkpoint.exists():
         return True
+    if resume is True and not (folder / "config.yaml").exists():
+        raise ConfigError(
+            f"--resume: there is no run in {folder}{_near_runs(folder)}. To start it, run the same command without "
+            "--resume; a job that may be restarted can use --auto-resume"
+        )
     has_run = (folder / "metrics.jsonl").exists() or checkpoint.exists()
     if has_run and not (overwrite or resume):
         raise ConfigError(
@@ -44,6 +55,15 @@ def prepare(folder: Path, config: Experiment, *, resume: bool, overwrite: bool) 
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "config.yaml", dump_config(config))
     return False
+
+
+def _near_runs(folder: Path) -> str:
+    """Return a remark that names the most similar folders next to ``folder`` with a run to resume."""
+    found = {checkpoint.parent.name: checkpoint.parent for checkpoint in folder.parent.glob("*/last.pt")}
+    near = get_close_matches(folder.name, found, n=3, cutoff=0.5)
+    if near:
+        return f"; did you mean {' or '.join(str(found[name]) for name in near)} (run.name=…)?"
+    return f"; the runs in {folder.parent} are {', '.join(sorted(found)[:5])}" if found else ""
 
 
 class RunLog:

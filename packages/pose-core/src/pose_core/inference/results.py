@@ -28,6 +28,7 @@ from pose_core.photos import read_photo
 from pose_core.plugins.predictors import Predictor
 from pose_core.structures import Poses
 from pose_core.topdown.detectors import AnnotatedBoxes, Detector, FileDetector, build_detector, whole_image
+from pose_core.verbosity import no_bar
 
 Array = np.ndarray
 T = TypeVar("T")
@@ -147,6 +148,8 @@ def _predict_images(
 
     Without a ``style`` nothing is drawn.
     """
+    if not images:
+        return
     # Annotated boxes count stored pixels.
     stored = isinstance(detector, FileDetector | AnnotatedBoxes)
 
@@ -176,9 +179,7 @@ def _predict_images(
             yield (each, target, image), found
 
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
-        bar = tqdm(
-            total=len(images), desc="predicting", unit="image", disable=None if images else True, file=sys.stderr
-        )
+        bar = tqdm(total=len(images), desc="predicting", unit="image", disable=no_bar(), file=sys.stderr)
         for _ in map_ahead(write, predicted(pool), pool, AHEAD):
             bar.update()
         bar.close()

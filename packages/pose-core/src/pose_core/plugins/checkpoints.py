@@ -1,8 +1,8 @@
 """Trained weights by name, and the settings that belong to them.
 
 A method package lists its checkpoints in a table, ``checkpoints.csv``. The file that ``POSE_CHECKPOINTS`` names is one
-more table, a laboratory's own: it has a column ``method``, its addresses may be paths relative to the table, and its
-entries come before the packages'.
+more table, a laboratory's own: it has a column ``method``, its addresses and experiments may be files relative to the
+table, and its entries come before the packages'.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,7 +24,7 @@ import yaml
 from pose_core.config import Experiment, all_keys, parse_config, update_override
 from pose_core.errors import ConfigError, WeightsError
 from pose_core.plugins.experiments import load_config
-from pose_core.plugins.method import get_method, installed_methods
+from pose_core.plugins.method import get_method, installed_methods, package_file
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +44,7 @@ class Checkpoint:
     name: str
     method: str
     experiment: str
-    """Name of an experiment, as ``load_config`` takes it."""
+    """Name or file of an experiment, as ``load_config`` takes it."""
     settings: tuple[str, ...]
     """Overrides of the experiment, ``key=value``."""
     url: str
@@ -199,8 +198,8 @@ def _entries() -> list[Checkpoint]:
             raise ConfigError(f"POSE_CHECKPOINTS: the table {path} does not exist")
         entries += _read_table(path, None)
     for method in installed_methods().values():
-        table = Path(str(files(method.package)), "checkpoints.csv")
-        if table.is_file():
+        table = package_file(method.package, "checkpoints.csv")
+        if table is not None:
             entries += _read_table(table, method.name)
     return entries
 
@@ -235,10 +234,10 @@ def _read_row(row: Mapping[str, str | None], path: Path, line: int, method: str 
     experiment, url, sha256 = value("experiment"), value("url"), value("sha256").lower()
     if not re.fullmatch(r"[0-9a-f]{0,64}", sha256):
         raise ConfigError(f"table of weights {path}, line {line}: sha256 {sha256!r} must be hexadecimal digits")
-    if "/" not in experiment:
-        # A file beside the table, or an experiment of the method's package.
-        file = path.parent / experiment
-        experiment = str(file) if file.suffix in {".yaml", ".yml"} else f"{get_method(name).script}/{experiment}"
+    if experiment.endswith((".yaml", ".yml")):
+        experiment = str(path.parent / experiment)
+    elif "/" not in experiment:
+        experiment = f"{get_method(name).script}/{experiment}"
     return Checkpoint(
         value("name"), name, experiment, tuple(value("settings").split()), _absolute(url, path), sha256,
         value("license"), value("data"), value("metric"), value("note"),
@@ -284,7 +283,8 @@ def _bound_experiment(weights: str | Path) -> tuple[Experiment, tuple[str, ...]]
             return None
         name, experiment, settings = card["name"], card["experiment"], tuple(card.get("settings", ()))
     config = load_config(experiment, settings).model_copy(update={"name": name})
-    return config, (*BOUND, *(item.partition("=")[0] for item in settings))
+    own = [item.partition("=")[0] for item in settings]
+    return config, (*BOUND, *(key for key in own if not key.startswith(("data.", "train.", "run."))))
 
 
 def _run_config(content: object, path: Path) -> Experiment | None:

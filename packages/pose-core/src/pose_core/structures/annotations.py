@@ -17,7 +17,7 @@ class Person:
     ``joints`` is ``(K, 3)`` float32: x, y, and COCO's visibility (0 not labeled, 1 labeled but hidden, 2 visible).
     ``box`` is ``(x, y, w, h)``, clipped to the image; ``stated_box`` is the box in the file. Layouts that annotate a
     center and a scale instead of a box (MPII, LSP) set ``center`` ``(2,)`` and ``scale`` ``(2,)``, the latter in units
-    of 200 pixels with the layout's padding included.
+    of 200 pixels with the layout's padding included. ``category_id`` is COCO's; result entries carry it.
     """
 
     joints: Array
@@ -30,6 +30,7 @@ class Person:
     is_crowd: bool = False
     score: float = 1.0
     stated_box: tuple[float, float, float, float] | None = None
+    category_id: int = 1
 
     @property
     def num_labeled(self) -> int:

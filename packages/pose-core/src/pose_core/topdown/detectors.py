@@ -164,8 +164,8 @@ def find_detector(name: str) -> DetectorWeights:
     found = known.get("fasterrcnn_resnet50" if name == "fasterrcnn" else name) or by_network.get(name)
     if found is None:
         near = get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise ConfigError(f"no detector is named {name!r}; {hint}There are whole, {', '.join(known)}")
+        hint = f"; did you mean {near[0]}?" if near else "."
+        raise ConfigError(f"no detector is named {name!r}{hint} Choose one of whole, {', '.join(known)}")
     return found
 
 
