@@ -34,8 +34,8 @@ Array = np.ndarray
 T = TypeVar("T")
 U = TypeVar("U")
 
-AHEAD = 16
-"""Maximum number of decoded images, and of results, that wait."""
+AHEAD = 8
+"""Maximum number of decoded images, and of results, that wait: photos are large."""
 
 
 @dataclass
