@@ -18,9 +18,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 METHODS = ("asda", "advpose", "mrpose", "dekr", "lite")
 LAYERS = (
-    ("errors", "installation", "files", "folders"), ("geometry", "skeleton"), ("config",), ("ops",), ("drawing",),
-    ("structures",), ("synthetic",), ("models",), ("data",), ("evaluation",), ("layouts",), ("engine",),
-    ("topdown", "bottomup"), ("plugins",), ("inference",), ("benchmark",), ("cli",), ("__main__", "pose_core"),
+    ("errors", "installation", "verbosity", "files", "folders", "downloads", "photos"), ("geometry", "skeleton"),
+    ("config",), ("ops",), ("drawing",), ("structures",), ("synthetic",), ("models",), ("data",), ("evaluation",),
+    ("layouts",), ("engine",), ("topdown", "bottomup"), ("plugins",), ("inference",), ("benchmark",), ("cli",),
+    ("__main__", "pose_core"),
 )  # fmt: skip
 """The subpackages and top-level modules of pose-core, lowest first: each imports from lower layers only.
 

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,6 +22,8 @@ from pose_core.cli.arguments import split_overrides
 from pose_core.cli.data import parse_range
 from pose_core.errors import ConfigError, DataError, PoseError
 from pose_core.plugins.method import Method
+from pose_core.plugins.pages import Entry
+from pose_core.verbosity import Verbosity, no_bar, set_verbosity
 from pose_testing.methods import installed
 
 
@@ -37,6 +45,11 @@ class Stub(Method):
     summary = "a method for this test"
     curves: ClassVar = {"loss": "training loss"}
     example = "coco_stub_256x192"
+
+
+class Documented(Stub):
+    def experiments(self) -> dict[str, Entry]:
+        return {"one": Entry("one", Path("page.yaml"), {"method": self.name, "model": {"name": "net"}}, {})}
 
 
 @pytest.mark.parametrize("verb", [*(name for name, verb in VERBS.items() if verb.in_methods), "plot"])
@@ -138,3 +151,116 @@ def test_sigmas_need_two_annotators(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "at least two" in capsys.readouterr().err
     assert main(["data", "sigmas", "--annotations", str(tmp_path / "a.json"), str(tmp_path / "b.json")]) == 3
     assert "does not exist" in capsys.readouterr().err
+
+
+@pytest.fixture
+def _verbosity() -> Iterator[None]:
+    """Undo what -v changes for the process."""
+    root, last = logging.getLogger(), logging.lastResort
+    assert last is not None
+    levels, filters = (root.level, last.level), list(last.filters)
+    yield
+    set_verbosity(Verbosity.NORMAL)
+    root.setLevel(levels[0])
+    last.setLevel(levels[1])
+    last.filters = filters
+
+
+@pytest.mark.usefixtures("_verbosity")
+@pytest.mark.parametrize("words", [["-v", "data", "synth"], ["data", "-v", "synth"], ["data", "synth", "--verbose"]])
+def test_verbose_shows_the_traceback(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*words, "--out", str(tmp_path), "--people", "x"]) == 2
+    error = capsys.readouterr().err
+    assert "Traceback" in error
+    assert error.endswith("error: --people 'x' must be a number or a range, for example 1-4\n")
+    assert main(["data", "synth", "--out", str(tmp_path), "--people", "x"]) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("_verbosity")
+def test_information_is_logged_if_verbose() -> None:
+    code = (
+        "import logging; from pose_core.verbosity import *;"
+        "set_verbosity(Verbosity.{});"
+        "logging.getLogger('pose_lite.x').info('ours'); logging.getLogger('else').info('theirs');"
+        "logging.getLogger('else').warning('warned')"
+    )
+    said = {
+        level: subprocess.run([sys.executable, "-c", code.format(level)], capture_output=True, text=True, check=True)
+        for level in ("NORMAL", "VERBOSE", "QUIET")
+    }
+    assert {level: ran.stderr.split() for level, ran in said.items()} == {
+        "NORMAL": ["warned"],
+        "VERBOSE": ["ours", "warned"],
+        "QUIET": ["warned"],
+    }
+
+
+@pytest.mark.usefixtures("_verbosity")
+def test_quiet_draws_no_bars(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen = []
+    monkeypatch.setattr("pose_core.synthetic.drawing.no_bar", lambda **how: seen.append(no_bar(**how)) or True)
+    words = ["data", "synth", "--images", "1", "--val-images", "1", "--size", "96x96"]
+    assert main([*words, "--out", str(tmp_path / "a")]) == 0
+    assert main([*words, "--out", str(tmp_path / "b"), "-q"]) == 0
+    assert seen == [None, None, True, True]
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    run = subprocess.run(
+        f"{sys.executable} -m pose_core --help | true; exit ${{PIPESTATUS[0]}}",
+        shell=True, executable="/bin/bash", capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("pose trai", {"train"}),
+        ("pose data syn", {"synth"}),
+        ("pose data synth --val", {"--val-images"}),
+        ("pose data check --layout cr", {"crowdpose"}),
+        ("pose data check -q --decode ", {"none", "sample", "all"}),
+        ("pose data check --root ", set()),
+        ("pose completion fi", {"fish"}),
+        ("pose nothing ", set()),
+    ],
+)
+def test_bash_completes(typed: str, completed: set[str], tmp_path: Path) -> None:
+    (tmp_path / "pose").write_text(f'#!/bin/sh\nexec {sys.executable} -m pose_core "$@"\n')
+    (tmp_path / "pose").chmod(0o755)
+    words = " ".join(f"'{word}'" for word in typed.split(" "))
+    script = f"""
+        eval "$(pose completion bash)"
+        complete -p pose >/dev/null || exit 1
+        COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); compopt() {{ :; }}
+        _pose_complete pose
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    run = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, env={"PATH": path})
+    assert set(run.stdout.split()) == completed
+    assert run.stderr == ""
+
+
+def test_settings_and_experiments_are_completed(capsys: pytest.CaptureFixture[str]) -> None:
+    with installed({"stub": Documented()}):
+        assert main(["__complete", "pose", "train", "--cfg", "pose-stub/o"]) == 0
+        assert capsys.readouterr().out.split() == ["pose-stub/one"]
+        assert method_main("stub", ["__complete", "pose-stub", "train", "--cfg", "one", "train.ep"]) == 0
+        assert capsys.readouterr().out.split() == ["train.epochs="]
+        assert main(["__complete", "pose", "train", "--cfg", "x["]) == 0  # not a pattern
+        assert capsys.readouterr().out.strip() == ""
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_completion_script_names_every_script(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with installed({"stub": Stub()}):
+        assert main(["completion", shell]) == 0
+    text = capsys.readouterr().out
+    assert " pose pose-stub" in text
+    assert "SCRIPTS" not in text
+    if shutil.which(shell):
+        subprocess.run([shell, "-n"], input=text, text=True, check=True)

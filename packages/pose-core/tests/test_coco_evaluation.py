@@ -261,7 +261,6 @@ def test_faults_name_the_file_and_the_entry(tmp_path: Path) -> None:
         ({"keypoints": [1, 2]}, "annotation 3 has 2 keypoint numbers, expected 51"),
         ({"bbox": [1, 2, 3]}, "annotation 3 has 3 bbox numbers, expected 4"),
         ({"bbox": None}, "annotation 3 has no 'bbox'"),
-        ({"area": None}, "annotation 3 has no 'area'"),
         ({"area": "wide"}, "annotation 3 has 'wide' as 'area', which is not a number"),
         ({"image_id": None}, "annotation 3 has no 'image_id'"),
     ],

@@ -143,7 +143,7 @@ STOPS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     ),
     "no box": (lambda c: c["annotations"][2].pop("bbox"), r"annotation 20: .*'bbox' of four numbers"),
     "short box": (lambda c: c["annotations"][2].update(bbox=[1, 2, 3]), r"annotation 20: .*'bbox' of four numbers"),
-    "no area": (lambda c: c["annotations"][2].pop("area"), r"annotation 20: .*'area'"),
+    "wide area": (lambda c: c["annotations"][2].update(area="wide"), r"annotation 20: .*'area'"),
     "unknown image": (lambda c: c["annotations"][2].update(image_id=987654), r"annotation 20: image_id 987654"),
     "repeated annotation": (lambda c: c["annotations"][2].update(id=10), r"annotation 10: .*two annotations"),
     "repeated image": (lambda c: c["images"][1].update(id=1), r"two images have the id 1"),

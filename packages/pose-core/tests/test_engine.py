@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from pose_core.config import ModelConfig, RunConfig, TrainConfig
+from pose_core.data.sampler import loader_workers
+from pose_core.engine import budget
+from pose_core.engine.budget import fastest_settings, load_batch, measure_speed, remaining_share
 from pose_core.engine.distributed import choose_device, gather_objects, process_group
 from pose_core.engine.ema import Average
 from pose_core.engine.interfaces import Evaluation, Objective, Task, TrainingSet, Update
@@ -238,9 +242,30 @@ def test_resuming_with_other_settings_names_them(tmp_path: Path) -> None:
     assert train(Tiny(config(tmp_path, epochs=2, log_every=1)), resume=True).step == 10
 
 
-def test_resuming_where_nothing_is_starts(tmp_path: Path) -> None:
-    assert train(Tiny(config(tmp_path, epochs=1)), resume=True).step == 5
+def test_resuming_where_nothing_is_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"there is no run in .*/tiny\. To start it"):
+        train(Tiny(config(tmp_path, epochs=1)), resume=True)
+    assert not any(tmp_path.iterdir())
+    train(Tiny(config(tmp_path, epochs=1)))
+    mistyped = config(tmp_path, epochs=1)
+    mistyped = mistyped.model_copy(update={"run": mistyped.run.model_copy(update={"name": "tinny"})})
+    with pytest.raises(ConfigError, match=r"did you mean .*/tiny \(run\.name=…\)\?.*--auto-resume"):
+        train(Tiny(mistyped), resume=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
+
+
+def test_a_job_that_may_be_restarted_starts_and_resumes(tmp_path: Path) -> None:
+    assert train(Tiny(config(tmp_path, epochs=1)), resume="auto").step == 5
     assert "nothing to resume" in (tmp_path / "tiny" / "log.txt").read_text()
+    assert train(Tiny(config(tmp_path, epochs=2)), resume="auto").step == 10
+    # Stopped before its first checkpoint: the folder is this run's, so that nothing was mistyped.
+    (tmp_path / "tiny" / "last.pt").unlink()
+    assert train(Tiny(config(tmp_path, epochs=1)), resume=True).step == 5
+
+
+def test_a_loader_has_no_more_processes_than_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    assert [loader_workers(asked) for asked in (0, 1, 2, 4)] == [0, 1, 2, 2]
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
@@ -297,3 +322,62 @@ def test_a_run_that_breaks_at_once_leaves_where_it_began(tmp_path: Path) -> None
     assert all(torch.isfinite(value).all() for value in content["networks"]["pose"].values())
     again = train(Tiny(config(tmp_path)), resume=True)
     assert equal(weights(again), weights(train(Tiny(config(tmp_path / "other")))))
+
+
+def test_a_training_whose_length_was_changed_resumes_exactly(tmp_path: Path) -> None:
+    def shorten(step: int, total: int) -> int:
+        return 11 if step == 4 else total
+
+    class Stop(Exception):
+        pass
+
+    def stop(step: int, total: int) -> int:
+        if step == 8:
+            raise Stop
+        return shorten(step, total)
+
+    settings = {"schedule": "onecycle", "checkpoint_every": 1, "validate_every": 0}
+    whole = train(Tiny(config(tmp_path / "whole", **settings)), pace=shorten)
+    assert whole.step == 11
+    with pytest.raises(Stop):
+        train(Tiny(config(tmp_path / "parts", **settings)), pace=stop)
+    resumed = train(Tiny(config(tmp_path / "parts", **settings)), resume=True)
+    assert resumed.step == 11
+    assert equal(weights(whole), weights(resumed))
+    assert remaining_share(resumed.folder / "last.pt") == 0
+    assert remaining_share(tmp_path / "none.pt") == 1
+    assert "training ends after 11 steps, not 15" in (whole.folder / "log.txt").read_text()
+
+
+def test_the_fastest_settings_win_and_more_threads_are_tried_while_they_pay(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = [8]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads[-1])
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    tried = []
+
+    def task(settings: dict[str, str]) -> Tiny:
+        return Tiny(config(Path(), precision=settings["train.precision"], channels_last="last" in str(settings)))
+
+    def measure(task: Tiny, batch: object, end: float) -> float:
+        tried.append((task.config.train.precision, threads[-1]))
+        return {"fp32": 10.0, "bf16": 19.0}[task.config.train.precision] * min(threads[-1], 4)
+
+    monkeypatch.setattr(budget, "measure_speed", measure)
+    said: list[str] = []
+    speed = fastest_settings(task, seconds=100, say=said.append)
+    assert tried == [("fp32", 1), ("bf16", 1), ("bf16", 2), ("bf16", 4), ("bf16", 8), ("bf16", 4)]
+    assert (speed.threads, speed.samples_per_second, threads[-1]) == (4, 76.0, 4)
+    assert speed.settings == {"train.precision": "bf16", "train.channels_last": "true"}
+    assert len(said) == len(tried)
+    threads.append(8)
+    tried.clear()
+    assert fastest_settings(task, seconds=-1, say=said.append).samples_per_second == 10
+    assert tried == [("fp32", 1)]
+
+
+def test_the_speed_of_real_steps_is_measured() -> None:
+    task = Tiny(config(Path()))
+    batch, loading = load_batch(task)
+    assert len(batch) == 4
+    assert 0 < loading < 1
+    assert measure_speed(task, batch, 0.0) > 1

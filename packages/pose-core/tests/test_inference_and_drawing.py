@@ -17,7 +17,8 @@ from pose_core.drawing.heatmaps import heatmap_overlay, heatmap_sheet
 from pose_core.drawing.sheets import contact_sheet, fit, write_image
 from pose_core.drawing.skeletons import draw_skeleton, palette
 from pose_core.errors import ConfigError, DataError, WeightsError
-from pose_core.inference.results import plan_targets, predict_paths
+from pose_core.inference.inputs import Input, plan_targets
+from pose_core.inference.results import predict_paths
 from pose_core.inference.sheets import prediction_sheet
 from pose_core.layouts.browse import browse, draw_person
 from pose_core.plugins.predictors import Predictor
@@ -26,7 +27,7 @@ from pose_core.structures import Person, Poses
 from pose_core.synthetic import write_dataset
 from pose_core.topdown.config import CropTestConfig, HeatmapConfig, TopDownConfig
 from pose_core.topdown.crops import CropSettings, predict_crops
-from pose_core.topdown.detectors import build_detector, whole_image
+from pose_core.topdown.detectors import FileDetector, build_detector, whole_image
 from pose_core.topdown.predictor import TopDownPredictor
 
 COCO = SKELETONS["coco17"]
@@ -89,14 +90,12 @@ def test_a_box_score_weighs_the_person() -> None:
 
 def test_wrong_inputs_are_refused() -> None:
     predictor = predictor_of(config())
-    with pytest.raises(DataError, match="uint8 RGB"):
-        predictor(np.zeros((10, 10), np.uint8))
     with pytest.raises(DataError, match="boxes"):
         predictor(np.zeros((10, 10, 3), np.uint8), np.zeros((2, 3)))
     with pytest.raises(DataError, match="no extent"):
         predictor(np.zeros((10, 10, 3), np.uint8), np.array([[1.0, 2.0, 0.0, 4.0]]))
-    with pytest.raises(DataError, match="does not exist"):
-        predictor("nowhere.jpg")
+    with pytest.raises(DataError, match=r"nowhere\.jpg does not exist"):
+        predictor("nowhere.jpg", detector="whole")
 
 
 def test_flipping_equals_predicting_the_mirror_image() -> None:
@@ -120,7 +119,7 @@ def test_results_are_written_beside_nothing_and_bad_images_are_counted(tmp_path:
     cv2.imwrite(str(images / "deep" / "b.png"), bright_spot(50, 40))
     (images / "c.jpg").write_bytes(b"no picture")
     predictor = predictor_of(config())
-    summary = predict_paths(predictor, [images], tmp_path / "out")
+    summary = predict_paths(predictor, [images], tmp_path / "out", detector=whole_image)
     assert (summary.images, summary.people, len(summary.unreadable)) == (2, 2, 1)
     assert "c.jpg" in str(summary)
     content = json.loads((tmp_path / "out" / "deep" / "b.json").read_text())
@@ -128,28 +127,33 @@ def test_results_are_written_beside_nothing_and_bad_images_are_counted(tmp_path:
     assert cv2.imread(str(tmp_path / "out" / "a.jpg")).shape == (120, 160, 3)
     assert "was taken as one person" in str(summary)
     with pytest.raises(ConfigError, match="next to the input"):
-        predict_paths(predictor, [images / "a.jpg"], images)
+        predict_paths(predictor, [images / "a.jpg"], images, detector=whole_image)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="has no image"):
-        predict_paths(predictor, [tmp_path / "empty"], tmp_path / "out")
+        predict_paths(predictor, [tmp_path / "empty"], tmp_path / "out", detector=whole_image)
     with pytest.raises(DataError, match=r"film\.mp4 does not exist"):
-        predict_paths(predictor, [tmp_path / "film.mp4"], tmp_path / "out")
+        predict_paths(predictor, [tmp_path / "film.mp4"], tmp_path / "out", detector=whole_image)
 
 
 def test_no_result_replaces_another_or_an_input(tmp_path: Path) -> None:
     names = ["one/a.jpg", "two/a.jpg", "two/a.png", "out/a.jpg"]
     files = [tmp_path / name for name in names]
-    targets = plan_targets([(file, Path(file.name)) for file in files[:3]], tmp_path / "new")
+    inputs = [Input(str(file), "image", file, Path(file.name)) for file in files]
+    for file in files:
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+    targets = plan_targets(inputs[:3], tmp_path / "new")
     assert [target.name for target in targets] == ["a", "a_2", "a_3"]
     with pytest.raises(ConfigError, match="next to the input"):
-        plan_targets([(file, Path(file.name)) for file in files], tmp_path / "out")
+        plan_targets(inputs, tmp_path / "out")
 
 
 def test_earlier_results_are_no_inputs(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.jpg"), bright_spot(50, 40))
     predictor = predictor_of(config())
     for _ in range(2):
-        assert predict_paths(predictor, [tmp_path], tmp_path / "predictions").images == 1
+        summary = predict_paths(predictor, [tmp_path], tmp_path / "predictions", detector=whole_image)
+        assert summary.images == 1
     assert sorted(path.name for path in tmp_path.rglob("*.*")) == ["a.jpg", "a.jpg", "a.json"]
 
 
@@ -169,8 +173,8 @@ def test_images_are_pooled_into_batches_and_come_back_in_order() -> None:
         assert np.allclose(poses.keypoints, alone.keypoints, atol=1e-4)
         assert np.allclose(poses.pose_scores, alone.pose_scores, atol=1e-5)
     assert number == 19
-    several = list(predictor.predict_many(images[:5]))
-    assert np.allclose(several[3].keypoints, predictor(images[3]).keypoints, atol=1e-4)
+    several = list(predictor.predict_many(images[:5], detector="whole"))
+    assert np.allclose(several[3].keypoints, predictor(images[3], detector="whole").keypoints, atol=1e-4)
 
 
 def test_a_damaged_detections_file_is_refused(tmp_path: Path) -> None:
@@ -179,9 +183,9 @@ def test_a_damaged_detections_file_is_refused(tmp_path: Path) -> None:
     for content in ({"a": 1}, [[1]], [good, good | {"bbox": [1, 2, 3]}], [good | {"score": None}]):
         file.write_text(json.dumps(content))
         with pytest.raises(DataError, match=r"dets\.json"):
-            build_detector("whole", boxes=str(file))
+            FileDetector(file, 0.5)
     file.write_text(json.dumps([good | {"bbox": [1, 2, 0, 4]}]))
-    boxes, _ = build_detector("whole", boxes=str(file))(np.zeros((9, 9, 3), np.uint8), Path("1.jpg"))
+    boxes, _ = FileDetector(file, 0.5)(np.zeros((9, 9, 3), np.uint8), Path("1.jpg"))
     assert boxes.shape == (0, 4)
 
 
@@ -210,15 +214,14 @@ def test_detectors(tmp_path: Path) -> None:
     ]
     file = tmp_path / "dets.json"
     file.write_text(json.dumps(entries))
-    detector = build_detector("whole", boxes=str(file), threshold=0.9)
+    detector = FileDetector(file, 0.9)
     found, _ = detector(np.zeros((9, 9, 3), np.uint8), Path("x/000000000785.jpg"))
     assert found.tolist() == [[1, 2, 3, 4]]
     found, _ = detector(np.zeros((9, 9, 3), np.uint8), Path("x/COCO_val2014_000000000785.jpg"))
     assert found.tolist() == [[1, 2, 3, 4]]
     with pytest.raises(DataError, match="by number"):
         detector(np.zeros((9, 9, 3), np.uint8), Path("portrait.jpg"))
-    with pytest.raises(ConfigError, match="--detector-weights"):
-        build_detector("fasterrcnn")
+    assert detector.low == 2, "once for each of the two images"
 
 
 def pose(points: np.ndarray, scores: np.ndarray | None = None) -> Poses:

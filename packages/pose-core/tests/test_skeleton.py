@@ -11,13 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pose_core.errors import ConfigError
-from pose_core.skeleton import SKELETONS, Skeleton, estimate_sigmas, get_skeleton, read_skeleton
+from pose_core.skeleton import SKELETONS, Skeleton, estimate_sigmas, get_skeleton, list_skeletons, read_skeleton
+
+NUMBERED = ("deepfashion294", "mpii_trb40")
 
 
-@pytest.mark.parametrize("name", SKELETONS)
+@pytest.mark.parametrize("name", list_skeletons())
 def test_built_in_sets_are_consistent(name: str) -> None:
-    skeleton = SKELETONS[name]
-    assert skeleton.num_joints == int("".join(c for c in name if c.isdigit()))
+    skeleton = get_skeleton(name)
+    assert skeleton.name == name
+    digits = name[-3:].lstrip("abcdefghijklmnopqrstuvwxyz_")
+    assert skeleton.num_joints == int(digits.removeprefix("10k"))
+    assert bool(skeleton.limbs) is (name not in NUMBERED)
     order = skeleton.flip_order
     assert np.array_equal(order[order], np.arange(skeleton.num_joints))
     for joint, other in enumerate(order):
@@ -38,6 +43,26 @@ def test_published_constants() -> None:
     assert coco.upper_body == tuple(range(11))
     assert SKELETONS["mpii16"].upper_body == tuple(range(7, 16))
     assert sorted(SKELETONS["mpii16"].flip_pairs) == [(0, 5), (1, 4), (2, 3), (10, 15), (11, 14), (12, 13)]
+
+
+def test_joint_sets_of_the_zoo() -> None:
+    whole = get_skeleton("coco_wholebody133")
+    assert whole.joints[:17] == SKELETONS["coco17"].joints
+    assert whole.sigmas[:17] == SKELETONS["coco17"].sigmas
+    # The face's numbers are iBUG's: tip of the nose, outer corners of the eyes, corners of the mouth.
+    assert {(23 + a, 23 + b) for a, b in [(36, 45), (48, 54), (0, 16), (31, 35)]} <= {
+        (min(pair), max(pair)) for pair in whole.flip_pairs
+    }
+    # Hands follow: 21 joints each, mirrored one by one.
+    assert [whole.flip_order[91 + i] for i in range(21)] == [112 + i for i in range(21)]
+    face = get_skeleton("face68")
+    assert face.sigmas == whole.sigmas[23:91]
+    hand, rhd = get_skeleton("hand21"), get_skeleton("rhd21")
+    assert (hand.sigmas, hand.flip_pairs) == (whole.sigmas[91:112], ())
+    assert sorted(hand.joints) == sorted(rhd.joints) == sorted(get_skeleton("interhand21").joints)
+    assert rhd.sigmas[1] == hand.sigmas[4]
+    assert get_skeleton("halpe136").joints[26:94] == whole.joints[23:91]
+    assert get_skeleton("posetrack17").joints[:3] == ("nose", "neck", "head_top")
 
 
 def test_a_user_s_own_joint_set(tmp_path: Path) -> None:

@@ -342,3 +342,34 @@ def test_wrong_requests_are_refused(arguments: dict[str, Any], says: str, tmp_pa
     with pytest.raises(ConfigError, match=says):
         write_dataset(tmp_path / "data", **arguments)
     assert not (tmp_path / "data").exists()
+
+
+def test_nothing_is_written_into_a_folder_of_other_files(tmp_path: Path) -> None:
+    own = tmp_path / "annotations" / "person_keypoints_train2017.json"
+    own.parent.mkdir()
+    own.write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(ConfigError, match="holds files that are not synthetic people; nothing was written"):
+            write_dataset(tmp_path, images=1, val_images=1, size=SMALL, overwrite=overwrite)
+    assert own.read_text() == "mine"
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [own.name]
+    with pytest.raises(ConfigError, match="holds files"):
+        write_dataset(own, images=1, val_images=1, size=SMALL)
+
+
+def test_own_splits_are_replaced_only_if_asked(tmp_path: Path) -> None:
+    def write(**more: Any) -> None:
+        write_dataset(tmp_path, images=2, split="val2017", size=SMALL, **more)
+
+    write()
+    before = files(tmp_path)
+    with pytest.raises(ConfigError, match=r"already holds the synthetic split val2017; .*--overwrite"):
+        write(seed=1)
+    assert files(tmp_path) == before
+    write(seed=1, overwrite=True)
+    assert files(tmp_path) != before
+    write_dataset(tmp_path, images=1, split="train2017", size=SMALL)  # another split needs no permission
+    with pytest.raises(ConfigError, match=r"splits train2017, val2017"):
+        write_dataset(tmp_path, images=1, val_images=1, size=SMALL)
+    with pytest.raises(ConfigError, match="in the layout coco"):
+        write_dataset(tmp_path, "crowdpose", images=1, val_images=1, size=SMALL, overwrite=True)

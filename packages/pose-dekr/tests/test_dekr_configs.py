@@ -128,6 +128,10 @@ def test_built_in_experiments_equal_the_converted_published_files(name: str) -> 
     converted = convert_published(nested(published_file(name)), f"{name}.yaml")
     theirs = parse_config(converted.config, DekrConfig, name).model_dump()
     ours = load_config(f"pose-dekr/{name}").model_dump()
+    # The published files name a scoring network that only their authors have.
+    assert (ours["rescore"].pop("use"), ours["rescore"].pop("weights")) == (False, None)
+    assert theirs["rescore"].pop("use")
+    assert "/final_rescore_" in theirs["rescore"].pop("weights")
     # DEKR's training files do not name the scoring network's data.
     if "dekr" in name:
         del theirs["rescore"]["data"], ours["rescore"]["data"]
@@ -136,6 +140,17 @@ def test_built_in_experiments_equal_the_converted_published_files(name: str) -> 
     assert len(converted.mapped) + len(converted.meaningless) == len(published_file(name))
     assert "heatmap.sigma" in render_notes(converted)
     assert "about the other system" not in render_notes(converted)
+
+
+def test_a_scoring_network_is_used_when_its_weights_are_given() -> None:
+    def use(*overrides: str) -> bool:
+        config = load_config("pose-dekr/coco_dekr_w32_512", overrides)
+        assert isinstance(config, DekrConfig)
+        return config.rescore.use
+
+    assert not use()
+    assert use("rescore.weights=score.pt")
+    assert not use("rescore.weights=score.pt", "rescore.use=false")
 
 
 def test_files_for_rescoring_and_demos_load() -> None:

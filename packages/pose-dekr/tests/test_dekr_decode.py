@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from pose_core.bottomup.resize import resize_for_test
 from pose_core.errors import ConfigError
 from pose_core.skeleton import SKELETONS
 from pose_dekr.decode import BottomUpSettings, DekrSettings, absorb, check_scales, decode, suppress
 from pose_dekr.fit import fit_gaussians
 from pose_dekr.flip import Fused, forward_flip, mirror_poses, offsets_to_poses, up_interpolate
-from pose_dekr.geometry import resize_for_test
 from pose_dekr.grid import average, local_maxima, peaks
 from pose_dekr.models import HigherMaps, Maps
 from pose_testing.golden import load_golden, relative_error, uniform

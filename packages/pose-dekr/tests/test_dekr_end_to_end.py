@@ -15,7 +15,8 @@ import torch
 import pose_core
 from pose_core.cli import method_main
 from pose_core.data.images import open_image
-from pose_core.inference.video import read_frames, video_writer
+from pose_core.inference.video import read_frames
+from pose_core.inference.video_writing import video_writer
 from pose_core.models.weights import save_weights
 from pose_core.plugins.networks import create_model
 from pose_core.synthetic import write_dataset
@@ -116,7 +117,7 @@ def test_predictions_in_images_and_videos(learned: tuple[str, Path], data: Path,
     entry = next(image for image in truth["images"] if image["file_name"] == photo.name)
     people = np.array([a["keypoints"] for a in truth["annotations"] if a["image_id"] == entry["id"]])
     image = open_image(str(photo))
-    with video_writer(tmp_path / "clip.mp4", 10, "opencv") as write:
+    with video_writer(tmp_path / "clip.mp4", 10) as write:
         for shift in range(4):
             write(np.roll(image, shift, 1))
     out = tmp_path / "out"
@@ -133,9 +134,9 @@ def test_predictions_in_images_and_videos(learned: tuple[str, Path], data: Path,
     print(f"{system}: mean distance of each person's joints, {away} px")
     assert max(away) < 4
     assert "box" not in content["people"][0]
-    frames = sorted(path.stem for path in (out / "clip").glob("*.json"))
-    assert frames == ["frame_000000", "frame_000002"]
-    assert len(list(read_frames(out / "clip.mp4", "opencv"))) == 2
+    lines = [json.loads(line) for line in (out / "clip.jsonl").read_text().splitlines()]
+    assert [line["frame"] for line in lines] == [0, 2]
+    assert len(list(read_frames(out / "clip.mp4"))) == 2
     predictor = pose_core.Predictor.from_config(
         pose_core.load_config(f"pose-dekr/synthetic_{system}", [*TINY, "test.flip=false"]), folder / "best.pt"
     )
@@ -172,7 +173,7 @@ def test_rescoring_from_data_to_evaluation(
     text = capsys.readouterr().out
     losses = [float(line.split()[-1]) for line in text.splitlines() if line.startswith("epoch")]
     assert losses[-1] < losses[0]
-    rescoring = ["rescore.use=true", f"rescore.weights={score}", "--out", str(tmp_path / "with")]
+    rescoring = [f"rescore.weights={score}", "--out", str(tmp_path / "with")]
     assert method_main("dekr", words("eval", system, root, runs, *weights, *rescoring)) == 0
     assert "+rescore" in capsys.readouterr().out
     name = "keypoints_train_results.json" if system == "dekr" else "keypoints_train_final_results.json"

@@ -29,6 +29,9 @@ class AdvPose(Method):
         *(f"hg_stack{stacks}" for stacks in (1, 2, 4, 8)),
         *(f"hg_ae_stack{stacks}" for stacks in (1, 2, 4)),
         "hg_ae_posenet_stack4",
+        *(f"ae_hrnet_w{width}" for width in (32, 48)),
+        *(f"ae_resnet{depth}" for depth in (50, 101, 152)),
+        *(f"higherhrnet_w{width}" for width in (32, 48)),
         "advpose_discriminator",
         "advpose_ae_discriminator",
     )
@@ -56,6 +59,14 @@ class AdvPose(Method):
             return partial(build, stacks=int(hourglass[2]))
         if name not in self.networks:
             return None
+        trunk = re.fullmatch(r"(ae_hrnet_w|ae_resnet|higherhrnet_w)(\d+)", name)
+        if trunk is not None:
+            from pose_advpose import hrnet
+
+            if trunk[1] == "ae_resnet":
+                return partial(hrnet.embedding_resnet, depth=int(trunk[2]))
+            builder = hrnet.embedding_hrnet if trunk[1] == "ae_hrnet_w" else hrnet.higher_hrnet
+            return partial(builder, width=int(trunk[2]))
         from pose_advpose.models import critic
 
         modules, channels = (1, 128) if "_ae_" in name else (2, 256)

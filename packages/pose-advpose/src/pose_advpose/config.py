@@ -57,9 +57,12 @@ class CropAugmentConfig(AugmentConfig):
     """Augmentation of crops."""
 
     scale: Fraction = 0.25
+    """Strength of the random scale factor; see `scale_law`."""
     scale_law: Literal["linear", "power"] = "linear"
-    """Factor clip(1 + N(0,1)·scale, 1 ± scale); or 2 to the power of clip(N(0,1)·scale, ±2·scale)."""
+    """The scale factor: clip(1 + N(0,1)·scale, 1 ± scale) (linear), or 2 to the power of clip(N(0,1)·scale, ±2·scale)
+    (power)."""
     rotation: Annotated[float, Field(ge=0)] = 30.0
+    """Rotation is clip(N(0,1)·rotation, ±rotation_limit) degrees."""
     rotation_limit: NotNegative | None = None
     """Largest rotation; 2·rotation by default."""
     color: Fraction = 0.4
@@ -76,6 +79,7 @@ class HourglassConfig(TopDownConfig):
     """One experiment of a stacked hourglass on one person (task hgpose)."""
 
     task: Literal["hgpose", "advpose"] = "hgpose"
+    """What is trained: a stacked hourglass (hgpose), or one with a critic (advpose)."""
     augment: CropAugmentConfig = CropAugmentConfig()
     heatmap: LabelConfig = LabelConfig()
 
@@ -160,13 +164,30 @@ class EmbeddingTestConfig(WholeTestConfig):
     """Skip a joint's candidates once there are max_people people, as the published code does; otherwise they are
     assigned to those people."""
 
+    fit: Literal["long", "short"] = "long"
+    """The image's side that fills model.input_size: the long one, in a square; or the short one, the other being a
+    multiple of 64, as HigherHRNet does it."""
+    resize_maps: bool = False
+    """Resize heatmaps and tags to the input's size before the search for joints, as HigherHRNet does it."""
+    peak_window: Literal[3, 5] = 3
+    """Side of the square in which a joint's heatmap value must be the highest."""
+    convention: Literal["published", "unbiased"] = "published"
+    """Pixel convention of input and maps; unbiased is UDP, and needs fit=short and resize_maps."""
+
     renamed: ClassVar = {"ties": Renamed("compat", {"published": True, "capped": False})}
+
+    @model_validator(mode="after")
+    def _unbiased_maps_have_the_input_s_size(self) -> EmbeddingTestConfig:
+        if self.convention == "unbiased" and not (self.fit == "short" and self.resize_maps):
+            raise ValueError("test.convention=unbiased needs test.fit=short and test.resize_maps=true")
+        return self
 
 
 class EmbeddingConfig(BottomUpConfig):
     """One experiment of associative embedding (task hgpose-ae)."""
 
     task: Literal["hgpose-ae", "advpose-ae"] = "hgpose-ae"
+    """What is trained: associative embedding (hgpose-ae), or the same with a critic (advpose-ae)."""
     augment: ColorConfig = ColorConfig()
     heatmap: TagConfig = TagConfig()
     split: SplitConfig = SplitConfig()

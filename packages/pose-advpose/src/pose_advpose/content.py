@@ -9,9 +9,11 @@ from torch.nn import functional
 
 from pose_advpose.adversary import AdversarialBatch
 from pose_advpose.config import EmbeddingConfig, HourglassConfig
+from pose_advpose.hrnet import HigherMaps
 from pose_advpose.losses import MEASURED_JOINTS, batch_accuracy, embedding_losses, stacked_error
 from pose_advpose.targets import keypoint_references, label_maps, people_heatmaps
 from pose_core.bottomup.dataset import WholeBatch
+from pose_core.errors import ConfigError
 from pose_core.ops.normalizing import normalize
 from pose_core.topdown.codec import HeatmapCodec
 from pose_core.topdown.dataset import CropBatch
@@ -52,8 +54,14 @@ class EmbeddingContent:
     def __call__(self, network: nn.Module, batch: WholeBatch) -> AdversarialBatch:
         images = normalize(batch.images, pixels=self.pixels, channels_last=self.channels_last)
         joints = batch.joints[:, 0]
+        stacks = network(images)
+        if isinstance(stacks, HigherMaps):
+            raise ConfigError(
+                "HigherHRNet only predicts with trained weights: there is no loss for its two resolutions; "
+                "train ae_hrnet_w32, which has one"
+            )
         return embedding_batch(
-            network(images),
+            stacks,
             images,
             people_heatmaps(joints, self.side, self.sigma, subpixel=self.subpixel),
             batch.keep.view(-1, self.side, self.side),

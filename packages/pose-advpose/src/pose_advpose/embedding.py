@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from pose_core.errors import ConfigError
 from pose_core.models.network import PoseNetwork
+from pose_core.models.zoo import Generation
 
 
 class Unit(nn.Module):
@@ -111,7 +112,31 @@ class HourglassAE(PoseNetwork):
             return {_rename(key, _SUCCESSOR): value for key, value in state.items()}
         return state
 
+    @staticmethod
+    def from_zoo(state: Mapping[str, Tensor], generation: Generation) -> dict[str, Tensor]:
+        """Return entries of the open-mmlab zoo in our names, its batch norms folded into the convolutions before them.
 
+        The outputs are equal in evaluation; training goes on without batch norm.
+        """
+        units = {key.removesuffix(".conv.weight") for key in state if key.endswith(".conv.weight")}
+        units = {unit for unit in units if all(f"{unit}.bn.{name}" in state for name in _NORM)}
+        entries = {key: value for key, value in state.items() if not key.startswith(tuple(f"{u}.bn." for u in units))}
+        for unit in units:
+            weight, bias, mean, variance = (state[f"{unit}.bn.{name}"] for name in _NORM)
+            gain = weight / (variance + 1e-5).sqrt()
+            entries[f"{unit}.conv.weight"] = state[f"{unit}.conv.weight"] * gain[:, None, None, None]
+            entries[f"{unit}.conv.bias"] = bias - mean * gain
+        return {_rename(key, _ZOO): value for key, value in entries.items()}
+
+
+_NORM = ("weight", "bias", "running_mean", "running_var")
+_ZOO = (
+    (r"^stem\.", "head."),
+    (r"^hourglass_modules\.", "features."),
+    (r"^out_convs\.", "outs."),
+    (r"^remap_out_convs\.", "merge_preds."),
+    (r"^remap_feature_convs\.", "merge_features."),
+)
 _ORIGINAL = (
     (r"^pre\.", "head."),
     (r"^(merge_\w+\.\d+|outs\.\d+)\.conv\.conv\.", r"\1.conv."),

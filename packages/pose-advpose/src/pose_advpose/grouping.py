@@ -32,6 +32,8 @@ TIE = 1e-6
 class GroupingSettings:
     """Settings of grouping; ``order`` is the order in which joints are assigned, see `assignment_order`.
 
+    ``window`` is the side of the square in which a peak is the highest pixel, 3 or 5.
+
     ``compat`` repeats two bugs of the original code. Once there are ``max_people`` people, all further joints are left
     to refinement, although the joint before may have made more people than that. And below the map's row K − 1, the
     quarter-pixel shift in y of a refined joint compares the wrong pixel. Without ``compat`` the further joints are
@@ -44,6 +46,7 @@ class GroupingSettings:
     max_people: int = 30
     refine: bool = True
     compat: bool = True
+    window: int = 3
 
 
 class Candidates(NamedTuple):
@@ -87,7 +90,7 @@ def assignment_order(skeleton: Skeleton) -> tuple[int, ...]:
 
 def group(heatmaps: Tensor, tags: Tensor, settings: GroupingSettings) -> Grouped:
     """Group joints of one image's ``heatmaps`` ``(K, h, w)`` and ``tags`` ``(D, K, h, w)`` into people."""
-    candidates = find_candidates(heatmaps, tags, settings.detection_threshold, settings.max_people)
+    candidates = find_candidates(heatmaps, tags, settings.detection_threshold, settings.max_people, settings.window)
     chosen = match(candidates, settings)
     has = chosen >= 0
     points = np.where(has[..., None], candidates.fine[chosen], 0) if len(chosen) else np.zeros((*has.shape, 2))
@@ -101,10 +104,12 @@ def group(heatmaps: Tensor, tags: Tensor, settings: GroupingSettings) -> Grouped
     return Grouped(*(torch.from_numpy(part).to(heatmaps.dtype) for part in (points, values, scores)))
 
 
-def find_candidates(heatmaps: Tensor, tags: Tensor, threshold: float, max_people: int) -> Candidates:
-    """Find the ``max_people`` highest peaks of each joint: maxima of 3×3 pixels that exceed ``threshold``."""
+def find_candidates(heatmaps: Tensor, tags: Tensor, threshold: float, max_people: int, window: int = 3) -> Candidates:
+    """Find the ``max_people`` highest peaks of each joint: maxima of a ``window`` that exceed ``threshold``."""
     joints, height, width = heatmaps.shape
     index, hot = _peaks(heatmaps, threshold)
+    if window > 3:
+        index = _highest_within(heatmaps, index, window // 2)
     heat, tag = _flat(heatmaps, 0), _flat(tags, 1)
     owner = index // (height * width)
     table = _table(
@@ -237,6 +242,20 @@ def _peaks(heatmaps: Tensor, threshold: float) -> tuple[Any, Array | None]:
     lines = np.array([index - width * (row > 0), index, index + width * (row < height - 1)])
     around = np.array([lines - (column > 0), lines + (column < width - 1)])
     return index[(heat.take(index) >= heat.take(around)).all((0, 1))], hot
+
+
+def _highest_within(heatmaps: Tensor, index: Any, radius: int) -> Any:
+    """Return those of the pixels ``index`` ``(M,)`` of maps ``(K, h, w)`` that no pixel within ``radius`` exceeds."""
+    height, width = heatmaps.shape[1:]
+    places = torch.as_tensor(index, device=heatmaps.device)
+    line = places // width
+    column, row = places - line * width, line % height
+    steps = torch.arange(-radius, radius + 1, device=heatmaps.device)
+    columns = (column[:, None] + steps).clamp(0, width - 1)
+    lines = (line - row)[:, None] + (row[:, None] + steps).clamp(0, height - 1)
+    around = heatmaps.reshape(-1).take(lines[:, :, None] * width + columns[:, None])
+    kept = heatmaps.reshape(-1).take(places) >= around.flatten(1).amax(1)
+    return index[kept.numpy() if isinstance(index, np.ndarray) else kept]
 
 
 def _fine(heat: Any, index: Any, size: tuple[int, int], lowest: int) -> tuple[Any, Any, Any, Any]:

@@ -55,6 +55,8 @@ class EmbeddingPipeline(Pipeline):
         self.multiple = multiple
         self.threshold = config.test.detection_threshold
         self.count = config.test.max_people
+        self.window = config.test.peak_window
+        self.corner = 0.5 if config.test.convention == "unbiased" else 0.0
         self.is_bgr = config.data.color == "bgr"
         self.pixels = config.data.pixels
         self.settings = {
@@ -69,7 +71,9 @@ class EmbeddingPipeline(Pipeline):
         heat, tags = self.run(normalize(images.flip(3) if self.is_bgr else images, pixels=self.pixels))
         heat = heat.clamp_max(1)
         height, width = heat.shape[1:]
-        is_peak = (heat == functional.max_pool2d(heat[None], 3, 1, 1)[0]) & (heat > self.threshold)
+        is_peak = (heat == functional.max_pool2d(heat[None], self.window, 1, self.window // 2)[0]) & (
+            heat > self.threshold
+        )
         scores, index = torch.where(is_peak, heat, 0).flatten(1).topk(self.count)
         wide = torch.scalar_tensor(width, dtype=index.dtype)  # a number that may vary has no remainder in ONNX
         column, row = index % wide, index // wide
@@ -79,7 +83,7 @@ class EmbeddingPipeline(Pipeline):
 
         right = value(column + 1, row) > value(column - 1, row)
         below = value(column, row + 1) > value(column, row - 1)
-        x, y = column + 0.25 + 0.5 * right, row + 0.25 + 0.5 * below
+        x, y = column + 0.25 + 0.5 * right - self.corner, row + 0.25 + 0.5 * below - self.corner
         ratio = torch.scalar_tensor(images.shape[2]) / width
         found = tags.flatten(2).gather(2, index.expand(len(tags), -1, -1))
         return JointPeaks(heat, tags, torch.stack([x, y], 2) * ratio, scores, found.permute(1, 2, 0))

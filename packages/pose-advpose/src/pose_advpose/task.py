@@ -28,7 +28,7 @@ from pose_advpose.predictor import EmbeddingPredictor
 from pose_advpose.splits import held_out_ids, keep_split
 from pose_core.bottomup.task import BottomUpTask
 from pose_core.config import Experiment, TrainConfig
-from pose_core.data.sampler import evaluation_batches, worker_init
+from pose_core.data.sampler import evaluation_batches, loader_workers, worker_init
 from pose_core.engine.distributed import gather_objects, rank_and_world_size
 from pose_core.engine.interfaces import BuildNetwork, Evaluation, Objective
 from pose_core.layouts.reader import AnnotatedSet
@@ -151,7 +151,7 @@ class HourglassTask(AdversarialMixin, TopDownTask):
             data,
             batch_sampler=evaluation_batches(len(data), test.batch_size, rank, world),
             collate_fn=data.collate,
-            num_workers=test.workers,
+            num_workers=loader_workers(test.workers),
             worker_init_fn=worker_init,
             generator=torch.Generator(),  # evaluation must not change the training's random state
         )

@@ -8,14 +8,21 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import IO, Any
 
 from pose_core.errors import PoseError
 
+_UMASK = Lock()
+"""The umask can only be read by changing it, which two threads must not do at once."""
+
 
 @contextmanager
-def whole_file(path: str | Path) -> Iterator[IO[bytes]]:
-    """Open a binary file that replaces ``path`` when the block succeeds, and is deleted when it fails."""
+def whole_file(path: str | Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
+    """Open a binary file that replaces ``path`` when the block succeeds, and is deleted when it fails.
+
+    Without ``sync`` a power failure may leave the file empty: for results that can be made again, which are many.
+    """
     target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -26,10 +33,12 @@ def whole_file(path: str | Path) -> Iterator[IO[bytes]]:
         with handle:
             yield handle
             handle.flush()
-            os.fsync(handle.fileno())
+            if sync:
+                os.fsync(handle.fileno())
         # A temporary file is private to its owner; the target gets the user's umask.
-        umask = os.umask(0)
-        os.umask(umask)
+        with _UMASK:
+            umask = os.umask(0)
+            os.umask(umask)
         Path(handle.name).chmod(0o666 & ~umask)
         Path(handle.name).replace(target)
     except BaseException as error:
@@ -39,12 +48,14 @@ def whole_file(path: str | Path) -> Iterator[IO[bytes]]:
         raise
 
 
-def write_text(path: str | Path, text: str) -> None:
+def write_text(path: str | Path, text: str, *, sync: bool = True) -> None:
     """Write a text file atomically."""
-    with whole_file(path) as file:
+    with whole_file(path, sync=sync) as file:
         file.write(text.encode())
 
 
-def write_json(path: str | Path, content: Any, *, indent: int | None = None, sort_keys: bool = False) -> None:
+def write_json(
+    path: str | Path, content: Any, *, indent: int | None = None, sort_keys: bool = False, sync: bool = True
+) -> None:
     """Write a JSON file atomically."""
-    write_text(path, json.dumps(content, indent=indent, sort_keys=sort_keys))
+    write_text(path, json.dumps(content, indent=indent, sort_keys=sort_keys), sync=sync)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import yaml
 
 from pose_core.errors import ConfigError
 
-__all__ = ["SKELETONS", "Color", "Skeleton", "estimate_sigmas", "get_skeleton", "read_skeleton"]
+__all__ = ["SKELETONS", "Color", "Skeleton", "estimate_sigmas", "get_skeleton", "list_skeletons", "read_skeleton"]
 
 Color = tuple[int, int, int]
 
@@ -128,6 +128,9 @@ _MPII_LIMBS = (
 _TORSO_SIGMAS = {"pelvis": 0.107, "thorax": 0.079, "neck": 0.079, "head": 0.079, "top": 0.079}
 _MPII_SIGMAS = _sigmas_by_part(_MPII, _TORSO_SIGMAS)
 
+FURTHER = Path(__file__).parent / "skeletons"
+"""Joint sets of data sets on which trained weights exist: whole bodies, hands, faces, animals, clothes."""
+
 SKELETONS: dict[str, Skeleton] = {
     skeleton.name: skeleton
     for skeleton in (
@@ -177,11 +180,22 @@ def get_skeleton(name_or_path: str | Path) -> Skeleton:
         return SKELETONS[text]
     if text.endswith((".yaml", ".yml")):
         return read_skeleton(text)
-    near = get_close_matches(text, SKELETONS, n=1)
+    names = list_skeletons()
+    if text in names:
+        return _further_skeleton(text)
+    near = get_close_matches(text, names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else "."
-    raise ConfigError(
-        f"no skeleton named {text!r}{hint} Built in: {', '.join(SKELETONS)}; or give the path of a .yaml file"
-    )
+    raise ConfigError(f"no skeleton named {text!r}{hint} Built in: {', '.join(names)}; or give a .yaml file")
+
+
+def list_skeletons() -> list[str]:
+    """Return the names of all built-in joint sets: those of `SKELETONS`, and those with a file in the package."""
+    return [*SKELETONS, *sorted(file.stem for file in FURTHER.glob("*.yaml"))]
+
+
+@cache
+def _further_skeleton(name: str) -> Skeleton:
+    return read_skeleton(FURTHER / f"{name}.yaml")
 
 
 def read_skeleton(path: str | Path) -> Skeleton:

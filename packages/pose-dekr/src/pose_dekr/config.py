@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from pose_core.bottomup.config import BottomUpConfig, WholeTestConfig
 from pose_core.config import Block, Renamed
-from pose_dekr.decode import BottomUpSettings, DekrSettings
-from pose_dekr.targets import TargetSpec
+
+if TYPE_CHECKING:
+    from pose_dekr.decode import BottomUpSettings, DekrSettings
+    from pose_dekr.targets import TargetSpec
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -45,14 +47,26 @@ class RescoreConfig(Block):
     """The scoring network, which predicts how well a pose matches the ground truth (OKS)."""
 
     use: bool = False
-    """Multiply each score by its prediction; not used for validation during training."""
+    """Multiply each score by its prediction; not used for validation during training. True if weights are given,
+    unless it is set to false."""
     weights: str | None = None
-    """Its weights file, ours or a published one."""
+    """Its weights: a file of rescore-train or a published one, or the name of weights that `pose weights list` lists
+    and that hold one."""
     data: str = "rescore_data.npz"
     """Its training data, written by rescore-data and read by rescore-train."""
     epochs: Annotated[int, Field(ge=1)] = 20
+    """Passes over its training data."""
     lr: Positive = 1e-3
+    """Learning rate of its Adam."""
     batch_size: Annotated[int, Field(ge=1)] = 1024
+    """Poses per optimizer step."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _weights_are_used(cls, content: Any) -> Any:
+        if isinstance(content, dict) and content.get("weights") and "use" not in content:
+            return {**content, "use": True}
+        return content
 
 
 class DekrTestConfig(WholeTestConfig):
@@ -117,6 +131,8 @@ class DekrConfig(BottomUpConfig):
 
     def target_spec(self, *, fine: bool = False) -> TargetSpec:
         """Return the settings of the targets at stride 4, or at stride 2 if ``fine``."""
+        from pose_dekr.targets import TargetSpec  # imports torch, which reading a config does not need
+
         maps = self.heatmap
         return TargetSpec(
             shared_mask=not self.is_dekr,
@@ -128,6 +144,8 @@ class DekrConfig(BottomUpConfig):
 
     def decode_settings(self) -> DekrSettings | BottomUpSettings:
         """Return the settings of decoding."""
+        from pose_dekr.decode import BottomUpSettings, DekrSettings
+
         test = self.test
         shared = {
             "max_people": test.max_people,

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from pose_core.errors import ConfigError
+from pose_core.plugins.convert.optimizer import optimizer_settings
 from pose_core.plugins.convert.source import GPU_COUNT, WHOLES, Converted, Kind, Source, flag, literal, numbers, text
 from pose_dekr.published_keys import MAPPED, WITHOUT_MEANING, bottomup_layers, dekr_layers
 
@@ -185,10 +186,7 @@ def _offset(source: Source, system: str) -> dict[str, Any]:
 
 def _train(source: Source, system: str, width: int, layout: str, notes: list[str]) -> dict[str, Any]:
     coco = layout == "coco"
-    decay = source.number("TRAIN.WD", "train.weight_decay", 1e-4)
-    optimizer = source.text("TRAIN.OPTIMIZER", "train.optimizer", "adam").lower()
-    if optimizer == "adam" and decay:
-        notes.append(f"WD {decay:g} was never applied with Adam by the published code: weight_decay is 0")
+    optimizer = optimizer_settings(source, notes)
     each = source.whole("TRAIN.IMAGES_PER_GPU", "train.batch_size", 10)
     gpus = GPUS.get((system, width), 8)
     source.take("GPUS", "train.batch_size", 1, GPU_COUNT)
@@ -197,11 +195,7 @@ def _train(source: Source, system: str, width: int, layout: str, notes: list[str
     return {
         "epochs": source.whole("TRAIN.END_EPOCH", "train.epochs", 140 if coco else 300) - begin,
         "batch_size": each * gpus,
-        "optimizer": optimizer,
-        "lr": source.number("TRAIN.LR", "train.lr", 1e-3),
-        "weight_decay": 0.0 if optimizer == "adam" else decay,
-        "momentum": source.number("TRAIN.MOMENTUM", "train.momentum", 0.9),
-        "nesterov": source.flag("TRAIN.NESTEROV", "train.nesterov", False),
+        **optimizer,
         "schedule": "multistep",
         "milestones": source.take("TRAIN.LR_STEP", "train.milestones", [90, 120] if coco else [200, 260], WHOLES),
         "factor": source.number("TRAIN.LR_FACTOR", "train.factor", 0.1),

@@ -14,6 +14,7 @@ from pose_core.errors import ConfigError, WeightsError
 from pose_core.models.deform_conv import DeformConv
 from pose_core.models.hrnet import HRNetBackbone, HRNetSpec, StageSpec
 from pose_core.models.resnet import BasicBlock
+from pose_core.models.zoo import Generation
 from pose_core.ops.deformable import check_path
 from pose_dekr.blocks import AdaptiveBlock, TransformerBlock
 
@@ -175,6 +176,14 @@ class DEKR(BottomUpBackbone):
                 converted[name] = value if is_shared or len(present) < joints else torch.cat(present)
         return converted
 
+    @staticmethod
+    def from_zoo(state: Mapping[str, Tensor], generation: Generation) -> dict[str, Tensor]:
+        """Return entries of the open-mmlab zoo in our names, see `zoo_entries`."""
+        converted: dict[str, Tensor] = {}
+        for key, value in state.items():
+            converted |= zoo_entries(key, value, generation)
+        return converted
+
     def to_published(self) -> dict[str, Tensor]:
         """Return the state dict with one branch per joint, as in the published files."""
         published = {}
@@ -188,6 +197,45 @@ class DEKR(BottomUpBackbone):
             for joint, part in enumerate(parts):
                 published[f"{match[1]}.{joint}.{match[2]}"] = part.clone()
         return published
+
+
+def zoo_entries(key: str, value: Tensor, generation: Generation) -> dict[str, Tensor]:
+    """Return the entries of ours that an entry of DEKR in the open-mmlab zoo becomes.
+
+    There the center's heatmap is the first in files of mmpose 0.x, and a joint is at its place plus the offset in files
+    of 1.x, where it is minus the offset here. One convolution predicts matrix and translation, and the matrix moves
+    the taps by itself, not by its difference from the identity.
+    """
+    for pattern, ours in _ZOO_NAMES:
+        key = re.sub(pattern, ours, key)
+    if key.startswith("head_heatmap.1.") and generation == "mm0":
+        return {key: torch.cat([value[1:], value[:1]])}
+    if key.startswith("offset_final_layer.") and generation == "mm1":
+        return {key: -value}
+    if key.endswith(".regular_matrix"):
+        return {key: value[:2]}
+    if ".transform_matrix_conv." in key and len(value) % 6 == 0:
+        rows = value.reshape(-1, 6, *value.shape[1:])
+        matrices, translations = rows[:, [0, 1, 3, 4]], rows[:, [2, 5]]
+        if key.endswith(".bias"):
+            matrices = matrices + matrices.new_tensor([1, 0, 0, 1])
+        moved = key.replace("transform_matrix_conv", "translation_conv")
+        return {key: matrices.flatten(0, 1), moved: translations.flatten(0, 1)}
+    return {key: value}
+
+
+_ZOO_NAMES = (
+    (r"^heatmap_conv_layers\.0\.conv\.", "transition_heatmap.0."),
+    (r"^heatmap_conv_layers\.0\.bn\.", "transition_heatmap.1."),
+    (r"^heatmap_conv_layers\.1\.", "head_heatmap.0.0."),
+    (r"^heatmap_conv_layers\.2\.", "head_heatmap.1."),
+    (r"^(displacement|offset)_conv_layers\.0\.conv\.", "transition_offset.0."),
+    (r"^(displacement|offset)_conv_layers\.0\.bn\.", "transition_offset.1."),
+    (r"^(displacement|offset)_conv_layers\.1\.", "offset_feature_layers.0."),
+    (r"^(displacement|offset)_conv_layers\.2\.", "offset_feature_layers.1."),
+    (r"^(displacement|offset)_conv_layers\.3\.", "offset_final_layer."),
+    (r"^(offset_feature_layers\.\d)\.norm\.", r"\1.bn."),
+)
 
 
 def bottomup_hrnet(

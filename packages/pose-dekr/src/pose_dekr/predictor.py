@@ -11,14 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from pose_core.bottomup.predictor import BottomUpPredictor, People, View, Views
+from pose_core.bottomup.resize import resize_for_test
 from pose_core.engine.interfaces import Pipeline
 from pose_core.errors import ConfigError
 from pose_core.geometry import invert_affine
+from pose_core.plugins.checkpoints import locate_weights
 from pose_core.skeleton import Skeleton
 from pose_dekr.config import DekrConfig
 from pose_dekr.decode import BottomUpSettings, DekrSettings, check_scales, decode
 from pose_dekr.flip import Fused, forward_flip
-from pose_dekr.geometry import resize_for_test
 from pose_dekr.pipeline import DekrPipeline
 from pose_dekr.rescore import load_score_net, rescore
 
@@ -85,11 +86,11 @@ class DekrPredictor(BottomUpPredictor):
 
 
 def find_score_net(config: DekrConfig) -> Path:
-    """Return the scoring network's file; raise if it is not set or does not exist."""
+    """Return the scoring network's file, downloaded if it is named; raise if it is not set or does not exist."""
     how = "make one with pose-dekr rescore-data and rescore-train, or set rescore.use=false"
     if config.rescore.weights is None:
         raise ConfigError(f"rescore.use=true needs rescore.weights, the scoring network's file; {how}")
-    path = Path(config.rescore.weights)
+    path = locate_weights(config.rescore.weights)
     if not path.is_file():
         raise ConfigError(f"rescore.weights {path} does not exist; {how}")
     return path

@@ -1,10 +1,10 @@
 """Train a scoring network on the data that rescore-data collected.
 
-  pose-dekr rescore-train --cfg coco_dekr_w32_512
+  pose-dekr rescore-train --cfg coco_dekr_w32_512 --out score.pt
   pose-dekr rescore-train --cfg … --data rescore_data.npz --out score.pt
 
 The network predicts a pose's OKS from its shape and its joints' scores; evaluation multiplies each score by the
-prediction: pose-dekr eval … rescore.use=true rescore.weights=score.pt. Takes seconds to minutes on a CPU.
+prediction: pose-dekr eval … rescore.weights=score.pt. Takes seconds to minutes on a CPU.
 """
 
 from __future__ import annotations
@@ -52,5 +52,5 @@ def run(args: argparse.Namespace) -> int:
         print(f"epoch {epoch}/{len(losses)}  loss {loss:.5f}")
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     save_weights(network, out)
-    print(f"written: {out}; use it with rescore.use=true rescore.weights={out}")
+    print(f"written: {out}; use it with rescore.weights={out}")
     return 0

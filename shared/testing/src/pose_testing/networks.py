@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,49 @@ def published_state(content: dict[str, Any]) -> dict[str, torch.Tensor]:
     """Return the published state dict of a golden file, filled by the rule."""
     entries = [(key, tuple(shape)) for key, shape in content["state_dict"]]
     return {key: torch.from_numpy(np.asarray(value)) for key, value in fill_state_dict(entries).items()}
+
+
+def zoo_state(content: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Return the state dict of a golden file of the open-mmlab zoo; DEKR's grids have their constant values."""
+    state = published_state(content)
+    axis = torch.tensor([-1.0, 0.0, 1.0], dtype=torch.float64)
+    grid = torch.stack([axis.repeat_interleave(3), axis.repeat(3), torch.ones(9, dtype=torch.float64)])
+    return {key: grid if key.endswith(".regular_matrix") else value for key, value in state.items()}
+
+
+def save_as_the_zoo(state: dict[str, torch.Tensor], file: Path) -> None:
+    """Write a checkpoint as the open-mmlab zoo does: in PyTorch's old format, with arrays that describe the data."""
+    joints = {"dataset_name": "coco", "sigmas": np.full(17, 0.1, np.float32), "colors": np.zeros((17, 3), np.uint8)}
+    meta = {"epoch": 210, "iter": np.int64(5), "dataset_meta": joints, "names": np.array(["nose", "eye"])}
+    torch.save({"meta": meta, "state_dict": state}, file, _use_new_zipfile_serialization=False)
+
+
+def check_zoo(
+    golden: str,
+    network: torch.nn.Module,
+    file: Path,
+    to_zoo: Callable[[list[torch.Tensor]], list[torch.Tensor]] = list,
+) -> float:
+    """Load a golden file of ``zoo/`` into a network through a checkpoint; return the largest relative error.
+
+    ``to_zoo`` converts our outputs to the zoo's convention, where it differs.
+    """
+    from pose_core.models.weights import load_weights
+
+    content = load_golden(f"zoo/{golden}")
+    save_as_the_zoo(zoo_state(content), file)
+    network = network.double().eval()
+    report = load_weights(network, file)
+    assert report.complete, report
+    x = torch.from_numpy(uniform("input", int(np.prod(content["input_shape"]))).reshape(content["input_shape"]))
+    with torch.no_grad():
+        output = network(x)
+    outputs = to_zoo([output] if isinstance(output, torch.Tensor) else list(output))
+    expected = [entry for entry in content["outputs"] if entry["name"] != "features"]
+    if len(expected) > len(outputs):  # heatmaps and tags of one map
+        outputs = list(outputs[0].split([entry["shape"][1] for entry in expected], 1))
+    errors = [relative_error(o.contiguous().numpy(), e) for o, e in zip(outputs, expected, strict=True)]
+    return max(errors)
 
 
 def check_parity(golden: str, model: str, folder: Path | None = None, **options: Any) -> float:

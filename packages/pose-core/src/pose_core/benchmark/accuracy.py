@@ -24,6 +24,7 @@ from pose_core.plugins.tasks import evaluate_checkpoint
 from pose_core.skeleton import get_skeleton
 from pose_core.synthetic import write_dataset
 from pose_core.synthetic.layouts import DRAWINGS
+from pose_core.verbosity import no_bar
 
 SYNTHETIC = "synthetic"
 DRAWN = [name for name, drawing in DRAWINGS.items() if not drawing.alone]
@@ -44,7 +45,7 @@ def subjects_of_runs(folders: Sequence[str | Path], on: str, device: torch.devic
     configs = [put_on(read_run(path), path, where) for path in paths]
     subjects = []
     named = list(zip(run_names(paths), paths, configs, strict=True))
-    for name, path, config in tqdm(named, "runs", unit="run", leave=False, disable=None):
+    for name, path, config in tqdm(named, "runs", unit="run", leave=False, disable=no_bar()):
         score = score_run(config, path / "best.pt", device, results / name, on)
         model, joints = config.model, get_skeleton(config.data.skeleton).num_joints
         subjects.append(Subject(model.name, config.method, model.input_size, joints, model.options, name, score))

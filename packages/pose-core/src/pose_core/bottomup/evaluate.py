@@ -16,7 +16,7 @@ from tqdm import tqdm
 from pose_core.bottomup.config import BottomUpConfig
 from pose_core.bottomup.predictor import BottomUpPredictor, View, Views, render_views
 from pose_core.data.images import Color, open_image
-from pose_core.data.sampler import shard, worker_init
+from pose_core.data.sampler import loader_workers, shard, worker_init
 from pose_core.engine.distributed import gather_objects, rank_and_world_size
 from pose_core.errors import ConfigError, DataError
 from pose_core.evaluation.report import Evaluation, not_scored, protocol_line
@@ -25,6 +25,7 @@ from pose_core.layouts.layout import AnnotatedSet, ScoreEntries
 from pose_core.layouts.reader import read_dataset
 from pose_core.layouts.table import LAYOUTS
 from pose_core.structures import ImageRecord, Poses
+from pose_core.verbosity import no_bar
 
 _log = logging.getLogger(__name__)
 
@@ -118,30 +119,30 @@ def predict_images(
         images,
         batch_size=None,
         collate_fn=_as_it_is,  # type: ignore[arg-type]  # without batches it receives one sample
-        num_workers=config.test.workers,
+        num_workers=loader_workers(config.test.workers),
         worker_init_fn=worker_init,
         generator=torch.Generator(),  # evaluation must not change the random state of training
     )
     entries: Entries = {}
-    unread = 0
+    unread, category = 0, found.category_id
     for index, rendered, views in tqdm(
-        loader, "evaluating", unit="image", leave=False, disable=None if rank == 0 else True
+        loader, "evaluating", unit="image", leave=False, disable=no_bar(elsewhere=rank != 0)
     ):
         if not rendered:
             unread += 1
             continue
         for kind, people in predictor.find_in(rendered, views).items():
             poses = predictor.as_poses(people)
-            entries.setdefault(kind, []).extend(result_entries(poses, mine[index].image_id))
+            entries.setdefault(kind, []).extend(result_entries(poses, mine[index].image_id, category))
     shares: list[tuple[Entries, int]] = gather_objects((entries, unread))
     names = list(dict.fromkeys(kind for share, _ in shares for kind in share)) or [""]
     merged = [(kind, [entry for share, _ in shares for entry in share.get(kind, [])]) for kind in names]
     return merged, sum(count for _, count in shares)
 
 
-def result_entries(poses: Poses, image_id: int) -> list[dict[str, Any]]:
+def result_entries(poses: Poses, image_id: int, category_id: int = 1) -> list[dict[str, Any]]:
     """Return COCO result entries with the box around each pose's joints, as published."""
-    entries = poses.to_coco(image_id)
+    entries = poses.to_coco(image_id, category_id)
     for entry, points in zip(entries, poses.keypoints.astype(np.float64), strict=True):
         low, extent = points.min(0), np.ptp(points, axis=0)
         entry["bbox"] = [*low.tolist(), *extent.tolist()]
@@ -161,7 +162,7 @@ def score(
 ) -> Evaluation:
     """Return the layout's metrics of one kind, ``without`` some images; with ``write``, also write its result file."""
     tag = f"_{kind}" if kind else ""
-    file = folder / f"keypoints_{found.split}{tag}_results.json"
+    file = folder / f"keypoints_{found.name}{tag}_results.json"
     if write:
         write_json(file, entries)
     if not found.has_annotations:

@@ -8,11 +8,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 
+from pose_core.cli.help_text import fill_help
+from pose_core.cli.parser import CommandParser, add_verbosity
 from pose_core.cli.verbs import PLOT, VERBS
-from pose_core.errors import PoseError
-from pose_core.plugins.method import Command, get_method, installed_methods
+from pose_core.errors import ConfigError, PoseError
+from pose_core.plugins.method import Command, get_method
+from pose_core.verbosity import Verbosity, is_verbose, set_verbosity
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,11 +27,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 def method_main(method: str, argv: Sequence[str] | None = None) -> int:
     """Run ``pose-<method>``: the shared commands for one method, and its own."""
     own = get_method(method)
+    return run_command(own.script, method_verbs(method), own.summary, argv, method=method)
+
+
+def method_verbs(method: str) -> dict[str, Command]:
+    """Return the commands of ``pose-<method>``."""
+    own = get_method(method)
     verbs: dict[str, Command] = {name: verb for name, verb in VERBS.items() if verb.in_methods}
     if own.curves:
         verbs["plot"] = PLOT
-    verbs |= own.commands()
-    return run_command(own.script, verbs, own.summary, argv, method=method)
+    return verbs | dict(own.commands())
 
 
 def run_command(
@@ -43,6 +52,14 @@ def run_command(
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     words = list(sys.argv[1:] if argv is None else argv)
+    set_verbosity(Verbosity.NORMAL)
+    flags = []
+    while words and words[0] in {"-v", "--verbose", "-q", "--quiet"}:
+        flags.append(words.pop(0))
+    return guarded(lambda: _run(script, verbs, summary, [*words[:1], *flags, *words[1:]], method))
+
+
+def _run(script: str, verbs: Mapping[str, Command], summary: str, words: list[str], method: str | None) -> int:
     name = words[0] if words else "--help"
     if name in {"-h", "--help", "help"}:
         print(overview(script, verbs, summary))
@@ -52,58 +69,56 @@ def run_command(
 
         print(f"{script} {version('pose-core' if script == 'pose' else script)}")
         return 0
+    if name == "__complete":  # called by the shell scripts of `pose completion`
+        from pose_core.cli.completion import candidates
+
+        found = candidates(words[2:], verbs, lambda verb: build_parser(script, verbs, verb, method), method)
+        print("\n".join(found))
+        return 0
     if name not in verbs:
         from difflib import get_close_matches
 
         near = get_close_matches(name, verbs, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else "."
-        print(f"error: {script} has no command {name!r}{hint} `{script} --help` lists them", file=sys.stderr)
-        return 2
+        raise ConfigError(f"{script} has no command {name!r}{hint} `{script} --help` lists them")
     module = verbs[name].load()
-    parser = argparse.ArgumentParser(
+    return _parse_and_run(build_parser(script, verbs, name, method), module.run, words[1:])
+
+
+def build_parser(script: str, verbs: Mapping[str, Command], name: str, method: str | None) -> CommandParser:
+    """Return the parser of one command."""
+    module = verbs[name].load()
+    parser = CommandParser(
         prog=f"{script} {name}",
         description=fill_help(module.__doc__ or "", script, name, method),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(method=method, script=script, verb=name)
+    example = fill_help("%(example)s", script, name, method)
+    parser.set_defaults(method=method, script=script, verb=name, example=example)
     module.add_arguments(parser)
-    return guarded(lambda: _parse_and_run(parser, module.run, words[1:]))
+    add_verbosity(parser)
+    return parser
 
 
-def fill_help(text: str, script: str, verb: str, method: str | None) -> str:
-    """Fill the placeholders of a help text: ``%(prog)s``, ``%(script)s``, ``%(package)s`` and ``%(example)s``.
-
-    The example is an experiment of the method; for ``pose`` it is one of an installed method, if possible of the one
-    that `pose quickstart` uses.
-    """
-    if method is not None:
-        package, example = get_method(method).package, get_method(method).example
-    else:
-        methods = sorted(installed_methods().values(), key=lambda each: each.quickstart is None)
-        package, example = "pose_core", next((f"{each.script}/{each.example}" for each in methods if each.example), "")
-    values = {"prog": f"{script} {verb}", "script": script, "package": package, "example": example or "NAME"}
-    for key, value in values.items():
-        text = text.replace(f"%({key})s", value)
-    return text
-
-
-def _parse_and_run(
-    parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], int], words: Sequence[str]
-) -> int:
+def _parse_and_run(parser: CommandParser, run: Callable[[argparse.Namespace], int], words: Sequence[str]) -> int:
+    parser.words = list(words)
     try:
         args = parser.parse_intermixed_args(words)
     except TypeError:  # a command with subcommands
         args = parser.parse_args(words)
+    set_verbosity(getattr(args, "verbosity", Verbosity.NORMAL))
     return run(args)
 
 
 def guarded(work: Callable[[], int]) -> int:
-    """Run ``work`` and turn its errors into messages and exit codes; no traceback unless POSE_DEBUG is set."""
+    """Run ``work`` and turn its errors into messages and exit codes; a traceback only with -v or POSE_DEBUG."""
     try:
-        return work()
+        code = work()
+        sys.stdout.flush()  # a closed pipe shows here
+        return code
     except PoseError as error:
-        if os.environ.get("POSE_DEBUG"):
-            raise
+        if is_verbose() or os.environ.get("POSE_DEBUG"):
+            traceback.print_exc()
         print(f"error: {text_of(error)}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
@@ -116,11 +131,11 @@ def guarded(work: Callable[[], int]) -> int:
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else 1
     except Exception as error:
-        if os.environ.get("POSE_DEBUG"):
-            raise
+        if is_verbose() or os.environ.get("POSE_DEBUG"):
+            traceback.print_exc()
         print(
             f"error: {type(error).__name__}: {error}\n"
-            "This is a bug. Set POSE_DEBUG=1 for the traceback, and please report it.",
+            "This is a bug. Please report it, with the traceback that the same command prints with -v.",
             file=sys.stderr,
         )
         return 1
@@ -137,8 +152,15 @@ def overview(script: str, verbs: Mapping[str, Command], summary: str) -> str:
     width = max(map(len, verbs)) + 2
     lines = [f"usage: {script} COMMAND …", "", summary, "", "commands:"]
     lines += [f"  {name:<{width}}{verb.summary}" for name, verb in verbs.items()]
-    lines += ["", f"`{script} COMMAND --help` explains a command."]
+    lines += [
+        "",
+        "options:",
+        "  -h, --help     print this text; after a command, explain that command",
+        "  -V, --version  print the version",
+        "  -v, --verbose  print more, and tracebacks of errors (with every command)",
+        "  -q, --quiet    print results, warnings and errors only (with every command)",
+    ]
     if script == "pose":
-        lines += ["New here? `pose quickstart` trains a network on this machine in a few minutes."]
+        lines += ["", "New here? `pose quickstart` trains a network on this machine in a few minutes."]
     lines += ["", "exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 problem with the data"]
     return "\n".join(lines)

@@ -8,6 +8,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from pose_core.errors import ConfigError
+from pose_core.installation import shell_command
+from pose_core.verbosity import is_quiet
 
 if TYPE_CHECKING:
     from pose_core.config import Experiment
@@ -17,10 +19,9 @@ _OVERRIDE = re.compile(r"[a-z_]+(\.[a-z_]+)*=|[A-Z_]+(\.[A-Z_0-9]+)*=")
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
-    """Add ``--cfg``, required."""
+    """Add ``--cfg``; `load` asks for it where no weights say which experiment they belong to."""
     parser.add_argument(
         "--cfg",
-        required=True,
         metavar="NAME|FILE",
         help="a built-in experiment (`pose configs` lists them), a YAML file, or a published upper-case YAML",
     )
@@ -33,13 +34,14 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_weights(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+def add_weights(parser: argparse.ArgumentParser) -> None:
     """Add ``--weights`` and ``--partial-weights``."""
     parser.add_argument(
         "--weights",
-        required=required,
-        metavar="FILE",
-        help="a checkpoint of a run (best.pt) or of the published code (.pth, .pth.tar)",
+        metavar="NAME|FILE",
+        help="trained weights by name (`pose weights list` shows the names), a checkpoint of a run (best.pt) or of "
+        "published code (.pth, .pth.tar), a URL, or hf://owner/repo/file; without --cfg, the experiment is the one "
+        "that they belong to",
     )
     parser.add_argument(
         "--partial-weights",
@@ -82,14 +84,55 @@ def split_overrides(words: list[str]) -> tuple[list[str], list[str]]:
 
 
 def load(args: argparse.Namespace) -> Experiment:
-    """Return the configuration that the arguments give."""
-    from pose_core.config import read_yaml
-    from pose_core.plugins.experiments import load_config
-    from pose_core.plugins.published import convert_published, is_published, override_published
+    """Return the experiment that the arguments give.
+
+    Without ``--cfg`` it is that of ``--weights``; a command with weights that is given neither uses the default ones.
+    """
+    from pose_core.plugins.checkpoints import bind_config, config_of, default_checkpoint
+    from pose_core.plugins.experiments import override_config
 
     overrides = [*args.overrides, *(getattr(args, "switches", None) or [])]
     if getattr(args, "device", None):
         overrides.append(f"run.device={args.device}")
+    takes_weights = "weights" in args and not getattr(args, "random_weights", False)
+    if takes_weights and not args.weights:
+        if args.cfg:
+            raise ConfigError(
+                f"--weights is missing; for example --weights runs/{args.cfg}/best.pt, or a name that "
+                f"`{shell_command(args.script)} weights list` shows"
+            )
+        args.weights = default_checkpoint(args.method).name
+        if not is_quiet():
+            print(f"weights: {args.weights}, the default (--weights takes others)", file=sys.stderr)
+    if args.cfg:
+        config = _load_named(args, overrides)
+    elif takes_weights:
+        found = config_of(args.weights)
+        if found is None:
+            raise ConfigError(f"{args.weights} does not say which experiment it belongs to; {_example(args)}")
+        config = override_config(found, overrides)
+    else:
+        raise ConfigError(f"which experiment? {_example(args)}")
+    if takes_weights:
+        config = bind_config(config, args.weights, [item for item in overrides if not item.partition("=")[0].isupper()])
+    if args.method and config.method != args.method:
+        given = f"config {args.cfg} is" if args.cfg else f"weights {args.weights} are"
+        raise ConfigError(f"{given} for the method {config.method!r}; run `pose-{config.method} {args.verb}` instead")
+    return config
+
+
+def _example(args: argparse.Namespace) -> str:
+    """Return a hint to give ``--cfg``."""
+    command = f"{shell_command(args.script)} configs"
+    return f"add --cfg, for example --cfg {args.example}; `{command}` lists the experiments"
+
+
+def _load_named(args: argparse.Namespace, overrides: list[str]) -> Experiment:
+    """Return the experiment that ``--cfg`` names."""
+    from pose_core.config import read_yaml
+    from pose_core.plugins.experiments import load_config
+    from pose_core.plugins.published import convert_published, is_published, override_published
+
     name = str(args.cfg)
     if name.endswith((".yaml", ".yml")):
         from pathlib import Path
@@ -108,24 +151,20 @@ def load(args: argparse.Namespace) -> Experiment:
         method = get_method(args.method)
         if name in method.experiments():
             name = f"{method.script}/{name}"
-    config = load_config(name, overrides)
-    if args.method and config.method != args.method:
-        raise ConfigError(
-            f"config {args.cfg} is for the method {config.method!r}; run it with `pose-{config.method} {args.verb}`"
-        )
-    return config
+    return load_config(name, overrides)
 
 
 def load_fast(args: argparse.Namespace, work: Work) -> Experiment:
-    """Return the configuration; with ``--fast``, the preset's settings apply to all keys that the user does not set."""
+    """Return the experiment; with ``--fast``, the preset's settings apply to all keys that the user does not set."""
     config = load(args)
     if not args.fast:
         return config
     from pose_core.engine.distributed import choose_device
     from pose_core.engine.presets import fast_settings
+    from pose_core.plugins.experiments import override_config
 
     settings = fast_settings(choose_device(config.run.device), work)
     lines = [f"  {key}={value}: {why}" for key, (value, why) in settings.items()]
     print("\n".join(["fast:", *lines]) if lines else f"fast: nothing to change for {work} on this device")
-    args.overrides = [f"{key}={value}" for key, (value, _) in settings.items()] + args.overrides
-    return load(args)
+    given = {item.partition("=")[0] for item in args.overrides}
+    return override_config(config, [f"{key}={value}" for key, (value, _) in settings.items() if key not in given])

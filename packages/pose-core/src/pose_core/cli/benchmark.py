@@ -95,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
     from pose_core.drawing.figures import require_matplotlib
     from pose_core.engine.distributed import choose_device
     from pose_core.files import write_json, write_text
+    from pose_core.verbosity import is_quiet, no_bar
 
     with_plot = not args.no_networks
     if with_plot:
@@ -113,11 +114,11 @@ def run(args: argparse.Namespace) -> int:
     elif not args.no_networks:
         chosen = subjects(args.pattern, size)
     measured: list[NetworkRow] = []
-    bar = tqdm(chosen * args.rounds, "networks", unit="network", leave=False, disable=None)
+    bar = tqdm(chosen * args.rounds, "networks", unit="network", leave=False, disable=no_bar())
     budget = args.seconds / args.rounds
     for subject in bar:
         bar.set_postfix_str(subject.label or subject.name)
-        if bar.disable:  # no terminal; the largest networks take minutes
+        if bar.disable and not is_quiet():  # no terminal; the largest networks take minutes
             print(
                 f"network {len(measured) + 1} of {len(chosen) * args.rounds}: {subject.label or subject.name}",
                 file=sys.stderr,

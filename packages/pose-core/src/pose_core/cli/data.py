@@ -1,10 +1,11 @@
 """Make and inspect data sets.
 
-pose data synth  --out data/synthetic --images 200 --people 1-3
-pose data check  --layout coco --root data/coco --splits train2017 val2017
-pose data browse --layout mpii --root data/mpii --split valid --out sheet.jpg
-pose data sigmas --annotations first.json second.json third.json
-pose data merge  --root data/crowdpose
+pose data synth    --out data/synthetic --images 200 --people 1-3
+pose data check    --layout coco --root data/coco --splits train2017 val2017
+pose data browse   --layout mpii --root data/mpii --split valid --out sheet.jpg
+pose data skeleton my/data/train.json > mine.yaml
+pose data sigmas   --annotations first.json second.json third.json
+pose data merge    --root data/crowdpose
 pose data build-lsp-mpii --mpii data/mpii --lsp data/lsp --out data
 """
 
@@ -12,11 +13,14 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from pose_core.cli import build_lsp_mpii
 from pose_core.errors import ConfigError
+from pose_core.installation import shell_command
 
 
 class Later:
@@ -49,30 +53,69 @@ def _merged_layouts() -> list[str]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``data``."""
-    verbs = parser.add_subparsers(dest="what", required=True, metavar="synth|check|browse|sigmas|merge|build-lsp-mpii")
+    verbs = parser.add_subparsers(
+        dest="what", required=True, metavar="synth|check|browse|skeleton|sigmas|merge|build-lsp-mpii"
+    )
 
-    synth = verbs.add_parser("synth", help="draw synthetic people and write them as a real data set")
+    synth = _add_command(
+        verbs,
+        "synth",
+        "draw synthetic people and write them as a real data set",
+        """
+  pose data synth --out data/synthetic --images 200 --people 1-3
+  pose data synth --out data/synthetic-mpii --layout mpii --size 320x320
+
+Images, annotations and, for COCO, detections have the files and names of the published data set. The folder must be
+new or empty, or hold synthetic people that --overwrite may replace.""",
+    )
     synth.add_argument("--out", required=True, metavar="DIR", help="folder to write")
     _add_layout(synth, _drawn_layouts, "coco")
     synth.add_argument("--images", type=int, default=64, metavar="N", help="training images (64)")
-    synth.add_argument("--val-images", type=int, metavar="N", help="held-out images (a quarter of --images)")
-    synth.add_argument("--people", default="1-4", metavar="A-B", help="people per image (1-4)")
+    synth.add_argument(
+        "--val-images",
+        type=int,
+        metavar="N",
+        help="held-out images (a quarter of --images; for lsp always as many as --images)",
+    )
+    synth.add_argument("--people", default="1-4", metavar="A-B", help="people per image (1-4; for lsp always 1)")
     synth.add_argument("--size", default="640x480", metavar="WxH", help="image size, width x height (640x480)")
-    synth.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed draws the same files (0)")
+    synth.add_argument("--seed", type=int, default=0, metavar="N", help="random seed; equal seeds draw equal files (0)")
     synth.add_argument("--zip", action="store_true", help="pack the images into zip files")
     synth.add_argument("--masks", action="store_true", help="also write body-part label maps")
     synth.add_argument("--workers", type=int, default=1, metavar="N", help="drawing processes (1)")
+    synth.add_argument(
+        "--overwrite", action="store_true", help="replace synthetic people that were written to --out before"
+    )
     synth.set_defaults(handle=_synth)
 
-    check = verbs.add_parser("check", help="print the layout expected, what was found, and every problem")
+    check = _add_command(
+        verbs,
+        "check",
+        "print the layout expected, what was found, and every problem",
+        """
+  pose data check --layout coco --root data/coco --splits train2017 val2017
+  pose data check --root my/data --splits train.json val.json --skeleton mine.yaml
+
+Reads all annotations as training and evaluation do, and opens some of the images. Exit code 3 if there is a problem
+that would stop either.""",
+    )
     _add_where(check)
-    check.add_argument("--splits", nargs="+", metavar="SPLIT", help="splits to check (the layout's usual ones)")
+    check.add_argument(
+        "--splits", nargs="+", metavar="SPLIT", help="splits, or annotation files, to check (the layout's usual splits)"
+    )
     check.add_argument(
         "--decode", choices=["none", "sample", "all"], default="sample", help="which images to open (sample)"
     )
     check.set_defaults(handle=_check)
 
-    browse = verbs.add_parser("browse", help="draw annotations on their images: a contact sheet or an HTML page")
+    browse = _add_command(
+        verbs,
+        "browse",
+        "draw annotations on their images: a contact sheet or an HTML page",
+        """
+  pose data browse --layout mpii --root data/mpii --split valid --out sheet.jpg
+  pose data browse --root data/coco --count 200 --out coco.html""",
+    )
     _add_where(browse)
     browse.add_argument("--split", metavar="SPLIT", help="split to show (the layout's training split)")
     browse.add_argument("--count", type=int, default=24, metavar="N", help="images shown (24)")
@@ -80,7 +123,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     browse.add_argument("--out", default="browse.jpg", metavar="FILE", help="a .jpg, .png or .html file (browse.jpg)")
     browse.set_defaults(handle=_browse)
 
-    sigmas = verbs.add_parser("sigmas", help="estimate a joint set's OKS sigmas from people annotated several times")
+    skeleton = _add_command(
+        verbs,
+        "skeleton",
+        "print the skeleton file of an annotation file's joints",
+        """
+  pose data skeleton my/data/train.json > mine.yaml
+  pose data check --root my/data --splits train.json --skeleton mine.yaml
+
+Reads the names and limbs of the joints from the file's categories and finds left and right joints by their names. OKS
+sigmas are defaults, as the file says; estimate your own with `pose data sigmas`.""",
+    )
+    skeleton.add_argument("file", type=Path, metavar="FILE", help="a COCO-style annotation file")
+    skeleton.add_argument("--category", metavar="NAME", help="the category, if several have keypoints")
+    skeleton.set_defaults(handle=_skeleton)
+
+    sigmas = _add_command(
+        verbs,
+        "sigmas",
+        "estimate a joint set's OKS sigmas from people annotated several times",
+        """
+  pose data sigmas --annotations first.json second.json third.json
+
+Prints the lines for a skeleton file.""",
+    )
     sigmas.add_argument(
         "--annotations",
         nargs="+",
@@ -90,7 +156,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     sigmas.set_defaults(handle=_sigmas)
 
-    merge = verbs.add_parser("merge", help="merge several splits into one: CrowdPose's trainval from train and val")
+    merge = _add_command(
+        verbs,
+        "merge",
+        "merge several splits into one: CrowdPose's trainval from train and val",
+        """
+  pose data merge --root data/crowdpose
+  pose data merge --layout coco --root data/coco --splits train2017 val2017 --name trainval2017""",
+    )
     _add_layout(merge, _merged_layouts, "crowdpose")
     merge.add_argument("--root", default="data/crowdpose", metavar="DIR", help="the data set's folder (data/crowdpose)")
     merge.add_argument(
@@ -103,9 +176,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     merge.add_argument("--name", default="trainval", metavar="SPLIT", help="name of the new split (trainval)")
     merge.set_defaults(handle=_merge)
 
-    build = verbs.add_parser("build-lsp-mpii", help="make lsp_mpii.h5 from the official annotations of MPII and LSP")
+    build = _add_command(
+        verbs,
+        "build-lsp-mpii",
+        "make lsp_mpii.h5 from the official annotations of MPII and LSP",
+        (build_lsp_mpii.__doc__ or "").partition("\n")[2],
+    )
     build_lsp_mpii.add_arguments(build)
     build.set_defaults(handle=build_lsp_mpii.run)
+
+
+def _add_command(
+    verbs: argparse._SubParsersAction[Any], name: str, summary: str, description: str
+) -> argparse.ArgumentParser:
+    """Add a subcommand whose help has its summary as the first line."""
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[:1].upper()}{summary[1:]}.\n{description}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return parser
 
 
 def run(args: argparse.Namespace) -> int:
@@ -159,9 +250,10 @@ def _synth(args: argparse.Namespace) -> int:
         masks=args.masks,
         workers=args.workers,
         progress=True,
+        overwrite=args.overwrite,
     )
     print(summary)
-    print(f"to view it: pose data browse --layout {args.layout} --root {args.out}")
+    print(f"to view it: {shell_command('pose')} data browse --layout {args.layout} --root {args.out}")
     return 0
 
 
@@ -185,6 +277,13 @@ def _browse(args: argparse.Namespace) -> int:
     return 0
 
 
+def _skeleton(args: argparse.Namespace) -> int:
+    from pose_core.data.category_skeleton import skeleton_file
+
+    print(skeleton_file(args.file, args.category), end="")
+    return 0
+
+
 def _sigmas(args: argparse.Namespace) -> int:
     if len(args.annotations) < 2:
         raise ConfigError("--annotations needs at least two files, one per annotator of the same people")
@@ -194,6 +293,14 @@ def _sigmas(args: argparse.Namespace) -> int:
     repeated, areas, names = read_repeated([Path(file) for file in args.annotations])
     values = estimate_sigmas(repeated, areas)
     print(f"# from {len(repeated)} people annotated {len(args.annotations)} times")
+    if not values.all():
+        same = [name for name, value in zip(names, values, strict=True) if value == 0]
+        print(
+            f"warning: {'all' if len(same) == len(names) else 'some'} joints are annotated identically in every file "
+            f"({', '.join(same[:3])}{', …' if len(same) > 3 else ''}), so their sigmas are 0 and cannot be used; give "
+            "files of different annotators",
+            file=sys.stderr,
+        )
     print("sigmas:")
     for name, value in zip(names, values, strict=True):
         print(f"  - {value:.4f}  # {name}")

@@ -1,8 +1,10 @@
 """Evaluate a checkpoint on the config's validation split.
 
-  %(prog)s --cfg %(example)s --weights best.pt
+  %(prog)s --weights runs/%(example)s/best.pt
+  %(prog)s --cfg %(example)s --weights best.pt data.root=/data/coco
   %(prog)s --cfg %(example)s --weights best.pt --boxes detections.json    (top-down methods)
 
+A run's checkpoint holds its experiment, and the data that it was trained on are found. Named weights have one, too.
 Prints the benchmark's usual table, and under it the protocol: which boxes, flip test, decoding. Writes the predictions
 in the benchmark's format.
 """
@@ -12,20 +14,17 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pose_core.cli.arguments import add_config, add_device, add_fast, add_overrides, load_fast
+from pose_core.cli.arguments import add_config, add_device, add_fast, add_overrides, add_weights, load_fast
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``eval``."""
     add_config(parser)
     add_overrides(parser)
-    parser.add_argument(
-        "--weights", metavar="FILE", help="a checkpoint of a run (best.pt) or of the published code (.pth, .pth.tar)"
-    )
+    add_weights(parser)
     parser.add_argument(
         "--random-weights", action="store_true", help="evaluate an untrained network, to try the pipeline"
     )
-    parser.add_argument("--partial-weights", action="store_true", help="load the weights that fit and list the others")
     parser.add_argument(
         "--boxes", metavar="gt|FILE", help="ground-truth boxes, or a detections JSON (the config's test.boxes)"
     )
@@ -39,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     from pose_core.errors import ConfigError
 
     if bool(args.weights) == args.random_weights:
-        raise ConfigError("give --weights FILE, or --random-weights to try the pipeline with an untrained network")
+        raise ConfigError("give --weights, or --random-weights to try the pipeline with an untrained network")
     if args.boxes == "gt":
         args.overrides += ["test.boxes=gt"]
     elif args.boxes:

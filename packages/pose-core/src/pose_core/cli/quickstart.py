@@ -1,91 +1,326 @@
 """Train, evaluate and draw predictions on this machine in a few minutes, without downloads.
 
-Draws a data set of synthetic people, trains a small network on it, evaluates COCO AP on held-out images, and writes
-predictions.jpg, training.png and the run's folder. Needs: pip install 'pose-core[plot]'
+Draws a data set of synthetic people, measures how fast this machine trains, trains a small network for as long as
+--minutes allows, evaluates COCO AP on held-out images, and writes predictions.jpg, training.png and the run's folder.
+Needs matplotlib.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import shutil
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from pose_core.config import Experiment
+    from pose_core.engine.budget import Speed
+    from pose_core.engine.trainer import Result
+    from pose_core.plugins.method import Method
+
+MARKER = "quickstart.json"
+"""The file that a quickstart leaves in its folder: no other folder is ever written to."""
+SIZE = (256, 192)
+"""Size of the images, (width, height)."""
+DRAWING_SHARE = 0.09
+"""The share of the time for drawing images: more images make a better network, but so do more steps."""
+MIN_IMAGES, MAX_IMAGES = 200, 20_000
+MAX_PROCESSES = 4
+PROBE_SHARE, MAX_PROBE = 0.05, 12.0
+"""The time for measuring the speed: a share of the whole, and at most so many seconds."""
+MIN_TRAINING_SHARE = 0.15
+OVERHEAD = 1.08
+"""The time of a step in a training over the time of the bare step: averaging weights, writing logs."""
+ENDING = 9.0
+"""Seconds for scoring and drawing, beside the network's own time."""
+
+
+class Plan(NamedTuple):
+    """What a stopped quickstart needs to continue."""
+
+    training_seconds: float | None
+    """The time for the training; None if the user has set its length."""
+    threads: int
+    val_images: int
+    trained_seconds: float = 0.0
+    """The time that was spent on training before it was stopped."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``quickstart``."""
     parser.add_argument("--out", default="runs/quickstart", metavar="DIR", help="folder of the run (runs/quickstart)")
-    parser.add_argument("--images", type=int, default=3000, metavar="N", help="training images (3000)")
+    parser.add_argument("--minutes", type=float, default=4.0, metavar="N", help="time for everything, in minutes (4)")
+    parser.add_argument("--images", type=int, metavar="N", help="training images (as many as the time allows)")
     parser.add_argument("--val-images", type=int, default=200, metavar="N", help="held-out images (200)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of data and training (0)")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings, for example train.epochs=40")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="random seed of data and training (0)")
+    parser.add_argument("--resume", action="store_true", help="continue a stopped quickstart, with its settings")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier quickstart in the same folder")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings, for example train.lr=0.002")
     parser.add_argument("--device", metavar="NAME", help="cpu or cuda (a GPU if there is one)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the four steps and print the results."""
+    """Draw the data, plan, train, evaluate, draw the results, and say what to try next."""
     from pose_core.drawing.figures import require_matplotlib
     from pose_core.errors import ConfigError
-    from pose_core.plugins.experiments import load_config
     from pose_core.plugins.method import installed_methods
-    from pose_core.synthetic import write_dataset
 
-    require_matplotlib()
     started = time.monotonic()
+    require_matplotlib()
     method = next((m for m in installed_methods().values() if m.quickstart), None)
     if method is None:
-        raise ConfigError("the quickstart needs a method package; try: pip install pose-lite")
+        from pose_core.installation import package_hint
+
+        raise ConfigError(f"the quickstart needs a method package: {package_hint('pose-lite')}")
+    if not args.minutes > 0:
+        raise ConfigError(f"--minutes {args.minutes:g} must be more than 0")
     folder = Path(args.out)
-    print(f"1/4  drawing {args.images} training and {args.val_images} held-out images of synthetic people")
-    write_dataset(
-        folder / "data",
-        layout="coco",
-        images=args.images,
-        val_images=args.val_images,
-        people=(1, 1),
-        size=(256, 192),
-        seed=args.seed,
-        workers=min(2, os.cpu_count() or 1),
-        progress=True,
+    resuming = claim(folder, resume=args.resume, overwrite=args.overwrite)
+    if resuming and args.overrides:
+        raise ConfigError(f"--resume uses the settings of {folder / 'config.yaml'}: leave out {args.overrides[0]}")
+    try:
+        if resuming:
+            config, plan = _stopped(folder)
+        else:
+            config, plan = _prepare(args, method, folder, started)
+        result, plan = _train(config, plan, folder, resume=resuming)
+    except KeyboardInterrupt:
+        result = None
+    if result is None or result.interrupted or result.evaluation is None:
+        print(f"stopped; this continues it: {_command(args)} --resume")
+        return 130
+    _draw(config, folder, result, plan)
+    seconds = time.monotonic() - started
+    print(
+        f"\nCOCO AP {result.evaluation.value:.3f} on {counted(plan.val_images, 'held-out synthetic image')}, "
+        f"{seconds:.0f} s in all\n"
+        f"\nresults  {folder / 'predictions.jpg'}   ground truth and predictions on held-out images"
+        f"\n         {folder / 'training.png'}      the course of the training"
+        f"\n         {folder}{os.sep}   the run: config, log, metrics, checkpoints, results\n"
     )
-    overrides = [
-        f"data.root={folder / 'data'}",
+    print(suggestions(method.script, folder))
+    return 0
+
+
+def claim(folder: Path, *, resume: bool, overwrite: bool) -> bool:
+    """Make the folder this quickstart's, and return whether it holds one that was stopped in its training.
+
+    A folder that no quickstart has made is refused, unless it is empty.
+    """
+    from pose_core.errors import ConfigError
+    from pose_core.files import write_json
+
+    is_ours = (folder / MARKER).exists()
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder} is a file: name a folder with --out")
+    if not is_ours and folder.is_dir() and any(folder.iterdir()):
+        raise ConfigError(f"{folder} holds files that no quickstart has made: choose another folder with --out")
+    if resume and not is_ours:
+        raise ConfigError(f"{folder} holds no quickstart to continue: start one without --resume")
+    if is_ours and not (resume or overwrite):
+        raise ConfigError(
+            f"{folder} already holds a quickstart: continue it with --resume, replace it with --overwrite, "
+            "or choose another folder with --out"
+        )
+    if resume and "threads" in json.loads((folder / MARKER).read_text()):
+        return True
+    if resume:
+        _say("it was stopped before its training began: starting again")
+    write_json(folder / MARKER, {"written_by": "pose quickstart"})
+    shutil.rmtree(folder / "data", ignore_errors=True)
+    return False
+
+
+def _stopped(folder: Path) -> tuple[Experiment, Plan]:
+    """Return the config and the plan of a quickstart that was stopped in its training."""
+    from pose_core.plugins.experiments import load_config
+
+    content = json.loads((folder / MARKER).read_text())
+    config = load_config(content.pop("experiment"), content.pop("overrides"))
+    return config, Plan(**{key: value for key, value in content.items() if key in Plan._fields})
+
+
+def _prepare(args: argparse.Namespace, method: Method, folder: Path, started: float) -> tuple[Experiment, Plan]:
+    """Draw the data, measure the speed, and return the config and the plan."""
+    import torch
+
+    from pose_core.engine.budget import describe, fastest_settings
+    from pose_core.files import write_json
+    from pose_core.inference.sheets import annotation_sheet
+    from pose_core.plugins.experiments import load_config
+    from pose_core.plugins.tasks import build_task
+
+    seconds = args.minutes * 60
+    own_length = any(word.startswith(("train.epochs=", "train.iterations=")) for word in args.overrides)
+    if own_length:
+        _say("1/4  drawing synthetic people; the length of the training is set, so --minutes does not apply")
+    else:
+        _say(f"1/4  drawing synthetic people; all four steps take about {counted(args.minutes, 'minute')}")
+    data = folder / "data"
+    images = _draw_people(args, data, seconds)
+    common = [
+        f"data.root={data}",
         f"run.dir={folder.parent}",
         f"run.name={folder.name}",
         f"run.seed={args.seed}",
+        "train.validate_every=0",
+        "train.workers=0",
+        "test.workers=0",
         *([f"run.device={args.device}"] if args.device else []),
-        *args.overrides,
     ]
-    config = load_config(f"{method.script}/{method.quickstart}", overrides)
+    name = f"{method.script}/{method.quickstart}"
+    first = load_config(name, [*common, *args.overrides])
+    annotation_sheet(first, folder / "data.jpg")
+    _say(f"     a look at the data: {folder / 'data.jpg'}  ({time.monotonic() - started:.0f} s)")
+    _say("2/4  measuring how fast this machine trains")
+    speed = fastest_settings(
+        lambda settings: build_task(load_config(name, [*common, *_words(settings), *args.overrides])),
+        seconds=min(PROBE_SHARE * seconds, MAX_PROBE),
+        say=lambda text: _say(f"   {text}"),
+    )
+    length: dict[str, str] = {}
+    training = None
+    if not own_length:
+        left = seconds - (time.monotonic() - started)
+        training = max(left - ending_seconds(speed, args.val_images), MIN_TRAINING_SHARE * seconds)
+        length = training_length(speed, training, first.train.batch_size, images)
+    chosen = {**speed.settings, **length, "train.workers": str(speed.workers), "test.workers": str(speed.workers)}
+    overrides = [*common, *_words(chosen), *args.overrides]
+    config = load_config(name, overrides)
+    _say(f"     chosen: {describe(speed.settings, speed.threads)}")
+    plan = Plan(training, torch.get_num_threads(), args.val_images)
+    content = {"written_by": "pose quickstart", "experiment": name, "overrides": overrides, **plan._asdict()}
+    write_json(folder / MARKER, content, indent=1)
+    return config, plan
 
-    from pose_core.engine.metrics import plot_metrics
+
+def _words(settings: Mapping[str, str]) -> list[str]:
+    return [f"{key}={value}" for key, value in settings.items()]
+
+
+def _draw_people(args: argparse.Namespace, data: Path, seconds: float) -> int:
+    """Draw the data set and return its number of training images; without ``--images``, what the time allows."""
+    from pose_core.synthetic import write_dataset
+    from pose_core.synthetic.drawing import drawing_rate
+    from pose_core.verbosity import is_quiet
+
+    processes = min(os.cpu_count() or 1, MAX_PROCESSES)
+    images = args.images
+    if images is None:
+        images = round(DRAWING_SHARE * seconds * drawing_rate(SIZE) * processes)
+        images = min(max(images, MIN_IMAGES), MAX_IMAGES)
+    write_dataset(
+        data, layout="coco", images=images, val_images=args.val_images, people=(1, 1), size=SIZE, seed=args.seed,
+        workers=processes, progress=not is_quiet(),
+    )  # fmt: skip
+    return int(images)
+
+
+def training_length(speed: Speed, seconds: float, batch_size: int, images: int) -> dict[str, str]:
+    """Return the settings of a training's length that take ``seconds`` at a speed."""
+    steps = max(int(seconds / (speed.seconds_per_sample * OVERHEAD * batch_size)), 1)
+    epochs = -(-steps * batch_size // images)
+    return {
+        "train.iterations": str(steps),
+        "train.epochs": str(epochs + 1),
+        "train.log_every": str(max(steps // 20, 1)),
+    }
+
+
+def ending_seconds(speed: Speed, images: int) -> float:
+    """Return the time for evaluation and drawing: two forward passes, a third of a training step each, for an image."""
+    return ENDING + images * (2 / 3 / speed.samples_per_second + speed.loading)
+
+
+def _train(config: Experiment, plan: Plan, folder: Path, *, resume: bool) -> tuple[Result, Plan]:
+    """Train and evaluate, and return the plan with the time that it took in all."""
+    import torch
+    from tqdm import tqdm
+
+    from pose_core.engine.budget import Pace, remaining_share
     from pose_core.engine.trainer import train
-    from pose_core.inference.sheets import prediction_sheet
-    from pose_core.plugins.predictors import Predictor
+    from pose_core.files import write_json
     from pose_core.plugins.tasks import build_task
 
-    print(f"2/4  training {config.model.name} for {config.train.epochs} epochs")
-    result = train(build_task(config), resume=False, overwrite=True)
-    if result.interrupted or result.evaluation is None:
-        return 130
-    print("3/4  evaluating on the held-out images")
-    print(result.evaluation.report)
-    print("4/4  drawing")
+    torch.set_num_threads(plan.threads)
+    about, pace = "", None
+    if plan.training_seconds is not None:
+        seconds = plan.training_seconds * (remaining_share(folder / "last.pt") if resume else 1.0)
+        about, pace = f", about {seconds:.0f} s", Pace(seconds, tqdm.write)
+    _say(f"3/4  training {config.model.name} and evaluating it on the held-out images{about}")
+    before = time.monotonic()
+    resume = resume and (folder / "last.pt").exists()
+    result = train(build_task(config), resume=resume, overwrite=not resume, folder=folder, pace=pace)
+    plan = plan._replace(trained_seconds=plan.trained_seconds + time.monotonic() - before)
+    content = json.loads((folder / MARKER).read_text())
+    write_json(folder / MARKER, {**content, **plan._asdict()}, indent=1)
+    return result, plan
+
+
+def _draw(config: Experiment, folder: Path, result: Result, plan: Plan) -> None:
+    """Draw the sheet of predictions and the course of the training."""
+    from pose_core.engine.metrics import plot_metrics
+    from pose_core.inference.sheets import prediction_sheet
+    from pose_core.plugins.predictors import Predictor
+
+    _say("4/4  drawing the predictions and the course of the training")
+    assert result.evaluation is not None
+    width, height = config.model.input_size
+    lines = [
+        f"COCO AP {result.evaluation.value:.3f} on {counted(plan.val_images, 'held-out image')} of synthetic people",
+        f"{config.model.name} at {height}x{width}, {result.step * config.train.batch_size:,} samples"
+        f" in {counted(round(plan.trained_seconds / 60, 1), 'minute')} of training, from random weights",
+    ]
     predictor = Predictor.from_config(config, weights=folder / "best.pt", device=config.run.device)
-    prediction_sheet(predictor, config, folder / "predictions.jpg")
+    prediction_sheet(predictor, config, folder / "predictions.jpg", title="pose quickstart", lines=lines)
     plot_metrics(folder / "metrics.jsonl", folder / "training.png")
-    seconds = time.monotonic() - started
-    weights, command = folder / "best.pt", method.script
-    print(
-        f"\nCOCO AP {result.evaluation.value:.3f} on {args.val_images} held-out synthetic images"
-        f", {seconds:.0f} s in all\n"
-        f"\nresults  {folder / 'predictions.jpg'}   predictions on held-out images"
-        f"\n         {folder / 'training.png'}      loss and AP over the training"
-        f"\n         {folder}/                the run: config, log, metrics, checkpoints, results"
-        "\n\nthree things to try next"
-        f"\n  {command} predict --cfg {folder / 'config.yaml'} --weights {weights}"
-        f" {folder / 'data' / 'images' / 'val2017'} --out predictions"
-        f"\n  {command} eval --cfg {folder / 'config.yaml'} --weights {weights} --boxes gt test.flip=false"
-        f"\n  {command} train --cfg {method.example or 'NAME'} data.root=/path/to/coco"
+
+
+def suggestions(script: str, folder: Path) -> str:
+    """Return three commands that show more of the trained network, as this reader can type them."""
+    from pose_core.installation import shell_command
+
+    command, weights = shell_command(script), folder / "best.pt"
+    images = folder / "data" / "images" / "val2017"
+    tries: Sequence[tuple[str, str]] = (
+        (
+            f"{command} predict --weights {weights} {images} --boxes gt --out {folder / 'predicted'}",
+            "draws all held-out images, each person in the annotated box",
+        ),
+        (
+            f"{command} eval --weights {weights} test.flip=false",
+            "the score without averaging over the mirrored image: what that is worth",
+        ),
+        (
+            f"{shell_command('pose')} predict photo.jpg",
+            "a photo of yours, with weights that were trained on photographs (this network has only seen drawings)",
+        ),
     )
-    return 0
+    return "\n".join(["three things to try next", *(f"  {words}\n      {about}" for words, about in tries)])
+
+
+def _command(args: argparse.Namespace) -> str:
+    """Return the command that was given, without its settings."""
+    import shlex
+
+    from pose_core.installation import shell_command
+
+    where = "" if args.out == "runs/quickstart" else f" --out {shlex.quote(args.out)}"
+    return f"{shell_command('pose')} quickstart{where}"
+
+
+def _say(text: str) -> None:
+    """Print a line about what is being done, unless quiet."""
+    from pose_core.verbosity import is_quiet
+
+    if not is_quiet():
+        print(text)
+
+
+def counted(number: float, noun: str) -> str:
+    """Return a number with its noun, in the plural unless it is 1."""
+    return f"{number:g} {noun}{'' if number == 1 else 's'}"

@@ -1,6 +1,7 @@
 """Print an experiment with every key and its value, defaults included.
 
 %(prog)s --cfg %(example)s train.epochs=10
+%(prog)s --cfg %(example)s --explain       with the meaning of every key
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``show-config``."""
     add_config(parser)
     add_overrides(parser)
+    parser.add_argument("--explain", action="store_true", help="print the meaning of each key above it")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the resolved experiment as YAML."""
     from pose_core.config import dump_config
+    from pose_core.config.explain import dump_explained
 
-    print(dump_config(load(args)), end="")
+    print((dump_explained if args.explain else dump_config)(load(args)), end="")
     return 0

@@ -20,7 +20,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     add_overrides(parser)
     add_device(parser)
-    parser.add_argument("--resume", action="store_true", help="continue the run in its folder from last.pt")
+    resume = parser.add_mutually_exclusive_group()
+    resume.add_argument("--resume", action="store_true", help="continue the run in its folder from last.pt")
+    resume.add_argument(
+        "--auto-resume",
+        action="store_true",
+        help="continue the run if there is one, else start it; for jobs that may be restarted",
+    )
     add_fast(parser)
     add_switches(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace a finished or broken run in the same folder")
@@ -32,5 +38,5 @@ def run(args: argparse.Namespace) -> int:
     from pose_core.engine.trainer import train
     from pose_core.plugins.tasks import build_task
 
-    result = train(build_task(config), resume=args.resume, overwrite=args.overwrite)
+    result = train(build_task(config), resume="auto" if args.auto_resume else args.resume, overwrite=args.overwrite)
     return 130 if result.interrupted else 0

@@ -41,6 +41,12 @@ def _predict() -> CommandModule:
     return predict
 
 
+def _weights() -> CommandModule:
+    from pose_core.cli import weights
+
+    return weights
+
+
 def _export() -> CommandModule:
     from pose_core.cli import export
 
@@ -63,6 +69,18 @@ def _show_config() -> CommandModule:
     from pose_core.cli import show_config
 
     return show_config
+
+
+def _settings() -> CommandModule:
+    from pose_core.cli import settings
+
+    return settings
+
+
+def _completion() -> CommandModule:
+    from pose_core.cli import completion
+
+    return completion
 
 
 def _convert_config() -> CommandModule:
@@ -106,15 +124,20 @@ VERBS = {
     "train": Verb("train a network", _train, in_methods=True),
     "eval": Verb("evaluate a checkpoint on a benchmark", _evaluate, in_methods=True),
     "predict": Verb("find poses in images and videos and draw them", _predict, in_methods=True),
+    "weights": Verb("list | get | where | check: trained weights by name", _weights, in_methods=True),
     "export": Verb("write a network as an ONNX file", _export, in_methods=True),
     "overfit": Verb("train on eight images: the smoke test for your own data", _overfit, in_methods=True),
     "configs": Verb("list the built-in experiments", _configs, in_methods=True),
     "show-config": Verb("print an experiment as one complete file", _show_config, in_methods=True),
-    "convert-config": Verb("convert a published (upper-case) YAML file", _convert_config),
+    "settings": Verb("list every setting with its default and its meaning", _settings, in_methods=True),
+    "convert-config": Verb("convert a YAML config from the original repositories", _convert_config),
     "models": Verb("list networks with their size and cost", _models),
     "benchmark": Verb("measure networks and the stages around them on this machine", _benchmark),
-    "data": Verb("synth | check | browse | sigmas | merge | build-lsp-mpii: make and inspect data sets", _data),
-    "doctor": Verb("print the installed packages, the devices and the fast paths in use", _doctor),
+    "data": Verb(
+        "synth | check | browse | skeleton | sigmas | merge | build-lsp-mpii: make and inspect data sets", _data
+    ),
+    "doctor": Verb("print the installed packages and the devices, and what is missing", _doctor),
+    "completion": Verb("print a script that completes commands, settings and names in your shell", _completion),
 }
 PLOT = Verb("draw the training curves of several runs in one plot", _plot)
 """The command of methods that define ``curves``."""

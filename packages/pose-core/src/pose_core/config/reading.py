@@ -162,18 +162,19 @@ def all_keys(schema: type[BaseModel], prefix: str = "") -> list[str]:
 
 
 def nearest_key(key: str, schema: type[BaseModel]) -> str | None:
-    """Return the valid dotted key that is most similar to ``key``."""
+    """Return the valid dotted key that is most similar to ``key``, or, for a key without dots, whose last part is."""
     keys = all_keys(schema)
+    by_last = {full.rpartition(".")[2]: full for full in reversed(keys)}
+    blocks = {full.partition(".")[0]: full.partition(".")[0] for full in keys}
+    last = key.rpartition(".")[2]
+    tries = [(key, {full: full for full in keys}, 0.6), (last, by_last, 0.75)]
     if "." not in key:
-        near = get_close_matches(key, {full.partition(".")[0] for full in keys}, n=1, cutoff=0.75)
+        tries = [(key, blocks, 0.75), *reversed(tries)]
+    for word, known, cutoff in tries:
+        near = get_close_matches(word, known, n=1, cutoff=cutoff)
         if near:
-            return near[0]
-    near = get_close_matches(key, keys, n=1, cutoff=0.6)
-    if near:
-        return near[0]
-    by_last = {full.rpartition(".")[2]: full for full in keys}
-    near = get_close_matches(key.rpartition(".")[2], by_last, n=1, cutoff=0.75)
-    return by_last[near[0]] if near else None
+            return known[near[0]]
+    return None
 
 
 def dump_config(config: Experiment) -> str:

@@ -82,6 +82,7 @@ class TrainConfig(Block):
     """Training of the network."""
 
     epochs: Annotated[int, Field(ge=1)] = 210
+    """Passes over the training set."""
     iterations: Annotated[int, Field(ge=1)] | None = None
     """Stop after this many optimizer steps, regardless of `epochs`."""
     batch_size: Annotated[int, Field(ge=1)] = 128
@@ -89,21 +90,29 @@ class TrainConfig(Block):
     accumulate: Annotated[int, Field(ge=1)] = 1
     """Split every batch into this many forward passes, to save memory."""
     optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
+    """The rule that updates the weights."""
     lr: Annotated[float, Field(gt=0)] = 1e-3
+    """Learning rate, before the schedule's factor."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Zero for Adam in every published experiment: their files state 1e-4, which their code never applied."""
     momentum: float = 0.9
+    """Momentum of SGD."""
     nesterov: bool = False
+    """Use Nesterov's momentum (SGD)."""
     schedule: Literal["multistep", "cosine", "onecycle", "constant"] = "multistep"
+    """The course of the learning rate over the training."""
     milestones: tuple[int, ...] = (170, 200)
     """Epochs after which the learning rate is multiplied by `factor` (multistep)."""
     factor: float = 0.1
+    """The learning rate is multiplied by this at each milestone."""
     warmup: Annotated[int, Field(ge=0)] = 0
     """Steps of linear warm-up from a thousandth of the learning rate."""
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     """Largest gradient norm."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Number format of the network's operations, in training and inference; weights and optimizer stay fp32."""
     channels_last: bool = False
+    """Store channels last, which makes convolutions faster on many devices."""
     compile: bool = False
     """torch.compile the network."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -111,7 +120,7 @@ class TrainConfig(Block):
     sync_bn: bool = False
     """Share batch statistics between processes."""
     workers: Annotated[int, Field(ge=0)] = 4
-    """Loader processes for each training process."""
+    """Loader processes for each training process; no more than there are CPU cores."""
     share_decode: bool = False
     """Put the people of one image into the same batch, so that it is decoded once."""
     reduced_decode: bool = False
@@ -134,7 +143,7 @@ class EvaluationConfig(Block):
     flip: bool = True
     """Average with the mirrored image's prediction."""
     workers: Annotated[int, Field(ge=0)] = 4
-    """Processes that decode images."""
+    """Processes that decode images; no more than there are CPU cores."""
     compile: bool = False
     """torch.compile the network, on a GPU as CUDA graphs; the first batch of each size is slow."""
 
@@ -147,6 +156,7 @@ class RunConfig(Block):
     name: str | None = None
     """Folder name; the config's name by default."""
     seed: int = 1337
+    """Seed of the initial weights, the order of samples and their augmentation."""
     device: str = "auto"
     """auto uses a GPU if there is one; or cpu, cuda, cuda:1."""
 
@@ -155,11 +165,11 @@ class Experiment(Block):
     """The settings of an experiment; the kind of method defines the blocks ``augment``, ``heatmap`` and ``test``."""
 
     method: str
-    """The package that trains it, without its prefix: lite, dekr, …"""
+    """The method that trains it: its package's name without the prefix, for example lite for pose-lite."""
     name: str = "experiment"
     """Name of the run folder; the file's name by default."""
     note: str = ""
-    """Remarks for the reader: the paper's row, the expected number, differences from the paper."""
+    """Remarks for readers: the paper's row, the expected figure, differences from the paper."""
     data: DataConfig = DataConfig()
     augment: VariationConfig = VariationConfig()
     model: ModelConfig

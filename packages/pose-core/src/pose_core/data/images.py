@@ -13,6 +13,7 @@ import numpy as np
 
 from pose_core.data.sources import ARCHIVE, split_source
 from pose_core.errors import DataError
+from pose_core.photos import is_truncated as is_truncated
 from pose_core.structures import ImageRecord
 
 Color = Literal["rgb", "bgr"]
@@ -154,8 +155,3 @@ def open_image(source: str, color: Color = "rgb") -> np.ndarray:
     """Read pixels ``(H, W, 3)`` uint8 in the order ``color``, ignoring EXIF orientation."""
     image = open_bgr(source)
     return image if color == "bgr" else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-
-def is_truncated(content: bytes) -> bool:
-    """Return whether a JPEG lacks its end marker. OpenCV 4 fills the missing part with gray; OpenCV 5 refuses it."""
-    return content[:2] == b"\xff\xd8" and content.rfind(b"\xff\xd9") < 0

@@ -6,6 +6,7 @@ of each. Processes do not communicate, and epochs share no state.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 
 import cv2
@@ -125,6 +126,15 @@ def evaluation_batches(length: int, batch_size: int, rank: int = 0, world: int =
     batches = [list(range(first, min(first + batch_size, length))) for first in range(0, length, batch_size)]
     share = shard(len(batches), rank, world)
     return batches[share.start : share.stop]
+
+
+def loader_workers(asked: int) -> int:
+    """Return the number of loader processes: ``asked``, but at most the CPU cores of this process.
+
+    More would only take turns. The number changes no sample.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(asked, cores)
 
 
 def worker_init(worker: int) -> None:

@@ -39,9 +39,15 @@ FEW = 40
 """The maximum number of values of a curve that are drawn with markers."""
 
 
-def plot_training(losses: Sequence[Series], scores: Sequence[Series], target: Path) -> None:
-    """Write a plot of one run: losses over steps on top, held-out scores below."""
-    write_figure(draw_training(losses, scores), target)
+def plot_training(
+    losses: Sequence[Series],
+    scores: Sequence[Series],
+    target: Path,
+    accuracies: Sequence[Series] = (),
+    final: str = "",
+) -> None:
+    """Write a plot of one run, see :func:`draw_training`."""
+    write_figure(draw_training(losses, scores, accuracies, final), target)
 
 
 def plot_runs(panels: Mapping[str, Sequence[Series]], titles: Mapping[str, str], target: Path) -> None:
@@ -49,10 +55,18 @@ def plot_runs(panels: Mapping[str, Sequence[Series]], titles: Mapping[str, str],
     write_figure(draw_runs(panels, titles), target)
 
 
-def draw_training(losses: Sequence[Series], scores: Sequence[Series]) -> Figure:
-    """Return a figure with a panel for losses and one for scores, without empty panels."""
-    shown = [(title, curves) for title, curves in (("training loss", losses), ("held-out score", scores)) if curves]
-    figure, panels = new_figure([PANEL] * len(shown), [title for title, _ in shown], "step")
+def draw_training(
+    losses: Sequence[Series], scores: Sequence[Series], accuracies: Sequence[Series] = (), final: str = ""
+) -> Figure:
+    """Return a figure with panels for losses, accuracies in training and held-out scores, without empty panels.
+
+    ``final`` states the scores of a run that was evaluated only at its end.
+    """
+    ending = f"; held-out score at the end: {final}" if final else ""
+    titles = ("training loss", "share of joints found in training", "held-out score")
+    shown = [each for each in zip(titles, (losses, accuracies, scores), strict=True) if each[1]]
+    headings = [title + (ending if number == 0 else "") for number, (title, _) in enumerate(shown)]
+    figure, panels = new_figure([PANEL] * len(shown), headings, "step")
     for axes, (title, curves) in zip(panels, shown, strict=True):
         lines = draw_curves(axes, curves, is_loss=title == "training loss")
         add_legend(axes, lines, [name for name, _, _ in curves])

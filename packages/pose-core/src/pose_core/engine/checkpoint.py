@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import yaml
 from pose_core.config import Experiment, all_keys, dump_config, update_spelling
 from pose_core.errors import ConfigError, WeightsError
 from pose_core.files import whole_file
+from pose_core.folders import find_data_root
 from pose_core.models.weights import read_checkpoint
 
 FORMAT = 1
@@ -47,6 +49,26 @@ def read_run_checkpoint(path: Path, config: Experiment) -> dict[str, Any]:
             "resume with the settings of config.yaml in the same folder, or start another run with run.name=…"
         )
     return content
+
+
+def record_place(config: Experiment) -> dict[str, str]:
+    """Return where a run finds its files, for its checkpoints: `find_files` looks there."""
+    return {"directory": str(Path.cwd()), "data_root": str(find_data_root(config.data.root).absolute())}
+
+
+def find_files(config: Experiment, content: Mapping[str, Any]) -> Experiment:
+    """Return a checkpoint's experiment with its data, boxes and joint set where training found them, if still there."""
+    directory, root = content.get("directory"), content.get("data_root")
+    if not isinstance(directory, str) or not isinstance(root, str):  # written by an earlier version
+        return config
+    found: dict[str, str] = {}
+    if Path(root).is_dir():
+        found["root"] = root
+    for key in ("detections", "skeleton"):
+        name = getattr(config.data, key)
+        if name is not None and Path(directory, name).is_file():
+            found[key] = str(Path(directory, name))
+    return config.model_copy(update={"data": config.data.model_copy(update=found)})
 
 
 def _at(content: Any, key: str) -> Any:

@@ -143,6 +143,7 @@ class PosePredictor(ABC):
 
     config: Experiment
     skeleton: Skeleton
+    device: torch.device
     needs_boxes: bool
     """Whether the predictor needs people's boxes; otherwise it finds people itself and ignores boxes."""
 

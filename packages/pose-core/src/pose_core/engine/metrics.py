@@ -16,16 +16,25 @@ Array = np.ndarray
 PLACE = ("split", "step", "epoch")
 """Names in a line of metrics.jsonl that are not measured values."""
 LOSSES = ("loss",)
+ACCURACIES = ("accuracy",)
 SCORES = ("AP", "AP50", "AP75", "Mean")
 
 
 def plot_metrics(metrics: Path, target: Path) -> None:
-    """Plot one run's metrics.jsonl: loss over steps on top, validation scores below."""
+    """Plot one run's metrics.jsonl: loss over steps on top, validation scores below.
+
+    A run that was evaluated once has no course of scores: its accuracy in training is plotted instead.
+    """
     rows = read_metrics(metrics)
     losses, scores = series(rows, "train", LOSSES), series(rows, "val", SCORES)
     if not (losses or scores):
         raise DataError(f"{metrics} has neither training losses nor validation scores to plot: train for longer")
-    plot_training(losses, scores, target)
+    accuracies = series(rows, "train", ACCURACIES)
+    if accuracies and max((len(steps) for _, steps, _ in scores), default=0) <= 1:
+        final = ", ".join(f"{name} {values[-1]:.3f}" for name, _, values in scores)
+        plot_training(losses, [], target, accuracies, final)
+    else:
+        plot_training(losses, scores, target)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from pose_core.engine.optim import Updater, build_optimizer
 from pose_core.engine.schedule import lr_factor
 from pose_core.errors import DataError, PoseError
 from pose_core.structures import Batch
+from pose_core.verbosity import no_bar
 
 LEARNED = 0.1
 """Share of the first loss that counts as learned."""
@@ -71,7 +72,7 @@ def overfit(
     optimizers = {name: build_optimizer(network, own[name], device) for name, network in networks.items()}
     updater = Updater(networks, optimizers, settings)
     losses = []
-    with tqdm(range(steps), f"overfitting {count} samples", disable=None) as bar:
+    with tqdm(range(steps), f"overfitting {count} samples", disable=no_bar()) as bar:
         for step in bar:
             updater.set_lr({name: each.lr * lr_factor(each, step, steps, steps) for name, each in own.items()})
             for network in networks.values():

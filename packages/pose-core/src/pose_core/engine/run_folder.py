@@ -7,13 +7,15 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 from pose_core.config import Experiment, dump_config
 from pose_core.errors import ConfigError
 from pose_core.files import write_text
+from pose_core.verbosity import is_quiet
 
 
 def run_path(config: Experiment) -> Path:
@@ -21,14 +23,24 @@ def run_path(config: Experiment) -> Path:
     return Path(config.run.dir) / (config.run.name or config.name)
 
 
-def prepare(folder: Path, config: Experiment, *, resume: bool, overwrite: bool) -> bool:
+Resume = bool | Literal["auto"]
+"""Whether to continue a run; ``auto`` starts one where there is none yet."""
+
+
+def prepare(folder: Path, config: Experiment, *, resume: Resume, overwrite: bool) -> bool:
     """Prepare the folder and return whether there is a run to resume.
 
-    A folder that already holds a run is overwritten only if asked for.
+    A folder that already holds a run is overwritten only if asked for; and only ``auto`` starts a run that was to be
+    resumed, unless it was stopped before its first checkpoint.
     """
     checkpoint = folder / "last.pt"
     if resume and checkpoint.exists():
         return True
+    if resume is True and not (folder / "config.yaml").exists():
+        raise ConfigError(
+            f"--resume: there is no run in {folder}{_near_runs(folder)}. To start it, run the same command without "
+            "--resume; a job that may be restarted can use --auto-resume"
+        )
     has_run = (folder / "metrics.jsonl").exists() or checkpoint.exists()
     if has_run and not (overwrite or resume):
         raise ConfigError(
@@ -43,6 +55,15 @@ def prepare(folder: Path, config: Experiment, *, resume: bool, overwrite: bool) 
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "config.yaml", dump_config(config))
     return False
+
+
+def _near_runs(folder: Path) -> str:
+    """Return a remark that names the most similar folders next to ``folder`` with a run to resume."""
+    found = {checkpoint.parent.name: checkpoint.parent for checkpoint in folder.parent.glob("*/last.pt")}
+    near = get_close_matches(folder.name, found, n=3, cutoff=0.5)
+    if near:
+        return f"; did you mean {' or '.join(str(found[name]) for name in near)} (run.name=…)?"
+    return f"; the runs in {folder.parent} are {', '.join(sorted(found)[:5])}" if found else ""
 
 
 class RunLog:
@@ -63,12 +84,13 @@ class RunLog:
         self.metrics = self.metrics_file.open("a", buffering=1)
         self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
 
-    def say(self, text: str) -> None:
-        """Write a line to the terminal and to log.txt."""
+    def say(self, text: str, *, always: bool = False) -> None:
+        """Write a line to log.txt and, unless quiet, to the terminal; ``always`` also if quiet."""
         if self.is_main:
             from tqdm import tqdm
 
-            tqdm.write(text, file=sys.stdout)
+            if always or not is_quiet():
+                tqdm.write(text, file=sys.stdout)
             self.log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 
     def record(self, split: str, step: int, epoch: int, values: Mapping[str, Any], prefix: str = "") -> None:

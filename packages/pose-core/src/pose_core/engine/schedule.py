@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import cos, pi
+from typing import NamedTuple
 
 from pose_core.config import TrainConfig
 
@@ -12,10 +13,31 @@ ONECYCLE_START = 1 / 25
 ONECYCLE_END = 1e-4
 
 
-def lr_factor(config: TrainConfig, step: int, steps_per_epoch: int, total_steps: int) -> float:
-    """Return the factor of the learning rate at optimizer step ``step``, counted from 0."""
+class Progress(NamedTuple):
+    """The length of a run, which may be changed while it trains: the schedule then continues from where it is."""
+
+    total_steps: int
+    since: int = 0
+    """The step at which the length was last changed; 0 for never."""
+    done: float = 0.0
+    """The share of the schedule that was done by then."""
+
+    def share(self, step: int) -> float:
+        """Return the share of the schedule that is done at a step, from 0 to 1 at the last step."""
+        return self.done + (1 - self.done) * min((step - self.since) / max(self.total_steps - 1 - self.since, 1), 1.0)
+
+    def changed(self, step: int, total_steps: int) -> Progress:
+        """Return the progress of a run that has another length from ``step`` on."""
+        return Progress(total_steps, step, self.share(step))
+
+
+def lr_factor(config: TrainConfig, step: int, steps_per_epoch: int, progress: Progress | int) -> float:
+    """Return the factor of the learning rate at optimizer step ``step``, counted from 0.
+
+    ``progress`` is the run's length, as a number of steps if it never changes.
+    """
     warm = min(WARMUP_START + (1 - WARMUP_START) * step / config.warmup, 1.0) if config.warmup else 1.0
-    share = min(step / max(total_steps - 1, 1), 1.0)
+    share = (Progress(progress) if isinstance(progress, int) else progress).share(step)
     if config.schedule == "multistep":
         epoch = step // steps_per_epoch
         return warm * config.factor ** sum(milestone <= epoch for milestone in config.milestones)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -24,10 +25,12 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from pose_core.config import dump_config
-from pose_core.data.sampler import batches_per_epoch, epoch_batches, worker_init
+from pose_core.data.sampler import batches_per_epoch, epoch_batches, loader_workers, worker_init
+from pose_core.engine.budget import Pace
 from pose_core.engine.checkpoint import (
     random_state,
     read_run_checkpoint,
+    record_place,
     restore_random_state,
     save_checkpoint,
     seed_everything,
@@ -37,10 +40,11 @@ from pose_core.engine.ema import Average
 from pose_core.engine.interfaces import Evaluation, Task
 from pose_core.engine.optim import Updater, build_optimizer
 from pose_core.engine.precision import autocast, dtype_of
-from pose_core.engine.run_folder import RunLog, prepare, run_path
-from pose_core.engine.schedule import lr_factor
+from pose_core.engine.run_folder import Resume, RunLog, prepare, run_path
+from pose_core.engine.schedule import Progress, lr_factor
 from pose_core.errors import ConfigError, PoseError
 from pose_core.structures import Batch
+from pose_core.verbosity import no_bar
 
 
 @dataclass(frozen=True)
@@ -53,14 +57,25 @@ class Result:
     interrupted: bool = False
 
 
-def train(task: Task, *, resume: bool = False, overwrite: bool = False, folder: Path | None = None) -> Result:
-    """Train a task into its run folder; with ``resume``, from the last checkpoint there."""
+def train(
+    task: Task,
+    *,
+    resume: Resume = False,
+    overwrite: bool = False,
+    folder: Path | None = None,
+    pace: Pace | None = None,
+) -> Result:
+    """Train a task into its run folder; with ``resume``, from the last checkpoint there, which must exist.
+
+    ``resume="auto"`` starts from the beginning if there is no run yet. ``pace`` may change the number of steps during
+    the training so that it ends in time.
+    """
     config = task.config
     with process_group(config.run.device) as process:
         path = folder or run_path(config)
         found = prepare(path, config, resume=resume, overwrite=overwrite) if process.is_main else None
         found = gather_objects(found)[0]
-        run = Run(task, process, path)
+        run = Run(task, process, path, pace)
         if found:
             run.restore()
         with RunLog(path, is_main=process.is_main, step=run.step) as log, interruptible() as interrupt:
@@ -101,8 +116,8 @@ def interruptible() -> Iterator[Interrupt]:
 class Run:
     """A training run: networks, state and loop."""
 
-    def __init__(self, task: Task, process: ProcessContext, folder: Path) -> None:
-        self.task, self.process, self.folder = task, process, folder
+    def __init__(self, task: Task, process: ProcessContext, folder: Path, pace: Pace | None = None) -> None:
+        self.task, self.process, self.folder, self.pace = task, process, folder, pace
         self.config, settings = task.config, task.config.train
         seed_everything(self.config.run.seed, 0)  # every process starts from the same weights
         self.networks = {name: network.to(process.device) for name, network in task.networks().items()}
@@ -135,13 +150,19 @@ class Run:
         self.steps_per_epoch = batches_per_epoch(
             self.length, settings.batch_size, process.world_size, drop_last=self.drop_last
         )
-        self.total_steps = settings.epochs * self.steps_per_epoch
+        total_steps = settings.epochs * self.steps_per_epoch
         if settings.iterations is not None:
-            self.total_steps = min(self.total_steps, settings.iterations)
+            total_steps = min(total_steps, settings.iterations)
+        self.progress = Progress(total_steps)
         self.precision = dtype_of(settings.precision)
         self.step = 0
         self.best = float("-inf")
         seed_everything(self.config.run.seed, process.rank)
+
+    @property
+    def total_steps(self) -> int:
+        """The number of steps of the whole run."""
+        return self.progress.total_steps
 
     def _wrap(self, name: str, network: nn.Module) -> nn.Module:
         settings = self.config.train
@@ -158,14 +179,16 @@ class Run:
         settings, evaluation = self.config.train, None
         log.say(
             f"{self.length} samples, {self.steps_per_epoch} steps per epoch, {self.total_steps} steps, "
-            f"{self.process.world_size} process(es) on {self.process.device}, run folder {self.folder}"
+            f"{_processes(self.process.world_size)} on {self.process.device}, run folder {self.folder}"
         )
         if self.step >= self.total_steps:
             log.say(f"this run is finished at step {self.step}; train.epochs makes it longer")
         if self.step == 0 and self.total_steps:
             self.save({})  # a run that diverges in its first steps keeps its initial state
         clock = Clock(self.total_steps)
-        with tqdm(total=self.total_steps, initial=self.step, unit="step", disable=None if log.is_main else True) as bar:
+        with tqdm(
+            total=self.total_steps, initial=self.step, unit="step", disable=no_bar(elsewhere=not log.is_main)
+        ) as bar:
             while self.step < self.total_steps:
                 epoch = self.step // self.steps_per_epoch
                 for batch in clock.timed(self._batches(epoch)):
@@ -173,6 +196,8 @@ class Run:
                     self.step += 1
                     bar.update()
                     clock.count(len(batch) * self.process.world_size)
+                    if self.pace is not None:
+                        self._keep_pace(self.pace, log, clock, bar)
                     is_end = self.step % self.steps_per_epoch == 0 or self.step == self.total_steps
                     if self.step % settings.log_every == 0 or is_end:
                         self._report(log, clock, epoch, values)
@@ -182,7 +207,10 @@ class Run:
                     ):
                         self.save(values)
                     if stopping:
-                        log.say(f"stopped at step {self.step}; continue with the same command and --resume")
+                        log.say(
+                            f"stopped at step {self.step}; to continue, run the same command with --resume",
+                            always=True,
+                        )
                         return Result(self.folder, self.step, evaluation, interrupted=True)
                     if self.step == self.total_steps:
                         break
@@ -192,12 +220,23 @@ class Run:
         if evaluation is None:
             evaluation = self._evaluate(log, max(self.step - 1, 0) // self.steps_per_epoch)
             self.save({})
-        log.say(f"best {evaluation.name} {self.best:.4f}, weights in {self.folder / 'best.pt'}")
+        log.say(f"best {evaluation.name} {self.best:.4f}, weights in {self.folder / 'best.pt'}", always=True)
         return Result(self.folder, self.step, evaluation)
 
     def _is_evaluated(self, epoch: int) -> bool:
         every = self.config.train.validate_every
         return self.step >= self.total_steps or bool(every and (epoch + 1) % every == 0)
+
+    def _keep_pace(self, pace: Pace, log: RunLog, clock: Clock, bar: tqdm[NoReturn]) -> None:
+        """Change the number of steps if ``pace`` asks for it; the schedule is stretched over the steps that remain."""
+        before = self.total_steps
+        total = gather_objects(pace(self.step, before))[0]  # the first process decides for all
+        if total == before:
+            return
+        self.progress = self.progress.changed(self.step, total)
+        clock.total_steps = bar.total = total
+        direction = "slower" if total < before else "faster"
+        log.say(f"step {self.step}: {direction} than planned, so training ends after {total:,} steps, not {before:,}")
 
     def _batches(self, epoch: int) -> Iterator[Batch]:
         settings, process = self.config.train, self.process
@@ -212,14 +251,15 @@ class Run:
             start_batch=self.step % self.steps_per_epoch,
             drop_last=self.drop_last,
         )
+        workers = loader_workers(settings.workers)
         loader = DataLoader(
             self.data,
             batch_sampler=keys,  # keys are (epoch, index), not indices alone
             collate_fn=self.data.collate,
-            num_workers=settings.workers,
+            num_workers=workers,
             worker_init_fn=worker_init,
             pin_memory=process.device.type == "cuda",
-            prefetch_factor=4 if settings.workers else None,
+            prefetch_factor=4 if workers else None,
             # A loader draws a seed when it starts; with the global generator, a resumed epoch would differ.
             generator=torch.Generator().manual_seed(self.config.run.seed),
         )
@@ -230,7 +270,7 @@ class Run:
         settings = self.config.train
         self.updater.set_lr(
             {
-                name: own.lr * lr_factor(own, self.step, self.steps_per_epoch, self.total_steps)
+                name: own.lr * lr_factor(own, self.step, self.steps_per_epoch, self.progress)
                 for name, own in self.settings.items()
             }
         )
@@ -257,7 +297,7 @@ class Run:
         lr = self.updater.optimizers["pose"].param_groups[0]["lr"]
         log.record("train", self.step, epoch, {**numbers, "lr": lr, **clock.figures()})
         text = "  ".join(f"{name} {value:.6f}" for name, value in numbers.items())
-        epochs = self.config.train.epochs
+        epochs = -(-self.total_steps // self.steps_per_epoch)
         log.say(f"epoch {epoch + 1}/{epochs}  step {self.step}  {text}  lr {lr:.2e}  {clock.text(self.step)}")
 
     def _evaluate(self, log: RunLog, epoch: int) -> Evaluation:
@@ -276,6 +316,7 @@ class Run:
                     {
                         "method": self.config.method,
                         "config": dump_config(self.config),
+                        **record_place(self.config),
                         "step": self.step,
                         "metrics": dict(evaluation.metrics),
                         "weights": self.evaluated.state_dict(),
@@ -302,7 +343,9 @@ class Run:
                 {
                     "method": self.config.method,
                     "config": dump_config(self.config),
+                    **record_place(self.config),
                     "step": self.step,
+                    "progress": self.progress._asdict(),
                     "best": self.best,
                     "weights": self.evaluated.state_dict(),
                     "networks": {name: network.state_dict() for name, network in self.networks.items()},
@@ -319,8 +362,8 @@ class Run:
         content = read_run_checkpoint(self.folder / "last.pt", self.config)
         if len(content["random"]) != self.process.world_size:
             raise ConfigError(
-                f"{self.folder / 'last.pt'} was written by {len(content['random'])} process(es), this is "
-                f"{self.process.world_size}: resume with the same number of processes"
+                f"{self.folder / 'last.pt'} was written by {_processes(len(content['random']))}, but this run has "
+                f"{_processes(self.process.world_size)}: resume with the same number"
             )
         for name, network in self.networks.items():
             network.load_state_dict(content["networks"][name])
@@ -331,6 +374,13 @@ class Run:
         self.objective.load_state_dict(content["objective"])
         restore_random_state(content["random"][self.process.rank], self.process.device)
         self.step, self.best = content["step"], content["best"]
+        progress = Progress(**content.get("progress", {"total_steps": self.total_steps}))
+        if progress.since:  # the number of steps has been changed during the training
+            self.progress = progress
+
+
+def _processes(count: int) -> str:
+    return f"{count} process" if count == 1 else f"{count} processes"
 
 
 class Clock:

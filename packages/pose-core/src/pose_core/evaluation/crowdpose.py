@@ -6,11 +6,9 @@ import numpy as np
 
 from pose_core.errors import DataError
 from pose_core.evaluation.coco import AREAS, MAX_DETECTIONS, evaluate, mean_or_minus_one, restrict
-from pose_core.evaluation.keypoint_files import Source, read_detections, read_ground_truth, read_source
+from pose_core.evaluation.keypoint_files import AREA_OF_BOX, Source, read_detections, read_ground_truth, read_source
 from pose_core.skeleton import SKELETONS
 
-AREA_OF_BOX = 0.53
-"""CrowdPose annotates no areas; its evaluator takes this fraction of the box's area."""
 LEVELS = {"APE": (-np.inf, 0.2), "APM": (0.2, 0.8), "APH": (0.8, np.inf)}
 """Ranges [low, high) of the crowd index as in the evaluator's code; the paper gives 0.1 as the first bound."""
 

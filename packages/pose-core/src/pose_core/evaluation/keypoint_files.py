@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,9 @@ from pose_core.data.json_file import read_json
 from pose_core.errors import DataError
 
 Array = np.ndarray
+AREA_OF_BOX = 0.53
+"""CrowdPose annotates no areas; its evaluator takes this fraction of the box's area, and so do files without areas."""
+_log = logging.getLogger(__name__)
 Source = str | Path | dict[str, Any] | Sequence[dict[str, Any]]
 
 
@@ -63,13 +68,14 @@ def read_source(source: Source, what: str) -> tuple[Any, str]:
     """Return the content of a path, or the given object unchanged, and a name for it in messages."""
     if isinstance(source, str | Path):
         return read_json(Path(source), what), f"{what} {source}"
-    return source, f"the given {what}"
+    return source, "the predictions" if what == "detections" else f"the given {what}"
 
 
 def read_ground_truth(source: Source, joints: int, *, area_of_box: float | None = None) -> GroundTruth:
     """Read the annotations of the keypoint categories, which must have ``joints`` joints.
 
-    A person's area is the annotated one or, if ``area_of_box`` is given, that fraction of the box's area.
+    A person's area is the annotated one or, if ``area_of_box`` is given or the file states none, that fraction
+    (`AREA_OF_BOX`) of the box's area.
     """
     content, name = read_source(source, "ground truth")
     lists = [content.get(key) for key in ("images", "annotations")] if isinstance(content, dict) else [None]
@@ -78,7 +84,7 @@ def read_ground_truth(source: Source, joints: int, *, area_of_box: float | None 
     ids = np.unique(_column(content["images"], "id", name, "image", dtype=np.int64))
     annotations = content["annotations"]
     image_id = _column(annotations, "image_id", name, "annotation", dtype=np.int64)
-    categories = _keypoint_categories(content, name)
+    categories = _keypoint_categories(content, name, joints)
     category = _column(annotations, "category_id", name, "annotation", dtype=np.int64, default=categories[0])
     wanted = np.isin(image_id, ids) & np.isin(category, categories)
     blank = [0] * (3 * joints)
@@ -90,7 +96,14 @@ def read_ground_truth(source: Source, joints: int, *, area_of_box: float | None 
     ]
     table = _table(people, "keypoints", 3 * joints, name, "annotation").reshape(-1, joints, 3)
     box = _table(people, "bbox", 4, name, "annotation")
-    area = area_of_box * box[:, 2] * box[:, 3] if area_of_box else _column(people, "area", name, "annotation")
+    of_box = (area_of_box or AREA_OF_BOX) * box[:, 2] * box[:, 3]
+    if area_of_box:
+        area = of_box
+    else:
+        lacking = np.array(["area" not in person for person in people], dtype=bool)
+        if lacking.any():
+            _warn_of_areas(name, int(lacking.sum()), len(people))
+        area = np.where(lacking, of_box, _column(people, "area", name, "annotation", default=0))
     crowd = np.array([bool(person.get("iscrowd", 0)) for person in people], dtype=bool)
     given = _column(people, "num_keypoints", name, "annotation", default=-1)
     labeled = np.where(given < 0, (table[..., 2] > 0).sum(1), given)
@@ -104,6 +117,15 @@ def read_ground_truth(source: Source, joints: int, *, area_of_box: float | None 
         category=category[wanted][order], joints=table[order], box=box[order], area=area[order], crowd=crowd[order],
         # As in the COCO tools, the 'ignore' field of a file has no effect.
         ignore=(crowd | (labeled == 0))[order],
+    )  # fmt: skip
+
+
+@cache
+def _warn_of_areas(name: str, lacking: int, total: int) -> None:
+    """Warn, once for each file, that areas are computed."""
+    _log.warning(
+        "%s: %d of %d annotations have no 'area'; OKS uses %g of the box's area for them",
+        name, lacking, total, AREA_OF_BOX,
     )  # fmt: skip
 
 
@@ -147,10 +169,11 @@ def read_detections(source: Source, truth: GroundTruth, *, max_detections: int) 
     return Detections(image[kept], category[kept], points[kept], score[kept], area[kept])
 
 
-def _keypoint_categories(content: dict[str, Any], name: str) -> tuple[int, ...]:
-    """Return the ids of the categories that name keypoints; of all categories, if none does."""
+def _keypoint_categories(content: dict[str, Any], name: str, joints: int) -> tuple[int, ...]:
+    """Return the ids of the categories with ``joints`` keypoints; of those with any, or of all, if none has."""
     listed = content.get("categories") or [{"id": a.get("category_id", 1)} for a in content["annotations"]]
     chosen = [category for category in listed if category.get("keypoints")] or listed
+    chosen = [category for category in chosen if len(category.get("keypoints", ())) == joints] or chosen
     return tuple(np.unique(_column(chosen, "id", name, "category", dtype=np.int64)).tolist()) or (1,)
 
 

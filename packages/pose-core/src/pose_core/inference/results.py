@@ -1,13 +1,16 @@
-"""Predictions as files: a drawn copy and the poses as JSON for every image, and for every frame of a video."""
+"""Predictions as files: a drawn copy and the poses as JSON for every image, and what videos leave behind."""
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 import numpy as np
 from tqdm import tqdm
@@ -18,189 +21,180 @@ from pose_core.drawing.skeletons import palette
 from pose_core.engine.interfaces import DetectedImage
 from pose_core.errors import ConfigError, DataError
 from pose_core.files import write_json
-from pose_core.inference.video import SUFFIXES as VIDEOS
-from pose_core.inference.video import Backend, Frame, backend, frame_rate, read_frames, video_writer
+from pose_core.inference.inputs import Input, find_inputs, plan_targets
+from pose_core.inference.video import require_av
+from pose_core.inference.video_results import VideoOptions, predict_video
+from pose_core.photos import read_photo
 from pose_core.plugins.predictors import Predictor
 from pose_core.structures import Poses
-from pose_core.topdown.detectors import Detector, FileDetector, whole_image
+from pose_core.topdown.detectors import AnnotatedBoxes, Detector, FileDetector, build_detector, whole_image
+from pose_core.verbosity import no_bar
 
 Array = np.ndarray
+T = TypeVar("T")
+U = TypeVar("U")
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+AHEAD = 16
+"""Maximum number of decoded images, and of results, that wait."""
 
 
 @dataclass
 class Summary:
-    """Counts of images, frames and people, and the unreadable inputs, of a call of ``predict_paths``."""
+    """Counts of what a call of ``predict_paths`` read, found and left out."""
 
     folder: Path
+    threshold: float = 0.2
     whole_images: bool = False
     images: int = 0
     frames: int = 0
     people: int = 0
+    without_people: int = 0
+    """Images in which nobody was found."""
+    without_joints: int = 0
+    """Images with people, all of whose joints score less than ``threshold``."""
+    low_boxes: int = 0
+    """Boxes of a detections file that scored less than ``box_threshold``."""
+    box_threshold: float = 0.0
     unreadable: list[str] = field(default_factory=list)
 
+    def add_image(self, poses: Poses) -> None:
+        """Count one image."""
+        self.images += 1
+        self.people += len(poses)
+        self.without_people += not len(poses)
+        self.without_joints += bool(len(poses)) and not (poses.scores >= self.threshold).any()
+
     def __str__(self) -> str:
-        inputs = f"{self.images} images" if self.images or not self.frames else ""
-        if self.frames:
-            inputs += f"{' and ' if inputs else ''}{self.frames} frames"
-        lines = [f"{self.people} people in {inputs}, written to {self.folder}"]
+        inputs = [_count(self.images, "image")] if self.images or not self.frames else []
+        inputs += [_count(self.frames, "frame")] if self.frames else []
+        lines = [f"{_count(self.people, 'person', 'people')} in {' and '.join(inputs)}, written to {self.folder}"]
+        if self.without_people:
+            lines.append(f"nobody was found in {_count(self.without_people, 'image')}")
+        if self.without_joints:
+            lines.append(
+                f"in {_count(self.without_joints, 'image')} 0 joints are above --threshold {self.threshold:g}: "
+                "nothing is drawn there"
+            )
+        if self.low_boxes:
+            were = "was" if self.low_boxes == 1 else "were"
+            lines.append(
+                f"{_count(self.low_boxes, 'box', 'boxes')} scored less than --box-threshold {self.box_threshold:g} "
+                f"and {were} left out"
+            )
         if self.whole_images:
-            lines.append("each whole image was taken as one person; give --boxes or --detector to find people")
+            lines.append("each whole image was taken as one person, as --detector whole says")
         if self.unreadable:
-            lines.append(f"{len(self.unreadable)} inputs could not be read:")
+            lines.append(f"{_count(len(self.unreadable), 'input')} could not be read:")
             lines += [f"  {text}" for text in self.unreadable]
         return "\n".join(lines)
 
 
-def find_images(inputs: Sequence[Path], folder: Path) -> list[tuple[Path, Path]]:
-    """List the images and videos, given or in given folders: each file and its place below the output ``folder``.
-
-    Files below ``folder`` are taken for results of an earlier run and skipped, unless they or ``folder`` are given.
-    """
-    found = []
-    own = folder.resolve()
-    for path in inputs:
-        if path.is_dir():
-            files = [p for p in sorted(path.rglob("*")) if p.suffix.lower() in SUFFIXES | VIDEOS and p.is_file()]
-            if own != path.resolve():
-                files = [p for p in files if own not in p.resolve().parents]
-            if not files:
-                raise DataError(f"folder {path} has no image or video ({', '.join(sorted(SUFFIXES | VIDEOS))})")
-            found += [(p, p.relative_to(path)) for p in files]
-        elif path.is_file():
-            found.append((path, Path(path.name)))
-        else:
-            raise DataError(f"input {path} does not exist")
-    return found
-
-
-def plan_targets(images: Sequence[tuple[Path, Path]], folder: Path) -> list[Path]:
-    """Return the path of each image's results, without a suffix: all different, and none next to an input."""
-    inputs = {path.resolve().parent: path for path, _ in images}
-    targets: list[Path] = []
-    taken: set[Path] = set()
-    for _, place in images:
-        target = folder / place.with_suffix("")
-        number = 1
-        while target in taken:  # two inputs of one name: keep both results
-            number += 1
-            target = folder / place.with_name(f"{place.stem}_{number}")
-        neighbor = inputs.get(target.resolve().parent)
-        if neighbor is not None:
-            raise ConfigError(
-                f"--out {folder} would write results next to the input {neighbor} and might overwrite your files; "
-                "choose another folder"
-            )
-        taken.add(target)
-        targets.append(target)
-    return targets
-
-
 def predict_paths(
     predictor: Predictor,
-    inputs: Sequence[Path],
+    inputs: Sequence[str | Path],
     folder: Path,
     *,
-    detector: Detector = whole_image,
+    detector: Detector | None = None,
     threshold: float = 0.2,
     style: str = "side",
     draw: bool = True,
-    fps: float | None = None,
+    video: VideoOptions | None = None,
 ) -> Summary:
     """Predict every image and write ``<name>.jpg`` (drawn) and ``<name>.json`` below ``folder``.
 
-    Of a video, all frames or ``fps`` frames per second are predicted: ``<name>.mp4`` is the drawn video, ``<name>/``
-    has a drawn image and a JSON file for each frame. Inputs are never modified. The summary lists unreadable inputs.
+    ``inputs`` are files, folders, patterns and URLs: see `pose_core.inference.inputs`. Without a ``detector`` the
+    default one finds people for a predictor that needs boxes. Of a video, ``<name>.mp4`` is the drawn one, and
+    ``<name>.jsonl`` has a line for each frame; ``video`` has further settings. Inputs are never modified. The summary
+    lists unreadable inputs.
     """
     palette(predictor.skeleton, style)  # raises for an unknown style before the first prediction
-    found = find_images(inputs, folder)
-    places = list(zip(found, plan_targets(found, folder), strict=True))
-    images = [(source, target) for source, target in places if source[0].suffix.lower() not in VIDEOS]
-    if not predictor.needs_boxes and detector is not whole_image:
+    if not predictor.needs_boxes and detector is not None:
         raise ConfigError(f"method {predictor.config.method!r} finds people by itself; remove --boxes and --detector")
-    summary = Summary(folder, whole_images=predictor.needs_boxes and detector is whole_image)
-    opened = _open_and_detect([s for s, _ in images], [t for _, t in images], detector, summary)
-    for (path, target, image), poses in predictor.predict_stream(opened):
-        summary.images += 1
-        summary.people += len(poses)
-        write_json(f"{target}.json", {"image": str(path), **as_json(poses)}, indent=1)
-        if draw:
-            write_image(Path(f"{target}.jpg"), poses.draw(image, threshold, style))
-    videos = [(path, target) for (path, _), target in places if path.suffix.lower() in VIDEOS]
-    if videos and isinstance(detector, FileDetector):
-        raise ConfigError(f"{videos[0][0]} is a video, and --boxes has no boxes for its frames: use --detector instead")
-    using = backend() if videos else None
-    for path, target in videos:
-        assert using is not None
-        try:
-            _predict_video(predictor, path, target, using, detector, threshold, style if draw else None, fps, summary)
-        except DataError as error:
-            summary.unreadable.append(str(error))
+    with TemporaryDirectory(prefix="pose-") as downloads:
+        found = find_inputs(inputs, folder, Path(downloads))
+        places = list(zip(found, plan_targets(found, folder), strict=True))
+        images = [(each, target) for each, target in places if each.kind == "image"]
+        videos = [(each, target) for each, target in places if each.kind != "image"]
+        if videos and isinstance(detector, FileDetector | AnnotatedBoxes):
+            raise ConfigError(
+                f"{videos[0][0].name} is a video, and --boxes has no boxes for its frames: use --detector instead"
+            )
+        if videos:
+            require_av()  # before anything slow
+        if detector is None:
+            detector = build_detector(device=predictor.worker.device) if predictor.needs_boxes else whole_image
+        summary = Summary(folder, threshold, whole_images=predictor.needs_boxes and detector is whole_image)
+        _predict_images(predictor, images, detector, style if draw else None, summary)
+        if isinstance(detector, FileDetector):
+            summary.low_boxes, summary.box_threshold = detector.low, detector.threshold
+        options = replace(video or VideoOptions(), threshold=threshold, style=style, draw=draw)
+        for each, target in videos:
+            source = each.name if each.kind == "stream" else each.file
+            try:
+                predict_video(predictor, source, target, options, detector, summary)
+            except DataError as error:
+                summary.unreadable.append(str(error))
     return summary
 
 
-def _predict_video(
+def _predict_images(
     predictor: Predictor,
-    path: Path,
-    target: Path,
-    using: Backend,
+    images: Sequence[tuple[Input, Path]],
     detector: Detector,
-    threshold: float,
     style: str | None,
-    fps: float | None,
     summary: Summary,
 ) -> None:
-    """Predict one video; without a ``style`` nothing is drawn."""
-    rate = fps or frame_rate(path, using)
-    bar = tqdm(read_frames(path, using, fps), path.name, unit="frame", disable=None, file=sys.stderr)
+    """Predict images and write the results; reading, drawing and writing run in threads beside the network.
 
-    def frames() -> Iterator[DetectedImage[Frame]]:
-        for frame in bar:
-            yield DetectedImage(frame, frame.image, *detector(frame.image))
+    Without a ``style`` nothing is drawn.
+    """
+    if not images:
+        return
+    # Annotated boxes count stored pixels.
+    stored = isinstance(detector, FileDetector | AnnotatedBoxes)
 
-    with ExitStack() as stack:
-        write = None if style is None else stack.enter_context(video_writer(Path(f"{target}.mp4"), rate, using))
-        for frame, poses in predictor.predict_stream(frames()):
-            summary.frames += 1
-            summary.people += len(poses)
-            name = target / f"frame_{frame.number:06d}"
-            about = {"video": str(path), "frame": frame.number, "time": round(frame.time, 6)}
-            write_json(f"{name}.json", {**about, **as_json(poses)}, indent=1)
-            if write is not None:
-                drawn = poses.draw(frame.image, threshold, style or "side")
-                write_image(Path(f"{name}.jpg"), drawn)
-                write(drawn)
-
-
-def _open_and_detect(
-    images: Sequence[tuple[Path, Path]], targets: Sequence[Path], detector: Detector, summary: Summary
-) -> Iterator[DetectedImage[tuple[Path, Path, Array]]]:
-    """Yield the readable images with their people's boxes and scores."""
-    bar = tqdm(images, "predicting", unit="image", disable=None, file=sys.stderr)
-    for (path, _), target in zip(bar, targets, strict=True):
+    def read(image: tuple[Input, Path]) -> Array | DataError:
         try:
-            image = open_image(str(path), "rgb")
+            return open_image(str(image[0].file), "rgb") if stored else read_photo(str(image[0].file))
         except DataError as error:
-            summary.unreadable.append(str(error))
-            continue
-        yield DetectedImage((path, target, image), image, *detector(image, path))
+            return DataError(str(error).replace(str(image[0].file), image[0].name))
+
+    def write(result: tuple[tuple[Input, Path, Array], Poses]) -> None:
+        (_, target, image), poses = result
+        write_json(f"{target}.json", poses.to_dict(), indent=1, sync=False)
+        if style is not None:
+            write_image(Path(f"{target}.jpg"), poses.draw(image, summary.threshold, style), sync=False)
+
+    def detected(pool: Executor) -> Iterator[DetectedImage[tuple[Input, Path, Array]]]:
+        for (each, target), image in zip(images, map_ahead(read, images, pool, AHEAD), strict=True):
+            if isinstance(image, DataError):
+                summary.unreadable.append(str(image))
+            else:
+                yield DetectedImage((each, target, image), image, *detector(image, each.file))
+
+    def predicted(pool: Executor) -> Iterator[tuple[tuple[Input, Path, Array], Poses]]:
+        for (each, target, image), poses in predictor.predict_stream(detected(pool)):
+            found = replace(poses, size=(image.shape[1], image.shape[0]), source=each.name)
+            summary.add_image(found)
+            yield (each, target, image), found
+
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
+        bar = tqdm(total=len(images), desc="predicting", unit="image", disable=no_bar(), file=sys.stderr)
+        for _ in map_ahead(write, predicted(pool), pool, AHEAD):
+            bar.update()
+        bar.close()
 
 
-def as_json(poses: Poses) -> dict[str, Any]:
-    """Return poses as JSON content, with the joints' names."""
-    names = poses.skeleton.joints
-    people = []
-    for index in range(len(poses)):
-        points, scores = poses.keypoints[index].tolist(), poses.scores[index].tolist()
-        person: dict[str, Any] = {
-            "score": round(float(poses.pose_scores[index]), 5),
-            "keypoints": {
-                name: [round(x, 2), round(y, 2), round(score, 4)]
-                for name, (x, y), score in zip(names, points, scores, strict=True)
-            },
-        }
-        if poses.boxes is not None:
-            person["box"] = [round(value, 2) for value in poses.boxes[index].tolist()]
-        people.append(person)
-    return {"skeleton": poses.skeleton.name, "people": people}
+def map_ahead(work: Callable[[T], U], items: Iterable[T], pool: Executor, ahead: int) -> Iterator[U]:
+    """Yield ``work(item)`` of each item, in order, computed in a pool while at most ``ahead`` results wait."""
+    waiting: deque[Future[U]] = deque()
+    for item in items:
+        waiting.append(pool.submit(work, item))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or f'{one}s'}"

@@ -1,218 +1,233 @@
-"""Reading and writing of videos.
-
-PyAV (``pip install 'pose-core[video]'``) reads and writes the formats of FFmpeg. Without it OpenCV is used, with a
-warning: it supports fewer formats, estimates times from the frame rate, and writes files that browsers may not play.
-"""
+"""Frames of video files and streams, by PyAV, and of cameras, by OpenCV."""
 
 from __future__ import annotations
 
-import logging
+import re
+import struct
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from fractions import Fraction
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from types import ModuleType
+from typing import Any
 
 import cv2
 import numpy as np
 
-from pose_core.errors import ConfigError, DataError, PoseError
+from pose_core.errors import ConfigError, DataError
+from pose_core.installation import install_hint
 
 Array = np.ndarray
-Backend = Literal["av", "opencv"]
 
 SUFFIXES = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v"}
-_log = logging.getLogger(__name__)
+_STREAM = re.compile(r"(rtsps?|rtmps?|srt|udp|rtp)://|https?://[^?#]*\.(m3u8|mpd|ts|mjpe?g|flv)($|[?#])", re.IGNORECASE)
+_LIVE = re.compile(r"(rtsps?|rtmps?|srt|udp|rtp)://", re.IGNORECASE)
+_PATIENCE = 10.0
+"""Seconds without data after which a stream is given up."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame: its number from 0, its time in seconds, and its pixels ``(H, W, 3)`` RGB uint8."""
+    """One frame of a video, upright.
+
+    ``number`` counts all frames of the source from 0; ``time`` is in seconds since its first frame; ``image`` is
+    ``(H, W, 3)`` RGB uint8. ``clock`` is the time by the file's own clock, which its sound shares.
+    """
 
     number: int
     time: float
     image: Array
+    clock: float = 0.0
 
 
-class FrameWriter(Protocol):
-    """A function that takes the frames of a video in order."""
+@dataclass(frozen=True)
+class Video:
+    """An open video: its name, its frames, and how many per second.
 
-    def __call__(self, image: Array) -> None:
-        """Write one frame, ``(H, W, 3)`` RGB uint8."""
+    ``count`` is the estimated number of frames, None if unknown, ``pixels`` that of a frame. A ``streamed`` source
+    arrives while it is read; a ``live`` one does not wait for its reader.
+    """
 
-
-def backend() -> Backend:
-    """Return PyAV if it is installed; otherwise OpenCV, with a warning."""
-    try:
-        import av  # noqa: F401
-    except ImportError:
-        _log.warning(
-            "PyAV is not installed: the video is read and written by OpenCV, which supports fewer formats and "
-            "estimates frame times; for PyAV: pip install 'pose-core[video]'"
-        )
-        return "opencv"
-    return "av"
+    name: str
+    frames: Iterator[Frame]
+    rate: float
+    count: int | None
+    pixels: int
+    streamed: bool = False
+    live: bool = False
 
 
-def frame_rate(path: Path, using: Backend) -> float:
-    """Return a video's frames per second; raise a DataError if the file is not a video."""
-    if not path.is_file():
-        raise DataError(f"video {path} does not exist")
-    if using == "av":
-        import av
-
-        try:
-            with av.open(str(path)) as container:
-                rate = container.streams.video[0].average_rate
-        except (av.FFmpegError, IndexError) as error:
-            raise _unreadable(path, error) from None
-        if not rate:
-            raise _unreadable(path, "it states no frame rate")
-        return float(rate)
-    capture = cv2.VideoCapture(str(path))
-    rate = capture.get(cv2.CAP_PROP_FPS) if capture.isOpened() else 0.0
-    capture.release()
-    if not rate > 0:
-        raise _unreadable(path, "OpenCV finds no frames in it")
-    return float(rate)
+def is_camera(source: str) -> bool:
+    """Return whether a word of the command line is the number or the device file of a camera."""
+    return (source.isascii() and source.isdigit()) or Path(source).is_char_device()
 
 
-def read_frames(path: Path, using: Backend, fps: float | None = None) -> Iterator[Frame]:
-    """Yield a video's frames in order; with ``fps``, that many per second: the first at or after each time point."""
-    native = frame_rate(path, using)
-    if fps is not None and not 0 < fps <= native * 1.001:
-        raise ConfigError(f"--fps {fps:g}: {path} has {native:g} frames a second; give a number up to that")
-    frames = _av_frames(path, native) if using == "av" else _opencv_frames(path, native)
-    taken = 0
-    for frame in frames:
-        # Times are rounded: accept a frame that is early by a hundredth of a frame interval.
-        if fps is None or frame.time + 0.01 / native >= taken / fps:
-            if fps is not None:
-                # After a gap in the times, skip the time points in it.
-                taken = max(taken + 1, int((frame.time + 0.01 / native) * fps) + 1)
-            yield frame
-
-
-def _av_frames(path: Path, native: float) -> Iterator[Frame]:
-    import av
-
-    first: float | None = None
-    number = -1
-    try:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            for number, decoded in enumerate(container.decode(stream)):
-                time = decoded.time if decoded.time is not None else number / native
-                first = time if first is None else first
-                image = decoded.to_ndarray(format="rgb24")
-                # Phones record in one orientation and store the rotation to apply.
-                turns = round(getattr(decoded, "rotation", 0) / 90) % 4
-                yield Frame(number, time - first, np.ascontiguousarray(np.rot90(image, turns)) if turns else image)
-    except av.FFmpegError as error:
-        raise _unreadable(path, f"after {number + 1} frames: {error}") from None
-    if number < 0:
-        raise _unreadable(path, "it has no frame")
-
-
-def _opencv_frames(path: Path, native: float) -> Iterator[Frame]:
-    capture = cv2.VideoCapture(str(path))
-    number = -1
-    try:
-        while True:
-            success, image = capture.read()
-            if not success:
-                break
-            number += 1
-            yield Frame(number, number / native, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
-    finally:
-        capture.release()
-    if number < 0:
-        raise _unreadable(path, "OpenCV finds no frames in it")
-
-
-def _unreadable(path: Path, why: object) -> DataError:
-    return DataError(f"video {path} cannot be read: {why}")
+def is_stream(source: str) -> bool:
+    """Return whether a word of the command line is the address of a video stream, which is read while it arrives."""
+    return _STREAM.match(source) is not None
 
 
 @contextmanager
-def video_writer(path: Path, fps: float, using: Backend) -> Iterator[FrameWriter]:
-    """Write RGB frames ``(H, W, 3)`` of one size; the file appears when the block succeeds."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.part{path.suffix}")
-    writer = _AvWriter(partial, fps) if using == "av" else _OpenCVWriter(partial, fps)
-    try:
-        yield writer
-        writer.close()
-        if partial.exists():
-            partial.replace(path)
-    except BaseException:
-        writer.close()
-        partial.unlink(missing_ok=True)
-        raise
+def open_video(source: str | Path | int, fps: float | None = None) -> Iterator[Video]:
+    """Open a video file, a stream (``rtsp://…``, ``http://….m3u8``) or a camera (its number) for reading once.
 
-
-class _AvWriter:
-    """Write a video with PyAV; the first frame fixes the size."""
-
-    def __init__(self, path: Path, fps: float) -> None:
-        import av
-
-        self.av: Any = av
-        self.path, self.rate = path, Fraction(fps).limit_denominator(100_000)
-        self.container: Any = None
-        self.stream: Any = None
-
-    def __call__(self, image: Array) -> None:
-        image = _even(image)
-        if self.container is None:
-            self.container = self.av.open(str(self.path), "w")
-            codec = "libx264" if "libx264" in self.av.codecs_available else "mpeg4"
-            self.stream = self.container.add_stream(codec, rate=self.rate)
-            self.stream.height, self.stream.width = image.shape[:2]
-            self.stream.pix_fmt = "yuv420p"
-            if codec == "libx264":
-                self.stream.options = {"crf": "20"}
-            else:
-                self.stream.bit_rate = 8_000_000
-        self.container.mux(self.stream.encode(self.av.VideoFrame.from_ndarray(image, format="rgb24")))
-
-    def close(self) -> None:
-        if self.container is not None:
-            self.container.mux(self.stream.encode())
-            self.container.close()
-            self.container = None
-
-
-class _OpenCVWriter:
-    """Write a video with OpenCV; the first frame fixes the size."""
-
-    def __init__(self, path: Path, fps: float) -> None:
-        self.path, self.fps = path, fps
-        self.writer: Any = None
-
-    def __call__(self, image: Array) -> None:
-        image = _even(image)
-        if self.writer is None:
-            code = cv2.VideoWriter.fourcc(*"mp4v")
-            self.writer = cv2.VideoWriter(str(self.path), code, self.fps, (image.shape[1], image.shape[0]))
-            if not self.writer.isOpened():
-                raise PoseError(
-                    f"OpenCV cannot write {self.path}; install PyAV (pip install 'pose-core[video]') or skip the "
-                    "video with --no-draw"
+    With ``fps``, so many frames per second are taken: the first at or after each time point.
+    """
+    if is_camera(str(source)):
+        opened = _open_camera(str(source))
+    else:
+        opened = _open_file(str(source))
+    with opened as video:
+        if fps is not None:
+            if not fps > 0 or (not video.live and fps > video.rate * 1.001):
+                raise ConfigError(
+                    f"--fps {fps:g}: {source} has {video.rate:g} frames per second; give a number up to that"
                 )
-        self.writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-
-    def close(self) -> None:
-        if self.writer is not None:
-            self.writer.release()
-            self.writer = None
+            count = None if video.count is None else round(video.count * fps / video.rate)
+            frames = _sample(video.frames, video.rate, fps)
+            video = replace(video, frames=frames, rate=min(fps, video.rate), count=count)
+        yield video
 
 
-def _even(image: Array) -> Array:
-    """Repeat the last row or column of an odd side, since video formats need even sides."""
-    height, width = image.shape[:2]
-    if height % 2 or width % 2:
-        image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    return np.ascontiguousarray(image)
+def read_frames(source: str | Path | int, fps: float | None = None) -> Iterator[Frame]:
+    """Yield the frames of a video in order; see `open_video`."""
+    with open_video(source, fps) as video:
+        yield from video.frames
+
+
+def require_av() -> ModuleType:
+    """Return PyAV; raise a ConfigError that says how to install it."""
+    try:
+        import av
+    except ImportError:
+        raise ConfigError(f"reading and writing videos needs PyAV: {install_hint('video')}") from None
+    av.logging.set_level(None)  # its errors are raised, and FFmpeg's remarks on a stream are for its developers
+    module: ModuleType = av
+    return module
+
+
+def _sample(frames: Iterator[Frame], native: float, fps: float) -> Iterator[Frame]:
+    taken = 0
+    for frame in frames:
+        # Times are rounded: accept a frame that is early by a hundredth of a frame interval.
+        at = frame.time + 0.01 / native
+        if at >= taken / fps:
+            # After a gap in the times, skip the time points in it.
+            taken = max(taken + 1, int(at * fps) + 1)
+            yield frame
+
+
+@contextmanager
+def _open_file(source: str) -> Iterator[Video]:
+    av = require_av()
+    remote = "://" in source
+    shown = re.sub(r"//[^/@]*@", "//", source)  # without the password
+    if not remote and not Path(source).is_file():
+        raise DataError(f"video {source} does not exist")
+    settings: dict[str, Any] = {"timeout": _PATIENCE} if remote else {}
+    if source.lower().startswith("rtsp"):
+        settings["options"] = {"rtsp_transport": "tcp"}  # packets lost by UDP leave gray smears
+    try:
+        container = av.open(source, **settings)
+    except (av.FFmpegError, OSError) as error:
+        raise _unreadable(shown, _reason(av, error)) from None
+    with container:
+        if not container.streams.video:
+            raise _unreadable(shown, "it has no pictures")
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        rate = float(stream.average_rate or stream.guessed_rate or 25)
+        count = stream.frames or None
+        if count is None and container.duration and not remote:
+            count = round(container.duration / 1e6 * rate)
+        frames = _decode(av, container, stream, shown, rate)
+        pixels = stream.width * stream.height
+        live = _LIVE.match(source) is not None
+        yield Video(shown if remote else Path(source).name, frames, rate, count, pixels, remote, live)
+
+
+def _decode(av: ModuleType, container: Any, stream: Any, source: str, rate: float) -> Iterator[Frame]:
+    """Yield the frames of an open file or stream, whose name in messages is ``source``."""
+    first: float | None = None
+    number = -1
+    try:
+        for number, decoded in enumerate(container.decode(stream)):
+            clock = decoded.time if decoded.time is not None else number / rate
+            first = clock if first is None else first
+            image = decoded.to_ndarray(format="rgb24")
+            # Phones record in one orientation and store the rotation to apply.
+            turns = round(decoded.rotation / 90) % 4
+            image = np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+            yield Frame(number, clock - first, image, clock)
+    except (av.FFmpegError, OSError) as error:
+        why = _reason(av, error)
+        raise _unreadable(source, why) if number < 0 else _ended(source, number + 1, why) from None
+    if number < 0:
+        raise _unreadable(source, "it has no frame")
+    if "://" not in source and _is_cut(Path(source)):
+        raise _ended(source, number + 1, "the file is cut off; fetch it again")
+
+
+def _is_cut(file: Path) -> bool:
+    """Return whether an MP4 or MOV file is shorter than its parts say, which FFmpeg does not report."""
+    size, place = file.stat().st_size, 0
+    with file.open("rb") as opened:
+        while place + 8 <= size:
+            opened.seek(place)
+            length, kind = struct.unpack(">I4s", opened.read(8))
+            if place == 0 and kind != b"ftyp":
+                return False
+            if length == 1 and place + 16 <= size:
+                (length,) = struct.unpack(">Q", opened.read(8))
+            if length < 8:  # up to the end of the file
+                return False
+            place += length
+    return place > size
+
+
+@contextmanager
+def _open_camera(device: str) -> Iterator[Video]:
+    capture = cv2.VideoCapture(int(device) if device.isdigit() else device)
+    try:
+        if not capture.isOpened():
+            raise DataError(
+                f"camera {device} cannot be opened: connect it, close other programs that use it, or try another number"
+            )
+        rate = float(capture.get(cv2.CAP_PROP_FPS))
+        pixels = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH) * capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        frames = _capture(capture, device)
+        yield Video(f"camera {device}", frames, rate if rate > 0 else 30.0, None, pixels, streamed=True, live=True)
+    finally:
+        capture.release()
+
+
+def _capture(capture: Any, device: str) -> Iterator[Frame]:
+    start: float | None = None
+    number = 0
+    while True:
+        success, image = capture.read()
+        if not success:
+            break
+        now = time.monotonic()
+        start = now if start is None else start
+        yield Frame(number, now - start, cv2.cvtColor(image, cv2.COLOR_BGR2RGB), now - start)
+        number += 1
+    raise DataError(
+        f"camera {device} stopped, after {number} frames" if number else f"camera {device} gives no picture"
+    )
+
+
+def _reason(av: ModuleType, error: OSError) -> str:
+    """Return FFmpeg's reason in words, without the number of the error and the name of the file."""
+    if isinstance(error, av.ExitError):
+        return f"no data came for {_PATIENCE:g} s"
+    return error.strerror or str(error)
+
+
+def _unreadable(source: str, why: str) -> DataError:
+    return DataError(f"video {source} cannot be read: {why}")
+
+
+def _ended(source: str, frames: int, why: str) -> DataError:
+    return DataError(f"video {source} ended early, after {frames} frame{'' if frames == 1 else 's'}: {why}")

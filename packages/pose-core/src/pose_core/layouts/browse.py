@@ -68,7 +68,7 @@ def draw_person(image: np.ndarray, person: Person, skeleton: Skeleton, *, box: b
 def _caption(record: ImageRecord) -> str:
     name = re.split(r"[/\\@]", record.source)[-1]
     count = len(record.persons)
-    return f"{name}: {count or 'no'} {'person' if count == 1 else 'people'}"
+    return f"{name}: {count or 'no'} {'person' if count == 1 else 'people'} annotated"
 
 
 def _page(title: str, images: list[np.ndarray], captions: list[str]) -> str:

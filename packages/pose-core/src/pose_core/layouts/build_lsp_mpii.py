@@ -27,6 +27,7 @@ from pose_core.layouts.lsp_mpii import ISTRAIN, LSP_MPII
 from pose_core.layouts.mpii import CENTER_DROP, MPII, PADDING
 from pose_core.skeleton import SKELETONS
 from pose_core.structures import Person
+from pose_core.verbosity import no_bar
 
 Array = np.ndarray
 
@@ -104,7 +105,7 @@ def build(mpii: Path, lsp: Path, out: Path, *, mpii_train: str | None = None) ->
     rows: list[Row] = []
     counts: dict[Part, int] = {}
     nowhere = 0
-    for part in tqdm(find_parts(mpii, lsp, mpii_train), "reading", unit="split", leave=False, disable=None):
+    for part in tqdm(find_parts(mpii, lsp, mpii_train), "reading", unit="split", leave=False, disable=no_bar()):
         found = list(read_part(part, problems))
         kept = [row for row in found if row is not None]
         nowhere += len(found) - len(kept)

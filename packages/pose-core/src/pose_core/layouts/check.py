@@ -13,8 +13,8 @@ from pose_core.data.diagnostics import Problems
 from pose_core.data.images import missing_images, open_bgr
 from pose_core.errors import DataError
 from pose_core.folders import find_data_root
-from pose_core.layouts.layout import Layout
-from pose_core.layouts.table import get_layout
+from pose_core.layouts.layout import AnnotatedSet, Layout
+from pose_core.layouts.table import get_layout, looks_like
 from pose_core.skeleton import Skeleton, get_skeleton
 from pose_core.structures import ImageRecord
 
@@ -33,6 +33,8 @@ class SplitReport:
     images: int = 0
     with_people: int = 0
     persons: int = 0
+    others: int = 0
+    """Crowd regions and people without labeled joints."""
     labeled: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     """``(K,)``: for each joint, the number of people who have it labeled."""
     missing: int = 0
@@ -87,17 +89,26 @@ def check_dataset(
 def _check_split(layout: Layout, root: Path, split: str, decode: Decode, skeleton: Skeleton) -> SplitReport:
     report = SplitReport(split, layout.annotation_file(root, split))
     if not report.annotation_file.exists():
-        report.problems.stop("missing file", report.annotation_file, "does not exist")
+        remark = looks_like(root)
+        hint = f"; {remark} (--layout)" if remark else ""
+        report.problems.stop("missing file", report.annotation_file, f"does not exist{hint}")
         return report
+    whole = Problems(keep_going=True)
     try:
         records = layout.read(root, split, skeleton, report.problems)
+        everyone = layout.read(root, split, skeleton, whole, keep_unlabeled=True)
         missing = missing_images(records)
     except DataError as error:
         report.problems.stop("malformed file", split, str(error))
         return report
+    if whole.stopping != report.problems.stopping:
+        report.problems = whole  # methods that process whole images also read crowds
     report.images, report.missing = len(records), len(missing)
     report.with_people = sum(bool(record.persons) for record in records)
     report.persons = sum(len(record.persons) for record in records)
+    report.others = sum(len(record.persons) for record in everyone) - report.persons
+    found = AnnotatedSet(records, skeleton, layout, root, split, report.annotation_file)
+    _check_evaluation(found, report)
     report.labeled = np.zeros(skeleton.num_joints, np.int64)
     for record in records:
         for person in record.persons:
@@ -108,6 +119,21 @@ def _check_split(layout: Layout, root: Path, split: str, decode: Decode, skeleto
     for record in _chosen([record for record in records if record.image_id not in missing_ids], decode):
         _open(record, report)
     return report
+
+
+def _check_evaluation(found: AnnotatedSet, report: SplitReport) -> None:
+    """Read the annotations as evaluation does."""
+    layout = found.layout
+    if not found.has_annotations or not report.ok:
+        return
+    if not report.persons:
+        report.problems.stop("no people", found.annotation_file, "has no annotated person to train or evaluate on")
+    # A split that is only trained on needs no ground truth for a benchmark's own tool.
+    if found.split == layout.val or all(file.exists() for file in layout.ground_truth_files(found)):
+        try:
+            layout.check_ground_truth(found)
+        except DataError as error:
+            report.problems.stop("refused by evaluation", found.annotation_file, str(error))
 
 
 def _chosen(records: list[ImageRecord], decode: Decode) -> list[ImageRecord]:
@@ -138,8 +164,10 @@ def _describe(report: SplitReport, skeleton: Skeleton) -> list[str]:
     lines = [
         f"{report.split}: {report.annotation_file}",
         f"    {report.images} images ({present} present, {report.decoded} opened), {report.with_people} with people",
-        f"    {report.persons} people to train or evaluate on",
+        f"    {report.persons} {'person' if report.persons == 1 else 'people'} to train or evaluate on",
     ]
+    if report.others:
+        lines.append(f"    {report.others} crowd regions or people without labeled joints, which do not count")
     if report.persons:
         width = max(map(len, skeleton.joints))
         lines += [

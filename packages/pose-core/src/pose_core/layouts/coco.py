@@ -13,6 +13,7 @@ from pose_core.data.json_file import read_json
 from pose_core.data.sources import find_images, image_source
 from pose_core.errors import DataError
 from pose_core.evaluation.coco import coco_keypoint_ap
+from pose_core.evaluation.keypoint_files import AREA_OF_BOX, read_ground_truth
 from pose_core.evaluation.report import COCO_TITLES, Evaluation, format_coco
 from pose_core.layouts.layout import AnnotatedSet, Layout
 from pose_core.layouts.merge import merge_annotations
@@ -21,13 +22,20 @@ from pose_core.structures import ImageRecord, Person
 
 EXPECTED = """\
 annotations/person_keypoints_<split>.json   (image_info_<split>.json where the split's name contains "test")
-images/<split>/ or images/<split>.zip       (test2017 for every test split)"""
+images/<split>/ or images/<split>.zip       (test2017 for every test split)
+Or files of your own as splits (train.json; here or in annotations/) and images in images/, images/train/ or here"""
 
 Box = tuple[float, float, float, float]
 
 
 def annotation_file(root: Path, split: str) -> Path:
-    """Return the annotation file of a split; test splits have an ``image_info`` file without annotations."""
+    """Return the annotation file of a split; test splits have an ``image_info`` file without annotations.
+
+    A split that ends in ``.json`` is a file: a path, relative to the root or to its ``annotations/``.
+    """
+    if split.endswith(".json"):
+        places = (root / split, root / "annotations" / split, Path(split).expanduser())
+        return next((place for place in places if place.is_file()), places[0])
     kind = "image_info" if "test" in split else "person_keypoints"
     return root / "annotations" / f"{kind}_{split}.json"
 
@@ -43,10 +51,21 @@ def read_coco(
     """
     file = annotation_file(root, split)
     content = read_json(file)
+    if split.endswith(".json"):
+        place = _place_of_own_images(root, file, content)
+        return records_from_coco(content, file, place, skeleton, "{}.jpg", problems, keep_unlabeled=keep_unlabeled)
     place = find_images(root / "images" / ("test2017" if "test" in split else split))
     prefix = f"COCO_{split}_" if "2014" in split else ""
     pattern = prefix + "{:012d}.jpg"
     return records_from_coco(content, file, place, skeleton, pattern, problems, keep_unlabeled=keep_unlabeled)
+
+
+def _place_of_own_images(root: Path, file: Path, content: Any) -> Path:
+    """Return the folder that the file names of a user's own annotation file are relative to."""
+    images = content.get("images") if isinstance(content, dict) else None
+    first = next((image["file_name"] for image in images or () if isinstance(image, dict) and "file_name" in image), "")
+    places = (root / "images" / file.stem, root / "images", root / file.stem, root)
+    return next((place for place in places if (place / str(first)).is_file()), None) or find_images(root / "images")
 
 
 def records_from_coco(
@@ -63,7 +82,7 @@ def records_from_coco(
     """Return the records of a COCO-style dictionary.
 
     ``pattern`` formats an image's id as its file name if it has no ``file_name``. A person's area is the annotated one
-    or, if ``area_of_box`` is given, that fraction of the box's area.
+    or, if ``area_of_box`` is given or the file states none, that fraction (`AREA_OF_BOX`) of the box's area.
     """
     if not isinstance(content, dict) or not isinstance(content.get("images"), list):
         raise DataError(f"{file} is not a COCO annotation file: it needs a list 'images'")
@@ -138,14 +157,16 @@ def _person_categories(content: dict[str, Any], file: Path, skeleton: Skeleton) 
         counts = ", ".join(f"{category.get('name')!r} has {len(category['keypoints'])}" for category in named)
         raise DataError(
             f"{file}: the skeleton {skeleton.name!r} has {skeleton.num_joints} joints, but category {counts}; "
-            "set data.skeleton to the joint set of this file"
+            "set data.skeleton (pose data check: --skeleton) to the joint set of this file, which `pose data skeleton` "
+            "writes"
         )
     for category in fitting:
         names = [str(name) for name in category["keypoints"]]
         if sorted(names) == sorted(skeleton.joints) and tuple(names) != skeleton.joints:
             raise DataError(
                 f"{file}: category {category.get('name')!r} holds the joints of skeleton {skeleton.name!r} in another "
-                f"order ({', '.join(names)}); set data.skeleton to a YAML file that lists them in this order"
+                f"order ({', '.join(names)}); set data.skeleton (pose data check: --skeleton) to a YAML file that "
+                "lists them in this order"
             )
     # Files whose categories have no keypoints (image_info lists all eighty) use the person category, 1.
     return {int(category["id"]) for category in fitting} or {1}
@@ -174,7 +195,7 @@ def _joints(annotation: dict[str, Any], file: Path, skeleton: Skeleton, problems
             "wrong joint count",
             file,
             f"{have}, but skeleton {skeleton.name!r} has {skeleton.num_joints} joints ({3 * skeleton.num_joints} "
-            "numbers: x, y, visibility); correct the file or set data.skeleton",
+            "numbers: x, y, visibility); correct the file or set data.skeleton (pose data check: --skeleton)",
             identity,
         )
         return None
@@ -208,13 +229,17 @@ def _person(
     # Crowds and people without a labeled joint are common in these files: they are not reported as problems.
     if not keep_unlabeled and (crowd or joints.max() == 0):
         return None
+    lacks_area = area_of_box is None and "area" not in annotation
     try:
         x, y, w, h = (float(value) for value in annotation["bbox"])
-        area = float(annotation["area"]) if area_of_box is None else area_of_box * w * h
+        stated = area_of_box is None and not lacks_area
+        area = float(annotation["area"]) if stated else (area_of_box or AREA_OF_BOX) * w * h
     except (KeyError, TypeError, ValueError):
-        needs = "'bbox' of four numbers" + (" and an 'area'" if area_of_box is None else "")
+        needs = "'bbox' of four numbers" + (" and an 'area' that is a number" if area_of_box is None else "")
         problems.stop("bad annotation", file, f"a person needs a {needs}", identity)
         return None
+    if lacks_area:
+        problems.skip("no area", file, f"OKS uses {AREA_OF_BOX:g} of the box's area, {area:.0f}", identity)
     if not np.isfinite([x, y, w, h, area]).all():
         problems.stop("bad annotation", file, "'bbox' or 'area' is not a finite number", identity)
         return None
@@ -234,7 +259,15 @@ def _person(
         return None
     if min(x, y) < -1 or x + w > width + 1 or y + h > height + 1:
         problems.skip("box clipped", file, f"box {[x, y, w, h]} exceeds the {width}x{height} image", identity)
-    return Person(joints=joints, annotation_id=identity, box=box, area=area, is_crowd=crowd, stated_box=(x, y, w, h))
+    return Person(
+        joints=joints,
+        annotation_id=identity,
+        box=box,
+        area=area,
+        is_crowd=crowd,
+        stated_box=(x, y, w, h),
+        category_id=annotation.get("category_id", 1),
+    )
 
 
 def score_entries(
@@ -244,6 +277,13 @@ def score_entries(
     truth = without_images(read_json(found.annotation_file), without)
     metrics = coco_keypoint_ap(truth, entries, sigmas=list(found.skeleton.sigmas))
     return Evaluation("COCO AP", metrics["AP"], metrics, format_coco(metrics, name))
+
+
+def check_ground_truth(found: AnnotatedSet) -> None:
+    """Raise a DataError for annotations that scoring would refuse."""
+    if not found.has_annotations:
+        return
+    read_ground_truth(found.annotation_file, found.skeleton.num_joints, area_of_box=found.layout.area_of_box)
 
 
 def without_images(truth: dict[str, Any], ids: Set[int]) -> dict[str, Any]:
@@ -269,6 +309,7 @@ COCO = Layout(
     annotation_file=annotation_file,
     read=read_coco,
     score_entries=score_entries,
+    check_ground_truth=check_ground_truth,
     has_annotations=has_annotations,
     titles=COCO_TITLES,
     merge=merge_annotations,

@@ -10,8 +10,10 @@ from typing import Any
 from pose_core.data.diagnostics import Problems
 from pose_core.data.json_file import read_json
 from pose_core.data.sources import find_images
-from pose_core.evaluation.crowdpose import AREA_OF_BOX, check_crowd_index, crowdpose_ap
+from pose_core.evaluation.crowdpose import check_crowd_index, crowdpose_ap
+from pose_core.evaluation.keypoint_files import AREA_OF_BOX
 from pose_core.evaluation.report import CROWDPOSE_TITLES, Evaluation, format_crowdpose
+from pose_core.layouts.coco import check_ground_truth as check_annotations
 from pose_core.layouts.coco import records_from_coco, without_images
 from pose_core.layouts.layout import AnnotatedSet, Layout
 from pose_core.layouts.merge import merge_annotations
@@ -49,8 +51,9 @@ def score_entries(
 
 
 def check_ground_truth(found: AnnotatedSet) -> None:
-    """Raise a DataError if an image has no crowd index."""
+    """Raise a DataError if an image has no crowd index, or for annotations that scoring would refuse."""
     check_crowd_index(found.annotation_file)
+    check_annotations(found)
 
 
 CROWDPOSE = Layout(

@@ -67,6 +67,16 @@ class AnnotatedSet:
     problems: Problems = field(default_factory=Problems, compare=False)
 
     @property
+    def name(self) -> str:
+        """The split's name, for names of files; that of a split that is a file is the file's, without the ending."""
+        return Path(self.split).stem if self.split.endswith(".json") else self.split
+
+    @property
+    def category_id(self) -> int:
+        """COCO's category of the people, the lowest if there are several."""
+        return min((person.category_id for record in self.records for person in record.persons), default=1)
+
+    @property
     def num_persons(self) -> int:
         """The number of people in all images."""
         return sum(len(record.persons) for record in self.records)

@@ -216,10 +216,14 @@ def score_points(
 
 
 def check_ground_truth(found: AnnotatedSet) -> None:
-    """Raise a DataError if the people of an HDF5 file, which has another origin, are not those of the ground truth."""
-    if found.has_annotations and found.annotation_file.suffix == ".h5":
-        people = {person.annotation_id: person.joints for record in found.records for person in record.persons}
+    """Raise a DataError if the people are not those of the ground truth for PCKh, or if that cannot be read."""
+    if not found.has_annotations:
+        return
+    people = {person.annotation_id: person.joints for record in found.records for person in record.persons}
+    if found.annotation_file.suffix == ".h5":  # has another origin
         check_same_people(people, pckh_file(found), found.annotation_file)
+    elif not found.problems.counts["image missing"]:
+        mpii_pckh(np.zeros((max(people, default=-1) + 1, 16, 2)), pckh_file(found))
 
 
 def pckh_file(found: AnnotatedSet) -> Path:

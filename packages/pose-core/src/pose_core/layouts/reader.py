@@ -11,7 +11,7 @@ from pose_core.data.json_file import collector_paused
 from pose_core.errors import DataError
 from pose_core.folders import find_data_root
 from pose_core.layouts.layout import AnnotatedSet
-from pose_core.layouts.table import get_layout
+from pose_core.layouts.table import get_layout, looks_like
 from pose_core.skeleton import get_skeleton
 from pose_core.structures import ImageRecord
 
@@ -29,9 +29,10 @@ def read_dataset(
     problems = Problems() if problems is None else problems
     file = layout.annotation_file(root, split)
     if not file.exists():
+        remark = looks_like(root)
         raise DataError(
             f"annotation file {file} does not exist; the layout {layout.name!r} expects below {root}:\n"
-            f"{layout.expected.replace('<split>', split)}"
+            f"{layout.expected.replace('<split>', split)}" + (f"\n{remark} (data.layout)" if remark else "")
         )
     with collector_paused():
         records = layout.read(root, split, skeleton, problems, keep_unlabeled=keep_unlabeled)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
+from pathlib import Path
 
 from pose_core.errors import ConfigError
 from pose_core.layouts.coco import COCO
@@ -12,9 +13,19 @@ from pose_core.layouts.lsp import LSP
 from pose_core.layouts.lsp_mpii import LSP_MPII
 from pose_core.layouts.mpii import MPII
 
-__all__ = ["LAYOUTS", "get_layout"]
+__all__ = ["LAYOUTS", "get_layout", "looks_like"]
 
 LAYOUTS: dict[str, Layout] = {layout.name: layout for layout in (COCO, CROWDPOSE, MPII, LSP, LSP_MPII)}
+
+
+def looks_like(root: Path) -> str:
+    """Return a remark that names the layouts whose usual files are below ``root``, or an empty text."""
+    names = [
+        layout.name
+        for layout in LAYOUTS.values()
+        if any(layout.annotation_file(root, split).exists() for split in layout.splits)
+    ]
+    return f"this folder looks like the layout {' or '.join(names)}" if names else ""
 
 
 def get_layout(name: str) -> Layout:

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pose_core.models.deform_conv import DeformConv
-
-
-class Cost(NamedTuple):
-    """Parameters and multiply-adds: ``gmacs`` the true count /1e9, ``published_gi`` the published tables' /1024³."""
-
-    name: str
-    parameters: int
-    gmacs: float
-    published_gi: float
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -165,6 +165,6 @@ class HRNet(HRNetBackbone):
         return self.final_layer(self.branches(x)[0])
 
 
-def hrnet(num_joints: int = 17, *, name: str = "hrnet_w32") -> HRNet:
-    """Return an HRNet of the stage table."""
-    return HRNet(HRNETS[name], num_joints)
+def hrnet(num_joints: int = 17, *, name: str = "hrnet_w32", maps: int = 1) -> HRNet:
+    """Return an HRNet of the stage table with ``maps`` outputs per joint: 3 are a heatmap and offsets in x and y."""
+    return HRNet(HRNETS[name], maps * num_joints)

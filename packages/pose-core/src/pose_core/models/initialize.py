@@ -9,8 +9,9 @@ from torch import nn
 
 from pose_core.errors import WeightsError
 from pose_core.models.hrnet import HRNetBackbone
-from pose_core.models.network import InitializedLayer
+from pose_core.models.network import InitializedLayer, to_own_names
 from pose_core.models.weights import LoadReport, load_weights, network_state, read_checkpoint, style_warning
+from pose_core.models.zoo import zoo_generation
 
 PUBLISHED_STD = 0.001
 
@@ -43,6 +44,8 @@ def load_backbone(model: nn.Module, path: str | Path, layers: Sequence[str] | No
     layer for other joints is not loaded. The report's ``missing`` are entries of layers that the file fills in part.
     """
     state = network_state(read_checkpoint(path), str(path))
+    if zoo_generation(state) is not None:
+        state = to_own_names(model, state)
     if layers is not None:
         state = {key: value for key, value in state.items() if key.split(".")[0] in layers}
     own = model.state_dict()

@@ -8,6 +8,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from pose_core.models.zoo import Generation, bare_entries, zoo_generation
+
 
 class PoseNetwork(nn.Module):
     """A network; its published files may use other layer names."""
@@ -20,6 +22,11 @@ class PoseNetwork(nn.Module):
     @staticmethod
     def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return a published state dict in our names; one in ours passes unchanged."""
+        return dict(state)
+
+    @staticmethod
+    def from_zoo(state: Mapping[str, Tensor], generation: Generation) -> dict[str, Tensor]:
+        """Return entries of the open-mmlab zoo in our names; ``state`` is without the prefixes of backbone and head."""
         return dict(state)
 
     def to_published(self) -> dict[str, Tensor]:
@@ -40,5 +47,10 @@ class UntracedBlock(nn.Module):
 
 
 def to_own_names(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a state dict, ours or a published one, with the names of ``model``."""
-    return model.from_published(state) if isinstance(model, PoseNetwork) else dict(state)
+    """Return a state dict, ours, a published one or one of the open-mmlab zoo, with the names of ``model``."""
+    if not isinstance(model, PoseNetwork):
+        return dict(state)
+    generation = zoo_generation(state)
+    if generation is not None:
+        return model.from_zoo(bare_entries(state), generation)
+    return model.from_published(state)

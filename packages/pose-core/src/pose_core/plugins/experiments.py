@@ -57,6 +57,14 @@ def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Expe
     return config
 
 
+def override_config(config: Experiment, overrides: Sequence[str]) -> Experiment:
+    """Return an experiment with ``key=value`` settings on top."""
+    schema = type(config)
+    now = [update_override(item, schema) for item in overrides]
+    content = apply_overrides(config.model_dump(mode="json"), now)
+    return parse_config(content, schema, f"config {config.name} with {' '.join(overrides)}") if now else config
+
+
 def find_experiment(name: str) -> Entry:
     """Return a built-in experiment, ``coco_lpn50_256x192`` or ``pose-lite/coco_lpn50_256x192``."""
     package, _, stem = name.rpartition("/")

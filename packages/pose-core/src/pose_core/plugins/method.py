@@ -10,6 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from pose_core.errors import ConfigError
@@ -147,6 +150,14 @@ def expect(config: Experiment, schema: type[C]) -> C:
             f"expected a {schema.__name__}"
         )
     return config
+
+
+def package_file(package: str, name: str) -> Path | None:
+    """Return a data file of a package; None if the package has no such file."""
+    if find_spec(package) is None:  # a method that was made in code
+        return None
+    file = Path(str(files(package)), name)
+    return file if file.is_file() else None
 
 
 @cache

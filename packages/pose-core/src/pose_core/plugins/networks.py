@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import partial
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pose_core.errors import ConfigError
 from pose_core.plugins.method import NetworkBuilder, installed_methods
+from pose_core.plugins.network_tables import INPUT_SIZE, NUM_JOINTS, Record, recorded_networks
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from pose_core.config import Experiment
-    from pose_core.models.flops import Cost
     from pose_core.models.weights import LoadReport
 
 _log = logging.getLogger(__name__)
@@ -45,7 +44,11 @@ def list_models(pattern: str = "*") -> list[str]:
 
 
 def create_model(name: str, num_joints: int = 17, *, weights: str | Path | None = None, **options: object) -> nn.Module:
-    """Build a float32 network, with the ``weights`` of a file or random ones; ``options`` go to its builder."""
+    """Build a float32 network; ``options`` go to its builder.
+
+    ``weights`` are a name that `pose weights list` shows, a file, a URL or ``hf://owner/repo/file``; without them the
+    network's weights are random.
+    """
     builder = _own_builder(name) or _contributed_builder(name)
     if builder is None:
         near = get_close_matches(name, list_models(), n=3, cutoff=0.4)
@@ -55,6 +58,10 @@ def create_model(name: str, num_joints: int = 17, *, weights: str | Path | None 
         signature(builder).bind(num_joints=num_joints, **options)
     except TypeError as error:
         raise ConfigError(f"network {name!r} does not take these options ({options}): {error}") from None
+    if weights is not None:
+        from pose_core.plugins.checkpoints import check_network
+
+        check_network(name, num_joints, options, weights)
     network = builder(num_joints=num_joints, **options)
     if weights is not None:
         load_weights(network, weights)
@@ -111,16 +118,53 @@ def bare_network(config: Experiment) -> nn.Module:
     return network
 
 
+class Cost(NamedTuple):
+    """Parameters and multiply-adds: ``gmacs`` the true count /1e9, ``published_gi`` the published tables' /1024³."""
+
+    name: str
+    parameters: int
+    gmacs: float
+    published_gi: float
+
+
 def profile_model(name: str, input_size: tuple[int, int], num_joints: int = 17) -> Cost:
-    """Return the size and cost of a network at ``input_size`` (w, h), without allocating its weights."""
+    """Return the size and cost of a network at ``input_size`` (w, h): recorded, or measured without its weights."""
+    record = recorded_networks().get(name) if (input_size, num_joints) == (INPUT_SIZE, NUM_JOINTS) else None
+    parameters, true, published = record[:3] if record is not None else _measure(name, input_size, num_joints)
+    return Cost(name, parameters, true / 1e9, published / 1024**3)
+
+
+def record_network(name: str) -> Record:
+    """Measure a network for its package's table."""
+    return Record(*_measure(name, INPUT_SIZE, NUM_JOINTS), *_count_kernels(name))
+
+
+def _measure(name: str, input_size: tuple[int, int], num_joints: int) -> tuple[int, int, int]:
+    """Return parameters, true and published multiply-adds; no weights are allocated."""
     import torch
 
-    from pose_core.models.flops import Cost, count_macs, count_parameters
+    from pose_core.models.flops import count_macs, count_parameters
 
     with torch.device("meta"):
         model = create_model(name, num_joints=num_joints)
-        true, published = count_macs(model, input_size)
-    return Cost(name, count_parameters(model), true / 1e9, published / 1024**3)
+        return (count_parameters(model), *count_macs(model, input_size))
+
+
+def _count_kernels(name: str) -> tuple[int, int]:
+    """Return the number of elements of a network's kernels: without joints, and for each joint."""
+    import torch
+
+    counts = []
+    with torch.device("meta"):
+        for joints in (NUM_JOINTS, NUM_JOINTS + 1):
+            counts.append(_kernels(create_model(name, num_joints=joints).state_dict()))
+    each = counts[1] - counts[0]
+    return counts[0] - NUM_JOINTS * each, each
+
+
+def _kernels(state: Mapping[str, Tensor]) -> int:
+    """Return the number of elements of all tensors with three or more dimensions."""
+    return sum(value.numel() for value in state.values() if value.ndim > 2)
 
 
 def check_input_size(model: nn.Module, name: str, input_size: tuple[int, int]) -> None:
@@ -137,42 +181,47 @@ def check_input_size(model: nn.Module, name: str, input_size: tuple[int, int]) -
 
 
 def load_weights(model: nn.Module, weights: str | Path | Mapping[str, object], *, strict: bool = True) -> LoadReport:
-    """Load weights into ``model``, from a file or a state dict, in our layout or the published one.
+    """Load weights into ``model``, from a name, a file, a URL or a state dict, in our layout or a published one.
 
     A mismatch is refused, naming the networks that the weights fit; ``strict=False`` loads what fits and reports the
     rest.
     """
     from pose_core.models import weights as files
+    from pose_core.plugins.checkpoints import locate_weights
 
-    return files.load_weights(model, weights, strict=strict, identify=identify)
+    source = weights if isinstance(weights, Mapping) else locate_weights(weights)
+    return files.load_weights(model, source, strict=strict, identify=identify)
 
 
 def identify(state: Mapping[str, Tensor]) -> list[str]:
     """Return the names of the networks with exactly these parameters and buffers, for any number of joints.
 
     Batch counters are ignored: files older than PyTorch 1.0 have none. Published parameter names are recognized, too.
+    Only networks with as many elements in their kernels are built.
     """
     import torch
 
     from pose_core.models.network import to_own_names
 
-    names = []
-    joints = next((len(value) for key, value in state.items() if _HEAD.search(key)), 17)
-    if "head_heatmap.1.weight" in state:  # bottom-up heads that have the person's center as one more channel
-        joints = len(state["head_heatmap.1.weight"]) - 1
-    with torch.device("meta"):
-        for name in list_models():
-            try:
-                model = create_model(name, num_joints=joints)
-            except (ConfigError, ValueError):  # a network that needs options of its own
+    recorded, names, kernels = recorded_networks(), [], _kernels(state)
+    for name in list_models():
+        try:
+            record = recorded.get(name)
+            free, each = record[3:] if record is not None else _count_kernels(name)
+            joints, rest = divmod(kernels - free, each) if each else (NUM_JOINTS, kernels - free)
+            if rest or not 0 < joints < MAX_JOINTS:
                 continue
-            if _shapes(to_own_names(model, state)) == _shapes(model.state_dict()):
-                names.append(name)
+            with torch.device("meta"):
+                model = create_model(name, num_joints=joints)
+        except (ConfigError, ValueError):  # a network that needs options of its own
+            continue
+        if _shapes(to_own_names(model, state)) == _shapes(model.state_dict()):
+            names.append(name)
     return names
 
 
-_HEAD = re.compile(r"(^|\.)(final_layer|final_layers\.0|heatmaps\.0|score\.0|chantojoints\.0)\.weight$")
-"""The layer that outputs the heatmaps, under the names in use; its first dimension is the number of joints."""
+MAX_JOINTS = 1000
+"""More outputs than any file has; a network that needs more to have a file's size is another one."""
 
 
 def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from pose_core.config import Experiment
 from pose_core.engine.distributed import ProcessContext
 from pose_core.engine.interfaces import Evaluation, Task
+from pose_core.plugins.checkpoints import bind_config
 from pose_core.plugins.method import get_method
 from pose_core.plugins.networks import build_network, load_weights
 
@@ -23,6 +24,8 @@ def evaluate_checkpoint(
 
     Predictions are written to ``folder/results``. The pretrained weights that training starts from are not needed.
     """
+    if weights is not None:
+        config = bind_config(config, weights, fixed_only=True)
     model = config.model.model_copy(update={"pretrained": None, "init": "framework"})
     task = build_task(config.model_copy(update={"model": model}))
     networks = task.networks()

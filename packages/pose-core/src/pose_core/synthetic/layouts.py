@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,8 @@ DETECTIONS = {
     "val2017": "COCO_val2017_detections_AP_H_56_person.json",
     "test-dev2017": "COCO_test-dev2017_detections_AP_H_609_person.json",
 }
+MARKER = ".synthetic.json"
+"""A small file in every folder that this module writes; without it a folder's files are somebody else's."""
 MAX_PEOPLE = 40
 MIN_SIDE = 64
 
@@ -73,6 +76,7 @@ def write_dataset(
     zipped: bool = False,
     workers: int = 1,
     progress: bool = False,
+    overwrite: bool = False,
 ) -> Written:
     """Draw people and write images and annotations in a layout.
 
@@ -82,6 +86,9 @@ def write_dataset(
     crowd regions and people without joints. ``masks`` writes body-part maps to ``part_masks/`` (PNG; values are
     indices into ``PARTS``), ``zipped`` packs images into zip files. Equal arguments write equal bytes, regardless of
     ``workers``; an image depends only on the seed, its id, ``people``, ``size`` and ``crowds``.
+
+    ``folder`` must be new, empty, or one that this function wrote: other files are never touched. Splits that it
+    already holds are replaced only with ``overwrite``.
     """
     if layout not in DRAWINGS:
         raise ConfigError(f"layout {layout!r} cannot be drawn; choose one of {', '.join(LAYOUTS)}")
@@ -92,6 +99,7 @@ def write_dataset(
     recipe = Recipe(seed, size, people, crowds, whole=drawing.alone, masks=masks)
     counts = _plan(layout, images, val_images, split)
     _check(recipe, counts)
+    _claim(Path(folder), layout, list(counts), overwrite=overwrite)
     job = _Job(Path(folder), drawing.splits, recipe, zipped, workers, progress)
     drawn = drawing.write(job, counts)
     return Written(
@@ -102,11 +110,39 @@ def write_dataset(
     )
 
 
+def _claim(folder: Path, layout: str, splits: list[str], *, overwrite: bool) -> None:
+    """Mark ``folder`` as ours and note its splits; raise if it holds files that drawing could destroy."""
+    marker = folder / MARKER
+    held: list[str] = []
+    if marker.exists():
+        drawn = json.loads(marker.read_text())
+        if drawn["layout"] != layout:
+            raise ConfigError(
+                f"{folder} already holds synthetic people in the layout {drawn['layout']}; choose another folder"
+            )
+        held = drawn["splits"]
+        again = [split for split in splits if split in held]
+        if again and not overwrite:
+            raise ConfigError(
+                f"{folder} already holds the synthetic split{'s' if len(again) > 1 else ''} {', '.join(again)}; choose "
+                "another folder, or replace them with --overwrite (overwrite=True in Python)"
+            )
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(
+            f"{folder} holds files that are not synthetic people; nothing was written. Choose a new or an empty folder"
+        )
+    write_json(marker, {"layout": layout, "splits": sorted({*held, *splits})})
+
+
 def _lsp_test_count(layout: str, images: int, val_images: int | None) -> int:
     """Return LSP's number of test images: half of its file is train, the other half test; LSP-extended has none."""
     expected = images if "test" in DRAWINGS[layout].splits else 0
     if val_images not in {None, expected}:
-        raise ConfigError(f"val_images={val_images}: the layout {layout} needs val_images={expected} with {images=}")
+        rule = "has as many test images as training images" if expected else "has no held-out images"
+        raise ConfigError(
+            f"{val_images} held-out images cannot be drawn: the layout {layout} {rule}; leave val_images "
+            f"(--val-images) out, or set it to {expected}"
+        )
     return expected
 
 

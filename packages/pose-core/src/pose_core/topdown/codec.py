@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from pose_core.errors import ConfigError
 from pose_core.geometry import Size, heatmap_ratio
 from pose_core.ops import (
     decode_flipped,
@@ -20,6 +21,7 @@ from pose_core.ops import (
     soft_argmax,
 )
 from pose_core.topdown.config import TopDownConfig
+from pose_core.topdown.offsets import decode_offsets, fuse_flipped_offsets
 
 Outputs = Tensor | Sequence[Tensor]
 
@@ -71,6 +73,11 @@ class HeatmapCodec:
 
     def encode(self, joints: Tensor) -> Targets:
         """Return targets for joints ``(N, K, 3)``: x, y in input pixels and a weight."""
+        if self.decode_method == "offset":
+            raise ConfigError(
+                "heatmap.decode=offset only predicts with trained weights: there are no targets for its offsets. "
+                "To train, use another heatmap.decode, without model.options.maps"
+            )
         return Targets(
             *gaussian_heatmaps(
                 joints[..., :2], joints[..., 2], self.heatmap_size, self.sigma, quantize=self.quantize, ratio=self.ratio
@@ -79,16 +86,23 @@ class HeatmapCodec:
 
     def decode(self, outputs: Outputs) -> tuple[Tensor, Tensor]:
         """Return keypoints ``(N, K, 2)`` in input pixels and scores ``(N, K)``; of several stacks, the last is used."""
-        points, scores = decode_heatmaps(last(outputs).float(), **self._decoding())
+        if self.decode_method == "offset":
+            points, scores = decode_offsets(last(outputs).float())
+        else:
+            points, scores = decode_heatmaps(last(outputs).float(), **self._decoding())
         return self._to_input(points), scores
 
     def decode_flipped(
         self, outputs: Outputs, mirrored: Outputs, flip_order: Tensor, *, shift: bool
     ) -> tuple[Tensor, Tensor]:
         """Return :meth:`decode` of the mean with the network's outputs for the mirrored images."""
-        points, scores = decode_flipped(
-            last(outputs).float(), last(mirrored).float(), flip_order, shift=shift, **self._decoding()
-        )
+        if self.decode_method == "offset":
+            fused = fuse_flipped_offsets(last(outputs).float(), last(mirrored).float(), flip_order)
+            points, scores = decode_offsets(fused)
+        else:
+            points, scores = decode_flipped(
+                last(outputs).float(), last(mirrored).float(), flip_order, shift=shift, **self._decoding()
+            )
         return self._to_input(points), scores
 
     def _decoding(self) -> dict[str, Any]:
@@ -111,7 +125,7 @@ class HeatmapCodec:
 
     def loss_and_accuracy(self, outputs: Outputs, joints: Tensor) -> tuple[Tensor, Tensor]:
         """Return :meth:`loss`, and :func:`heatmap_accuracy` for the log."""
-        if self.coordinate_loss:
+        if self.coordinate_loss or self.decode_method == "offset":
             loss, targets = self.loss(outputs, joints)
             return loss, heatmap_accuracy(last(outputs), targets)
         stacks = [outputs] if isinstance(outputs, Tensor) else outputs

@@ -19,6 +19,7 @@ class AugmentConfig(VariationConfig):
     rotation: Annotated[float, Field(ge=0)] = 45.0
     """Rotation is clip(N(0,1)·rotation, ±2·rotation) degrees."""
     rotation_probability: Fraction = 0.6
+    """Probability of rotating."""
     half_body: Fraction = 0.0
     """Probability of cropping to the upper or lower body."""
     half_body_joints: int = 8
@@ -46,7 +47,10 @@ class HeatmapConfig(Block):
     """Peak on the nearest pixel, as published, or exactly at the joint."""
     convention: Literal["published", "unbiased"] = "published"
     """Pixel convention of crop and heatmap; unbiased is UDP."""
-    decode: Literal["argmax", "soft_argmax", "dark"] = "argmax"
+    decode: Literal["argmax", "soft_argmax", "dark", "offset"] = "argmax"
+    """How a joint is found in its heatmap: at the maximum, at the soft-argmax, or by DARK's fit around the maximum.
+    offset is for networks with three maps per joint (model.options.maps=3): heatmap, and offsets in x and y; only to
+    predict with trained weights."""
     quarter: bool = True
     """Move a quarter of a pixel towards the higher neighbor (also after soft-argmax, as published)."""
     beta: Annotated[float, Field(gt=0)] = 160.0
@@ -75,6 +79,7 @@ class CropTestConfig(EvaluationConfig):
     oks_threshold: float = 0.9
     """OKS above which the lower-scored of two poses is suppressed."""
     soft_nms: bool = False
+    """Lower the scores of similar poses instead of suppressing them."""
 
 
 class TopDownConfig(Experiment):

@@ -29,9 +29,16 @@ def find_detections(config: DataConfig) -> Path:
 
 
 def read_detections(
-    path: Path, records: Sequence[ImageRecord], min_score: float = 0.0, *, problems: Problems | None = None
+    path: Path,
+    records: Sequence[ImageRecord],
+    min_score: float = 0.0,
+    *,
+    problems: Problems | None = None,
+    category: int = PERSON,
 ) -> tuple[ImageRecord, ...]:
-    """Return the records with their people replaced by detections of category 1 that score ``min_score`` or more.
+    """Return the records with their people replaced by detections of people that score ``min_score`` or more.
+
+    People are detections of category 1, as detectors of COCO's people write it, or of ``category``, the ground truth's.
 
     Boxes are used unchanged, as published. A person's ``annotation_id`` is the detection's row in the file; it has no
     joints. Detections of images that are not among the records are counted; if none matches, the file belongs to
@@ -46,7 +53,7 @@ def read_detections(
     nothing = np.zeros((0, 3), np.float32)
     for row, entry in enumerate(content):
         image_id, box, score = detection_fields(entry, row, path)
-        if entry.get("category_id", PERSON) != PERSON:
+        if entry.get("category_id", PERSON) not in {PERSON, category}:
             continue
         if image_id not in people:
             strangers += 1
@@ -59,7 +66,14 @@ def read_detections(
             problems.skip("zero-area person", path, f"box {list(box)} has no extent", row)
             continue
         people[image_id].append(
-            Person(nothing, row, box=(box[0], box[1], box[2], box[3]), area=box[2] * box[3], score=score)
+            Person(
+                nothing,
+                row,
+                box=(box[0], box[1], box[2], box[3]),
+                area=box[2] * box[3],
+                score=score,
+                category_id=category,
+            )
         )
     if content and not matched:
         raise DataError(

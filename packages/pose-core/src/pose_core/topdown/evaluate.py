@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from pose_core.data.sampler import evaluation_batches, worker_init
+from pose_core.data.sampler import evaluation_batches, loader_workers, worker_init
 from pose_core.engine.distributed import gather_objects, rank_and_world_size
 from pose_core.errors import ConfigError, DataError
 from pose_core.evaluation.report import Evaluation, not_scored, protocol_line
@@ -27,6 +27,7 @@ from pose_core.topdown.dataset import TopDownDataset
 from pose_core.topdown.detections import find_detections, read_detections
 from pose_core.topdown.person_table import PersonTable
 from pose_core.topdown.scoring import CropResults, coco_results
+from pose_core.verbosity import no_bar
 
 
 def crop_dataset(
@@ -54,7 +55,7 @@ def evaluated_people(config: TopDownConfig) -> tuple[AnnotatedSet, Sequence[Imag
     records: Sequence[ImageRecord] = found.records
     if config.test.boxes == "detections":
         path = find_detections(config.data)
-        records = read_detections(path, records, config.data.min_box_score)
+        records = read_detections(path, records, config.data.min_box_score, category=found.category_id)
         boxes = f"detections({path.name})"
     elif not found.num_persons:  # MPII's test split has no joints, but it has people's positions
         raise DataError(
@@ -74,7 +75,8 @@ def evaluate_topdown(network: nn.Module, config: TopDownConfig, device: torch.de
     dataset = crop_dataset(config, records, training=False)
     results = merge(gather_objects(predict_dataset(network, dataset, config, device)))
     rank, _ = rank_and_world_size()
-    scored = score(results, found, config, folder / "results", write=rank == 0)
+    categories = {person.annotation_id: person.category_id for record in records for person in record.persons}
+    scored = score(results, found, config, folder / "results", write=rank == 0, categories=categories)
     protocol = protocol_line(
         boxes=boxes,
         flip=config.test.flip,
@@ -111,13 +113,13 @@ def predict_dataset(
         dataset,
         batch_sampler=evaluation_batches(len(dataset), config.test.batch_size, rank, world),
         collate_fn=dataset.collate,
-        num_workers=config.test.workers,
+        num_workers=loader_workers(config.test.workers),
         worker_init_fn=worker_init,
         pin_memory=device.type == "cuda",
         generator=torch.Generator(),  # evaluation must not change the random state of training
     )
     columns: list[list[np.ndarray]] = [[] for _ in CropResults._fields]
-    for batch in tqdm(loader, "evaluating", unit="batch", leave=False, disable=None if rank == 0 else True):
+    for batch in tqdm(loader, "evaluating", unit="batch", leave=False, disable=no_bar(elsewhere=rank != 0)):
         keypoints = predict_crops(network, batch.images.to(device, non_blocking=True), batch.to_image.numpy(), settings)
         row = (batch.center, batch.scale, batch.box_score, batch.image_id, batch.annotation_id)
         valid = batch.valid.numpy()
@@ -137,14 +139,27 @@ def merge(shards: Sequence[CropResults]) -> CropResults:
     return CropResults(*(column[order] for column in whole))
 
 
-def score(results: CropResults, found: AnnotatedSet, config: TopDownConfig, folder: Path, *, write: bool) -> Evaluation:
-    """Return the layout's metrics; with ``write``, also write its result file."""
+def score(
+    results: CropResults,
+    found: AnnotatedSet,
+    config: TopDownConfig,
+    folder: Path,
+    *,
+    write: bool,
+    categories: Mapping[int, int] | None = None,
+) -> Evaluation:
+    """Return the layout's metrics; with ``write``, also write its result file.
+
+    ``categories`` are COCO's category ids of the predicted people by annotation id; 1 by default.
+    """
     layout = found.layout
     if layout.score_points is not None:
         points, file = results.keypoints[..., :2], folder / "pred.mat"
         return layout.score_points(points, results.annotation_id, found, config.model.name, file, write=write)
     if layout.score_entries is not None:
-        return _score_entries(layout.score_entries, results, found, config, folder, write=write)
+        return _score_entries(
+            layout.score_entries, results, found, config, folder, write=write, categories=categories or {}
+        )
     raise ConfigError(f"data.layout={layout.name} has no evaluation protocol for people; set another data.layout")
 
 
@@ -156,6 +171,7 @@ def _score_entries(
     folder: Path,
     *,
     write: bool,
+    categories: Mapping[int, int],
 ) -> Evaluation:
     entries = coco_results(
         results,
@@ -163,12 +179,13 @@ def _score_entries(
         joint_threshold=config.test.joint_threshold,
         oks_threshold=config.test.oks_threshold,
         soft_nms=config.test.soft_nms,
+        categories=categories,
     )
     if write:
-        write_json(folder / f"keypoints_{found.split}_results.json", entries, indent=4, sort_keys=True)
+        write_json(folder / f"keypoints_{found.name}_results.json", entries, indent=4, sort_keys=True)
     if found.has_annotations:
         return score_entries(entries, found, config.model.name)
-    server = folder / f"person_keypoints_{found.split}_{config.name}_results.json"
+    server = folder / f"person_keypoints_{found.name}_{config.name}_results.json"
     if write:
         write_json(server, [{k: e[k] for k in ("image_id", "category_id", "keypoints", "score")} for e in entries])
     return not_scored(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,11 +33,18 @@ def person_scores(joint_scores: Array, box_scores: Array, threshold: float) -> A
 
 
 def coco_results(
-    found: CropResults, sigmas: Array, *, joint_threshold: float, oks_threshold: float, soft_nms: bool = False
+    found: CropResults,
+    sigmas: Array,
+    *,
+    joint_threshold: float,
+    oks_threshold: float,
+    soft_nms: bool = False,
+    categories: Mapping[int, int] | None = None,
 ) -> list[dict[str, Any]]:
     """Return result entries as published: suppressed per image, original scores, with the crop's center and scale.
 
     Images are in rising order of their id, poses in falling order of their score, regardless of the shards.
+    ``categories`` are COCO's category ids by annotation id; 1 by default.
     """
     scores = person_scores(found.keypoints[..., 2], found.box_score, joint_threshold)
     areas = np.prod(found.scale.astype(np.float64) * 200, axis=1)
@@ -50,7 +58,7 @@ def coco_results(
     return [
         {
             "image_id": int(found.image_id[row]),
-            "category_id": 1,
+            "category_id": (categories or {}).get(int(found.annotation_id[row]), 1),
             "keypoints": [float(value) for value in found.keypoints[row].reshape(-1)],
             "score": float(scores[row]),
             "center": [float(value) for value in found.center[row]],

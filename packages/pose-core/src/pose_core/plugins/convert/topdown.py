@@ -9,6 +9,7 @@ from typing import Any
 from pose_core.errors import ConfigError
 from pose_core.plugins.convert.keys import BOXES_ONLY, FIXED, MEANINGLESS, UNUSED, known_keys
 from pose_core.plugins.convert.networks import ELSEWHERE, EXTRA, Network
+from pose_core.plugins.convert.optimizer import optimizer_settings
 from pose_core.plugins.convert.source import GPU_COUNT, WHOLES, Converted, Source, literal
 
 LAYOUTS = {
@@ -151,18 +152,11 @@ def _heatmap(source: Source) -> dict[str, Any]:
 
 def _train(source: Source, result: Converted) -> dict[str, Any]:
     steps = source.take("TRAIN.LR_STEP", "train.milestones", [90, 110], WHOLES)
-    optimizer = source.text("TRAIN.OPTIMIZER", "train.optimizer", "adam").lower()
-    decay = source.number("TRAIN.WD", "train.weight_decay", 1e-4)
-    if optimizer == "adam" and decay:
-        result.notes.append(f"WD {decay:g} was never applied with Adam by the published code: weight_decay is 0")
+    optimizer = optimizer_settings(source, result.notes)
     return {
         "epochs": _epochs(source, steps, result),
         "batch_size": _batch_size(source, result),
-        "optimizer": optimizer,
-        "lr": source.number("TRAIN.LR", "train.lr", 1e-3),
-        "weight_decay": 0.0 if optimizer == "adam" else decay,
-        "momentum": source.number("TRAIN.MOMENTUM", "train.momentum", 0.9),
-        "nesterov": source.flag("TRAIN.NESTEROV", "train.nesterov", False),
+        **optimizer,
         "schedule": "multistep",
         "milestones": steps,
         "factor": source.number("TRAIN.LR_FACTOR", "train.factor", 0.1),

@@ -1,0 +1,73 @@
+"""A skeleton file for the joints that a COCO-style annotation file declares."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pose_core.data.json_file import read_json
+from pose_core.errors import DataError
+from pose_core.skeleton import SKELETONS
+
+DEFAULT_SIGMA = 0.067
+"""The mean of COCO's sigmas, for joints that COCO does not have."""
+_SIDES = {"left": "right", "Left": "Right", "LEFT": "RIGHT", "l": "r", "L": "R"}
+_UPPER = ("nose", "eye", "ear", "head", "neck", "shoulder", "elbow", "wrist", "hand", "chest", "thorax")
+
+
+def skeleton_file(file: Path, category: str | None = None) -> str:
+    """Return the text of a skeleton file: the names and limbs of a category's keypoints, mirror pairs by name."""
+    chosen = _category(file, category)
+    joints = [str(name) for name in chosen["keypoints"]]
+    content: dict[str, Any] = {"name": str(chosen.get("name", file.stem)), "joints": joints}
+    content["flip_pairs"] = [
+        [name, other] for name in joints for other in joints if other != name and other == mirror_name(name)
+    ]
+    try:
+        content["limbs"] = [[joints[a - 1], joints[b - 1]] for a, b in chosen.get("skeleton") or []]
+    except (TypeError, ValueError, IndexError):
+        raise DataError(
+            f"{file}: category {content['name']!r} has a 'skeleton' that is not a list of pairs of joint numbers, "
+            f"1 to {len(joints)}"
+        ) from None
+    content["upper_body"] = [name for name in joints if any(part in name.lower() for part in _UPPER)]
+    coco = dict(zip(SKELETONS["coco17"].joints, SKELETONS["coco17"].sigmas, strict=True))
+    known = [name for name in joints if name in coco]
+    lines = [
+        f"# The joints of category {content['name']!r} in {file.name}. Please check flip_pairs (left and right joints)",
+        "# and upper_body (for augment.half_body), which are guessed from the names.",
+        yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100).rstrip(),
+        "# WARNING: these OKS sigmas are defaults, so AP on this data cannot be compared to other figures. Estimate",
+        "# your own from people annotated twice: pose data sigmas --annotations first.json second.json",
+        f"# {'COCO has sigmas for ' + ', '.join(known) if known else 'COCO has sigmas for none of the joints'};"
+        f" {DEFAULT_SIGMA} is the mean of COCO's.",
+        "sigmas:",
+        *(f"  - {coco.get(name, DEFAULT_SIGMA):.3f}  # {name}" for name in joints),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def mirror_name(joint: str) -> str | None:
+    """Return the right joint's name for a left one, ``left_knee`` or ``knee_L``; None for any other name."""
+    words = re.split(r"([^A-Za-z]+|(?<=[a-z])(?=[A-Z]))", joint)
+    for number, word in enumerate(words):
+        if word in _SIDES:
+            return "".join([*words[:number], _SIDES[word], *words[number + 1 :]])
+    return None
+
+
+def _category(file: Path, name: str | None) -> dict[str, Any]:
+    content = read_json(file)
+    listed = content.get("categories") if isinstance(content, dict) else None
+    named = [each for each in listed or () if isinstance(each, dict) and isinstance(each.get("keypoints"), list)]
+    if not named:
+        raise DataError(f"{file} has no category with a list of 'keypoints', the names of the joints; add them")
+    chosen = [each for each in named if name is None or each.get("name") == name]
+    if len({tuple(map(str, each["keypoints"])) for each in chosen}) != 1:
+        have = ", ".join(repr(str(each.get("name"))) for each in named)
+        wanted = "several categories have keypoints" if name is None else f"no category is named {name!r}"
+        raise DataError(f"{file}: {wanted}; choose one with --category: {have}")
+    return chosen[0]

@@ -1,0 +1,349 @@
+"""Downloads: said before they start, resumed when interrupted, checked before they are used.
+
+Environment: ``POSE_OFFLINE=1`` refuses to use the network. ``POSE_WEIGHTS_MIRROR`` is a folder or URL where files with
+a known hash are looked for by name instead. Proxies are those of ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``NO_PROXY``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import json
+import math
+import os
+import shutil
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote, unquote, urlsplit
+
+from pose_core.errors import PoseError
+from pose_core.files import whole_file
+from pose_core.verbosity import is_quiet, no_bar
+
+TIMEOUT = 20.0
+"""Seconds without a connection or without data after which an attempt is given up."""
+SLOWEST = 512
+"""Bytes per second below which a connection counts as stalled."""
+ATTEMPTS = 4
+"""Attempts in a row that may end without any new data."""
+PAUSE = 1.0
+"""Seconds before the second attempt; each further pause is twice as long."""
+CHUNK = 1 << 18
+
+
+class _Interrupted(Exception):
+    """The connection broke or stalled; another attempt may continue."""
+
+
+def fetch(url: str, target: Path, *, sha256: str = "", about: str = "", limit: float = math.inf) -> Path:
+    """Download ``url`` (http, https or file) to ``target`` unless that exists; return ``target``.
+
+    ``sha256`` is the expected hash or its first digits; a file with another one never appears as ``target``.
+    ``about`` tells the user what it is and under which license. An interrupted download continues the next time. A
+    file of more than ``limit`` bytes is refused.
+    """
+    if target.is_file():
+        return target
+    source = _mirrored(url) if sha256 else url
+    scheme = urlsplit(source).scheme
+    if scheme not in {"http", "https", "file"}:
+        raise PoseError(f"cannot download {source}: the address must begin with https://, http:// or file://")
+    if scheme == "file":
+        return _copy(local_path(source), target, url, sha256)
+    if is_offline():
+        raise PoseError(
+            f"{file_name(url)} is not on this machine, and POSE_OFFLINE is set. Download {url} on another machine and "
+            f"save it as {target}, or unset POSE_OFFLINE"
+        )
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with locked(target):
+            if not target.is_file():  # another process may have been faster
+                _download(source, target, sha256, about, limit)
+    except OSError as error:
+        raise PoseError(
+            f"cannot write {target}: {error.strerror or error}. POSE_HOME sets the folder of downloads; or download "
+            f"{url} yourself and save it as that file"
+        ) from None
+    return target
+
+
+def is_offline() -> bool:
+    """Return whether ``POSE_OFFLINE`` forbids using the network."""
+    return os.environ.get("POSE_OFFLINE", "").lower() not in {"", "0", "false", "no"}
+
+
+def file_name(url: str) -> str:
+    """Return the file name in a URL."""
+    return unquote(urlsplit(url).path.rstrip("/").rpartition("/")[2]) or "download"
+
+
+def local_path(url: str) -> Path:
+    """Return the path of a ``file://`` URL."""
+    return Path(urllib.request.url2pathname(urlsplit(url).path))
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def size_text(size: float) -> str:
+    """Return a file size for people: ``114 MB``."""
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.1f} {unit}" if size < 10 and unit != "bytes" else f"{size:.0f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
+
+
+def _mirrored(url: str) -> str:
+    """Return the address of a file in the mirror, if there is one."""
+    mirror = os.environ.get("POSE_WEIGHTS_MIRROR")
+    if not mirror or urlsplit(url).scheme == "file":
+        return url
+    name = file_name(url)
+    if urlsplit(mirror).scheme in {"http", "https", "file"}:
+        return f"{mirror.rstrip('/')}/{quote(name)}"
+    return (Path(mirror).expanduser().absolute() / name).as_uri()
+
+
+def _copy(source: Path, target: Path, url: str, sha256: str) -> Path:
+    """Copy a file of this machine, checked."""
+    if not source.is_file():
+        mirror = "; POSE_WEIGHTS_MIRROR is set, so it is looked for there only" if _mirrored(url) != url else ""
+        raise PoseError(f"{source} does not exist{mirror}")
+    digest = digest_of(source)
+    if not digest.startswith(sha256.lower()):
+        raise PoseError(f"{source} is not the expected file: its SHA-256 is {digest}, expected {sha256}")
+    with whole_file(target) as out, source.open("rb") as file:
+        shutil.copyfileobj(file, out)
+    return target
+
+
+def _download(url: str, target: Path, sha256: str, about: str, limit: float) -> None:
+    """Download to a hidden partial file, and rename it when it is complete and its hash is right."""
+    partial, record = target.with_name(f".{target.name}.part"), target.with_name(f".{target.name}.part.json")
+    furthest, fruitless, resumed, restarted = 0, 0, False, False
+    while True:
+        try:
+            start = _resumable(url, partial, record, sha256)
+            resumed, furthest = resumed or start > 0, max(furthest, start)
+            _receive(url, start, partial, record, about, limit)
+        except _Interrupted as error:
+            size = partial.stat().st_size if partial.exists() else 0
+            fruitless = 0 if size > furthest else fruitless + 1
+            furthest, about = max(furthest, size), ""
+            if fruitless == ATTEMPTS - 1:
+                kept = f"; the {size_text(size)} received so far are kept, run it again to continue" if size else ""
+                raise PoseError(f"downloading {url} failed: {error}{kept}") from None
+            pause = PAUSE * 2**fruitless
+            _say(f"{error}; trying again in {pause:g} s")
+            time.sleep(pause)
+            continue
+        digest = digest_of(partial)
+        if digest.startswith(sha256.lower()):
+            break
+        partial.unlink()
+        record.unlink(missing_ok=True)
+        if restarted or not resumed:
+            raise PoseError(
+                f"{url} is not the expected file: its SHA-256 is {digest}, expected {sha256}; it was deleted. The file "
+                "was replaced at its source, or changed on the way (a proxy or a login page)"
+            )
+        _say("the continued download has a wrong hash; starting from the beginning")
+        restarted = True
+    partial.replace(target)
+    record.unlink(missing_ok=True)
+
+
+def _resumable(url: str, partial: Path, record: Path, sha256: str) -> int:
+    """Return the size of a partial file that can be continued; delete any other."""
+    try:
+        known = json.loads(record.read_text())
+        if known["url"] == url and (known["validator"] or sha256):
+            return partial.stat().st_size
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    partial.unlink(missing_ok=True)
+    record.unlink(missing_ok=True)
+    return 0
+
+
+def _receive(url: str, start: int, partial: Path, record: Path, about: str, limit: float) -> None:
+    """Receive a file from byte ``start``, the size of its part; raise `_Interrupted` where another try may help."""
+    headers = {"User-Agent": "pose-core"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
+        validator = json.loads(record.read_text())["validator"]
+        if validator:
+            headers["If-Range"] = validator
+    host = urlsplit(url).hostname or ""
+    try:
+        with _open(urllib.request.Request(url, headers=headers)) as response:
+            start, total = _placed(response, start)
+            if (total or 0) > limit:
+                raise PoseError(f"{url} is larger than {size_text(limit)}: download it yourself and give the file")
+            validator = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
+            # A weak tag does not promise the same bytes.
+            record.write_text(json.dumps({"url": url, "validator": "" if validator.startswith("W/") else validator}))
+            size = size_text(total) if total is not None else "unknown size"
+            more = f", continued at {size_text(start)}" if start else ""
+            what = f"\n  {about}" if about else ""
+            _say(f"downloading {file_name(url)} ({size}{more}) from {urlsplit(response.url).hostname}{what}")
+            with partial.open("ab" if start else "wb") as file:
+                got = start
+                for block in _progress(_blocks(response), start, total):
+                    file.write(block)
+                    got += len(block)
+                    if got > limit:
+                        break
+            if got > limit:
+                partial.unlink()
+                record.unlink()
+                raise PoseError(f"{url} is larger than {size_text(limit)}: download it yourself and give the file")
+            if total is not None and got < total:
+                raise _Interrupted(f"{host} closed the connection after {size_text(got)} of {size_text(total)}")
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == 416:  # nothing is left to send, or the file has changed
+            if error.headers.get("Content-Range", "").endswith(f"/{start}"):
+                return
+            partial.unlink()
+            raise _Interrupted(f"{host} has another file than before") from None
+        if error.code == 429 or error.code >= 500:
+            raise _Interrupted(f"{host} answered {error.code} {error.reason}") from None
+        hint = {401: "it needs a login", 403: "access is refused", 404: "the file is not there", 410: "it was removed"}
+        said = hint.get(error.code, "the download was refused")
+        raise PoseError(
+            f"cannot download {url}: {said} ({error.code} {error.reason}). If you have the file, give its path; "
+            "POSE_WEIGHTS_MIRROR names a folder or URL that holds copies"
+        ) from None
+    except TimeoutError:
+        raise _Interrupted(f"{host} sent nothing for {TIMEOUT:g} s") from None
+    except urllib.error.URLError as error:
+        if isinstance(error.reason, TimeoutError):
+            raise _Interrupted(f"{host} did not answer for {TIMEOUT:g} s") from None
+        said = getattr(error.reason, "strerror", None) or str(error.reason)
+        if isinstance(error.reason, socket.gaierror):
+            said = f"the name of {host} is not known; this machine may not be connected to the internet"
+        raise PoseError(
+            f"cannot download {url}: {said}. Check the connection and the proxy (HTTPS_PROXY); or set "
+            "POSE_WEIGHTS_MIRROR to a folder or URL that holds copies"
+        ) from None
+    except (http.client.HTTPException, ConnectionError) as error:
+        raise _Interrupted(f"the connection to {host} broke ({error})") from None
+
+
+def _open(request: urllib.request.Request) -> http.client.HTTPResponse:
+    """Open a URL through the proxies of the environment; redirects lead to http and https only."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(), urllib.request.HTTPHandler(), urllib.request.HTTPSHandler(),
+        urllib.request.HTTPRedirectHandler(), urllib.request.HTTPErrorProcessor(),
+        urllib.request.HTTPDefaultErrorHandler(), urllib.request.UnknownHandler(),
+    ):  # fmt: skip
+        opener.add_handler(handler)
+    response: http.client.HTTPResponse = opener.open(request, timeout=TIMEOUT)
+    return response
+
+
+def _placed(response: http.client.HTTPResponse, start: int) -> tuple[int, int | None]:
+    """Return the place in the file where a response starts, and the size of the whole file if it is known."""
+    length = response.headers.get("Content-Length")
+    left = int(length) if length is not None and length.isdigit() else None
+    if response.status != 206:
+        return 0, left  # the whole file: it has changed, or the server does not send parts
+    place = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
+    if place != str(start):
+        raise _Interrupted(f"{urlsplit(response.url).hostname} sent another part than was asked for")
+    return start, None if left is None else start + left
+
+
+def _blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    """Yield data as it arrives; raise TimeoutError where less than `SLOWEST` arrives."""
+    since, count = time.monotonic(), 0
+    while block := response.read1(CHUNK):
+        yield block
+        count += len(block)
+        elapsed = time.monotonic() - since
+        if elapsed > TIMEOUT:
+            if count < SLOWEST * elapsed:
+                raise TimeoutError
+            since, count = time.monotonic(), 0
+
+
+def _progress(blocks: Iterator[bytes], start: int, total: int | None) -> Iterator[bytes]:
+    """Pass blocks on, and show a bar on a terminal, or a line every ten seconds elsewhere."""
+    from tqdm import tqdm
+
+    got, begin, last = start, time.monotonic(), time.monotonic()
+    terminal = sys.stderr.isatty()
+    with tqdm(
+        total=total, initial=start, unit="B", unit_scale=True, leave=False, disable=no_bar(elsewhere=not terminal)
+    ) as bar:
+        for block in blocks:
+            yield block
+            got += len(block)
+            bar.update(len(block))
+            now = time.monotonic()
+            if not terminal and not is_quiet() and now - last > 10:
+                last = now
+                part = f"{100 * got // total} % of {size_text(total)}" if total else size_text(got)
+                _say(f"  {part}, {size_text(int((got - start) / (now - begin)))}/s")
+
+
+@contextmanager
+def locked(target: Path) -> Iterator[None]:
+    """Let one process at a time make a file; the others wait, and find it."""
+    path = target.with_name(f".{target.name}.lock")
+    while True:
+        file = path.open("w")
+        if not _take(file, wait=False):
+            _say(f"another process is making {target.name}; waiting for it")
+            _take(file, wait=True)
+        # The process that had the lock deleted its file: a new one is needed.
+        if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
+            break
+        file.close()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        file.close()
+
+
+def _take(file: IO[str], *, wait: bool) -> bool:
+    """Lock a file for this process; return False where another process has it and ``wait`` is false."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        while True:
+            try:
+                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+                return True
+            except OSError:
+                if not wait:
+                    return False
+                time.sleep(0.5)
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
