@@ -25,6 +25,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from pose_core.errors import PoseError
 from pose_core.files import whole_file
+from pose_core.verbosity import no_bar
 
 TIMEOUT = 20.0
 """Seconds without a connection or without data after which an attempt is given up."""
@@ -277,7 +278,9 @@ def _progress(blocks: Iterator[bytes], start: int, total: int | None) -> Iterato
 
     got, begin, last = start, time.monotonic(), time.monotonic()
     terminal = sys.stderr.isatty()
-    with tqdm(total=total, initial=start, unit="B", unit_scale=True, leave=False, disable=not terminal) as bar:
+    with tqdm(
+        total=total, initial=start, unit="B", unit_scale=True, leave=False, disable=no_bar(elsewhere=not terminal)
+    ) as bar:
         for block in blocks:
             yield block
             got += len(block)

@@ -121,7 +121,7 @@ def load(args: argparse.Namespace) -> Experiment:
 
 def _example(args: argparse.Namespace) -> str:
     """Return a hint to give ``--cfg``."""
-    from pose_core.cli import fill_help
+    from pose_core.cli.parser import fill_help
 
     script = shell_command(args.script)
     example = fill_help("%(example)s", args.script, args.verb, args.method)

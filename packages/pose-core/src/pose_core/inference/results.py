@@ -27,6 +27,7 @@ from pose_core.photos import read_photo
 from pose_core.plugins.predictors import Predictor
 from pose_core.structures import Poses
 from pose_core.topdown.detectors import AnnotatedBoxes, Detector, FileDetector, build_detector, whole_image
+from pose_core.verbosity import no_bar
 
 Array = np.ndarray
 T = TypeVar("T")
@@ -174,7 +175,7 @@ def _predict_images(
 
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
         bar = tqdm(
-            total=len(images), desc="predicting", unit="image", disable=None if images else True, file=sys.stderr
+            total=len(images), desc="predicting", unit="image", disable=no_bar(elsewhere=not images), file=sys.stderr
         )
         for _ in map_ahead(write, predicted(pool), pool, AHEAD):
             bar.update()

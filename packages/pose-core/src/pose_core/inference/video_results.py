@@ -39,6 +39,7 @@ from pose_core.plugins.predictors import Predictor
 from pose_core.skeleton import Skeleton
 from pose_core.structures import Poses
 from pose_core.topdown.detectors import Detector, whole_image
+from pose_core.verbosity import is_quiet
 
 Array = np.ndarray
 
@@ -277,6 +278,9 @@ def _stop_at_interrupt() -> Iterator[threading.Event]:
 @contextmanager
 def _progress(name: str, total: int | None) -> Iterator[Callable[[], object]]:
     """Show the frames done, the rate and the time left: a bar on a terminal, a line now and then elsewhere."""
+    if is_quiet():
+        yield lambda: None
+        return
     if sys.stderr.isatty():
         with tqdm(total=total, desc=name, unit="frame", file=sys.stderr) as bar:
             yield bar.update
