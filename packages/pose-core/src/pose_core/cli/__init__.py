@@ -11,7 +11,8 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 
-from pose_core.cli.parser import CommandParser, add_verbosity, fill_help
+from pose_core.cli.help_text import fill_help
+from pose_core.cli.parser import CommandParser, add_verbosity
 from pose_core.cli.verbs import PLOT, VERBS
 from pose_core.errors import ConfigError, PoseError
 from pose_core.plugins.method import Command, get_method
@@ -92,7 +93,8 @@ def build_parser(script: str, verbs: Mapping[str, Command], name: str, method: s
         description=fill_help(module.__doc__ or "", script, name, method),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(method=method, script=script, verb=name)
+    example = fill_help("%(example)s", script, name, method)
+    parser.set_defaults(method=method, script=script, verb=name, example=example)
     module.add_arguments(parser)
     add_verbosity(parser)
     return parser

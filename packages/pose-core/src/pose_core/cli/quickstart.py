@@ -129,7 +129,7 @@ def claim(folder: Path, *, resume: bool, overwrite: bool) -> bool:
     if resume and "threads" in json.loads((folder / MARKER).read_text()):
         return True
     if resume:
-        print("it was stopped before its training began: starting again")
+        _say("it was stopped before its training began: starting again")
     write_json(folder / MARKER, {"written_by": "pose quickstart"})
     shutil.rmtree(folder / "data", ignore_errors=True)
     return False
@@ -157,9 +157,9 @@ def _prepare(args: argparse.Namespace, method: Method, folder: Path, started: fl
     seconds = args.minutes * 60
     own_length = any(word.startswith(("train.epochs=", "train.iterations=")) for word in args.overrides)
     if own_length:
-        print("1/4  drawing synthetic people; the length of the training is set, so --minutes does not apply")
+        _say("1/4  drawing synthetic people; the length of the training is set, so --minutes does not apply")
     else:
-        print(f"1/4  drawing synthetic people; all four steps take about {counted(args.minutes, 'minute')}")
+        _say(f"1/4  drawing synthetic people; all four steps take about {counted(args.minutes, 'minute')}")
     data = folder / "data"
     images = _draw_people(args, data, seconds)
     common = [
@@ -175,12 +175,12 @@ def _prepare(args: argparse.Namespace, method: Method, folder: Path, started: fl
     name = f"{method.script}/{method.quickstart}"
     first = load_config(name, [*common, *args.overrides])
     annotation_sheet(first, folder / "data.jpg")
-    print(f"     a look at the data: {folder / 'data.jpg'}  ({time.monotonic() - started:.0f} s)")
-    print("2/4  measuring how fast this machine trains")
+    _say(f"     a look at the data: {folder / 'data.jpg'}  ({time.monotonic() - started:.0f} s)")
+    _say("2/4  measuring how fast this machine trains")
     speed = fastest_settings(
         lambda settings: build_task(load_config(name, [*common, *_words(settings), *args.overrides])),
         seconds=min(PROBE_SHARE * seconds, MAX_PROBE),
-        say=lambda text: print(f"   {text}"),
+        say=lambda text: _say(f"   {text}"),
     )
     length: dict[str, str] = {}
     training = None
@@ -191,7 +191,7 @@ def _prepare(args: argparse.Namespace, method: Method, folder: Path, started: fl
     chosen = {**speed.settings, **length, "train.workers": str(speed.workers), "test.workers": str(speed.workers)}
     overrides = [*common, *_words(chosen), *args.overrides]
     config = load_config(name, overrides)
-    print(f"     chosen: {describe(speed.settings, speed.threads)}")
+    _say(f"     chosen: {describe(speed.settings, speed.threads)}")
     plan = Plan(training, torch.get_num_threads(), args.val_images)
     content = {"written_by": "pose quickstart", "experiment": name, "overrides": overrides, **plan._asdict()}
     write_json(folder / MARKER, content, indent=1)
@@ -206,6 +206,7 @@ def _draw_people(args: argparse.Namespace, data: Path, seconds: float) -> int:
     """Draw the data set and return its number of training images; without ``--images``, what the time allows."""
     from pose_core.synthetic import write_dataset
     from pose_core.synthetic.drawing import drawing_rate
+    from pose_core.verbosity import is_quiet
 
     processes = min(os.cpu_count() or 1, MAX_PROCESSES)
     images = args.images
@@ -214,7 +215,7 @@ def _draw_people(args: argparse.Namespace, data: Path, seconds: float) -> int:
         images = min(max(images, MIN_IMAGES), MAX_IMAGES)
     write_dataset(
         data, layout="coco", images=images, val_images=args.val_images, people=(1, 1), size=SIZE, seed=args.seed,
-        workers=processes, progress=True,
+        workers=processes, progress=not is_quiet(),
     )  # fmt: skip
     return int(images)
 
@@ -250,7 +251,7 @@ def _train(config: Experiment, plan: Plan, folder: Path, *, resume: bool) -> tup
     if plan.training_seconds is not None:
         seconds = plan.training_seconds * (remaining_share(folder / "last.pt") if resume else 1.0)
         about, pace = f", about {seconds:.0f} s", Pace(seconds, tqdm.write)
-    print(f"3/4  training {config.model.name} and evaluating it on the held-out images{about}")
+    _say(f"3/4  training {config.model.name} and evaluating it on the held-out images{about}")
     before = time.monotonic()
     resume = resume and (folder / "last.pt").exists()
     result = train(build_task(config), resume=resume, overwrite=not resume, folder=folder, pace=pace)
@@ -266,7 +267,7 @@ def _draw(config: Experiment, folder: Path, result: Result, plan: Plan) -> None:
     from pose_core.inference.sheets import prediction_sheet
     from pose_core.plugins.predictors import Predictor
 
-    print("4/4  drawing the predictions and the course of the training")
+    _say("4/4  drawing the predictions and the course of the training")
     assert result.evaluation is not None
     width, height = config.model.input_size
     lines = [
@@ -310,6 +311,14 @@ def _command(args: argparse.Namespace) -> str:
 
     where = "" if args.out == "runs/quickstart" else f" --out {shlex.quote(args.out)}"
     return f"{shell_command('pose')} quickstart{where}"
+
+
+def _say(text: str) -> None:
+    """Print a line about what is being done, unless quiet."""
+    from pose_core.verbosity import is_quiet
+
+    if not is_quiet():
+        print(text)
 
 
 def counted(number: float, noun: str) -> str:
