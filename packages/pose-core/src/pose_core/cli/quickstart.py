@@ -28,6 +28,8 @@ SIZE = (256, 192)
 """Size of the images, (width, height)."""
 DRAWING_SHARE = 0.09
 """The share of the time for drawing images: more images make a better network, but so do more steps."""
+SAMPLES = 20
+"""Images that are drawn and shown first, and show how fast this machine draws."""
 MIN_IMAGES, MAX_IMAGES = 200, 20_000
 MAX_PROCESSES = 4
 PROBE_SHARE, MAX_PROBE = 0.05, 12.0
@@ -150,7 +152,6 @@ def _prepare(args: argparse.Namespace, method: Method, folder: Path, started: fl
 
     from pose_core.engine.budget import describe, fastest_settings
     from pose_core.files import write_json
-    from pose_core.inference.sheets import annotation_sheet
     from pose_core.plugins.experiments import load_config
     from pose_core.plugins.tasks import build_task
 
@@ -160,10 +161,9 @@ def _prepare(args: argparse.Namespace, method: Method, folder: Path, started: fl
         _say("1/4  drawing synthetic people; the length of the training is set, so --minutes does not apply")
     else:
         _say(f"1/4  drawing synthetic people; all four steps take about {counted(args.minutes, 'minute')}")
-    data = folder / "data"
-    images = _draw_people(args, data, seconds)
+    images = _draw_people(args, folder, seconds, started)
     common = [
-        f"data.root={data}",
+        f"data.root={folder / 'data'}",
         f"run.dir={folder.parent}",
         f"run.name={folder.name}",
         f"run.seed={args.seed}",
@@ -174,8 +174,6 @@ def _prepare(args: argparse.Namespace, method: Method, folder: Path, started: fl
     ]
     name = f"{method.script}/{method.quickstart}"
     first = load_config(name, [*common, *args.overrides])
-    annotation_sheet(first, folder / "data.jpg")
-    _say(f"     a look at the data: {folder / 'data.jpg'}  ({time.monotonic() - started:.0f} s)")
     _say("2/4  measuring how fast this machine trains")
     speed = fastest_settings(
         lambda settings: build_task(load_config(name, [*common, *_words(settings), *args.overrides])),
@@ -202,22 +200,36 @@ def _words(settings: Mapping[str, str]) -> list[str]:
     return [f"{key}={value}" for key, value in settings.items()]
 
 
-def _draw_people(args: argparse.Namespace, data: Path, seconds: float) -> int:
-    """Draw the data set and return its number of training images; without ``--images``, what the time allows."""
+def _draw_people(args: argparse.Namespace, folder: Path, seconds: float, started: float) -> int:
+    """Draw the data set, and before it a sheet of its first images; return the number of training images.
+
+    Without ``--images`` it is what a share of the time allows.
+    """
+    import cv2
+    import numpy as np
+
+    from pose_core.inference.sheets import annotation_sheet
+    from pose_core.skeleton import SKELETONS
     from pose_core.synthetic import write_dataset
-    from pose_core.synthetic.drawing import drawing_rate
+    from pose_core.synthetic.drawing import Recipe, draw_samples
     from pose_core.verbosity import is_quiet
 
+    samples, rate = draw_samples(Recipe(args.seed, SIZE, (1, 1)), SAMPLES)
+    pictures = []
+    for scene in samples:
+        image = cv2.cvtColor(cv2.imdecode(np.frombuffer(scene.jpeg, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        pictures.append((image, np.stack([person.joints("coco17") for person in scene.people])))
+    sheet = folder / "data.jpg"
+    annotation_sheet(pictures, SKELETONS["coco17"], "pose quickstart: the first images to learn from", sheet)
+    _say(f"     the first of them: {sheet}  ({time.monotonic() - started:.0f} s)")
     processes = min(os.cpu_count() or 1, MAX_PROCESSES)
-    images = args.images
-    if images is None:
-        images = round(DRAWING_SHARE * seconds * drawing_rate(SIZE) * processes)
-        images = min(max(images, MIN_IMAGES), MAX_IMAGES)
+    fitting = min(max(round(DRAWING_SHARE * seconds * rate * processes), MIN_IMAGES), MAX_IMAGES)
+    images = fitting if args.images is None else int(args.images)
     write_dataset(
-        data, layout="coco", images=images, val_images=args.val_images, people=(1, 1), size=SIZE, seed=args.seed,
-        workers=processes, progress=not is_quiet(),
+        folder / "data", layout="coco", images=images, val_images=args.val_images, people=(1, 1), size=SIZE,
+        seed=args.seed, workers=processes, progress=not is_quiet(),
     )  # fmt: skip
-    return int(images)
+    return images
 
 
 def training_length(speed: Speed, seconds: float, batch_size: int, images: int) -> dict[str, str]:
