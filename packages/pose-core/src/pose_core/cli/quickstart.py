@@ -14,7 +14,7 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from pose_core.config import Experiment
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MARKER = "quickstart.json"
 """The file that a quickstart leaves in its folder: no other folder is ever written to."""
+KEPT = ("minutes", "images", "val_images", "seed", "overrides", "device")
+"""The arguments that a stopped quickstart continues with."""
 SIZE = (256, 192)
 """Size of the images, (width, height)."""
 DRAWING_SHARE = 0.09
@@ -69,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
     """Draw the data, plan, train, evaluate, draw the results, and say what to try next."""
     from pose_core.drawing.figures import require_matplotlib
     from pose_core.errors import ConfigError
+    from pose_core.plugins.experiments import load_config
     from pose_core.plugins.method import installed_methods
 
     started = time.monotonic()
@@ -80,10 +83,19 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"the quickstart needs a method package: {package_hint('pose-lite')}")
     if not args.minutes > 0:
         raise ConfigError(f"--minutes {args.minutes:g} must be more than 0")
+    if not args.resume:  # a mistyped setting must not cost an earlier quickstart
+        load_config(f"{method.script}/{method.quickstart}", args.overrides)
     folder = Path(args.out)
-    resuming = claim(folder, resume=args.resume, overwrite=args.overwrite)
-    if resuming and args.overrides:
-        raise ConfigError(f"--resume uses the settings of {folder / 'config.yaml'}: leave out {args.overrides[0]}")
+    stopped = claim(folder, resume=args.resume, overwrite=args.overwrite)
+    if stopped is not None:
+        if args.overrides:
+            raise ConfigError(
+                f"--resume uses the settings of the quickstart in {folder}: leave out {args.overrides[0]}"
+            )
+        vars(args).update(stopped["arguments"])
+    resuming = stopped is not None and "threads" in stopped
+    if not resuming:
+        _begin(args, folder)
     try:
         if resuming:
             config, plan = _stopped(folder)
@@ -108,13 +120,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def claim(folder: Path, *, resume: bool, overwrite: bool) -> bool:
-    """Make the folder this quickstart's, and return whether it holds one that was stopped in its training.
-
-    A folder that no quickstart has made is refused, unless it is empty.
-    """
+def claim(folder: Path, *, resume: bool, overwrite: bool) -> dict[str, Any] | None:
+    """Refuse a folder that no quickstart has made, unless it is empty; with ``resume``, return what is noted in it."""
     from pose_core.errors import ConfigError
-    from pose_core.files import write_json
 
     is_ours = (folder / MARKER).exists()
     if folder.exists() and not folder.is_dir():
@@ -128,13 +136,16 @@ def claim(folder: Path, *, resume: bool, overwrite: bool) -> bool:
             f"{folder} already holds a quickstart: continue it with --resume, replace it with --overwrite, "
             "or choose another folder with --out"
         )
-    if resume and "threads" in json.loads((folder / MARKER).read_text()):
-        return True
-    if resume:
-        _say("it was stopped before its training began: starting again")
-    write_json(folder / MARKER, {"written_by": "pose quickstart"})
+    return json.loads((folder / MARKER).read_text()) if resume else None
+
+
+def _begin(args: argparse.Namespace, folder: Path) -> None:
+    """Mark the folder as this quickstart's, with its arguments, and remove the data of an earlier one."""
+    from pose_core.files import write_json
+
+    arguments = {name: getattr(args, name) for name in KEPT}
+    write_json(folder / MARKER, {"written_by": "pose quickstart", "arguments": arguments})
     shutil.rmtree(folder / "data", ignore_errors=True)
-    return False
 
 
 def _stopped(folder: Path) -> tuple[Experiment, Plan]:
@@ -191,8 +202,8 @@ def _prepare(args: argparse.Namespace, method: Method, folder: Path, started: fl
     config = load_config(name, overrides)
     _say(f"     chosen: {describe(speed.settings, speed.threads)}")
     plan = Plan(training, torch.get_num_threads(), args.val_images)
-    content = {"written_by": "pose quickstart", "experiment": name, "overrides": overrides, **plan._asdict()}
-    write_json(folder / MARKER, content, indent=1)
+    noted = json.loads((folder / MARKER).read_text())
+    write_json(folder / MARKER, {**noted, "experiment": name, "overrides": overrides, **plan._asdict()}, indent=1)
     return config, plan
 
 
