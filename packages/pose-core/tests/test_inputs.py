@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from pose_core.errors import ConfigError, DataError, PoseError
-from pose_core.inference.inputs import find_inputs
+from pose_core.inference.inputs import check_inputs, find_inputs
 from pose_core.inference.results import AHEAD, predict_paths
 from pose_core.photos import read_photo
 from pose_core.plugins.predictors import Predictor
@@ -59,6 +59,7 @@ def test_folders_patterns_files_and_cameras(tmp_path: Path, monkeypatch: pytest.
     assert names(["[x].jpg"], tmp_path) == [("[x].jpg", "image", "[x].jpg")], "a file's name may look like a pattern"
     assert names(["in/notes.txt"], tmp_path) == [("notes.txt", "image", "notes.txt")], "reading it will say what it is"
     assert names(["0", "rtsp://camera:554/door"], tmp_path) == [("0", "stream", "camera_0"), ("door", "stream", "door")]
+    check_inputs(["in", "in/*.jpg", "0", "rtsp://camera:554/door", "https://example.org/a.jpg", "[x].jpg"])
     assert names(["http://camera/live/door.m3u8"], tmp_path) == [("door.m3u8", "stream", "door")]
 
 
@@ -80,6 +81,9 @@ def test_an_input_that_is_not_there_gets_the_right_message(
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=message):
         find_inputs([word], tmp_path / "out", tmp_path)
+    if word != "empty":
+        with pytest.raises(DataError, match=message):
+            check_inputs(["empty", word])
 
 
 class _Quiet(SimpleHTTPRequestHandler):

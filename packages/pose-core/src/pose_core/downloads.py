@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import http.client
 import json
+import math
 import os
 import shutil
 import socket
@@ -25,6 +26,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from pose_core.errors import PoseError
 from pose_core.files import whole_file
+from pose_core.verbosity import is_quiet, no_bar
 
 TIMEOUT = 20.0
 """Seconds without a connection or without data after which an attempt is given up."""
@@ -41,11 +43,12 @@ class _Interrupted(Exception):
     """The connection broke or stalled; another attempt may continue."""
 
 
-def fetch(url: str, target: Path, *, sha256: str = "", about: str = "") -> Path:
+def fetch(url: str, target: Path, *, sha256: str = "", about: str = "", limit: float = math.inf) -> Path:
     """Download ``url`` (http, https or file) to ``target`` unless that exists; return ``target``.
 
     ``sha256`` is the expected hash or its first digits; a file with another one never appears as ``target``.
-    ``about`` tells the user what it is and under which license. An interrupted download continues the next time.
+    ``about`` tells the user what it is and under which license. An interrupted download continues the next time. A
+    file of more than ``limit`` bytes is refused.
     """
     if target.is_file():
         return target
@@ -64,7 +67,7 @@ def fetch(url: str, target: Path, *, sha256: str = "", about: str = "") -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         with locked(target):
             if not target.is_file():  # another process may have been faster
-                _download(source, target, sha256, about)
+                _download(source, target, sha256, about, limit)
     except OSError as error:
         raise PoseError(
             f"cannot write {target}: {error.strerror or error}. POSE_HOME sets the folder of downloads; or download "
@@ -127,7 +130,7 @@ def _copy(source: Path, target: Path, url: str, sha256: str) -> Path:
     return target
 
 
-def _download(url: str, target: Path, sha256: str, about: str) -> None:
+def _download(url: str, target: Path, sha256: str, about: str, limit: float) -> None:
     """Download to a hidden partial file, and rename it when it is complete and its hash is right."""
     partial, record = target.with_name(f".{target.name}.part"), target.with_name(f".{target.name}.part.json")
     furthest, fruitless, resumed, restarted = 0, 0, False, False
@@ -135,7 +138,7 @@ def _download(url: str, target: Path, sha256: str, about: str) -> None:
         try:
             start = _resumable(url, partial, record, sha256)
             resumed, furthest = resumed or start > 0, max(furthest, start)
-            _receive(url, start, partial, record, about)
+            _receive(url, start, partial, record, about, limit)
         except _Interrupted as error:
             size = partial.stat().st_size if partial.exists() else 0
             fruitless = 0 if size > furthest else fruitless + 1
@@ -176,7 +179,7 @@ def _resumable(url: str, partial: Path, record: Path, sha256: str) -> int:
     return 0
 
 
-def _receive(url: str, start: int, partial: Path, record: Path, about: str) -> None:
+def _receive(url: str, start: int, partial: Path, record: Path, about: str, limit: float) -> None:
     """Receive a file from byte ``start``, the size of its part; raise `_Interrupted` where another try may help."""
     headers = {"User-Agent": "pose-core"}
     if start:
@@ -188,6 +191,8 @@ def _receive(url: str, start: int, partial: Path, record: Path, about: str) -> N
     try:
         with _open(urllib.request.Request(url, headers=headers)) as response:
             start, total = _placed(response, start)
+            if (total or 0) > limit:
+                raise PoseError(f"{url} is larger than {size_text(limit)}: download it yourself and give the file")
             validator = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
             # A weak tag does not promise the same bytes.
             record.write_text(json.dumps({"url": url, "validator": "" if validator.startswith("W/") else validator}))
@@ -200,6 +205,12 @@ def _receive(url: str, start: int, partial: Path, record: Path, about: str) -> N
                 for block in _progress(_blocks(response), start, total):
                     file.write(block)
                     got += len(block)
+                    if got > limit:
+                        break
+            if got > limit:
+                partial.unlink()
+                record.unlink()
+                raise PoseError(f"{url} is larger than {size_text(limit)}: download it yourself and give the file")
             if total is not None and got < total:
                 raise _Interrupted(f"{host} closed the connection after {size_text(got)} of {size_text(total)}")
     except urllib.error.HTTPError as error:
@@ -277,13 +288,15 @@ def _progress(blocks: Iterator[bytes], start: int, total: int | None) -> Iterato
 
     got, begin, last = start, time.monotonic(), time.monotonic()
     terminal = sys.stderr.isatty()
-    with tqdm(total=total, initial=start, unit="B", unit_scale=True, leave=False, disable=not terminal) as bar:
+    with tqdm(
+        total=total, initial=start, unit="B", unit_scale=True, leave=False, disable=no_bar(elsewhere=not terminal)
+    ) as bar:
         for block in blocks:
             yield block
             got += len(block)
             bar.update(len(block))
             now = time.monotonic()
-            if not terminal and now - last > 10:
+            if not terminal and not is_quiet() and now - last > 10:
                 last = now
                 part = f"{100 * got // total} % of {size_text(total)}" if total else size_text(got)
                 _say(f"  {part}, {size_text(int((got - start) / (now - begin)))}/s")

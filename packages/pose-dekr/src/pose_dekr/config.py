@@ -50,7 +50,8 @@ class RescoreConfig(Block):
     """Multiply each score by its prediction; not used for validation during training. True if weights are given,
     unless it is set to false."""
     weights: str | None = None
-    """Its weights file: of rescore-train, or a published one."""
+    """Its weights: a file of rescore-train or a published one, or the name of weights that `pose weights list` lists
+    and that hold one."""
     data: str = "rescore_data.npz"
     """Its training data, written by rescore-data and read by rescore-train."""
     epochs: Annotated[int, Field(ge=1)] = 20

@@ -15,6 +15,7 @@ from pose_core.bottomup.resize import resize_for_test
 from pose_core.engine.interfaces import Pipeline
 from pose_core.errors import ConfigError
 from pose_core.geometry import invert_affine
+from pose_core.plugins.checkpoints import locate_weights
 from pose_core.skeleton import Skeleton
 from pose_dekr.config import DekrConfig
 from pose_dekr.decode import BottomUpSettings, DekrSettings, check_scales, decode
@@ -85,11 +86,11 @@ class DekrPredictor(BottomUpPredictor):
 
 
 def find_score_net(config: DekrConfig) -> Path:
-    """Return the scoring network's file; raise if it is not set or does not exist."""
+    """Return the scoring network's file, downloaded if it is named; raise if it is not set or does not exist."""
     how = "make one with pose-dekr rescore-data and rescore-train, or set rescore.use=false"
     if config.rescore.weights is None:
         raise ConfigError(f"rescore.use=true needs rescore.weights, the scoring network's file; {how}")
-    path = Path(config.rescore.weights)
+    path = locate_weights(config.rescore.weights)
     if not path.is_file():
         raise ConfigError(f"rescore.weights {path} does not exist; {how}")
     return path

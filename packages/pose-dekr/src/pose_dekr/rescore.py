@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pose_core.errors import ConfigError, DataError
+from pose_core.errors import ConfigError, DataError, WeightsError
 from pose_core.evaluation.coco import AREAS, MAX_DETECTIONS, oks_of_pairs, pair_up
 from pose_core.evaluation.keypoint_files import Source, read_detections, read_ground_truth, read_source
 from pose_core.files import whole_file
-from pose_core.models.weights import load_weights
+from pose_core.models.weights import load_weights, network_state, read_checkpoint
+from pose_core.models.zoo import zoo_generation
 from pose_core.skeleton import SKELETONS
 from pose_dekr.rescore_pickle import is_pickle, read_pickled
 
@@ -70,10 +71,25 @@ class ScoreNet(nn.Module):
         return scores[:, 0]
 
 
+ZOO_PREFIX = "head.rescore_net."
+"""DEKR's files of the open-mmlab zoo, since mmpose 1.x, hold their scoring network under this prefix."""
+
+
 def load_score_net(weights: str | Path | Mapping[str, Any], num_joints: int) -> ScoreNet:
-    """Load a scoring network from a weights file, ours or a published one."""
+    """Load a scoring network from its weights file, or from a file of the open-mmlab zoo that also holds DEKR."""
     network = ScoreNet(num_joints)
-    load_weights(network, weights)
+    if isinstance(weights, Mapping):
+        source, content = "the given state dict", dict(weights)
+    else:
+        source, content = str(weights), read_checkpoint(weights)
+    state = network_state(content, source)
+    inner = {key.removeprefix(ZOO_PREFIX): value for key, value in state.items() if key.startswith(ZOO_PREFIX)}
+    if not inner and zoo_generation(state) is not None:
+        raise WeightsError(
+            f"{source} holds no scoring network: of the open-mmlab zoo, only DEKR's files since mmpose 1.x do; "
+            "set rescore.use=false"
+        )
+    load_weights(network, inner or weights)
     return network.eval()
 
 

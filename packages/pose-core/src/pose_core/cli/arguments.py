@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pose_core.errors import ConfigError
 from pose_core.installation import shell_command
+from pose_core.verbosity import is_quiet
 
 if TYPE_CHECKING:
     from pose_core.config import Experiment
@@ -101,7 +102,8 @@ def load(args: argparse.Namespace) -> Experiment:
                 f"`{shell_command(args.script)} weights list` shows"
             )
         args.weights = default_checkpoint(args.method).name
-        print(f"weights: {args.weights}, the default (--weights takes others)", file=sys.stderr)
+        if not is_quiet():
+            print(f"weights: {args.weights}, the default (--weights takes others)", file=sys.stderr)
     if args.cfg:
         config = _load_named(args, overrides)
     elif takes_weights:
@@ -121,11 +123,8 @@ def load(args: argparse.Namespace) -> Experiment:
 
 def _example(args: argparse.Namespace) -> str:
     """Return a hint to give ``--cfg``."""
-    from pose_core.cli import fill_help
-
-    script = shell_command(args.script)
-    example = fill_help("%(example)s", args.script, args.verb, args.method)
-    return f"add --cfg, for example --cfg {example}; `{script} configs` lists the experiments"
+    command = f"{shell_command(args.script)} configs"
+    return f"add --cfg, for example --cfg {args.example}; `{command}` lists the experiments"
 
 
 def _load_named(args: argparse.Namespace, overrides: list[str]) -> Experiment:

@@ -79,6 +79,9 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("name at least one image, video, folder, pattern or URL to predict")
     if args.boxes and (args.detector or args.detector_weights):
         raise ConfigError("--boxes and --detector exclude each other: boxes are given, or a detector finds them")
+    from pose_core.inference.inputs import check_inputs
+
+    check_inputs(inputs)  # before anything is downloaded
     config = load_fast(args, "inference")
     from pose_core.inference.results import predict_paths
     from pose_core.plugins.predictors import Predictor

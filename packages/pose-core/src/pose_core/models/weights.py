@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from pose_core.errors import WeightsError
 from pose_core.files import whole_file
 from pose_core.models.network import PoseNetwork, to_own_names
+from pose_core.models.zoo import UNREAD
 
 WRAPPERS = ("weights", "best_state_dict", "state_dict", "model", "network", "netHg")
 """Keys under which checkpoints keep the network; ours is the first. Files with the last also hold a critic."""
@@ -111,6 +112,8 @@ def read_checkpoint(path: str | Path) -> Any:
     file = Path(path)
     if not file.is_file():
         raise WeightsError(f"weights file {file} does not exist")
+    if file.suffix != ".safetensors" and not _looks_like_a_checkpoint(file):
+        raise WeightsError(f"weights file {file} is not a PyTorch checkpoint")
     try:
         if file.suffix == ".safetensors":
             return safetensors.torch.load(file.read_bytes())
@@ -122,11 +125,16 @@ def read_checkpoint(path: str | Path) -> Any:
         found = re.search(r"GLOBAL (\S+)", str(error))
         raise WeightsError(
             f"weights file {file} holds more than tensors and plain values{f' ({found[1]})' if found else ''}, "
-            "and loading it could run code. "
-            "Save its state_dict alone with the code that wrote it, then load that file"
+            "and loading it could run code. Save its state_dict alone with the code that wrote it, then load that file"
         ) from None
     except Exception as error:  # a damaged file can fail in any step of reading
         raise WeightsError(f"weights file {file} is damaged or not a checkpoint: {error}") from None
+
+
+def _looks_like_a_checkpoint(file: Path) -> bool:
+    """Return whether a file is a zip archive or a pickle, as `torch.save` writes them, by its first bytes."""
+    with file.open("rb") as opened:
+        return opened.read(2) in {b"PK", *(bytes([0x80, protocol]) for protocol in range(1, 6))}
 
 
 def network_state(content: Any, source: str) -> dict[str, Tensor]:
@@ -177,7 +185,8 @@ def load_weights(
         source, content = "the given state dict", weights
     else:
         source, content = str(weights), read_checkpoint(weights)
-    state = to_own_names(model, network_state(content, source))
+    given = network_state(content, source)
+    state = to_own_names(model, given)
     own = model.state_dict()
     # Checkpoints of PyTorch before 1.0 have no batch counters; they are not used.
     missing = tuple(key for key in own if key not in state and not key.endswith("num_batches_tracked"))
@@ -186,7 +195,7 @@ def load_weights(
     fitting = {key: state[key] for key in own if key in state and key not in mismatched}
     report = LoadReport(source, len(fitting), missing, unexpected, mismatched, style_warning(model, source))
     if strict and not report.complete:
-        raise WeightsError(f"{report}\n{_explain(state, own, identify)}")
+        raise WeightsError(f"{report}\n{_explain(given, state, own, identify)}")
     model.load_state_dict(fitting, strict=False)
     return report
 
@@ -203,14 +212,17 @@ def style_warning(model: nn.Module, source: str) -> str:
     return f"the file's name says caffe, but the network has {style} style: is model.name missing _caffe?"
 
 
-def _explain(state: dict[str, Tensor], own: Mapping[str, Tensor], identify: Identify | None) -> str:
-    """Explain for which network a file is that does not fit."""
+def _explain(
+    given: dict[str, Tensor], state: dict[str, Tensor], own: Mapping[str, Tensor], identify: Identify | None
+) -> str:
+    """Explain for which network a file is that does not fit: ``given`` has its own names, ``state`` the network's."""
     head = "final_layer.weight"
     if head in state and head in own and len(state[head]) != len(own[head]):
         joints = f"the file has {len(state[head])} joints, the network {len(own[head])}; "
     else:
         joints = ""
-    names = identify(state) if identify is not None else []
+    entries = {key: value for key, value in given.items() if not key.startswith(UNREAD)}
+    names = identify(entries) if identify is not None else []
     if names:
         return f"{joints}the file fits {' or '.join(names)}"
     if {"fc.weight", "classifier.weight"} & state.keys():

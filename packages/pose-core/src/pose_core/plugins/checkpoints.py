@@ -1,8 +1,8 @@
 """Trained weights by name, and the settings that belong to them.
 
 A method package lists its checkpoints in a table, ``checkpoints.csv``. The file that ``POSE_CHECKPOINTS`` names is one
-more table, a laboratory's own: it has a column ``method``, its addresses may be paths relative to the table, and its
-entries come before the packages'.
+more table, a laboratory's own: it has a column ``method``, its addresses and experiments may be files relative to the
+table, and its entries come before the packages'.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Checkpoint:
     name: str
     method: str
     experiment: str
-    """Name of an experiment, as ``load_config`` takes it."""
+    """Name or file of an experiment, as ``load_config`` takes it."""
     settings: tuple[str, ...]
     """Overrides of the experiment, ``key=value``."""
     url: str
@@ -234,10 +234,10 @@ def _read_row(row: Mapping[str, str | None], path: Path, line: int, method: str 
     experiment, url, sha256 = value("experiment"), value("url"), value("sha256").lower()
     if not re.fullmatch(r"[0-9a-f]{0,64}", sha256):
         raise ConfigError(f"table of weights {path}, line {line}: sha256 {sha256!r} must be hexadecimal digits")
-    if "/" not in experiment:
-        # A file beside the table, or an experiment of the method's package.
-        file = path.parent / experiment
-        experiment = str(file) if file.suffix in {".yaml", ".yml"} else f"{get_method(name).script}/{experiment}"
+    if experiment.endswith((".yaml", ".yml")):
+        experiment = str(path.parent / experiment)
+    elif "/" not in experiment:
+        experiment = f"{get_method(name).script}/{experiment}"
     return Checkpoint(
         value("name"), name, experiment, tuple(value("settings").split()), _absolute(url, path), sha256,
         value("license"), value("data"), value("metric"), value("note"),
@@ -283,7 +283,8 @@ def _bound_experiment(weights: str | Path) -> tuple[Experiment, tuple[str, ...]]
             return None
         name, experiment, settings = card["name"], card["experiment"], tuple(card.get("settings", ()))
     config = load_config(experiment, settings).model_copy(update={"name": name})
-    return config, (*BOUND, *(item.partition("=")[0] for item in settings))
+    own = [item.partition("=")[0] for item in settings]
+    return config, (*BOUND, *(key for key in own if not key.startswith(("data.", "train.", "run."))))
 
 
 def _run_config(content: object, path: Path) -> Experiment | None:

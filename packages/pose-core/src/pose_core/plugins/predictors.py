@@ -26,6 +26,7 @@ from pose_core.plugins.networks import bare_network, load_weights
 from pose_core.skeleton import Skeleton, get_skeleton
 from pose_core.structures import Poses
 from pose_core.topdown.detectors import Detector, build_detector, default_detector, whole_image
+from pose_core.verbosity import is_quiet
 
 Array = np.ndarray
 T = TypeVar("T")
@@ -217,7 +218,7 @@ class Predictor:
                 )
                 self._detectors[name] = whole_image
             else:
-                if detector is None:
+                if detector is None and not is_quiet():
                     print(f'people are found by {name}; give boxes=… or detector="…" to choose', file=sys.stderr)
         return self._detectors[name]
 
