@@ -139,7 +139,7 @@ def _download(url: str, target: Path, sha256: str, about: str, limit: float) -> 
         try:
             start = _resumable(url, partial, record, sha256)
             resumed, furthest = resumed or start > 0, max(furthest, start)
-            _receive(url, start, partial, record, about, limit)
+            _receive(url, start, partial, record, about, limit, mirror_hint=bool(sha256))
         except _Interrupted as error:
             size = partial.stat().st_size if partial.exists() else 0
             fruitless = 0 if size > furthest else fruitless + 1
@@ -180,7 +180,7 @@ def _resumable(url: str, partial: Path, record: Path, sha256: str) -> int:
     return 0
 
 
-def _receive(url: str, start: int, partial: Path, record: Path, about: str, limit: float) -> None:
+def _receive(url: str, start: int, partial: Path, record: Path, about: str, limit: float, *, mirror_hint: bool) -> None:
     """Receive a file from byte ``start``, the size of its part; raise `_Interrupted` where another try may help."""
     headers = {"User-Agent": "pose-core"}
     if start:
