@@ -30,6 +30,7 @@ from pose_core.verbosity import is_quiet
 
 Array = np.ndarray
 T = TypeVar("T")
+P = TypeVar("P", bound=Photo)
 RANDOM = "random"
 """Weights of a predictor that has none."""
 
@@ -109,12 +110,8 @@ class Predictor:
 
     @overload
     def __call__(
-        self, image: Photo, boxes: Array | None = None, *, detector: Detector | str | None = None
-    ) -> Poses: ...
-    @overload
-    def __call__(
         self,
-        image: list[Photo] | tuple[Photo, ...],
+        image: list[P] | tuple[P, ...],
         boxes: Iterable[Array] | None = None,
         *,
         detector: Detector | str | None = None,
@@ -127,9 +124,13 @@ class Predictor:
         *,
         detector: Detector | str | None = None,
     ) -> Iterator[Poses]: ...
+    @overload
+    def __call__(
+        self, image: Photo, boxes: Array | None = None, *, detector: Detector | str | None = None
+    ) -> Poses: ...
     def __call__(
         self,
-        image: Photo | list[Photo] | tuple[Photo, ...] | Iterator[Photo],
+        image: Photo | list[P] | tuple[P, ...] | Iterator[Photo],
         boxes: Array | Iterable[Array] | None = None,
         *,
         detector: Detector | str | None = None,
