@@ -53,10 +53,11 @@ def _blur(heatmaps: Tensor) -> Tensor:
     kernel = kernel / kernel.sum()
     height, width = heatmaps.shape[2:]
     rows, columns = _mirrored(height, radius), _mirrored(width, radius)
-    single = heatmaps.flatten(0, 1)[:, None]
-    single = single[:, :, rows.to(single.device)][:, :, :, columns.to(single.device)]
+    count, joints = heatmaps.shape[:2]
+    wide = heatmaps[:, :, rows.to(heatmaps.device)][:, :, :, columns.to(heatmaps.device)]
+    single = wide.reshape(count * joints, 1, height + 2 * radius, width + 2 * radius)
     single = functional.conv2d(single, kernel.view(1, 1, 1, -1))
-    return functional.conv2d(single, kernel.view(1, 1, -1, 1)).view_as(heatmaps)
+    return functional.conv2d(single, kernel.view(1, 1, -1, 1)).reshape(heatmaps.shape)
 
 
 def _mirrored(size: int, radius: int) -> Tensor:
