@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -10,6 +12,8 @@ import pytest
 import yaml
 
 from pose_core.cli import main, method_main
+from pose_core.plugins.experiments import load_config
+from pose_core.plugins.method import get_method
 from pose_testing.tiny import TINY
 
 
@@ -84,6 +88,7 @@ def test_predict_draws_and_writes_json_and_leaves_inputs_alone(trained: Path, pe
     images = people / "images" / "val2017"
     before = {path.name: path.read_bytes() for path in images.iterdir()}
     words = ["predict", "--cfg", str(trained / "config.yaml"), "--weights", str(trained / "best.pt")]
+    words += ["--boxes", "gt", f"data.root={people}"]
     assert method_main("lite", [*words, str(images), "--out", str(tmp_path / "out")]) == 0
     assert {path.name: path.read_bytes() for path in images.iterdir()} == before
     written = list((tmp_path / "out").rglob("*"))
@@ -124,19 +129,48 @@ def test_models_prints_size_and_cost(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_doctor_finds_this_machine_well(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor"]) == 0
-    assert "pose-lite" in capsys.readouterr().out
-
-
-def test_the_quickstart_leaves_pictures_and_names_what_to_try_next(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = ["quickstart", "--out", str(tmp_path / "quick"), "--images", "8", "--val-images", "4", "--device", "cpu"]
-    assert main([*words, *TINY[:-1], "train.epochs=1"]) == 0
     text = capsys.readouterr().out
-    assert "COCO AP" in text
-    assert text.count("pose-lite ") == 3
-    for name in ("predictions.jpg", "training.png"):
-        assert cv2.imread(str(tmp_path / "quick" / name)).std() > 5
-    for line in text.splitlines():
-        if line.startswith("  pose-lite eval"):
-            assert method_main("lite", line.split()[1:]) == 0
+    assert "pose-lite" in text
+    assert "numeric operations: fast versions (POSE_OPS=auto; -v lists them)" in text
+    assert "\n  av " in text
+
+
+def test_configs_are_listed_with_network_input_and_data(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["configs", "crowdpose_dekr_w32", "--long"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["experiment", "network", "input", "data"]
+    assert lines[1].split() == ["pose-dekr/crowdpose_dekr_w32_512", "dekr_hrnet_w32", "512x512", "crowdpose"]
+    assert lines[2].startswith("    DEKR, published AP 65.7 on CrowdPose test")
+    assert max(map(len, lines)) <= 120
+
+
+def test_every_setting_of_every_method_has_a_meaning(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["settings", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert len(rows) > 150
+    assert {method for row in rows for method in row["methods"]} >= {
+        "pose-lite",
+        "pose-dekr",
+        "pose-advpose",
+        "pose-asda",
+    }
+    assert [row["key"] for row in rows if len(row["meaning"]) < 8] == []
+
+
+@pytest.mark.parametrize("method", ["lite", "mrpose", "dekr", "asda", "advpose"])
+def test_an_explained_experiment_resolves_to_itself(
+    method: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = get_method(method).example
+    assert method_main(method, ["show-config", "--cfg", name, "--explain"]) == 0
+    text = capsys.readouterr().out
+    assert "# Passes over the training set." in text
+    (tmp_path / "copy.yaml").write_text(text)
+    assert load_config(tmp_path / "copy.yaml") == load_config(f"pose-{method}/{name}")
+
+
+def test_listing_settings_imports_no_torch() -> None:
+    code = (
+        "from pose_core.cli import main; main(['settings', 'train.lr']); import sys; sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)

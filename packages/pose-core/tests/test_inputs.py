@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from pose_core.errors import ConfigError, DataError, PoseError
-from pose_core.inference.inputs import find_inputs
+from pose_core.inference.inputs import check_inputs, find_inputs
 from pose_core.inference.results import AHEAD, predict_paths
 from pose_core.photos import read_photo
 from pose_core.plugins.predictors import Predictor
@@ -53,12 +53,14 @@ def test_folders_patterns_files_and_cameras(tmp_path: Path, monkeypatch: pytest.
     assert names(["in"], tmp_path) == in_folder
     assert names([tmp_path / "in"], tmp_path) == in_folder
     assert names(["in/*"], tmp_path) == in_folder
+    assert names(["in", "in/*.jpg", tmp_path / "in" / "b.jpg"], tmp_path) == in_folder, "each file once"
     assert names([str(tmp_path / "in" / "**" / "*.jpg")], tmp_path) == [in_folder[1], in_folder[3]]
     assert names(["i?/[ab].*"], tmp_path) == [("a.PNG", "image", "in/a.PNG"), ("b.jpg", "image", "in/b.jpg")]
     assert [name for name, _, _ in names(["."], tmp_path)] == ["[x].jpg", "a.PNG", "b.jpg", "clip.mp4", "c.jpg"]
     assert names(["[x].jpg"], tmp_path) == [("[x].jpg", "image", "[x].jpg")], "a file's name may look like a pattern"
     assert names(["in/notes.txt"], tmp_path) == [("notes.txt", "image", "notes.txt")], "reading it will say what it is"
     assert names(["0", "rtsp://camera:554/door"], tmp_path) == [("0", "stream", "camera_0"), ("door", "stream", "door")]
+    check_inputs(["in", "in/*.jpg", "0", "rtsp://camera:554/door", "https://example.org/a.jpg", "[x].jpg"])
     assert names(["http://camera/live/door.m3u8"], tmp_path) == [("door.m3u8", "stream", "door")]
 
 
@@ -80,6 +82,9 @@ def test_an_input_that_is_not_there_gets_the_right_message(
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=message):
         find_inputs([word], tmp_path / "out", tmp_path)
+    if word != "empty":
+        with pytest.raises(DataError, match=message):
+            check_inputs(["empty", word])
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -163,6 +168,8 @@ def test_the_summary_says_what_was_left_out(tmp_path: Path, make_predictor: Make
     assert "notes.txt is not an image file" in lines[5]
     assert len(lines) == 6
     assert (summary.images, summary.people) == (2, 1)
+    nothing = predict_paths(make_predictor(), words[1:], tmp_path / "out", detector=left)
+    assert str(nothing).startswith("nothing was predicted\n1 input could not be read:\n")
 
 
 def test_results_are_whole_files_in_order_without_pictures_if_asked(tmp_path: Path, make_predictor: Make) -> None:

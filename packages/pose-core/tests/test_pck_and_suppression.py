@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pose_core.errors import DataError
 from pose_core.evaluation import lsp_pck, mpii_pckh
-from pose_core.evaluation.report import format_coco, format_crowdpose, protocol_line
+from pose_core.evaluation.report import format_coco, format_crowdpose, format_pck, protocol_line
 from pose_core.ops import oks, oks_nms, soft_oks_nms
 from pose_core.ops.suppression import _fast, _reference
 from pose_core.skeleton import SKELETONS
@@ -38,6 +38,7 @@ def test_pckh_equals_the_published_one() -> None:
     for key, value in ASDA["pckh"]["result"].items():
         assert found[key] == pytest.approx(value, abs=1e-9), key
     assert found["Mean@0.10"] <= found["Mean@0.1"]  # which is taken at 0.11
+    assert format_pck(found).splitlines()[0].endswith("| Ankle | Mean | Mean@0.1 |")
 
 
 def test_lsp_pck_equals_the_published_one() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import io
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -167,13 +168,21 @@ class _Quiet(SimpleHTTPRequestHandler):
 def server(tmp_path: Path) -> Iterator[str]:
     """Serve ``tmp_path / "www"`` on this machine."""
     (tmp_path / "www").mkdir()
-    handler = functools.partial(_Quiet, directory=str(tmp_path / "www"))
+    with serving(functools.partial(_Quiet, directory=str(tmp_path / "www"))) as address:
+        yield address
+
+
+@contextmanager
+def serving(handler: Callable[..., SimpleHTTPRequestHandler]) -> Iterator[str]:
+    """Run a web server on this machine and return its address."""
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
         thread = threading.Thread(target=running.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{running.server_port}"
+        finally:
+            running.shutdown()
+            thread.join()
 
 
 def test_photos_of_a_web_server(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,3 +196,25 @@ def test_photos_of_a_web_server(server: str, tmp_path: Path, monkeypatch: pytest
         as_pixels(f"{server}/page")
     with pytest.raises(PoseError, match="404"):
         as_pixels(f"{server}/gone.jpg")
+    monkeypatch.setattr("pose_core.photos.LIMIT", 1000)
+    with pytest.raises(PoseError, match=r"size=large is larger than 1\.0 kB: download it yourself"):
+        as_pixels(url)
+    monkeypatch.setenv("POSE_OFFLINE", "1")
+    with pytest.raises(PoseError, match="POSE_OFFLINE is set; unset it, or give a file"):
+        as_pixels(url)
+
+
+def test_a_url_that_never_ends_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Endless(_Quiet):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            with suppress(OSError):
+                while True:
+                    self.wfile.write(b"0" * 100_000)
+
+    monkeypatch.setattr("pose_core.photos.LIMIT", 1e6)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with serving(Endless) as address, pytest.raises(PoseError, match=r"camera is larger than 1\.0 MB"):
+        as_pixels(f"{address}/camera")
+    assert not list(tmp_path.iterdir())

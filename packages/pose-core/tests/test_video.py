@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import os
 import re
 import signal
+import socket
 import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -22,6 +26,7 @@ import cv2
 import numpy as np
 import pytest
 
+from pose_core.cli.video_arguments import add_video_arguments, video_options
 from pose_core.engine.interfaces import DetectedImage, PosePredictor
 from pose_core.errors import ConfigError, DataError, PoseError
 from pose_core.inference.results import Summary, predict_paths
@@ -33,6 +38,7 @@ from pose_core.skeleton import SKELETONS
 from pose_core.structures import Poses
 from pose_core.topdown.config import TopDownConfig
 from pose_core.topdown.detectors import FileDetector, whole_image
+from pose_core.verbosity import Verbosity, set_verbosity
 
 COCO = SKELETONS["coco17"]
 UNEVEN = [0.5, 0.53, 0.6, 0.7, 1.0, 1.02, 1.1, 1.4, 1.5]
@@ -285,16 +291,19 @@ def test_no_draw_writes_lines_alone_and_bad_videos_are_counted(tmp_path: Path) -
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.jsonl"]
 
 
-@pytest.mark.parametrize("damage", ["hole", "cut"])
-def test_a_damaged_video_gives_the_frames_before_the_damage(damage: str, tmp_path: Path) -> None:
+def noisy_film(file: Path) -> bytes:
+    """Write sixty frames that cannot be compressed well, and return the file's bytes."""
     noise = np.random.default_rng(0)
-    with video_writer(tmp_path / "whole.mp4", 25) as write:
+    with video_writer(file, 25) as write:
         for _ in range(60):
             write(np.kron(noise.integers(0, 255, (8, 12, 3), np.uint8), np.ones((8, 8, 1), np.uint8)))
-    content = (tmp_path / "whole.mp4").read_bytes()
-    half = len(content) // 2
+    return file.read_bytes()
+
+
+def test_a_cut_video_gives_the_frames_before_the_cut(tmp_path: Path) -> None:
+    content = noisy_film(tmp_path / "whole.mp4")
     file = tmp_path / "clip.mp4"
-    file.write_bytes(content[:half] + (bytes(3000) + content[half + 3000 :] if damage == "hole" else b""))
+    file.write_bytes(content[: len(content) // 2])
     summary = Summary(tmp_path)
     target = tmp_path / "out" / "clip"
     predict_video(Predictor(Square()), file, target, VideoOptions(), whole_image, summary)
@@ -302,13 +311,26 @@ def test_a_damaged_video_gives_the_frames_before_the_damage(damage: str, tmp_pat
     assert summary.frames == len(lines_of(target.with_suffix(".jsonl")))
     assert summary.frames == len(list(read_frames(target.with_suffix(".mp4"))))
     assert re.search(
-        rf"clip\.mp4 cannot be read: after {summary.frames} frames: .*; the results of {summary.frames} frames before "
-        "that are complete", summary.unreadable[0],
-    )  # fmt: skip
+        rf"clip\.mp4 ended early, after {summary.frames} frames: the file is cut off; .*; the results of "
+        rf"{summary.frames} frames before that are complete",
+        summary.unreadable[0],
+    )
     found = predict_video_frames(Predictor(Square()), file)
     assert [next(found)[0].number for _ in range(summary.frames)] == list(range(summary.frames))
     with pytest.raises(DataError, match=f"after {summary.frames} frames: "):
         next(found)
+
+
+def test_damaged_parts_are_left_out_aloud(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    content = noisy_film(tmp_path / "whole.mp4")
+    half = len(content) // 2
+    (tmp_path / "clip.mp4").write_bytes(content[:half] + bytes(3000) + content[half + 3000 :])
+    frames = list(read_frames(tmp_path / "clip.mp4"))
+    times = [frame.time for frame in frames]
+    assert 40 < len(frames) < 60
+    assert times == sorted(times)
+    assert times[-1] == pytest.approx(59 / 25, abs=1e-3), "what comes after the damage is there, at its time"
+    assert re.search(r"clip\.mp4: \d+ damaged parts? (was|were) left out", caplog.text)
 
 
 @pytest.mark.parametrize("stage", ["detect", "predict", "draw", "encode"])
@@ -360,6 +382,47 @@ def test_python_gets_frames_with_poses_and_can_stop(tmp_path: Path) -> None:
     assert threading.active_count() == threads
     with pytest.raises(ConfigError, match="--smooth needs to know who is who"):
         list(predict_video_frames(Predictor(Square()), file, track=False, smooth=True))
+
+
+def test_people_are_found_by_a_detector_where_boxes_are_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = film(tmp_path / "clip.mp4", frames=3)
+    asked: list[object] = []
+
+    def build(name: str | None = None, **settings: object) -> Any:
+        asked.append(name)
+        return lambda image, source=None: (np.array([[1.0, 2, 30, 40]]), np.ones(1))
+
+    monkeypatch.setattr("pose_core.inference.video_results.build_detector", build)
+
+    class Boxes(Square):
+        needs_boxes = True
+        device = "cpu"
+
+        def predict_stream(self, images: Iterable[DetectedImage[Any]]) -> Iterator[tuple[Any, Poses]]:
+            for key, image, boxes, _ in images:
+                yield key, replace(self.find(image), boxes=boxes)
+
+    for detector in (None, "some_name"):
+        for frame, poses in predict_video_frames(Predictor(Boxes()), file, detector=detector):
+            assert poses.boxes is not None
+            assert poses.boxes.tolist() == [[1.0, 2, 30, 40]]
+            assert poses.image is frame.image
+    assert asked == [None, "some_name"]
+    list(predict_video_frames(Predictor(Square()), file))
+    assert asked == [None, "some_name"], "a network that finds people needs no detector"
+
+
+def test_the_command_line_has_all_settings() -> None:
+    parser = argparse.ArgumentParser()
+    add_video_arguments(parser)
+    assert video_options(parser.parse_args([])) == VideoOptions()
+    words = ["--fps", "5", "--frames-limit", "7", "--seconds", "1.5", "--no-track", "--csv", "--frames"]
+    expected = VideoOptions(fps=5, frames_limit=7, seconds=1.5, track=False, csv=True, frames=True)
+    assert video_options(parser.parse_args(words)) == expected
+    assert video_options(parser.parse_args(["--smooth"])) == VideoOptions(smooth=True)
+    for wrong in ("--smooth --no-track", "--frames-limit 0", "--seconds -1"):
+        with pytest.raises(ConfigError, match=wrong.split()[0]):
+            video_options(parser.parse_args(wrong.split()))
 
 
 def test_boxes_cannot_name_frames(tmp_path: Path) -> None:
@@ -416,7 +479,7 @@ def test_an_unplugged_camera_and_a_missing_one(tmp_path: Path, monkeypatch: pyte
     summary = Summary(tmp_path)
     predict_video(Predictor(Square()), 0, tmp_path / "camera_0", VideoOptions(), whole_image, summary)
     assert summary.frames == len(lines_of(tmp_path / "camera_0.jsonl")) > 0
-    assert re.search(r"camera 0 stopped after 20 frames; the results of \d+ frames", summary.unreadable[0])
+    assert re.search(r"camera 0 stopped, after 20 frames; the results of \d+ frames", summary.unreadable[0])
     with pytest.raises(DataError, match="camera 3 cannot be opened: connect it"):
         list(read_frames(3))
 
@@ -479,11 +542,41 @@ def test_a_lost_connection_leaves_complete_results(tmp_path: Path, transport: by
     assert re.search(rf"live\.ts .*after {summary.frames} frames: .*are complete", summary.unreadable[0])
 
 
+def test_a_live_stream_that_falls_silent_leaves_complete_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pose_core.inference.video._PATIENCE", 2.0)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"udp://127.0.0.1:{taken.getsockname()[1]}"
+
+    def send() -> None:
+        with av.open(f"{url}?pkt_size=1316", "w", format="mpegts") as output:
+            pictures = output.add_stream("mpeg4", rate=20)
+            pictures.width, pictures.height, pictures.pix_fmt, pictures.gop_size = 96, 64, "yuv420p", 5
+            for step in range(40):
+                frame = av.VideoFrame.from_ndarray(picture(step), format="rgb24")
+                frame.pts, frame.time_base = step, Fraction(1, 20)
+                output.mux(pictures.encode(frame))
+                time.sleep(0.03)
+            output.mux(pictures.encode())
+
+    sender = threading.Timer(0.5, send)
+    sender.start()
+    summary = Summary(tmp_path)
+    predict_video(Predictor(Square()), url, tmp_path / "live", VideoOptions(), whole_image, summary)
+    sender.join()
+    assert 10 < summary.frames <= 40
+    assert summary.frames == len(lines_of(tmp_path / "live.jsonl")) == len(list(read_frames(tmp_path / "live.mp4")))
+    assert re.search(r"udp:.* ended early, after \d+ frames: no data came for 2 s; the results", summary.unreadable[0])
+
+
 def test_nobody_answers(tmp_path: Path) -> None:
     with served(b"") as url:
         pass
-    with pytest.raises(DataError, match=r"http://127\.0\.0\.1:\d+/live\.ts cannot be read"):
-        predict_video(Predictor(Square()), url, tmp_path / "x", VideoOptions(), whole_image, Summary(tmp_path))
+    for address in (url, url.replace("//", "//user:secret@")):
+        with pytest.raises(DataError, match=r"video http://127\.0\.0\.1:\d+/live\.ts cannot be read"):
+            predict_video(Predictor(Square()), address, tmp_path / "x", VideoOptions(), whole_image, Summary(tmp_path))
     assert not list(tmp_path.iterdir())
 
 
@@ -559,5 +652,11 @@ def test_progress_is_told_in_lines_where_there_is_no_terminal(
     monkeypatch.setattr("pose_core.inference.video_results.LINES", 0.0)
     predict_paths(Predictor(Square()), [film(tmp_path / "clip.mp4", frames=10)], tmp_path / "out")
     lines = capsys.readouterr().err.splitlines()
-    assert re.fullmatch(r"clip\.mp4: 1 frame of 10, \d+ s left, [\d.]+ frames/s", lines[0])
+    assert re.fullmatch(r"clip\.mp4: 2 frames of 10, \d+ s left, [\d.]+ frames/s", lines[0])
     assert re.fullmatch(r"clip\.mp4: 10 frames in \d+ s, [\d.]+ frames/s", lines[-1])
+    set_verbosity(Verbosity.QUIET)
+    try:
+        predict_paths(Predictor(Square()), [tmp_path / "clip.mp4"], tmp_path / "out")
+    finally:
+        set_verbosity(Verbosity.NORMAL)
+    assert capsys.readouterr().err == ""

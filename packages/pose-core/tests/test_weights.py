@@ -125,6 +125,9 @@ def test_faults_are_named(tmp_path: Path) -> None:
     (tmp_path / "junk.pt").write_bytes(b"no checkpoint at all")
     with pytest.raises(WeightsError, match=r"junk\.pt"):
         load_weights(model, tmp_path / "junk.pt")
+    (tmp_path / "config.yaml").write_text("train: {lr: 1.0}\n")
+    with pytest.raises(WeightsError, match=r"config\.yaml is not a PyTorch checkpoint"):
+        load_weights(model, tmp_path / "config.yaml")
     torch.save({"epoch": 1}, tmp_path / "empty.pt")
     with pytest.raises(WeightsError, match="holds no network"):
         load_weights(model, tmp_path / "empty.pt")

@@ -31,7 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_weights(parser)
     parser.add_argument("--count", type=int, default=6, metavar="N", help="number of samples (6)")
     parser.add_argument("--split", metavar="NAME", help="split to take them from (the experiment's data.val)")
-    parser.add_argument("--out", type=Path, default=Path("heatmaps.png"), metavar="FILE")
+    parser.add_argument(
+        "--out", type=Path, default=Path("heatmaps.png"), metavar="FILE", help="the image to write (heatmaps.png)"
+    )
     add_device(parser)
     add_overrides(parser)
 
@@ -46,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     width, height = config.model.input_size
     sheet = contact_sheet(tiles, captions, columns=len(tiles) // args.count, tile=(200, round(200 * height / width)))
     write_image(args.out, sheet)
-    print(args.out)
+    print(f"written: {args.out}")
     return 0
 
 

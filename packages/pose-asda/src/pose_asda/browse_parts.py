@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--pool", type=Path, required=True, metavar="DIR", help="the pool: a folder with part_anns.json"
     )
     parser.add_argument("--each", type=int, default=4, metavar="N", help="parts drawn of each type (4)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="which parts are drawn (0)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="random seed of the choice of parts (0)")
     parser.add_argument(
         "--out", type=Path, default=Path("parts.png"), metavar="FILE", help="image to write (parts.png)"
     )
@@ -33,5 +33,5 @@ def run(args: argparse.Namespace) -> int:
         raise DataError("\n".join(faults[:10] + [f"… and {len(faults) - 10} more"] * (len(faults) > 10)))
     tiles, captions = browse_pool(pool, args.each, args.seed)
     write_image(args.out, contact_sheet(tiles, captions, columns=8, tile=(150, 150)))
-    print(f"{len(pool)} parts of {len(pool.files)} types; {args.out}")
+    print(f"{len(pool)} parts of {len(pool.files)} types; written: {args.out}")
     return 0

@@ -28,6 +28,7 @@ from pose_core.data.json_file import read_json
 from pose_core.data.sources import find_images, image_source
 from pose_core.errors import ConfigError, DataError
 from pose_core.files import whole_file, write_json
+from pose_core.installation import shell_command
 from pose_core.synthetic import PARTS, write_dataset
 
 Array = np.ndarray
@@ -83,16 +84,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--coco", type=Path, metavar="FILE", help="COCO keypoint annotations with segmentations")
     parser.add_argument("--images", type=Path, metavar="DIR", help="folder of the images of --labels or --coco")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write the pool to")
-    parser.add_argument("--smallest", type=int, default=200, metavar="PIXELS", help="smallest area of a part (200)")
+    parser.add_argument("--smallest", type=int, default=200, metavar="PIXELS", help="minimum area of a part (200)")
     parser.add_argument(
         "--largest-piece",
         type=float,
         default=0.8,
         metavar="SHARE",
-        help="smallest share of a part's area in its largest piece (0.8)",
+        help="minimum share of a part's area that its largest piece must have (0.8)",
     )
     parser.add_argument("--limit", type=int, metavar="N", help="stop after N people")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the synthetic people (0)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="random seed of the synthetic people (0)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -111,7 +112,10 @@ def run(args: argparse.Namespace) -> int:
         counts = write_pool(people, args.out, args.smallest, args.largest_piece, args.limit)
     for name, count in counts.items():
         print(f"{name:22s} {count}")
-    print(f"{sum(counts.values())} parts in {args.out}; view them with: pose-asda browse-parts --pool {args.out}")
+    print(
+        f"{sum(counts.values())} parts in {args.out}; view them with: {shell_command('pose-asda')} browse-parts "
+        f"--pool {args.out}"
+    )
     return 0
 
 

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     write_image(
         args.out, contact_sheet(tiles, captions, columns=len(tiles) // args.count, tile=config.model.input_size)
     )
-    print(args.out)
+    print(f"written: {args.out}")
     return 0
 
 

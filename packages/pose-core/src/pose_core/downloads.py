@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import http.client
 import json
+import math
 import os
 import shutil
 import socket
@@ -25,6 +26,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from pose_core.errors import PoseError
 from pose_core.files import whole_file
+from pose_core.verbosity import is_quiet, no_bar
 
 TIMEOUT = 20.0
 """Seconds without a connection or without data after which an attempt is given up."""
@@ -35,17 +37,19 @@ ATTEMPTS = 4
 PAUSE = 1.0
 """Seconds before the second attempt; each further pause is twice as long."""
 CHUNK = 1 << 18
+MIRROR = "POSE_WEIGHTS_MIRROR may name a folder or URL that holds copies"
 
 
 class _Interrupted(Exception):
     """The connection broke or stalled; another attempt may continue."""
 
 
-def fetch(url: str, target: Path, *, sha256: str = "", about: str = "") -> Path:
+def fetch(url: str, target: Path, *, sha256: str = "", about: str = "", limit: float = math.inf) -> Path:
     """Download ``url`` (http, https or file) to ``target`` unless that exists; return ``target``.
 
     ``sha256`` is the expected hash or its first digits; a file with another one never appears as ``target``.
-    ``about`` tells the user what it is and under which license. An interrupted download continues the next time.
+    ``about`` tells the user what it is and under which license. An interrupted download continues the next time. A
+    file of more than ``limit`` bytes is refused.
     """
     if target.is_file():
         return target
@@ -64,7 +68,7 @@ def fetch(url: str, target: Path, *, sha256: str = "", about: str = "") -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         with locked(target):
             if not target.is_file():  # another process may have been faster
-                _download(source, target, sha256, about)
+                _download(source, target, sha256, about, limit)
     except OSError as error:
         raise PoseError(
             f"cannot write {target}: {error.strerror or error}. POSE_HOME sets the folder of downloads; or download "
@@ -127,7 +131,7 @@ def _copy(source: Path, target: Path, url: str, sha256: str) -> Path:
     return target
 
 
-def _download(url: str, target: Path, sha256: str, about: str) -> None:
+def _download(url: str, target: Path, sha256: str, about: str, limit: float) -> None:
     """Download to a hidden partial file, and rename it when it is complete and its hash is right."""
     partial, record = target.with_name(f".{target.name}.part"), target.with_name(f".{target.name}.part.json")
     furthest, fruitless, resumed, restarted = 0, 0, False, False
@@ -135,7 +139,7 @@ def _download(url: str, target: Path, sha256: str, about: str) -> None:
         try:
             start = _resumable(url, partial, record, sha256)
             resumed, furthest = resumed or start > 0, max(furthest, start)
-            _receive(url, start, partial, record, about)
+            _receive(url, start, partial, record, about, limit, mirror_hint=bool(sha256))
         except _Interrupted as error:
             size = partial.stat().st_size if partial.exists() else 0
             fruitless = 0 if size > furthest else fruitless + 1
@@ -176,7 +180,7 @@ def _resumable(url: str, partial: Path, record: Path, sha256: str) -> int:
     return 0
 
 
-def _receive(url: str, start: int, partial: Path, record: Path, about: str) -> None:
+def _receive(url: str, start: int, partial: Path, record: Path, about: str, limit: float, *, mirror_hint: bool) -> None:
     """Receive a file from byte ``start``, the size of its part; raise `_Interrupted` where another try may help."""
     headers = {"User-Agent": "pose-core"}
     if start:
@@ -188,6 +192,8 @@ def _receive(url: str, start: int, partial: Path, record: Path, about: str) -> N
     try:
         with _open(urllib.request.Request(url, headers=headers)) as response:
             start, total = _placed(response, start)
+            if (total or 0) > limit:
+                raise PoseError(f"{url} is larger than {size_text(limit)}: download it yourself and give the file")
             validator = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
             # A weak tag does not promise the same bytes.
             record.write_text(json.dumps({"url": url, "validator": "" if validator.startswith("W/") else validator}))
@@ -200,6 +206,12 @@ def _receive(url: str, start: int, partial: Path, record: Path, about: str) -> N
                 for block in _progress(_blocks(response), start, total):
                     file.write(block)
                     got += len(block)
+                    if got > limit:
+                        break
+            if got > limit:
+                partial.unlink()
+                record.unlink()
+                raise PoseError(f"{url} is larger than {size_text(limit)}: download it yourself and give the file")
             if total is not None and got < total:
                 raise _Interrupted(f"{host} closed the connection after {size_text(got)} of {size_text(total)}")
     except urllib.error.HTTPError as error:
@@ -213,10 +225,8 @@ def _receive(url: str, start: int, partial: Path, record: Path, about: str) -> N
             raise _Interrupted(f"{host} answered {error.code} {error.reason}") from None
         hint = {401: "it needs a login", 403: "access is refused", 404: "the file is not there", 410: "it was removed"}
         said = hint.get(error.code, "the download was refused")
-        raise PoseError(
-            f"cannot download {url}: {said} ({error.code} {error.reason}). If you have the file, give its path; "
-            "POSE_WEIGHTS_MIRROR names a folder or URL that holds copies"
-        ) from None
+        more = f". If you have the file, give its path; {MIRROR}" if mirror_hint else ""
+        raise PoseError(f"cannot download {url}: {said} ({error.code} {error.reason}){more}") from None
     except TimeoutError:
         raise _Interrupted(f"{host} sent nothing for {TIMEOUT:g} s") from None
     except urllib.error.URLError as error:
@@ -225,9 +235,9 @@ def _receive(url: str, start: int, partial: Path, record: Path, about: str) -> N
         said = getattr(error.reason, "strerror", None) or str(error.reason)
         if isinstance(error.reason, socket.gaierror):
             said = f"the name of {host} is not known; this machine may not be connected to the internet"
+        more = f"; {MIRROR}" if mirror_hint else ""
         raise PoseError(
-            f"cannot download {url}: {said}. Check the connection and the proxy (HTTPS_PROXY); or set "
-            "POSE_WEIGHTS_MIRROR to a folder or URL that holds copies"
+            f"cannot download {url}: {said}. Check the connection and the proxy (HTTPS_PROXY){more}"
         ) from None
     except (http.client.HTTPException, ConnectionError) as error:
         raise _Interrupted(f"the connection to {host} broke ({error})") from None
@@ -261,7 +271,15 @@ def _placed(response: http.client.HTTPResponse, start: int) -> tuple[int, int | 
 def _blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:
     """Yield data as it arrives; raise TimeoutError where less than `SLOWEST` arrives."""
     since, count = time.monotonic(), 0
-    while block := response.read1(CHUNK):
+    while True:
+        try:
+            block = response.read1(CHUNK)
+        except TimeoutError:
+            raise
+        except (OSError, http.client.HTTPException) as error:
+            raise _Interrupted(f"the connection to {urlsplit(response.url).hostname} broke ({error})") from None
+        if not block:
+            return
         yield block
         count += len(block)
         elapsed = time.monotonic() - since
@@ -277,13 +295,15 @@ def _progress(blocks: Iterator[bytes], start: int, total: int | None) -> Iterato
 
     got, begin, last = start, time.monotonic(), time.monotonic()
     terminal = sys.stderr.isatty()
-    with tqdm(total=total, initial=start, unit="B", unit_scale=True, leave=False, disable=not terminal) as bar:
+    with tqdm(
+        total=total, initial=start, unit="B", unit_scale=True, leave=False, disable=no_bar(elsewhere=not terminal)
+    ) as bar:
         for block in blocks:
             yield block
             got += len(block)
             bar.update(len(block))
             now = time.monotonic()
-            if not terminal and now - last > 10:
+            if not terminal and not is_quiet() and now - last > 10:
                 last = now
                 part = f"{100 * got // total} % of {size_text(total)}" if total else size_text(got)
                 _say(f"  {part}, {size_text(int((got - start) / (now - begin)))}/s")

@@ -11,13 +11,12 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union
-from urllib.parse import unquote, urlsplit
 
 import cv2
 import numpy as np
 
-from pose_core.downloads import fetch
-from pose_core.errors import DataError
+from pose_core.downloads import fetch, file_name, is_offline
+from pose_core.errors import DataError, PoseError
 
 if TYPE_CHECKING:
     import torch
@@ -33,6 +32,8 @@ KINDS = (
 )
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 """Suffixes of image files, to find them in folders."""
+LIMIT = 2e9
+"""Most bytes that are fetched from a URL: something larger is no photo, and some URLs never end."""
 _SIGNATURES = (b"\xff\xd8", b"\x89PNG", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 _HEIC = {b"heic", b"heix", b"hevc", b"mif1", b"msf1"}
 IMAGE_BRANDS = _HEIC | {b"avif", b"avis"}
@@ -85,8 +86,9 @@ def read_photo(name: str) -> Array:
 
 def download(url: str, folder: Path) -> Path:
     """Fetch a photo or a video into a folder and return its path."""
-    name = Path(unquote(urlsplit(url).path)).name
-    return fetch(url, folder / (name or "download"))
+    if is_offline():
+        raise PoseError(f"{url} cannot be fetched: POSE_OFFLINE is set; unset it, or give a file")
+    return fetch(url, folder / file_name(url), limit=LIMIT)
 
 
 def decode_photo(content: bytes, name: str) -> Array:

@@ -1,6 +1,6 @@
 """Train a scoring network on the data that rescore-data collected.
 
-  pose-dekr rescore-train --cfg coco_dekr_w32_512
+  pose-dekr rescore-train --cfg coco_dekr_w32_512 --out score.pt
   pose-dekr rescore-train --cfg … --data rescore_data.npz --out score.pt
 
 The network predicts a pose's OKS from its shape and its joints' scores; evaluation multiplies each score by the

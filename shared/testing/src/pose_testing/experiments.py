@@ -43,6 +43,12 @@ RENAMED_VALUES: dict[tuple[str, Any], Any] = {
 """The recorded keys whose values have changed."""
 RESPELLED_WORDS = {"quantised": "quantized", "labelled": "labeled", "unlabelled": "unlabeled", "optimiser": "optimizer"}
 """Words whose spelling has changed since the record, in all text values including notes."""
+REPHRASED = {
+    "trained from nothing": "trained from scratch",
+    "trunk from nothing": "trunk from scratch",
+    "differ in who places parts alone": "differ only in how parts are placed",
+}
+"""Phrases of notes that have changed since the record."""
 
 
 def read_record(folder: Path) -> dict[str, dict[str, Any]]:
@@ -123,4 +129,6 @@ def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _respell(value: Any) -> Any:
     if not isinstance(value, str):
         return value
+    for before, now in REPHRASED.items():
+        value = value.replace(before, now)
     return re.sub(r"\w+", lambda word: RESPELLED_WORDS.get(word[0], word[0]), value)

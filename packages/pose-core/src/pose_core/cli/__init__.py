@@ -11,10 +11,11 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 
+from pose_core.cli.help_text import fill_help
 from pose_core.cli.parser import CommandParser, add_verbosity
 from pose_core.cli.verbs import PLOT, VERBS
 from pose_core.errors import ConfigError, PoseError
-from pose_core.plugins.method import Command, get_method, installed_methods
+from pose_core.plugins.method import Command, get_method
 from pose_core.verbosity import Verbosity, is_verbose, set_verbosity
 
 
@@ -92,27 +93,11 @@ def build_parser(script: str, verbs: Mapping[str, Command], name: str, method: s
         description=fill_help(module.__doc__ or "", script, name, method),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(method=method, script=script, verb=name)
+    example = fill_help("%(example)s", script, name, method)
+    parser.set_defaults(method=method, script=script, verb=name, example=example)
     module.add_arguments(parser)
     add_verbosity(parser)
     return parser
-
-
-def fill_help(text: str, script: str, verb: str, method: str | None) -> str:
-    """Fill the placeholders of a help text: ``%(prog)s``, ``%(script)s``, ``%(package)s`` and ``%(example)s``.
-
-    The example is an experiment of the method; for ``pose`` it is one of an installed method, if possible of the one
-    that `pose quickstart` uses.
-    """
-    if method is not None:
-        package, example = get_method(method).package, get_method(method).example
-    else:
-        methods = sorted(installed_methods().values(), key=lambda each: each.quickstart is None)
-        package, example = "pose_core", next((f"{each.script}/{each.example}" for each in methods if each.example), "")
-    values = {"prog": f"{script} {verb}", "script": script, "package": package, "example": example or "NAME"}
-    for key, value in values.items():
-        text = text.replace(f"%({key})s", value)
-    return text
 
 
 def _parse_and_run(parser: CommandParser, run: Callable[[argparse.Namespace], int], words: Sequence[str]) -> int:

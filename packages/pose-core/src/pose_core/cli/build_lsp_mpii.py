@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 
 from pose_core.errors import ConfigError
+from pose_core.installation import shell_command
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,5 +46,7 @@ def run(args: argparse.Namespace) -> int:
         line = place_images(out / name, folder, link=args.link)
         if line:
             print(line)
-    print(f"to check it: pose data check --layout lsp_mpii --root {out} --splits {' '.join(ISTRAIN)}")
+    print(
+        f"to check it: {shell_command('pose')} data check --layout lsp_mpii --root {out} --splits {' '.join(ISTRAIN)}"
+    )
     return 0

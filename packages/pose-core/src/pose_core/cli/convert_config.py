@@ -1,6 +1,8 @@
-"""Convert a published YAML file (upper-case keys) to an experiment file, and list what became of every key.
+"""Convert a YAML config of the original repositories (upper-case keys) to an experiment file.
 
 pose convert-config w32_256x192_adam_lr1e-3.yaml --out mine.yaml
+
+Lists what became of every key.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``convert-config``."""
-    parser.add_argument("file", metavar="FILE", help="a YAML file of the published repositories")
+    parser.add_argument("file", metavar="FILE", help="a YAML config of the original repositories")
     parser.add_argument("--out", metavar="FILE", help="write the experiment to this file instead of printing it")
 
 

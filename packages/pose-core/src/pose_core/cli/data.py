@@ -20,6 +20,7 @@ from typing import Any
 
 from pose_core.cli import build_lsp_mpii
 from pose_core.errors import ConfigError
+from pose_core.installation import shell_command
 
 
 class Later:
@@ -252,7 +253,7 @@ def _synth(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
     )
     print(summary)
-    print(f"to view it: pose data browse --layout {args.layout} --root {args.out}")
+    print(f"to view it: {shell_command('pose')} data browse --layout {args.layout} --root {args.out}")
     return 0
 
 

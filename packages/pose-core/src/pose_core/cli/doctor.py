@@ -1,6 +1,7 @@
-"""Print the installed packages and methods, the devices, and which fast paths are in use and why.
+"""Print the installed packages and methods, the devices, and what is missing.
 
 pose doctor
+pose doctor -v     also the implementation that each numeric operation uses
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ import argparse
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, distributions, version
+
+from pose_core.installation import install_hint, package_hint
+from pose_core.verbosity import is_verbose
 
 NEEDED = (
     "torch",
@@ -22,12 +26,14 @@ NEEDED = (
     "tensorboard",
 )
 OPTIONAL = {
-    "h5py": "read lsp_mpii.h5: pip install 'pose-core[h5]'",
-    "matplotlib": "draw plots: pip install 'pose-core[plot]'",
-    "onnx": "write ONNX files: pip install 'pose-core[export]'",
-    "onnxruntime": "check ONNX files: pip install 'pose-core[export]'",
-    "triton": "kernels on a GPU; comes with PyTorch's builds for GPUs",
+    "matplotlib": ("plot", "draws plots"),
+    "av": ("video", "reads and writes videos"),
+    "onnx": ("export", "writes ONNX files"),
+    "onnxruntime": ("export", "checks ONNX files"),
+    "h5py": ("h5", "reads HDF5 annotation files"),
+    "huggingface-hub": ("hub", "downloads weights from hf://owner/repo/file"),
 }
+"""Packages with the extra that installs them, and what they are for."""
 
 
 def add_arguments(_: argparse.ArgumentParser) -> None:
@@ -42,9 +48,10 @@ def run(_: argparse.Namespace) -> int:
     for name in NEEDED:
         print(f"  {name:<26}{_version(name) or 'MISSING'}")
         if _version(name) is None:
-            problems.append(f"{name} is missing: pip install {name}")
-    for name, use in OPTIONAL.items():
-        print(f"  {name:<26}{_version(name) or f'not installed ({use})'}")
+            problems.append(f"{name} is missing; install pose-core again, which brings it")
+    for name, (extra, use) in OPTIONAL.items():
+        print(f"  {name:<26}{_version(name) or f'not installed; {use}: {install_hint(extra)}'}")
+    print(f"  {'triton':<26}{_version('triton') or 'not installed; comes with builds of PyTorch for GPUs'}")
     wheels = sorted(d.metadata["Name"] for d in distributions() if (d.metadata["Name"] or "").startswith("opencv-"))
     if len(wheels) > 1:
         problems.append(f"several OpenCV packages conflict: {', '.join(wheels)}; keep only opencv-python-headless")
@@ -63,13 +70,18 @@ def run(_: argparse.Namespace) -> int:
     for method in installed_methods().values():
         print(f"  {method.script:<14}{_version(method.script)}  {method.summary} ({len(method.experiments())} configs)")
     if not installed_methods():
-        print("  none; try: pip install pose-lite")
+        print(f"  none; try: {package_hint('pose-lite')}")
 
     from pose_core.ops import dispatch
 
-    print("\nops (POSE_OPS=" + os.environ.get("POSE_OPS", "auto") + ")")
-    for op, (path, why) in dispatch.paths().items():
-        print(f"  {op:<20}{path:<10} {why}")
+    setting = dispatch.setting()
+    if is_verbose():
+        print(f"\nnumeric operations (POSE_OPS={setting})")
+        for op, (path, why) in dispatch.paths().items():
+            print(f"  {op:<20}{path:<10} {why}")
+    else:
+        kind = "plain reference versions" if setting == "reference" else "fast versions"
+        print(f"\nnumeric operations: {kind} (POSE_OPS={setting}; -v lists them)")
 
     print("\nfolders")
     print(f"  POSE_DATA  {os.environ.get('POSE_DATA', 'not set: data roots are searched in the current directory')}")

@@ -52,5 +52,5 @@ def run(args: argparse.Namespace) -> int:
     for key, curves in panels.items():
         ends = [f"{name} {values[-1]:.4g} at step {steps[-1]:.0f}" for name, steps, values in curves if len(steps)]
         print(f"{key}: {', '.join(ends)}")
-    print(args.out)
+    print(f"written: {args.out}")
     return 0

@@ -38,8 +38,8 @@ class Input:
 def find_inputs(words: Sequence[str | Path], folder: Path, downloads: Path) -> list[Input]:
     """Return the images, videos and streams that words name; URLs are fetched into ``downloads``.
 
-    Files below the output ``folder`` are taken for results of an earlier run and skipped, unless they or ``folder``
-    are given.
+    A file that is named twice is returned once. Files below the output ``folder`` are taken for results of an earlier
+    run and skipped, unless they or ``folder`` are given.
     """
     found: list[Input] = []
     for number, word in enumerate(words):
@@ -59,11 +59,27 @@ def find_inputs(words: Sequence[str | Path], folder: Path, downloads: Path) -> l
         elif _MAGIC & set(name):
             files = _matches(path, folder)
             if not files:
-                raise DataError(f"the pattern {name} matches no image or video ({', '.join(sorted(IMAGES | VIDEOS))})")
+                raise DataError(_unmatched(name))
             found += files
         else:
             raise DataError(_missing(name))
-    return found
+    once: dict[str, Input] = {}
+    for each in found:
+        once.setdefault(each.name if each.kind == "stream" else str(each.file.absolute()), each)
+    return list(once.values())
+
+
+def check_inputs(words: Sequence[str | Path]) -> None:
+    """Raise a DataError for the first word that names nothing on this machine; nothing is fetched."""
+    for word in words:
+        name = str(word)
+        path = Path(name).expanduser()
+        if path.exists() or is_url(name) or is_stream(name) or is_camera(name):
+            continue
+        if not _MAGIC & set(name):
+            raise DataError(_missing(name))
+        if not any(glob.iglob(str(path), recursive=True)):  # noqa: PTH207  for absolute patterns
+            raise DataError(_unmatched(name))
 
 
 def plan_targets(inputs: Sequence[Input], folder: Path) -> list[Path]:
@@ -132,6 +148,10 @@ def _below(base: Path, files: Iterable[Path], folder: Path) -> list[Input]:
     if own != base.resolve():
         kept = [file for file in kept if own not in file.resolve().parents]
     return [_file(file, file.relative_to(base)) for file in kept]
+
+
+def _unmatched(name: str) -> str:
+    return f"the pattern {name} matches no image or video ({', '.join(sorted(IMAGES | VIDEOS))})"
 
 
 def _missing(name: str) -> str:

@@ -65,7 +65,7 @@ def ahead(
             raise failure[0]
     finally:
         closed.set()
-        thread.join(timeout=5)
+        thread.join()  # what it reads from must stay open
 
 
 @contextmanager

@@ -22,18 +22,20 @@ from pose_core.engine.interfaces import DetectedImage
 from pose_core.errors import ConfigError, DataError
 from pose_core.files import write_json
 from pose_core.inference.inputs import Input, find_inputs, plan_targets
+from pose_core.inference.video import require_av
 from pose_core.inference.video_results import VideoOptions, predict_video
 from pose_core.photos import read_photo
 from pose_core.plugins.predictors import Predictor
 from pose_core.structures import Poses
 from pose_core.topdown.detectors import AnnotatedBoxes, Detector, FileDetector, build_detector, whole_image
+from pose_core.verbosity import no_bar
 
 Array = np.ndarray
 T = TypeVar("T")
 U = TypeVar("U")
 
-AHEAD = 16
-"""Maximum number of decoded images, and of results, that wait."""
+AHEAD = 8
+"""Maximum number of decoded images, and of results, that wait: photos are large."""
 
 
 @dataclass
@@ -66,6 +68,8 @@ class Summary:
         inputs = [_count(self.images, "image")] if self.images or not self.frames else []
         inputs += [_count(self.frames, "frame")] if self.frames else []
         lines = [f"{_count(self.people, 'person', 'people')} in {' and '.join(inputs)}, written to {self.folder}"]
+        if not self.images and not self.frames:
+            lines = ["nothing was predicted"]
         if self.without_people:
             lines.append(f"nobody was found in {_count(self.without_people, 'image')}")
         if self.without_joints:
@@ -117,6 +121,8 @@ def predict_paths(
             raise ConfigError(
                 f"{videos[0][0].name} is a video, and --boxes has no boxes for its frames: use --detector instead"
             )
+        if videos:
+            require_av()  # before anything slow
         if detector is None:
             detector = build_detector(device=predictor.worker.device) if predictor.needs_boxes else whole_image
         summary = Summary(folder, threshold, whole_images=predictor.needs_boxes and detector is whole_image)
@@ -144,6 +150,8 @@ def _predict_images(
 
     Without a ``style`` nothing is drawn.
     """
+    if not images:
+        return
     # Annotated boxes count stored pixels.
     stored = isinstance(detector, FileDetector | AnnotatedBoxes)
 
@@ -173,9 +181,7 @@ def _predict_images(
             yield (each, target, image), found
 
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
-        bar = tqdm(
-            total=len(images), desc="predicting", unit="image", disable=None if images else True, file=sys.stderr
-        )
+        bar = tqdm(total=len(images), desc="predicting", unit="image", disable=no_bar(), file=sys.stderr)
         for _ in map_ahead(write, predicted(pool), pool, AHEAD):
             bar.update()
         bar.close()

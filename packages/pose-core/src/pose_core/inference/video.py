@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import struct
 import time
@@ -23,6 +24,7 @@ Array = np.ndarray
 SUFFIXES = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v"}
 _STREAM = re.compile(r"(rtsps?|rtmps?|srt|udp|rtp)://|https?://[^?#]*\.(m3u8|mpd|ts|mjpe?g|flv)($|[?#])", re.IGNORECASE)
 _LIVE = re.compile(r"(rtsps?|rtmps?|srt|udp|rtp)://", re.IGNORECASE)
+_log = logging.getLogger(__name__)
 _PATIENCE = 10.0
 """Seconds without data after which a stream is given up."""
 
@@ -122,6 +124,7 @@ def _sample(frames: Iterator[Frame], native: float, fps: float) -> Iterator[Fram
 def _open_file(source: str) -> Iterator[Video]:
     av = require_av()
     remote = "://" in source
+    shown = re.sub(r"//[^/@]*@", "//", source) if remote else source  # without the password
     if not remote and not Path(source).is_file():
         raise DataError(f"video {source} does not exist")
     settings: dict[str, Any] = {"timeout": _PATIENCE} if remote else {}
@@ -130,40 +133,53 @@ def _open_file(source: str) -> Iterator[Video]:
     try:
         container = av.open(source, **settings)
     except (av.FFmpegError, OSError) as error:
-        raise _unreadable(source, error) from None
+        raise _unreadable(shown, _reason(av, error)) from None
     with container:
         if not container.streams.video:
-            raise _unreadable(source, "it has no pictures")
+            raise _unreadable(shown, "it has no pictures")
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
-        rate = float(stream.average_rate or stream.guessed_rate or 25)
+        rate = float(stream.average_rate or stream.guessed_rate or 0)
+        if not 0 < rate <= 1000:  # some cameras state the ticks of their clock
+            rate = 25.0
         count = stream.frames or None
         if count is None and container.duration and not remote:
             count = round(container.duration / 1e6 * rate)
-        frames = _decode(av, container, stream, source, rate)
+        frames = _decode(av, container, stream, shown, rate)
         pixels = stream.width * stream.height
         live = _LIVE.match(source) is not None
-        yield Video(source if remote else Path(source).name, frames, rate, count, pixels, remote, live)
+        yield Video(shown if remote else Path(source).name, frames, rate, count, pixels, remote, live)
 
 
 def _decode(av: ModuleType, container: Any, stream: Any, source: str, rate: float) -> Iterator[Frame]:
+    """Yield the frames of an open file or stream, whose name in messages is ``source``."""
     first: float | None = None
-    number = -1
+    number = damaged = 0
     try:
-        for number, decoded in enumerate(container.decode(stream)):
-            clock = decoded.time if decoded.time is not None else number / rate
-            first = clock if first is None else first
-            image = decoded.to_ndarray(format="rgb24")
-            # Phones record in one orientation and store the rotation to apply.
-            turns = round(decoded.rotation / 90) % 4
-            image = np.ascontiguousarray(np.rot90(image, turns)) if turns else image
-            yield Frame(number, clock - first, image, clock)
+        for packet in container.demux(stream):
+            try:
+                frames = packet.decode()
+            except av.InvalidDataError:  # a live stream begins anywhere, and packets are lost on the way
+                damaged += 1
+                continue
+            for decoded in frames:
+                clock = decoded.time if decoded.time is not None else number / rate
+                first = clock if first is None else first
+                image = decoded.to_ndarray(format="rgb24")
+                # Phones record in one orientation and store the rotation to apply.
+                turns = round(decoded.rotation / 90) % 4
+                image = np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+                yield Frame(number, clock - first, image, clock)
+                number += 1
     except (av.FFmpegError, OSError) as error:
-        raise _unreadable(source, f"after {number + 1} frames: {error}" if number >= 0 else error) from None
-    if number < 0:
-        raise _unreadable(source, "it has no frame")
+        why = _reason(av, error)
+        raise _ended(source, number, why) if number else _unreadable(source, why) from None
+    if not number:
+        raise _unreadable(source, "its pictures are damaged" if damaged else "it has no pictures")
+    if damaged:
+        _log.warning("%s: %d damaged %s left out", source, damaged, "part was" if damaged == 1 else "parts were")
     if "://" not in source and _is_cut(Path(source)):
-        raise _unreadable(source, f"after {number + 1} frames: the file is cut off; fetch it again")
+        raise _ended(source, number, "the file is cut off; fetch it again")
 
 
 def _is_cut(file: Path) -> bool:
@@ -210,8 +226,21 @@ def _capture(capture: Any, device: str) -> Iterator[Frame]:
         start = now if start is None else start
         yield Frame(number, now - start, cv2.cvtColor(image, cv2.COLOR_BGR2RGB), now - start)
         number += 1
-    raise DataError(f"camera {device} stopped after {number} frames" if number else f"camera {device} gives no picture")
+    raise DataError(
+        f"camera {device} stopped, after {number} frames" if number else f"camera {device} gives no picture"
+    )
 
 
-def _unreadable(source: str, why: object) -> DataError:
+def _reason(av: ModuleType, error: OSError) -> str:
+    """Return FFmpeg's reason in words, without the number of the error and the name of the file."""
+    if isinstance(error, av.ExitError):
+        return f"no data came for {_PATIENCE:g} s"
+    return error.strerror or str(error)
+
+
+def _unreadable(source: str, why: str) -> DataError:
     return DataError(f"video {source} cannot be read: {why}")
+
+
+def _ended(source: str, frames: int, why: str) -> DataError:
+    return DataError(f"video {source} ended early, after {frames} frame{'' if frames == 1 else 's'}: {why}")

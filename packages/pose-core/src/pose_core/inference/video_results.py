@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -38,7 +38,8 @@ from pose_core.inference.video_writing import video_writer
 from pose_core.plugins.predictors import Predictor
 from pose_core.skeleton import Skeleton
 from pose_core.structures import Poses
-from pose_core.topdown.detectors import Detector, whole_image
+from pose_core.topdown.detectors import Detector, build_detector, whole_image
+from pose_core.verbosity import is_quiet
 
 Array = np.ndarray
 
@@ -92,7 +93,7 @@ def predict_video_frames(
     predictor: Predictor,
     source: str | Path | int,
     *,
-    detector: Detector = whole_image,
+    detector: Detector | str | None = None,
     track: bool = True,
     smooth: bool = False,
     fps: float | None = None,
@@ -101,13 +102,23 @@ def predict_video_frames(
 ) -> Generator[tuple[Frame, Poses], None, None]:
     """Yield the frames of a video file, stream or camera with their poses, in order; nothing is written.
 
-    Poses have ``track_ids`` unless ``track`` is off; ``smooth`` steadies their joints. A damaged or interrupted source
-    raises a DataError after its last frame. Close the generator to stop early, or let it go.
+    >>> for frame, poses in predict_video_frames(predictor, "clip.mp4"):
+    ...     print(frame.time, poses.track_ids)
+
+    Where boxes are needed, ``detector`` finds people: a function or a name; by default, the default detector. Poses
+    have ``track_ids`` unless ``track`` is off; ``smooth`` steadies their joints. Of a source that breaks off, a
+    DataError is raised after the last frame. The generator can be closed early.
     """
     options = VideoOptions(fps=fps, frames_limit=frames_limit, seconds=seconds, track=track, smooth=smooth)
+    if not predictor.needs_boxes:
+        detector = whole_image  # the boxes are ignored
+    elif detector is None or isinstance(detector, str):
+        detector = build_detector(detector, device=predictor.worker.device)
     failure: list[DataError] = []
-    with open_video(source, fps) as video:
-        yield from _poses(predictor, video, options, detector, failure, None)
+    with open_video(source, fps) as video, closing(_poses(predictor, video, options, detector, failure, None)) as found:
+        for frame, poses in found:
+            height, width = frame.image.shape[:2]
+            yield frame, replace(poses, image=frame.image, size=(width, height))
     if failure:
         raise failure[0]
 
@@ -230,9 +241,9 @@ def _write(
                 film(drawn, frame.clock)
             if options.frames:
                 name = target / f"frame_{frame.number:06d}"
-                write_json(f"{name}.json", about, indent=1)
+                write_json(f"{name}.json", about, indent=1, sync=False)
                 if drawn is not None:
-                    write_image(Path(f"{name}.jpg"), drawn)
+                    write_image(Path(f"{name}.jpg"), drawn, sync=False)
 
 
 def _columns(skeleton: Skeleton) -> list[str]:
@@ -277,20 +288,25 @@ def _stop_at_interrupt() -> Iterator[threading.Event]:
 @contextmanager
 def _progress(name: str, total: int | None) -> Iterator[Callable[[], object]]:
     """Show the frames done, the rate and the time left: a bar on a terminal, a line now and then elsewhere."""
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and not is_quiet():
         with tqdm(total=total, desc=name, unit="frame", file=sys.stderr) as bar:
             yield bar.update
         return
-    start = shown = time.monotonic()
+    if is_quiet():
+        yield lambda: None
+        return
+    start = first = shown = time.monotonic()
     done = 0
 
     def advance() -> None:
-        nonlocal done, shown
+        nonlocal done, first, shown
         done += 1
         now = time.monotonic()
-        if now - shown >= LINES:
+        if done == 1:
+            first = now  # the first frame waits for libraries to load
+        elif now - shown >= LINES:
             shown = now
-            rate = done / (now - start)
+            rate = (done - 1) / max(now - first, 1e-9)
             of = f" of {total}, {max(total - done, 0) / rate:.0f} s left" if total else ""
             print(f"{name}: {_count(done)}{of}, {rate:.1f} frames/s", file=sys.stderr, flush=True)
 

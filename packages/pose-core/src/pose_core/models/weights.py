@@ -112,6 +112,8 @@ def read_checkpoint(path: str | Path) -> Any:
     file = Path(path)
     if not file.is_file():
         raise WeightsError(f"weights file {file} does not exist")
+    if file.suffix != ".safetensors" and not _looks_like_a_checkpoint(file):
+        raise WeightsError(f"weights file {file} is not a PyTorch checkpoint")
     try:
         if file.suffix == ".safetensors":
             return safetensors.torch.load(file.read_bytes())
@@ -123,11 +125,16 @@ def read_checkpoint(path: str | Path) -> Any:
         found = re.search(r"GLOBAL (\S+)", str(error))
         raise WeightsError(
             f"weights file {file} holds more than tensors and plain values{f' ({found[1]})' if found else ''}, "
-            "and loading it could run code. "
-            "Save its state_dict alone with the code that wrote it, then load that file"
+            "and loading it could run code. Save its state_dict alone with the code that wrote it, then load that file"
         ) from None
     except Exception as error:  # a damaged file can fail in any step of reading
         raise WeightsError(f"weights file {file} is damaged or not a checkpoint: {error}") from None
+
+
+def _looks_like_a_checkpoint(file: Path) -> bool:
+    """Return whether a file is a zip archive or a pickle, as `torch.save` writes them, by its first bytes."""
+    with file.open("rb") as opened:
+        return opened.read(2) in {b"PK", *(bytes([0x80, protocol]) for protocol in range(1, 6))}
 
 
 def network_state(content: Any, source: str) -> dict[str, Tensor]:

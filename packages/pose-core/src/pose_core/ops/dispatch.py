@@ -23,11 +23,11 @@ OPS = {
     "decode_heatmaps": "one flat argmax in numpy on the CPU; on a GPU a Triton kernel, the mirrored map fused in",
     "fuse_flip": "one pass over both maps",
     "normalize": "bytes reordered while they become floats; on a GPU a Triton kernel, one pass from bytes",
-    "deform_conv": "torchvision's operator; on a CPU without gradients, an embedding bag and one matrix product",
+    "deform_conv": "torchvision's operator; on a CPU without gradients, gathered rows and one matrix product",
     "paste": "only the pixels that each part covers; on a GPU a Triton kernel, all parts in one pass",
-    "tag_loss": "all images, people and pairs in one call; on a GPU a Triton kernel, one program per image",
+    "tag_loss": "all images, people and pairs in one call; on a GPU a Triton kernel, one block per image",
     "warp_crops": "on a GPU a Triton kernel, all crops of a batch in one launch",
-    "oks_nms": "all images in one call: in each step the best remaining pose of every image",
+    "oks_nms": "all images in one call",
 }
 """Op → a description of its fast path."""
 

@@ -1,8 +1,8 @@
 """Trained weights by name, and the settings that belong to them.
 
 A method package lists its checkpoints in a table, ``checkpoints.csv``. The file that ``POSE_CHECKPOINTS`` names is one
-more table, a laboratory's own: it has a column ``method``, its addresses may be paths relative to the table, and its
-entries come before the packages'.
+more table, a laboratory's own: it has a column ``method``, its addresses and experiments may be files relative to the
+table, and its entries come before the packages'.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import yaml
 
 from pose_core.config import Experiment, all_keys, parse_config, update_override
 from pose_core.errors import ConfigError, WeightsError
+from pose_core.installation import shell_command
 from pose_core.plugins.experiments import load_config
 from pose_core.plugins.method import get_method, installed_methods, package_file
 
@@ -44,7 +45,7 @@ class Checkpoint:
     name: str
     method: str
     experiment: str
-    """Name of an experiment, as ``load_config`` takes it."""
+    """Name or file of an experiment, as ``load_config`` takes it."""
     settings: tuple[str, ...]
     """Overrides of the experiment, ``key=value``."""
     url: str
@@ -79,7 +80,8 @@ def find_checkpoint(name: str) -> Checkpoint:
         return known[name]
     near = get_close_matches(name, known, n=3, cutoff=0.4)
     hint = f"; did you mean {' or '.join(near)}?" if near else "."
-    raise WeightsError(f"no weights are named {name!r}, and no such file exists{hint} `pose weights list` lists them")
+    command = f"{shell_command('pose')} weights list"
+    raise WeightsError(f"no weights are named {name!r}, and no such file exists{hint} `{command}` lists them")
 
 
 def default_checkpoint(method: str | None) -> Checkpoint:
@@ -87,12 +89,13 @@ def default_checkpoint(method: str | None) -> Checkpoint:
     # The method that `pose quickstart` uses comes first.
     methods = sorted(installed_methods().values(), key=lambda each: each.quickstart is None)
     wanted = [method] if method is not None else [each.name for each in methods]
-    entries = [entry for entry in _entries() if entry.default and entry.method in wanted]
-    if not entries:
-        of = f"pose-{method}" if method is not None else "the installed methods"
-        raise ConfigError(f"{of} has no default weights: give --weights with a file, or a name of `pose weights list`")
-    own_table = os.environ.get("POSE_CHECKPOINTS")
-    return entries[0] if own_table else min(entries, key=lambda entry: wanted.index(entry.method))
+    for table in (_own_entries(), _package_entries()):
+        defaults = [entry for entry in table if entry.default and entry.method in wanted]
+        if defaults:
+            return min(defaults, key=lambda entry: wanted.index(entry.method))
+    lacks = f"pose-{method} has" if method is not None else "the installed methods have"
+    command = f"{shell_command('pose')} weights list"
+    raise ConfigError(f"{lacks} no default weights: give --weights a file, or a name that `{command}` shows")
 
 
 def checkpoint_config(checkpoint: Checkpoint, overrides: Sequence[str] = ()) -> Experiment:
@@ -189,19 +192,25 @@ def check_network(name: str, num_joints: int, options: Mapping[str, object], wei
 
 
 def _entries() -> list[Checkpoint]:
-    """Return the entries of all tables, those of `POSE_CHECKPOINTS` first."""
-    entries = []
+    """Return the entries of all tables."""
+    return _own_entries() + _package_entries()
+
+
+def _own_entries() -> list[Checkpoint]:
+    """Return the entries of the table that `POSE_CHECKPOINTS` names."""
     own = os.environ.get("POSE_CHECKPOINTS")
-    if own:
-        path = Path(own).expanduser()
-        if not path.is_file():
-            raise ConfigError(f"POSE_CHECKPOINTS: the table {path} does not exist")
-        entries += _read_table(path, None)
-    for method in installed_methods().values():
-        table = package_file(method.package, "checkpoints.csv")
-        if table is not None:
-            entries += _read_table(table, method.name)
-    return entries
+    if not own:
+        return []
+    path = Path(own).expanduser()
+    if not path.is_file():
+        raise ConfigError(f"POSE_CHECKPOINTS: the table {path} does not exist")
+    return _read_table(path, None)
+
+
+def _package_entries() -> list[Checkpoint]:
+    """Return the entries of the installed methods' tables."""
+    tables = [(method, package_file(method.package, "checkpoints.csv")) for method in installed_methods().values()]
+    return [entry for method, table in tables if table is not None for entry in _read_table(table, method.name)]
 
 
 def _read_table(path: Path, method: str | None) -> list[Checkpoint]:
@@ -234,10 +243,10 @@ def _read_row(row: Mapping[str, str | None], path: Path, line: int, method: str 
     experiment, url, sha256 = value("experiment"), value("url"), value("sha256").lower()
     if not re.fullmatch(r"[0-9a-f]{0,64}", sha256):
         raise ConfigError(f"table of weights {path}, line {line}: sha256 {sha256!r} must be hexadecimal digits")
-    if "/" not in experiment:
-        # A file beside the table, or an experiment of the method's package.
-        file = path.parent / experiment
-        experiment = str(file) if file.suffix in {".yaml", ".yml"} else f"{get_method(name).script}/{experiment}"
+    if experiment.endswith((".yaml", ".yml")):
+        experiment = str(path.parent / experiment)
+    elif "/" not in experiment:
+        experiment = f"{get_method(name).script}/{experiment}"
     return Checkpoint(
         value("name"), name, experiment, tuple(value("settings").split()), _absolute(url, path), sha256,
         value("license"), value("data"), value("metric"), value("note"),
@@ -283,7 +292,8 @@ def _bound_experiment(weights: str | Path) -> tuple[Experiment, tuple[str, ...]]
             return None
         name, experiment, settings = card["name"], card["experiment"], tuple(card.get("settings", ()))
     config = load_config(experiment, settings).model_copy(update={"name": name})
-    return config, (*BOUND, *(item.partition("=")[0] for item in settings))
+    own = [item.partition("=")[0] for item in settings]
+    return config, (*BOUND, *(key for key in own if not key.startswith(("data.", "train.", "run."))))
 
 
 def _run_config(content: object, path: Path) -> Experiment | None:
