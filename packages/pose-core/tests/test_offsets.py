@@ -12,7 +12,7 @@ from torch import nn
 
 from pose_core.errors import ConfigError
 from pose_core.topdown.codec import HeatmapCodec
-from pose_core.topdown.offsets import BLUR_KERNEL, RADIUS, _blur, decode_offsets, fuse_flipped_offsets
+from pose_core.topdown.offsets import BLUR_KERNEL, RADIUS, decode_offsets, fuse_flipped_offsets, smooth_heatmaps
 
 SIZE = (48, 64)
 
@@ -38,7 +38,7 @@ def test_joints_are_found_exactly() -> None:
 def test_heatmaps_are_smoothed_as_opencv_does() -> None:
     maps = np.random.default_rng(0).random((1, 3, 64, 48))
     expected = [cv2.GaussianBlur(one, (BLUR_KERNEL, BLUR_KERNEL), 0) for one in maps[0]]
-    assert np.allclose(_blur(torch.from_numpy(maps))[0], expected, atol=1e-9)
+    assert np.allclose(smooth_heatmaps(torch.from_numpy(maps))[0], expected, atol=1e-9)
 
 
 def test_a_mirror_image_s_maps_come_back() -> None:
