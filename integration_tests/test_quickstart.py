@@ -77,6 +77,28 @@ def test_a_quickstart_keeps_to_its_minutes(tmp_path: Path, capsys: pytest.Captur
     assert "samples/s" in capsys.readouterr().out
 
 
+def test_a_quickstart_that_was_stopped_before_its_training_starts_again_with_its_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    folder = tmp_path / "quick"
+    with monkeypatch.context() as patched:
+        patched.setattr("pose_core.synthetic.write_dataset", interrupted)
+        assert main(["quickstart", "--out", str(folder), *BRIEF]) == 130
+    assert f"pose quickstart --out {folder} --resume" in capsys.readouterr().out
+    assert main(["quickstart", "--out", str(folder), "--resume"]) == 0
+    assert len(list((folder / "data" / "images" / "train2017").iterdir())) == 8
+    assert "on 4 held-out synthetic images" in capsys.readouterr().out
+
+
+def test_a_mistyped_setting_costs_nothing(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["quickstart", "--out", str(finished), "--overwrite", "train.lrr=1"]) == 2
+    assert "train.lr" in capsys.readouterr().err
+    assert (finished / "data" / "images").is_dir()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C cannot be sent to one process")
 def test_a_stopped_quickstart_continues_with_the_printed_command(tmp_path: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

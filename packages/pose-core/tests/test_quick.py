@@ -138,15 +138,13 @@ def test_only_a_quickstarts_own_folder_is_written_to(tmp_path: Path) -> None:
         claim(tmp_path / "new", resume=True, overwrite=False)
 
     own = tmp_path / "own"
-    assert not claim(own, resume=False, overwrite=False)
-    (own / "data").mkdir()
+    assert claim(own, resume=False, overwrite=False) is None
+    (own / "data").mkdir(parents=True)
+    (own / MARKER).write_text(json.dumps({"arguments": {"minutes": 7}}))
     with pytest.raises(ConfigError, match=r"already holds a quickstart.*--resume.*--overwrite"):
         claim(own, resume=False, overwrite=False)
-    assert not claim(own, resume=True, overwrite=False)  # it had not begun to train
-    assert not (own / "data").exists()
-    (own / MARKER).write_text(json.dumps({"threads": 1}))
-    assert claim(own, resume=True, overwrite=False)
-    assert not claim(own, resume=False, overwrite=True)
+    assert claim(own, resume=True, overwrite=False) == {"arguments": {"minutes": 7}}
+    assert claim(own, resume=False, overwrite=True) is None
 
 
 def test_the_suggestions_are_three_commands_each_with_its_purpose() -> None:

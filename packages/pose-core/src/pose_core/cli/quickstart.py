@@ -14,7 +14,7 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from pose_core.config import Experiment
@@ -24,10 +24,14 @@ if TYPE_CHECKING:
 
 MARKER = "quickstart.json"
 """The file that a quickstart leaves in its folder: no other folder is ever written to."""
+KEPT = ("minutes", "images", "val_images", "seed", "overrides", "device")
+"""The arguments that a stopped quickstart continues with."""
 SIZE = (256, 192)
 """Size of the images, (width, height)."""
 DRAWING_SHARE = 0.09
 """The share of the time for drawing images: more images make a better network, but so do more steps."""
+SAMPLES = 20
+"""Images that are drawn and shown first, and show how fast this machine draws."""
 MIN_IMAGES, MAX_IMAGES = 200, 20_000
 MAX_PROCESSES = 4
 PROBE_SHARE, MAX_PROBE = 0.05, 12.0
@@ -67,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
     """Draw the data, plan, train, evaluate, draw the results, and say what to try next."""
     from pose_core.drawing.figures import require_matplotlib
     from pose_core.errors import ConfigError
+    from pose_core.plugins.experiments import load_config
     from pose_core.plugins.method import installed_methods
 
     started = time.monotonic()
@@ -78,10 +83,19 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"the quickstart needs a method package: {package_hint('pose-lite')}")
     if not args.minutes > 0:
         raise ConfigError(f"--minutes {args.minutes:g} must be more than 0")
+    if not args.resume:  # a mistyped setting must not cost an earlier quickstart
+        load_config(f"{method.script}/{method.quickstart}", args.overrides)
     folder = Path(args.out)
-    resuming = claim(folder, resume=args.resume, overwrite=args.overwrite)
-    if resuming and args.overrides:
-        raise ConfigError(f"--resume uses the settings of {folder / 'config.yaml'}: leave out {args.overrides[0]}")
+    stopped = claim(folder, resume=args.resume, overwrite=args.overwrite)
+    if stopped is not None:
+        if args.overrides:
+            raise ConfigError(
+                f"--resume uses the settings of the quickstart in {folder}: leave out {args.overrides[0]}"
+            )
+        vars(args).update(stopped["arguments"])
+    resuming = stopped is not None and "threads" in stopped
+    if not resuming:
+        _begin(args, folder)
     try:
         if resuming:
             config, plan = _stopped(folder)
@@ -106,13 +120,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def claim(folder: Path, *, resume: bool, overwrite: bool) -> bool:
-    """Make the folder this quickstart's, and return whether it holds one that was stopped in its training.
-
-    A folder that no quickstart has made is refused, unless it is empty.
-    """
+def claim(folder: Path, *, resume: bool, overwrite: bool) -> dict[str, Any] | None:
+    """Refuse a folder that no quickstart has made, unless it is empty; with ``resume``, return what is noted in it."""
     from pose_core.errors import ConfigError
-    from pose_core.files import write_json
 
     is_ours = (folder / MARKER).exists()
     if folder.exists() and not folder.is_dir():
@@ -126,13 +136,16 @@ def claim(folder: Path, *, resume: bool, overwrite: bool) -> bool:
             f"{folder} already holds a quickstart: continue it with --resume, replace it with --overwrite, "
             "or choose another folder with --out"
         )
-    if resume and "threads" in json.loads((folder / MARKER).read_text()):
-        return True
-    if resume:
-        _say("it was stopped before its training began: starting again")
-    write_json(folder / MARKER, {"written_by": "pose quickstart"})
+    return json.loads((folder / MARKER).read_text()) if resume else None
+
+
+def _begin(args: argparse.Namespace, folder: Path) -> None:
+    """Mark the folder as this quickstart's, with its arguments, and remove the data of an earlier one."""
+    from pose_core.files import write_json
+
+    arguments = {name: getattr(args, name) for name in KEPT}
+    write_json(folder / MARKER, {"written_by": "pose quickstart", "arguments": arguments})
     shutil.rmtree(folder / "data", ignore_errors=True)
-    return False
 
 
 def _stopped(folder: Path) -> tuple[Experiment, Plan]:
@@ -150,7 +163,6 @@ def _prepare(args: argparse.Namespace, method: Method, folder: Path, started: fl
 
     from pose_core.engine.budget import describe, fastest_settings
     from pose_core.files import write_json
-    from pose_core.inference.sheets import annotation_sheet
     from pose_core.plugins.experiments import load_config
     from pose_core.plugins.tasks import build_task
 
@@ -160,10 +172,9 @@ def _prepare(args: argparse.Namespace, method: Method, folder: Path, started: fl
         _say("1/4  drawing synthetic people; the length of the training is set, so --minutes does not apply")
     else:
         _say(f"1/4  drawing synthetic people; all four steps take about {counted(args.minutes, 'minute')}")
-    data = folder / "data"
-    images = _draw_people(args, data, seconds)
+    images = _draw_people(args, folder, seconds, started)
     common = [
-        f"data.root={data}",
+        f"data.root={folder / 'data'}",
         f"run.dir={folder.parent}",
         f"run.name={folder.name}",
         f"run.seed={args.seed}",
@@ -174,8 +185,6 @@ def _prepare(args: argparse.Namespace, method: Method, folder: Path, started: fl
     ]
     name = f"{method.script}/{method.quickstart}"
     first = load_config(name, [*common, *args.overrides])
-    annotation_sheet(first, folder / "data.jpg")
-    _say(f"     a look at the data: {folder / 'data.jpg'}  ({time.monotonic() - started:.0f} s)")
     _say("2/4  measuring how fast this machine trains")
     speed = fastest_settings(
         lambda settings: build_task(load_config(name, [*common, *_words(settings), *args.overrides])),
@@ -193,8 +202,8 @@ def _prepare(args: argparse.Namespace, method: Method, folder: Path, started: fl
     config = load_config(name, overrides)
     _say(f"     chosen: {describe(speed.settings, speed.threads)}")
     plan = Plan(training, torch.get_num_threads(), args.val_images)
-    content = {"written_by": "pose quickstart", "experiment": name, "overrides": overrides, **plan._asdict()}
-    write_json(folder / MARKER, content, indent=1)
+    noted = json.loads((folder / MARKER).read_text())
+    write_json(folder / MARKER, {**noted, "experiment": name, "overrides": overrides, **plan._asdict()}, indent=1)
     return config, plan
 
 
@@ -202,22 +211,36 @@ def _words(settings: Mapping[str, str]) -> list[str]:
     return [f"{key}={value}" for key, value in settings.items()]
 
 
-def _draw_people(args: argparse.Namespace, data: Path, seconds: float) -> int:
-    """Draw the data set and return its number of training images; without ``--images``, what the time allows."""
+def _draw_people(args: argparse.Namespace, folder: Path, seconds: float, started: float) -> int:
+    """Draw the data set, and before it a sheet of its first images; return the number of training images.
+
+    Without ``--images`` it is what a share of the time allows.
+    """
+    import cv2
+    import numpy as np
+
+    from pose_core.inference.sheets import annotation_sheet
+    from pose_core.skeleton import SKELETONS
     from pose_core.synthetic import write_dataset
-    from pose_core.synthetic.drawing import drawing_rate
+    from pose_core.synthetic.drawing import Recipe, draw_samples
     from pose_core.verbosity import is_quiet
 
+    samples, rate = draw_samples(Recipe(args.seed, SIZE, (1, 1)), SAMPLES)
+    pictures = []
+    for scene in samples:
+        image = cv2.cvtColor(cv2.imdecode(np.frombuffer(scene.jpeg, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        pictures.append((image, np.stack([person.joints("coco17") for person in scene.people])))
+    sheet = folder / "data.jpg"
+    annotation_sheet(pictures, SKELETONS["coco17"], "pose quickstart: the first images to learn from", sheet)
+    _say(f"     the first of them: {sheet}  ({time.monotonic() - started:.0f} s)")
     processes = min(os.cpu_count() or 1, MAX_PROCESSES)
-    images = args.images
-    if images is None:
-        images = round(DRAWING_SHARE * seconds * drawing_rate(SIZE) * processes)
-        images = min(max(images, MIN_IMAGES), MAX_IMAGES)
+    fitting = min(max(round(DRAWING_SHARE * seconds * rate * processes), MIN_IMAGES), MAX_IMAGES)
+    images = fitting if args.images is None else int(args.images)
     write_dataset(
-        data, layout="coco", images=images, val_images=args.val_images, people=(1, 1), size=SIZE, seed=args.seed,
-        workers=processes, progress=not is_quiet(),
+        folder / "data", layout="coco", images=images, val_images=args.val_images, people=(1, 1), size=SIZE,
+        seed=args.seed, workers=processes, progress=not is_quiet(),
     )  # fmt: skip
-    return int(images)
+    return images
 
 
 def training_length(speed: Speed, seconds: float, batch_size: int, images: int) -> dict[str, str]:

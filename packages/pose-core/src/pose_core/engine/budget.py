@@ -24,6 +24,8 @@ from pose_core.structures import Batch
 WARM_UP = 2
 """Steps before the clock starts: the first ones choose kernels and allocate memory."""
 MIN_STEPS = 3
+HOPELESS = 3.0
+"""How many times slower than the best so far a first step may be to be followed by others."""
 MIN_SECONDS = 0.8
 BETTER = 1.05
 """The gain in speed that is worth another setting; less may be noise."""
@@ -88,7 +90,7 @@ def fastest_settings(
         torch.set_num_threads(number)
         if time.monotonic() > end:
             return False
-        rate = measure_speed(make_task(trial), batch, end)
+        rate = measure_speed(make_task(trial), batch, end, best)
         say(f"  {describe(trial, number)}: {rate:,.0f} samples/s")
         if rate <= best * BETTER:
             return False
@@ -121,10 +123,11 @@ def load_batch(task: Task) -> tuple[Batch, float]:
     return batch, (time.perf_counter() - before) / len(batch)
 
 
-def measure_speed(task: Task, batch: Batch, end: float) -> float:
+def measure_speed(task: Task, batch: Batch, end: float, best: float = 0.0) -> float:
     """Return the samples that a task trains in a second, without loading.
 
     Steps are repeated on one batch, for about `MIN_SECONDS` or as long as two steps take; after the time ``end``, one.
+    If the first step is far slower than ``best``, it is the only one.
     """
     settings, device = task.config.train, choose_device(task.config.run.device)
     seed_everything(task.config.run.seed, 0)
@@ -150,6 +153,8 @@ def measure_speed(task: Task, batch: Batch, end: float) -> float:
     warm_up = 1
     for warm_up in stepping:
         passed = time.perf_counter() - start
+        if best and passed > max(2 * MIN_SECONDS, HOPELESS * len(batch) / best):
+            return len(batch) / passed
         if warm_up == WARM_UP or passed > MIN_SECONDS:
             break
     start = time.perf_counter()

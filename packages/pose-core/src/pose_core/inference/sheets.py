@@ -17,7 +17,7 @@ from pose_core.geometry import PIXEL_STD
 from pose_core.layouts.reader import read_dataset
 from pose_core.ops.similarity import oks
 from pose_core.plugins.predictors import Predictor
-from pose_core.skeleton import LEFT_COLOR, MIDDLE_COLOR, RIGHT_COLOR, Skeleton, get_skeleton
+from pose_core.skeleton import LEFT_COLOR, MIDDLE_COLOR, RIGHT_COLOR, Skeleton
 from pose_core.structures import Batch, ImageRecord, Person, Poses
 
 Array = np.ndarray
@@ -40,14 +40,18 @@ def prediction_sheet(
     over the labeled joints; the ``worst`` ones have a red frame. ``title`` and ``lines`` are written on top, above the
     meaning of the colors.
     """
-    records = _first_with_people(config, config.data.val, count)
+    records = [record for record in read_dataset(config.data, config.data.val).records if record.persons][:count]
+    if not records:
+        raise DataError(f"the split {config.data.val} has no annotated people to draw predictions on")
     pairs, scores, captions = [], [], []
     for record in records:
         image = open_image(record.source, "rgb")
         boxes = np.array([_box(person) for person in record.persons])
         poses = predictor(image, boxes)
+        joints = np.stack([person.joints for person in record.persons])
+        truth = _with_joints(image, joints, predictor.skeleton)
         gap = np.full((len(image), 4, 3), PAPER, np.uint8)
-        pairs.append(np.hstack([_truth(record, image, predictor.skeleton), gap, poses.draw(image, threshold)]))
+        pairs.append(np.hstack([truth, gap, poses.draw(image, threshold)]))
         similarity, distance = _similarity(record, poses)
         scores.append(similarity)
         captions.append(f"OKS {similarity:.2f}, mean distance {distance:.1f} px")
@@ -59,14 +63,12 @@ def prediction_sheet(
     write_image(target, add_header(sheet, title, [*lines, pictures], legend))
 
 
-def annotation_sheet(config: Experiment, target: Path, *, count: int = 15) -> None:
-    """Draw the annotated people on the first images of the training split that have any."""
-    records, skeleton = _first_with_people(config, config.data.train, count), get_skeleton(config.data.skeleton)
-    tiles = [_truth(record, open_image(record.source, "rgb"), skeleton) for record in records]
+def annotation_sheet(images: Sequence[tuple[Array, Array]], skeleton: Skeleton, title: str, target: Path) -> None:
+    """Draw RGB images ``(H, W, 3)``, all of one size, with their annotated joints ``(N, K, 3)``."""
+    tiles = [_with_joints(image, joints, skeleton) for image, joints in images]
     height, width = tiles[0].shape[:2]
     sheet = contact_sheet(tiles, columns=5, tile=(256, round(256 * height / width)))
-    lines = [f"{config.data.layout} {config.data.train}, with annotated joints"]
-    write_image(target, add_header(sheet, "Training data", lines, side_colors()))
+    write_image(target, add_header(sheet, title, [], side_colors()))
 
 
 def side_colors() -> dict[str, tuple[int, int, int]]:
@@ -74,16 +76,8 @@ def side_colors() -> dict[str, tuple[int, int, int]]:
     return {"person's left side": LEFT_COLOR, "person's right side": RIGHT_COLOR, "middle": MIDDLE_COLOR}
 
 
-def _first_with_people(config: Experiment, split: str, count: int) -> list[ImageRecord]:
-    records = [record for record in read_dataset(config.data, split).records if record.persons][:count]
-    if not records:
-        raise DataError(f"the split {split} has no annotated people to draw")
-    return records
-
-
-def _truth(record: ImageRecord, image: Array, skeleton: Skeleton) -> Array:
-    """Return a copy of an image ``(H, W, 3)`` with its annotated poses."""
-    joints = np.stack([person.joints for person in record.persons])
+def _with_joints(image: Array, joints: Array, skeleton: Skeleton) -> Array:
+    """Return a copy of an image ``(H, W, 3)`` with annotated poses ``(N, K, 3)``."""
     return draw_poses(image, joints[..., :2], (joints[..., 2] > 0).astype(np.float64), skeleton)
 
 

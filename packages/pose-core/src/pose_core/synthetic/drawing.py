@@ -80,14 +80,12 @@ def draw(recipe: Recipe, image_id: int) -> Drawn:
     return Drawn(image_id, size, scene.people, scene.crowd, encoded.tobytes(), png)
 
 
-def drawing_rate(size: Size, count: int = 24) -> float:
-    """Return the images of one person that one process draws in a second on this machine, from ``count`` of them."""
-    recipe = Recipe(0, size, (1, 1))
+def draw_samples(recipe: Recipe, count: int) -> tuple[list[Drawn], float]:
+    """Return the first ``count`` scenes of the first split, and how many of them this process draws in a second."""
     draw(recipe, 1)  # the first is slower
     before = time.perf_counter()
-    for image_id in range(1, count + 1):
-        draw(recipe, image_id)
-    return count / (time.perf_counter() - before)
+    scenes = [draw(recipe, image_id) for image_id in image_ids(0, count)]
+    return scenes, count / (time.perf_counter() - before)
 
 
 def draw_all(
