@@ -379,7 +379,7 @@ def test_python_gets_frames_with_poses_and_can_stop(tmp_path: Path) -> None:
     next(stream)
     stream.close()
     assert threading.active_count() == threads
-    with pytest.raises(ConfigError, match="--smooth needs to know who is who"):
+    with pytest.raises(ConfigError, match="--smooth needs tracking"):
         list(predict_video_frames(Predictor(Square()), file, track=False, smooth=True))
 
 
