@@ -49,6 +49,7 @@ def commands(page: Path) -> list[list[str]]:
                 if not OURS.match(part):
                     continue
                 words = shlex.split(part, comments=True)
+                words = words[: words.index(">")] if ">" in words else words
                 if words[:2] == ["uv", "run"]:
                     words = words[2:]
                 if words[:1] == ["torchrun"]:

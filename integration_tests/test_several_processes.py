@@ -35,3 +35,13 @@ def test_a_batch_that_does_not_split_is_refused(people: Path, tmp_path: Path) ->
     done = subprocess.run([*TORCHRUN, *words, "train.batch_size=7"], capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "train.batch_size" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_refused_folder_is_reported_once(people: Path, tmp_path: Path) -> None:
+    words = ["train", "--cfg", "pose-lite/synthetic_quick", f"data.root={people}", f"run.dir={tmp_path}", *TINY]
+    done = subprocess.run([*TORCHRUN, *words, "--resume"], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert "--resume: there is no run in" in errors[0]

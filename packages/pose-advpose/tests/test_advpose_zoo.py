@@ -32,7 +32,7 @@ COCO = SKELETONS["coco17"]
     [
         ("ae_hrnet_w32_coco", "ae_hrnet_w32", {}),
         ("mm0_higherhrnet_w32_coco", "higherhrnet_w32", {}),
-        ("mm0_hourglass_ae_coco", "hg_ae_posenet_stack4", {"outputs": 34}),
+        pytest.param("mm0_hourglass_ae_coco", "hg_ae_posenet_stack4", {"outputs": 34}, marks=pytest.mark.slow),
     ],
 )
 def test_outputs_equal_the_zoo_s(golden: str, name: str, options: dict[str, Any], tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pose_core.cli import main
 from pose_core.data.category_skeleton import mirror_name, skeleton_file
 from pose_core.errors import DataError
 from pose_core.skeleton import SKELETONS, read_skeleton
+from pose_testing.annotations import coco_content, write_json
 
 DOG = {"id": 7, "name": "dog", "keypoints": ["nose", "L_ear", "R_ear", "tail"], "skeleton": [[1, 2], [1, 3], [1, 4]]}
 
@@ -72,3 +73,17 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
         skeleton_file(write(tmp_path, DOG, cat), "cow")
     with pytest.raises(DataError, match="pairs of joint numbers, 1 to 4"):
         skeleton_file(write(tmp_path, {**DOG, "skeleton": [[1, 9]]}))
+
+
+def test_sigmas_of_identical_files_are_questioned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = coco_content(images=1, people=2)
+    content["categories"] = [{"id": 1, "name": "person", "keypoints": list(SKELETONS["coco17"].joints)}]
+    files = [str(write_json(tmp_path / name, content)) for name in ("a.json", "b.json")]
+    assert main(["data", "sigmas", "--annotations", *files]) == 0
+    said = capsys.readouterr()
+    assert "warning: all joints are annotated identically in every file (nose, left_eye, right_eye, …)" in said.err
+    assert said.out.count("0.0000") == 17
+    content["annotations"][0]["keypoints"][0] += 4
+    write_json(tmp_path / "b.json", content)
+    assert main(["data", "sigmas", "--annotations", *files]) == 0
+    assert "warning: some joints" in capsys.readouterr().err

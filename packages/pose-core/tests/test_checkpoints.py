@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import socket
+import subprocess
 import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import yaml
 
 import pose_core
 from pose_core.cli import main
@@ -21,6 +23,7 @@ from pose_core.config import dump_config
 from pose_core.downloads import digest_of
 from pose_core.engine.checkpoint import record_place, save_checkpoint
 from pose_core.errors import ConfigError, PoseError, WeightsError
+from pose_core.models import store
 from pose_core.models.store import is_whole, read_card, stored_weights
 from pose_core.plugins.checkpoints import (
     bind_config,
@@ -125,6 +128,17 @@ def test_the_table_of_a_laboratory_comes_first(table: Path, tmp_path: Path, monk
     assert locate_weights("ours") != first  # without a hash in the table, the file itself tells
 
 
+def test_a_table_without_a_default_leaves_the_packages(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lab.csv").write_text("name,method,experiment,url\nours,stub,blue,ours.pt\n")
+    monkeypatch.setenv("POSE_CHECKPOINTS", str(tmp_path / "lab.csv"))
+    assert default_checkpoint(None).name == default_checkpoint("stub").name == "small.people"
+    monkeypatch.setenv("POSE_CHECKPOINTS", str(tmp_path / "absent.csv"))
+    with pytest.raises(ConfigError, match=r"the table .*absent\.csv does not exist"):
+        list_checkpoints()
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -178,6 +192,18 @@ def test_a_damaged_file_is_noticed_and_made_anew(table: Path, caplog: pytest.Log
     assert "is damaged: its hash differs from its card's; it is made anew" in caplog.text
     assert is_whole(path)
     assert main(["weights", "check", "small.people"]) == 0
+
+
+def test_weights_that_are_here_need_no_writing(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = locate_weights("small.people")
+
+    def refuse(target: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(store, "locked", refuse)
+    assert locate_weights("small.people") == path
+    with pytest.raises(PoseError, match=r"cannot write .*: Permission denied. POSE_HOME sets the folder"):
+        locate_weights("small.animals")
 
 
 def test_downloads_can_be_kept(table: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,6 +354,8 @@ def test_a_hub_address_goes_through_its_library(table: Path, trained: Path, monk
     asked = []
 
     def hf_hub_download(repo: str, name: str, *, local_files_only: bool) -> str:
+        if name.endswith("other.pth"):
+            raise FileNotFoundError(name)
         asked.append((repo, name, local_files_only))
         return str(trained / "small.pth")
 
@@ -336,6 +364,8 @@ def test_a_hub_address_goes_through_its_library(table: Path, trained: Path, monk
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
     pose_core.create_model(NETWORK, weights="hf://owner/repo/folder/small.pth")
     monkeypatch.setenv("POSE_OFFLINE", "1")
+    with pytest.raises(PoseError, match="is not in the cache of huggingface_hub, and POSE_OFFLINE is set"):
+        locate_weights("hf://owner/repo/folder/other.pth")
     locate_weights("hf://owner/repo/folder/small.pth")
     assert asked == [("owner/repo", "folder/small.pth", False), ("owner/repo", "folder/small.pth", True)]
     with pytest.raises(ConfigError, match="must have the form hf://owner/repo/file"):
@@ -365,23 +395,54 @@ def test_the_command_lists_gets_and_finds_weights(table: Path, capsys: pytest.Ca
     path = capsys.readouterr().out
     assert main(["weights", "where", "small.people"]) == 0
     assert capsys.readouterr().out == path
+    assert main(["weights", "list"]) == 0
+    listed = capsys.readouterr().out
+    assert "People, drawn  (downloaded)\n" in listed
+    assert "Animals\n" in listed
     assert main(["weights", "list", "nothing"]) == 2
 
 
 def test_the_experiment_is_that_of_the_weights(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["export", "--out", os.devnull, "--weights", "small.people", "data.color=bgr"]) == 2
+    assert main(["export", "--out", "network.onnx", "--weights", "small.people", "data.color=bgr"]) == 2
     assert "data.color=bgr contradicts the weights small.people, which need rgb" in capsys.readouterr().err
-    assert main(["export", "--out", os.devnull, "--cfg", "pose-stub/blue"]) == 2
-    assert "--weights is missing" in capsys.readouterr().err
+    assert main(["export", "--out", "network.onnx", "--cfg", "pose-stub/blue"]) == 2
+    assert (
+        "--weights is missing; for example --weights runs/blue/best.pt or --weights small.people or "
+        "--weights small.animals; `"
+    ) in capsys.readouterr().err
     assert main(["train"]) == 2
     assert "which experiment? add --cfg, for example --cfg pose-stub/blue" in capsys.readouterr().err
+
+
+def test_show_config_prints_the_settings_that_come_with_weights(
+    table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def shown(*words: str) -> dict[str, Any]:
+        assert main(["show-config", *words]) == 0
+        content: dict[str, Any] = yaml.safe_load(capsys.readouterr().out)
+        return content
+
+    assert shown("--weights", "small.people") == config_of("small.people").model_dump(mode="json")  # type: ignore[union-attr]
+    mixed = shown("--cfg", "pose-stub/other", "--weights", "small.people", "train.epochs=9")
+    assert (mixed["data"]["color"], mixed["model"]["name"], mixed["train"]["epochs"]) == ("rgb", NETWORK, 9)
+    assert shown("--cfg", "pose-stub/blue")["data"]["color"] == "bgr"
+    assert main(["show-config"]) == 2
 
 
 def test_a_file_that_says_no_experiment_needs_one(
     table: Path, trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["export", "--out", os.devnull, "--weights", str(trained / "small.pth")]) == 2
+    assert main(["export", "--out", "network.onnx", "--weights", str(trained / "small.pth")]) == 2
     assert "does not say which experiment it belongs to; add --cfg" in capsys.readouterr().err
+
+
+def test_listing_and_finding_weights_load_no_torch() -> None:
+    code = (
+        "import sys; from pose_core.plugins.checkpoints import list_checkpoints; "
+        "from pose_core.models.store import is_whole, read_card, stored_path; list_checkpoints(); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_read_card_ignores_other_files(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -49,6 +50,18 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Location", "ftp://127.0.0.1/weights.pth")
             self.send_header("Content-Length", "0")
             self.end_headers()
+        elif kind == "reset" and turn == 1:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(self.server.content)))
+            self.send_header("ETag", self.server.tag)
+            self.end_headers()
+            self.wfile.write(self.server.content[:100_000])
+            self.wfile.flush()
+            time.sleep(0.2)
+            # Closing with a linger time of zero resets the connection.
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+            self.close_connection = True
         elif kind == "silent":
             self.server.released.wait(20)
         else:
@@ -268,6 +281,16 @@ def test_a_stalled_server_is_left_after_the_timeout_and_the_download_continues(
     show("stalled, then continued", text, target)
 
 
+def test_a_connection_that_is_reset_is_taken_up_again(
+    server: Server, target: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fetch(f"{server.host}/reset/weights.pth", target, sha256=SHA256)
+    assert target.read_bytes() == CONTENT
+    text = capsys.readouterr().err
+    assert "the connection to 127.0.0.1 broke ([Errno 104] Connection reset by peer); trying again" in text
+    show("connection reset", text, target)
+
+
 def test_a_server_that_drips_counts_as_stalled(server: Server, target: Path) -> None:
     begin = time.monotonic()
     fetch(f"{server.host}/dripping/weights.pth", target)
@@ -305,8 +328,11 @@ def test_a_busy_server_is_asked_again(server: Server, target: Path, capsys: pyte
 def test_a_vanished_file_is_an_error_at_once(server: Server, target: Path) -> None:
     with pytest.raises(PoseError, match=r"the file is not there \(404 Not Found\)") as caught:
         fetch(f"{server.host}/gone/weights.pth", target, sha256=SHA256)
+    assert "POSE_WEIGHTS_MIRROR" in str(caught.value)
     assert len(server.requests) == 1
     assert names(target) == []
+    with pytest.raises(PoseError, match=r"\(404 Not Found\)$"):  # a photo has no mirror
+        fetch(f"{server.host}/gone/photo.jpg", target)
     show("vanished", caught.value, target)
 
 

@@ -53,6 +53,7 @@ def test_folders_patterns_files_and_cameras(tmp_path: Path, monkeypatch: pytest.
     assert names(["in"], tmp_path) == in_folder
     assert names([tmp_path / "in"], tmp_path) == in_folder
     assert names(["in/*"], tmp_path) == in_folder
+    assert names(["in", "in/*.jpg", tmp_path / "in" / "b.jpg"], tmp_path) == in_folder, "each file once"
     assert names([str(tmp_path / "in" / "**" / "*.jpg")], tmp_path) == [in_folder[1], in_folder[3]]
     assert names(["i?/[ab].*"], tmp_path) == [("a.PNG", "image", "in/a.PNG"), ("b.jpg", "image", "in/b.jpg")]
     assert [name for name, _, _ in names(["."], tmp_path)] == ["[x].jpg", "a.PNG", "b.jpg", "clip.mp4", "c.jpg"]
@@ -167,6 +168,8 @@ def test_the_summary_says_what_was_left_out(tmp_path: Path, make_predictor: Make
     assert "notes.txt is not an image file" in lines[5]
     assert len(lines) == 6
     assert (summary.images, summary.people) == (2, 1)
+    nothing = predict_paths(make_predictor(), words[1:], tmp_path / "out", detector=left)
+    assert str(nothing).startswith("nothing was predicted\n1 input could not be read:\n")
 
 
 def test_results_are_whole_files_in_order_without_pictures_if_asked(tmp_path: Path, make_predictor: Make) -> None:

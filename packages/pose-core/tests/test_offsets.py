@@ -6,12 +6,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from pose_core.errors import ConfigError
 from pose_core.topdown.codec import HeatmapCodec
 from pose_core.topdown.offsets import BLUR_KERNEL, RADIUS, _blur, decode_offsets, fuse_flipped_offsets
 
 SIZE = (48, 64)
+DIM = torch.export.Dim("batch", min=1)
 
 
 def maps_of(joints: torch.Tensor) -> torch.Tensor:
@@ -59,3 +61,18 @@ def test_the_codec_decodes_and_refuses_to_train() -> None:
     assert torch.allclose(points, expected, atol=1e-3)
     with pytest.raises(ConfigError, match="only predicts with trained weights"):
         codec.loss_and_accuracy(torch.zeros(1, 6, 64, 48), torch.zeros(1, 2, 3))
+
+
+class Decoder(nn.Module):
+    def forward(self, plain: torch.Tensor, mirrored: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        codec = HeatmapCodec((192, 256), SIZE, convention="unbiased", decode_method="offset")
+        return codec.decode_flipped(plain, mirrored, torch.tensor([1, 0]), shift=False)
+
+
+def test_decoding_is_exported_with_any_batch() -> None:
+    program = torch.export.export(
+        Decoder(), (torch.rand(2, 6, 64, 48), torch.rand(2, 6, 64, 48)), dynamic_shapes=({0: DIM}, {0: DIM})
+    )
+    maps = torch.rand(3, 6, 64, 48), torch.rand(3, 6, 64, 48)
+    for exported, own in zip(program.module()(*maps), Decoder()(*maps), strict=True):
+        assert torch.allclose(exported, own, atol=1e-5)

@@ -149,6 +149,14 @@ def test_one_missed_frame_is_forgiven_at_any_frame_rate() -> None:
     assert ids(tracker.update(pose(103), 4.0)) == [1]
 
 
+def test_repeated_times_do_no_harm() -> None:
+    tracker, smoother = Tracker(), Smoother()
+    for step, time in enumerate((0.0, 0.0, 0.04, 0.04, 0.08, 0.12)):
+        found = tracker.update(pose(100 + 4 * step), time)
+        assert ids(found) == [1]
+        assert np.abs(smoother.update(found, time).keypoints - found.keypoints).max() < 20
+
+
 def test_joints_that_are_not_seen_do_not_count() -> None:
     tracker = Tracker()
     tracker.update(pose(100), 0.0)

@@ -291,16 +291,19 @@ def test_no_draw_writes_lines_alone_and_bad_videos_are_counted(tmp_path: Path) -
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.jsonl"]
 
 
-@pytest.mark.parametrize("damage", ["hole", "cut"])
-def test_a_damaged_video_gives_the_frames_before_the_damage(damage: str, tmp_path: Path) -> None:
+def noisy_film(file: Path) -> bytes:
+    """Write sixty frames that cannot be compressed well, and return the file's bytes."""
     noise = np.random.default_rng(0)
-    with video_writer(tmp_path / "whole.mp4", 25) as write:
+    with video_writer(file, 25) as write:
         for _ in range(60):
             write(np.kron(noise.integers(0, 255, (8, 12, 3), np.uint8), np.ones((8, 8, 1), np.uint8)))
-    content = (tmp_path / "whole.mp4").read_bytes()
-    half = len(content) // 2
+    return file.read_bytes()
+
+
+def test_a_cut_video_gives_the_frames_before_the_cut(tmp_path: Path) -> None:
+    content = noisy_film(tmp_path / "whole.mp4")
     file = tmp_path / "clip.mp4"
-    file.write_bytes(content[:half] + (bytes(3000) + content[half + 3000 :] if damage == "hole" else b""))
+    file.write_bytes(content[: len(content) // 2])
     summary = Summary(tmp_path)
     target = tmp_path / "out" / "clip"
     predict_video(Predictor(Square()), file, target, VideoOptions(), whole_image, summary)
@@ -308,13 +311,26 @@ def test_a_damaged_video_gives_the_frames_before_the_damage(damage: str, tmp_pat
     assert summary.frames == len(lines_of(target.with_suffix(".jsonl")))
     assert summary.frames == len(list(read_frames(target.with_suffix(".mp4"))))
     assert re.search(
-        rf"clip\.mp4 ended early, after {summary.frames} frames: .*; the results of {summary.frames} frames before "
-        "that are complete", summary.unreadable[0],
-    )  # fmt: skip
+        rf"clip\.mp4 ended early, after {summary.frames} frames: the file is cut off; .*; the results of "
+        rf"{summary.frames} frames before that are complete",
+        summary.unreadable[0],
+    )
     found = predict_video_frames(Predictor(Square()), file)
     assert [next(found)[0].number for _ in range(summary.frames)] == list(range(summary.frames))
     with pytest.raises(DataError, match=f"after {summary.frames} frames: "):
         next(found)
+
+
+def test_damaged_parts_are_left_out_aloud(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    content = noisy_film(tmp_path / "whole.mp4")
+    half = len(content) // 2
+    (tmp_path / "clip.mp4").write_bytes(content[:half] + bytes(3000) + content[half + 3000 :])
+    frames = list(read_frames(tmp_path / "clip.mp4"))
+    times = [frame.time for frame in frames]
+    assert 40 < len(frames) < 60
+    assert times == sorted(times)
+    assert times[-1] == pytest.approx(59 / 25, abs=1e-3), "what comes after the damage is there, at its time"
+    assert re.search(r"clip\.mp4: \d+ damaged parts? (was|were) left out", caplog.text)
 
 
 @pytest.mark.parametrize("stage", ["detect", "predict", "draw", "encode"])
@@ -636,7 +652,7 @@ def test_progress_is_told_in_lines_where_there_is_no_terminal(
     monkeypatch.setattr("pose_core.inference.video_results.LINES", 0.0)
     predict_paths(Predictor(Square()), [film(tmp_path / "clip.mp4", frames=10)], tmp_path / "out")
     lines = capsys.readouterr().err.splitlines()
-    assert re.fullmatch(r"clip\.mp4: 1 frame of 10, \d+ s left, [\d.]+ frames/s", lines[0])
+    assert re.fullmatch(r"clip\.mp4: 2 frames of 10, \d+ s left, [\d.]+ frames/s", lines[0])
     assert re.fullmatch(r"clip\.mp4: 10 frames in \d+ s, [\d.]+ frames/s", lines[-1])
     set_verbosity(Verbosity.QUIET)
     try:

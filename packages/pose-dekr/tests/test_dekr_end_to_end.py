@@ -219,6 +219,23 @@ def test_networks_export(system: str, coco: Callable[..., int], tmp_path: Path) 
     assert [output.name for output in session.get_outputs()] == ["heatmaps", "offsets"]
 
 
+def test_a_folder_that_predicts_without_pytorch(
+    coco: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnxruntime", reason="the extra pose-core[export] is not installed")
+    pytest.importorskip("onnxscript", reason="the extra pose-core[export] is not installed")
+    weights = ["--weights", random_weights(tmp_path)]
+    assert coco("export", *weights, "--bundle", str(tmp_path / "poses"), "--no-flip") == 0
+    text = capsys.readouterr().out
+    assert "its keypoints differ from PyTorch's by at most" in text
+    assert f"try: python {tmp_path}/poses/predict.py PHOTO\n" in text
+    assert json.loads((tmp_path / "poses" / "settings.json").read_text())["flip"] is False
+    assert coco("export", *weights, "--out", str(tmp_path / "net.onnx"), "--flip") == 2
+    assert "--flip and --no-flip go with --end-to-end or --bundle" in capsys.readouterr().err
+    assert coco("export", *weights, "--out", str(tmp_path / "net.xml"), "--format", "torch") == 2
+    assert "a file of format torch ends in .pt2" in capsys.readouterr().err
+
+
 @pytest.fixture
 def refused(coco: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     def run(code: int, verb: str, *words: str, system: str = "dekr") -> str:

@@ -37,6 +37,7 @@ ATTEMPTS = 4
 PAUSE = 1.0
 """Seconds before the second attempt; each further pause is twice as long."""
 CHUNK = 1 << 18
+MIRROR = "POSE_WEIGHTS_MIRROR may name a folder or URL that holds copies"
 
 
 class _Interrupted(Exception):
@@ -138,7 +139,7 @@ def _download(url: str, target: Path, sha256: str, about: str, limit: float) -> 
         try:
             start = _resumable(url, partial, record, sha256)
             resumed, furthest = resumed or start > 0, max(furthest, start)
-            _receive(url, start, partial, record, about, limit)
+            _receive(url, start, partial, record, about, limit, mirror_hint=bool(sha256))
         except _Interrupted as error:
             size = partial.stat().st_size if partial.exists() else 0
             fruitless = 0 if size > furthest else fruitless + 1
@@ -179,7 +180,7 @@ def _resumable(url: str, partial: Path, record: Path, sha256: str) -> int:
     return 0
 
 
-def _receive(url: str, start: int, partial: Path, record: Path, about: str, limit: float) -> None:
+def _receive(url: str, start: int, partial: Path, record: Path, about: str, limit: float, *, mirror_hint: bool) -> None:
     """Receive a file from byte ``start``, the size of its part; raise `_Interrupted` where another try may help."""
     headers = {"User-Agent": "pose-core"}
     if start:
@@ -224,10 +225,8 @@ def _receive(url: str, start: int, partial: Path, record: Path, about: str, limi
             raise _Interrupted(f"{host} answered {error.code} {error.reason}") from None
         hint = {401: "it needs a login", 403: "access is refused", 404: "the file is not there", 410: "it was removed"}
         said = hint.get(error.code, "the download was refused")
-        raise PoseError(
-            f"cannot download {url}: {said} ({error.code} {error.reason}). If you have the file, give its path; "
-            "POSE_WEIGHTS_MIRROR names a folder or URL that holds copies"
-        ) from None
+        more = f". If you have the file, give its path; {MIRROR}" if mirror_hint else ""
+        raise PoseError(f"cannot download {url}: {said} ({error.code} {error.reason}){more}") from None
     except TimeoutError:
         raise _Interrupted(f"{host} sent nothing for {TIMEOUT:g} s") from None
     except urllib.error.URLError as error:
@@ -236,9 +235,9 @@ def _receive(url: str, start: int, partial: Path, record: Path, about: str, limi
         said = getattr(error.reason, "strerror", None) or str(error.reason)
         if isinstance(error.reason, socket.gaierror):
             said = f"the name of {host} is not known; this machine may not be connected to the internet"
+        more = f"; {MIRROR}" if mirror_hint else ""
         raise PoseError(
-            f"cannot download {url}: {said}. Check the connection and the proxy (HTTPS_PROXY); or set "
-            "POSE_WEIGHTS_MIRROR to a folder or URL that holds copies"
+            f"cannot download {url}: {said}. Check the connection and the proxy (HTTPS_PROXY){more}"
         ) from None
     except (http.client.HTTPException, ConnectionError) as error:
         raise _Interrupted(f"the connection to {host} broke ({error})") from None
@@ -272,7 +271,15 @@ def _placed(response: http.client.HTTPResponse, start: int) -> tuple[int, int | 
 def _blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:
     """Yield data as it arrives; raise TimeoutError where less than `SLOWEST` arrives."""
     since, count = time.monotonic(), 0
-    while block := response.read1(CHUNK):
+    while True:
+        try:
+            block = response.read1(CHUNK)
+        except TimeoutError:
+            raise
+        except (OSError, http.client.HTTPException) as error:
+            raise _Interrupted(f"the connection to {urlsplit(response.url).hostname} broke ({error})") from None
+        if not block:
+            return
         yield block
         count += len(block)
         elapsed = time.monotonic() - since

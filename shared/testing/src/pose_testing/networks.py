@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -41,7 +43,8 @@ def check_zoo(
 ) -> float:
     """Load a golden file of ``zoo/`` into a network through a checkpoint; return the largest relative error.
 
-    ``to_zoo`` converts our outputs to the zoo's convention, where it differs.
+    The same weights must come by name, from the converted file. ``to_zoo`` converts our outputs to the zoo's
+    convention, where it differs.
     """
     from pose_core.models.weights import load_weights
 
@@ -58,7 +61,26 @@ def check_zoo(
     if len(expected) > len(outputs):  # heatmaps and tags of one map
         outputs = list(outputs[0].split([entry["shape"][1] for entry in expected], 1))
     errors = [relative_error(o.contiguous().numpy(), e) for o, e in zip(outputs, expected, strict=True)]
+    before = _sums(network)
+    for value in network.state_dict().values():
+        value.zero_()
+    assert load_weights(network, _located_by_name(file)).complete
+    assert _sums(network) == before
     return max(errors)
+
+
+def _sums(network: torch.nn.Module) -> dict[str, float]:
+    return {key: float(value.double().sum()) for key, value in network.state_dict().items()}
+
+
+def _located_by_name(file: Path) -> Path:
+    """Return the converted file of a checkpoint that has a name in a table beside it."""
+    from pose_core.plugins.checkpoints import locate_weights
+
+    table = file.with_name("checkpoints.csv")
+    table.write_text(f"name,method,experiment,url\nnetwork.golden,none,none/none,{file.name}\n", encoding="utf-8")
+    with patch.dict(os.environ, POSE_HOME=str(file.parent / "home"), POSE_CHECKPOINTS=str(table)):
+        return locate_weights("network.golden")
 
 
 def check_parity(golden: str, model: str, folder: Path | None = None, **options: Any) -> float:

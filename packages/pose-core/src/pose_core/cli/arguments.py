@@ -83,10 +83,10 @@ def split_overrides(words: list[str]) -> tuple[list[str], list[str]]:
     return overrides, [word for word in words if word not in overrides]
 
 
-def load(args: argparse.Namespace) -> Experiment:
-    """Return the experiment that the arguments give.
+def load(args: argparse.Namespace, *, needs_weights: bool = True) -> Experiment:
+    """Return the experiment that the arguments give: that of ``--cfg``, or else that of ``--weights``.
 
-    Without ``--cfg`` it is that of ``--weights``; a command with weights that is given neither uses the default ones.
+    A command that needs weights and is given neither uses its method's default weights.
     """
     from pose_core.plugins.checkpoints import bind_config, config_of, default_checkpoint
     from pose_core.plugins.experiments import override_config
@@ -94,29 +94,27 @@ def load(args: argparse.Namespace) -> Experiment:
     overrides = [*args.overrides, *(getattr(args, "switches", None) or [])]
     if getattr(args, "device", None):
         overrides.append(f"run.device={args.device}")
-    takes_weights = "weights" in args and not getattr(args, "random_weights", False)
-    if takes_weights and not args.weights:
+    asks = needs_weights and "weights" in args and not getattr(args, "random_weights", False)
+    if asks and not args.weights:
         if args.cfg:
-            raise ConfigError(
-                f"--weights is missing; for example --weights runs/{args.cfg}/best.pt, or a name that "
-                f"`{shell_command(args.script)} weights list` shows"
-            )
+            raise ConfigError(f"--weights is missing; {_fitting(args)}")
         args.weights = default_checkpoint(args.method).name
         if not is_quiet():
             print(f"weights: {args.weights}, the default (--weights takes others)", file=sys.stderr)
+    weights = getattr(args, "weights", None)
     if args.cfg:
         config = _load_named(args, overrides)
-    elif takes_weights:
-        found = config_of(args.weights)
+    elif weights:
+        found = config_of(weights)
         if found is None:
-            raise ConfigError(f"{args.weights} does not say which experiment it belongs to; {_example(args)}")
+            raise ConfigError(f"{weights} does not say which experiment it belongs to; {_example(args)}")
         config = override_config(found, overrides)
     else:
         raise ConfigError(f"which experiment? {_example(args)}")
-    if takes_weights:
-        config = bind_config(config, args.weights, [item for item in overrides if not item.partition("=")[0].isupper()])
+    if weights:
+        config = bind_config(config, weights, [item for item in overrides if not item.partition("=")[0].isupper()])
     if args.method and config.method != args.method:
-        given = f"config {args.cfg} is" if args.cfg else f"weights {args.weights} are"
+        given = f"config {args.cfg} is" if args.cfg else f"weights {weights} are"
         raise ConfigError(f"{given} for the method {config.method!r}; run `pose-{config.method} {args.verb}` instead")
     return config
 
@@ -125,6 +123,19 @@ def _example(args: argparse.Namespace) -> str:
     """Return a hint to give ``--cfg``."""
     command = f"{shell_command(args.script)} configs"
     return f"add --cfg, for example --cfg {args.example}; `{command}` lists the experiments"
+
+
+def _fitting(args: argparse.Namespace) -> str:
+    """Return a hint to give ``--weights`` that fit ``--cfg``."""
+    from pathlib import Path
+
+    from pose_core.plugins.checkpoints import list_checkpoints
+
+    name = Path(args.cfg).stem
+    named = [each for each in list_checkpoints() if Path(each.experiment).stem == name]
+    fitting = sorted(named, key=lambda each: (not each.default, len(each.settings)))[:3]
+    examples = " or ".join([f"--weights runs/{name}/best.pt", *(f"--weights {each.name}" for each in fitting)])
+    return f"for example {examples}; `{shell_command(args.script)} weights list` lists the names"
 
 
 def _load_named(args: argparse.Namespace, overrides: list[str]) -> Experiment:

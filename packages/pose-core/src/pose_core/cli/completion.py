@@ -102,10 +102,14 @@ def _names(action: argparse.Action, method: str | None) -> Iterable[str]:
     if action.dest == "cfg":
         methods = [get_method(method)] if method else list(installed_methods().values())
         return [name if method else f"{each.script}/{name}" for each in methods for name in each.experiments()]
-    if action.dest == "weights":
+    if action.dest in {"weights", "names"}:
         from pose_core.plugins.checkpoints import list_checkpoints
 
         return [each.name for each in list_checkpoints() if method in {None, each.method}]
+    if action.dest == "detector":
+        from pose_core.topdown.detectors import known_detectors
+
+        return [*known_detectors(), "whole"]
     if action.dest == "overrides":
         from pose_core.plugins.settings import documented_settings
 

@@ -1,6 +1,6 @@
 """Evaluate a checkpoint on the config's validation split.
 
-  %(prog)s --weights runs/%(example)s/best.pt
+  %(prog)s --weights runs/mine/best.pt
   %(prog)s --cfg %(example)s --weights best.pt data.root=/data/coco
   %(prog)s --cfg %(example)s --weights best.pt --boxes detections.json    (top-down methods)
 

@@ -45,7 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="with --end-to-end or --bundle: average with the mirrored image, which takes twice the time (test.flip)",
     )
-    parser.add_argument("--batch", type=int, metavar="N", help="fixed number of images (any number)")
+    parser.add_argument(
+        "--batch", type=int, metavar="N", help="a fixed number of images, all of model.input_size (any number)"
+    )
     parser.add_argument("--opset", type=int, default=19, metavar="N", help="ONNX operator set (19)")
 
 

@@ -3,7 +3,9 @@
   %(prog)s photo.jpg
   %(prog)s holiday/ 'party/*.jpg' https://example.org/photo.jpg --out predictions
   %(prog)s --weights runs/mine/best.pt photo.jpg
-  %(prog)s clip.mp4 --fps 10
+  %(prog)s clip.mp4 --smooth --csv
+  %(prog)s rtsp://192.168.1.20/stream --seconds 60
+  %(prog)s 0 --seconds 60
 
 Without --weights the default checkpoint is used; it is downloaded once. A top-down network predicts one person at a
 time and needs a box of each: a detector finds them, which is downloaded once, too. A bottom-up network finds all people
@@ -14,8 +16,10 @@ itself. Other ways to get boxes:
   %(prog)s data/coco/images/val2017 --boxes gt data.root=data/coco
   %(prog)s portrait.jpg --detector whole
 
-Writes a drawn copy and the poses as JSON for every image. The inputs are never modified. Photos are turned upright by
-their EXIF orientation; with --boxes they are read as they are stored, as annotations count stored pixels.
+Writes a drawn copy and the poses as JSON for every image. For a video, a stream or a camera (by its number), it writes
+the drawn video and the poses as JSON lines, one for each frame; Ctrl-C ends it. The inputs are never modified. Photos
+are turned upright by their EXIF orientation; with --boxes they are read as they are stored, as annotations count stored
+pixels.
 """
 
 from __future__ import annotations

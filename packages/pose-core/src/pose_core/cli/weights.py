@@ -55,6 +55,8 @@ def _list(args: argparse.Namespace) -> int:
     from pose_core.plugins.checkpoints import list_checkpoints
 
     found = [each for each in list_checkpoints(args.pattern) if args.method in {None, each.method}]
+    if not found and args.pattern == "*":
+        raise ConfigError("the installed methods come with no weights; POSE_CHECKPOINTS may name a table of your own")
     if not found:
         raise ConfigError(f"no weights match {args.pattern!r}; `{shell_command(args.script)} weights list` lists all")
     if args.json:
@@ -63,8 +65,12 @@ def _list(args: argparse.Namespace) -> int:
     name, metric = (max(len(str(getattr(each, key))) for each in found) for key in ("name", "metric"))
     for each in found:
         mark = "*" if each.default else " "
-        print(f"{mark} {each.name:<{name}}  {each.metric:<{metric}}  {each.data}".rstrip())
-    print("* the default of its method; figures as published, not measured here; --json prints licenses and addresses")
+        known = each.sha256 or not each.url.startswith("file:")  # else the name depends on the file's hash
+        here = "  (downloaded)" if known and _place(each).is_file() else ""
+        print(f"{mark} {each.name:<{name}}  {each.metric:<{metric}}  {each.data}{here}".rstrip())
+    print(
+        "* the default of its method. Figures are as published, not measured here. --json adds licenses and addresses."
+    )
     return 0
 
 
@@ -103,8 +109,13 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _stored(name: str) -> Path:
-    from pose_core.models.store import stored_path
     from pose_core.plugins.checkpoints import find_checkpoint
 
-    checkpoint: Checkpoint = find_checkpoint(name)
+    return _place(find_checkpoint(name))
+
+
+def _place(checkpoint: Checkpoint) -> Path:
+    """Return the file that weights have when they are downloaded."""
+    from pose_core.models.store import stored_path
+
     return stored_path(checkpoint.url, checkpoint.sha256, checkpoint.card())

@@ -73,8 +73,16 @@ def train(
     config = task.config
     with process_group(config.run.device) as process:
         path = folder or run_path(config)
-        found = prepare(path, config, resume=resume, overwrite=overwrite) if process.is_main else None
-        found = gather_objects(found)[0]
+        found, refusal = False, None
+        if process.is_main:
+            try:
+                found = prepare(path, config, resume=resume, overwrite=overwrite)
+            except PoseError as error:
+                refusal = error
+        found, refusal = gather_objects((found, refusal))[0]
+        if refusal is not None:
+            # All processes stop, and one says why.
+            raise refusal if process.is_main else SystemExit(refusal.exit_code)
         run = Run(task, process, path, pace)
         if found:
             run.restore()

@@ -84,35 +84,41 @@ def network_graph(
 ) -> Graph:
     """Return the graph of a network for normalized images ``(N, 3, H, W)`` of ``input_size`` (w, h).
 
-    N is ``batch``, or any number for None. With ``multiple`` any H and W are taken that are multiples of it.
+    With ``batch`` all sizes are fixed. Without it N is any number, and with ``multiple`` so are H and W that are
+    multiples of it.
     """
     width, height = input_size
-    sizes = [(batch or 2, height, width)]
-    if multiple is not None:
-        # Sides that differ are not mistaken for one dimension.
-        sizes = [(batch or 2, height, width + multiple), (batch or 3, height + multiple, width)]
-    elif batch is None:
-        sizes.append((3, height, width))
+    if batch is not None:
+        sizes, free = [(batch, height, width)], {}
+    elif multiple is None:
+        sizes, free = [(2, height, width), (3, height, width)], {0: ("batch", 1)}
+    else:
+        # Sides that differ are not mistaken for one dimension, nor a side of one multiple for a fixed one.
+        width, height = max(width, 2 * multiple), max(height, 2 * multiple)
+        sizes = [(2, height, width + multiple), (3, height + multiple, width)]
+        free = {0: ("batch", 1), 2: ("height", multiple), 3: ("width", multiple)}
     random = torch.Generator().manual_seed(0)
     examples = tuple(torch.randn(count, 3, *size, generator=random) for count, *size in sizes)
-    free = {} if batch else {0: ("batch", 1)}
-    if multiple is not None:
-        free |= {2: ("height", multiple), 3: ("width", multiple)}
     return Graph(network.cpu().float().eval(), examples, free)
 
 
 def pipeline_graph(pipeline: Pipeline, input_size: tuple[int, int], *, batch: int | None = None) -> Graph:
-    """Return the graph of a pipeline for RGB images ``(N, H, W, 3)`` uint8 of ``input_size`` (w, h)."""
+    """Return the graph of a pipeline for RGB images ``(N, H, W, 3)`` uint8 of ``input_size`` (w, h).
+
+    With ``batch`` all sizes are fixed. Without it N is free for crops, and H and W are for whole images.
+    """
     width, height = input_size
     step = pipeline.multiple
-    if step is None:
-        sizes = [(batch or 2, height, width)] if batch else [(2, height, width), (3, height, width)]
-        free = {} if batch else {0: ("batch", 1)}
-    elif batch in (None, 1):
+    if step is not None and batch not in (None, 1):
+        raise ConfigError(f"--batch {batch}: from pixels to poses this network takes one image at a time")
+    if batch is not None:
+        sizes, free = [(batch, height, width)], {}
+    elif step is None:
+        sizes, free = [(2, height, width), (3, height, width)], {0: ("batch", 1)}
+    else:
+        width, height = max(width, 2 * step), max(height, 2 * step)
         sizes = [(1, height, width + step), (1, height + step, width)]
         free = {1: ("height", step), 2: ("width", step)}
-    else:
-        raise ConfigError(f"--batch {batch}: from pixels to poses this network takes one image at a time")
     random = torch.Generator().manual_seed(0)
     examples = tuple(_smooth_images(*size, random) for size in sizes)
     return Graph(pipeline.cpu().float().eval(), examples, free)
@@ -138,9 +144,8 @@ def export_onnx(
 ) -> Exported:
     """Write ``network`` for normalized images ``(N, 3, H, W)`` of ``input_size`` (w, h), and run the file.
 
-    N is ``batch``, or any number for None. With ``multiple`` any H and W are taken that are multiples of it. ``notes``
-    go into the file's metadata. A file whose output differs from PyTorch's by more than ``tolerance`` of the largest
-    value is deleted, and an error is raised.
+    ``batch`` and ``multiple`` as in `network_graph`; ``notes`` go into the file's metadata. A file whose output differs
+    from PyTorch's by more than ``tolerance`` of the largest value is deleted, and an error is raised.
     """
     graph = network_graph(network, input_size, batch=batch, multiple=multiple)
     return write_onnx(graph, file, opset=opset, notes=notes, tolerance=tolerance)
@@ -168,13 +173,13 @@ def write_onnx(
 
 
 def write_torch(graph: Graph, file: str | Path, *, notes: Mapping[str, Any] | None = None) -> Exported:
-    """Write a graph as a file of torch.export (``.pt2``), read it back, and compare.
+    """Write a graph as a file of torch.export (``.pt2``), read it back, and compare; its outputs are a dictionary.
 
-    `torch.export.load` returns it with no code of this package; ``extra_files={"notes.json": ""}`` fetches the notes.
+    `torch.export.load` needs no code of this package; with ``extra_files={"notes.json": ""}`` it returns the notes.
     """
     target = Path(file)
     with torch.no_grad():
-        program = torch.export.export(graph.module, graph.examples[:1], dynamic_shapes=(graph.shapes or None,))
+        program = torch.export.export(_ByName(graph.module), graph.examples[:1], dynamic_shapes=(graph.shapes or None,))
     content = io.BytesIO()
     torch.export.save(program, content, extra_files={"notes.json": json.dumps(notes or {})})
     with whole_file(target) as opened:
@@ -183,9 +188,20 @@ def write_torch(graph: Graph, file: str | Path, *, notes: Mapping[str, Any] | No
 
     def run(images: Tensor) -> list[np.ndarray]:
         with torch.no_grad():
-            return [value.numpy() for _, value in _named(loaded(images))]
+            return [value.numpy() for value in loaded(images).values()]
 
     return _checked(graph, target, run, TOLERANCE)
+
+
+class _ByName(nn.Module):
+    """A module whose outputs are a dictionary: a named tuple's class cannot be stored."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        return dict(_named(self.module(images)))
 
 
 def write_openvino(graph: Graph, file: str | Path, *, notes: Mapping[str, Any] | None = None) -> Exported:

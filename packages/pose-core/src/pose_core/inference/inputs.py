@@ -38,8 +38,8 @@ class Input:
 def find_inputs(words: Sequence[str | Path], folder: Path, downloads: Path) -> list[Input]:
     """Return the images, videos and streams that words name; URLs are fetched into ``downloads``.
 
-    Files below the output ``folder`` are taken for results of an earlier run and skipped, unless they or ``folder``
-    are given.
+    A file that is named twice is returned once. Files below the output ``folder`` are taken for results of an earlier
+    run and skipped, unless they or ``folder`` are given.
     """
     found: list[Input] = []
     for number, word in enumerate(words):
@@ -63,7 +63,10 @@ def find_inputs(words: Sequence[str | Path], folder: Path, downloads: Path) -> l
             found += files
         else:
             raise DataError(_missing(name))
-    return found
+    once: dict[str, Input] = {}
+    for each in found:
+        once.setdefault(each.name if each.kind == "stream" else str(each.file.absolute()), each)
+    return list(once.values())
 
 
 def check_inputs(words: Sequence[str | Path]) -> None:

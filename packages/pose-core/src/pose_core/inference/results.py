@@ -34,8 +34,8 @@ Array = np.ndarray
 T = TypeVar("T")
 U = TypeVar("U")
 
-AHEAD = 16
-"""Maximum number of decoded images, and of results, that wait."""
+AHEAD = 8
+"""Maximum number of decoded images, and of results, that wait: photos are large."""
 
 
 @dataclass
@@ -68,6 +68,8 @@ class Summary:
         inputs = [_count(self.images, "image")] if self.images or not self.frames else []
         inputs += [_count(self.frames, "frame")] if self.frames else []
         lines = [f"{_count(self.people, 'person', 'people')} in {' and '.join(inputs)}, written to {self.folder}"]
+        if not self.images and not self.frames:
+            lines = ["nothing was predicted"]
         if self.without_people:
             lines.append(f"nobody was found in {_count(self.without_people, 'image')}")
         if self.without_joints:

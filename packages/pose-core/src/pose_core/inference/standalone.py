@@ -80,8 +80,8 @@ def predict(image: Array, boxes: Sequence[Sequence[float]] | Array | None = None
         warnings.warn("without boxes the whole image is taken as one person", stacklevel=2)
         height, width = image.shape[:2]
         boxes = [(0.1 * width, 0.1 * height, 0.8 * width, 0.8 * height)]
-    table = np.asarray(boxes, np.float64).reshape(len(boxes), -1)
-    if len(table) and (table.shape[1] not in (4, 5) or not np.isfinite(table).all() or (table[:, 2:4] <= 0).any()):
+    table = np.asarray(boxes, np.float64) if len(boxes) else np.zeros((0, 4))
+    if table.ndim != 2 or table.shape[1] not in (4, 5) or not np.isfinite(table).all() or (table[:, 2:4] <= 0).any():
         raise ValueError("boxes must be (N, 4) x, y, width, height in pixels, or (N, 5) with scores")
     return _predict_boxes(image, table, settings)
 

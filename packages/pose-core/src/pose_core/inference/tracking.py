@@ -98,16 +98,17 @@ class Tracker:
 
 def _move(track: _Track, points: Array, scores: Array, box: Array, time: float) -> None:
     """Give a track its person's next pose."""
-    elapsed = max(time - track.seen, 1e-6)
+    elapsed = time - track.seen
     common = (scores >= CLEAR) & (track.scores >= CLEAR)
     if common.any():
         moved = np.median(points[common] - track.points[common], axis=0)
     else:
         moved = (box[:2] + box[2:] - track.box[:2] - track.box[2:]) / 2
-    # An average over all frames at first, then over the last ones.
-    track.age += elapsed
-    weight = elapsed / min(track.age, STEADY + elapsed)
-    track.velocity = track.velocity + weight * (moved / elapsed - track.velocity)
+    if elapsed > 0:  # damaged files repeat times
+        # An average over all frames at first, then over the last ones.
+        track.age += elapsed
+        weight = elapsed / min(track.age, STEADY + elapsed)
+        track.velocity = track.velocity + weight * (moved / elapsed - track.velocity)
     track.points, track.scores, track.box, track.seen, track.missed = points, scores, box, time, 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import struct
 import time
@@ -23,6 +24,7 @@ Array = np.ndarray
 SUFFIXES = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v"}
 _STREAM = re.compile(r"(rtsps?|rtmps?|srt|udp|rtp)://|https?://[^?#]*\.(m3u8|mpd|ts|mjpe?g|flv)($|[?#])", re.IGNORECASE)
 _LIVE = re.compile(r"(rtsps?|rtmps?|srt|udp|rtp)://", re.IGNORECASE)
+_log = logging.getLogger(__name__)
 _PATIENCE = 10.0
 """Seconds without data after which a stream is given up."""
 
@@ -122,7 +124,7 @@ def _sample(frames: Iterator[Frame], native: float, fps: float) -> Iterator[Fram
 def _open_file(source: str) -> Iterator[Video]:
     av = require_av()
     remote = "://" in source
-    shown = re.sub(r"//[^/@]*@", "//", source)  # without the password
+    shown = re.sub(r"//[^/@]*@", "//", source) if remote else source  # without the password
     if not remote and not Path(source).is_file():
         raise DataError(f"video {source} does not exist")
     settings: dict[str, Any] = {"timeout": _PATIENCE} if remote else {}
@@ -137,7 +139,9 @@ def _open_file(source: str) -> Iterator[Video]:
             raise _unreadable(shown, "it has no pictures")
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
-        rate = float(stream.average_rate or stream.guessed_rate or 25)
+        rate = float(stream.average_rate or stream.guessed_rate or 0)
+        if not 0 < rate <= 1000:  # some cameras state the ticks of their clock
+            rate = 25.0
         count = stream.frames or None
         if count is None and container.duration and not remote:
             count = round(container.duration / 1e6 * rate)
@@ -150,23 +154,32 @@ def _open_file(source: str) -> Iterator[Video]:
 def _decode(av: ModuleType, container: Any, stream: Any, source: str, rate: float) -> Iterator[Frame]:
     """Yield the frames of an open file or stream, whose name in messages is ``source``."""
     first: float | None = None
-    number = -1
+    number = damaged = 0
     try:
-        for number, decoded in enumerate(container.decode(stream)):
-            clock = decoded.time if decoded.time is not None else number / rate
-            first = clock if first is None else first
-            image = decoded.to_ndarray(format="rgb24")
-            # Phones record in one orientation and store the rotation to apply.
-            turns = round(decoded.rotation / 90) % 4
-            image = np.ascontiguousarray(np.rot90(image, turns)) if turns else image
-            yield Frame(number, clock - first, image, clock)
+        for packet in container.demux(stream):
+            try:
+                frames = packet.decode()
+            except av.InvalidDataError:  # a live stream begins anywhere, and packets are lost on the way
+                damaged += 1
+                continue
+            for decoded in frames:
+                clock = decoded.time if decoded.time is not None else number / rate
+                first = clock if first is None else first
+                image = decoded.to_ndarray(format="rgb24")
+                # Phones record in one orientation and store the rotation to apply.
+                turns = round(decoded.rotation / 90) % 4
+                image = np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+                yield Frame(number, clock - first, image, clock)
+                number += 1
     except (av.FFmpegError, OSError) as error:
         why = _reason(av, error)
-        raise _unreadable(source, why) if number < 0 else _ended(source, number + 1, why) from None
-    if number < 0:
-        raise _unreadable(source, "it has no frame")
+        raise _ended(source, number, why) if number else _unreadable(source, why) from None
+    if not number:
+        raise _unreadable(source, "its pictures are damaged" if damaged else "it has no pictures")
+    if damaged:
+        _log.warning("%s: %d damaged %s left out", source, damaged, "part was" if damaged == 1 else "parts were")
     if "://" not in source and _is_cut(Path(source)):
-        raise _ended(source, number + 1, "the file is cut off; fetch it again")
+        raise _ended(source, number, "the file is cut off; fetch it again")
 
 
 def _is_cut(file: Path) -> bool:

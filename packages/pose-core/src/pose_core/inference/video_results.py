@@ -295,16 +295,18 @@ def _progress(name: str, total: int | None) -> Iterator[Callable[[], object]]:
     if is_quiet():
         yield lambda: None
         return
-    start = shown = time.monotonic()
+    start = first = shown = time.monotonic()
     done = 0
 
     def advance() -> None:
-        nonlocal done, shown
+        nonlocal done, first, shown
         done += 1
         now = time.monotonic()
-        if now - shown >= LINES:
+        if done == 1:
+            first = now  # the first frame waits for libraries to load
+        elif now - shown >= LINES:
             shown = now
-            rate = done / (now - start)
+            rate = (done - 1) / max(now - first, 1e-9)
             of = f" of {total}, {max(total - done, 0) / rate:.0f} s left" if total else ""
             print(f"{name}: {_count(done)}{of}, {rate:.1f} frames/s", file=sys.stderr, flush=True)
 

@@ -22,4 +22,9 @@ def hub_file(address: str) -> Path:
     try:
         return Path(hf_hub_download(f"{owner}/{repo}", name, local_files_only=is_offline()))
     except Exception as error:  # the hub's own errors, and those of the network libraries below it
-        raise PoseError(f"cannot get {address}: {error}") from None
+        if is_offline():
+            raise PoseError(
+                f"{address} is not in the cache of huggingface_hub, and POSE_OFFLINE is set. Unset it, or copy the "
+                "file from another machine and give its path"
+            ) from None
+        raise PoseError(f"cannot download {address}: {error}") from None

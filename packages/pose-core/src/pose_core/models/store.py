@@ -18,13 +18,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import safetensors.torch
-
 from pose_core.downloads import digest_of, fetch, file_name, local_path, locked
 from pose_core.errors import PoseError, WeightsError
 from pose_core.files import whole_file, write_json
 from pose_core.folders import cache_home
-from pose_core.models.weights import network_state, read_checkpoint
 
 _log = logging.getLogger(__name__)
 
@@ -105,6 +102,10 @@ def _store(url: str, sha256: str, card: Mapping[str, object], target: Path) -> N
         raise WeightsError(
             f"{source} is not the expected file: its SHA-256 is {digest}, expected {sha256}; replace or delete it"
         )
+    import safetensors.torch  # what is here already is found without torch
+
+    from pose_core.models.weights import network_state, read_checkpoint
+
     downloaded = source.parent == downloads
     try:
         content = read_checkpoint(source)

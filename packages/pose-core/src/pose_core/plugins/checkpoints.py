@@ -23,6 +23,7 @@ import yaml
 
 from pose_core.config import Experiment, all_keys, parse_config, update_override
 from pose_core.errors import ConfigError, WeightsError
+from pose_core.installation import shell_command
 from pose_core.plugins.experiments import load_config
 from pose_core.plugins.method import get_method, installed_methods, package_file
 
@@ -79,7 +80,8 @@ def find_checkpoint(name: str) -> Checkpoint:
         return known[name]
     near = get_close_matches(name, known, n=3, cutoff=0.4)
     hint = f"; did you mean {' or '.join(near)}?" if near else "."
-    raise WeightsError(f"no weights are named {name!r}, and no such file exists{hint} `pose weights list` lists them")
+    command = f"{shell_command('pose')} weights list"
+    raise WeightsError(f"no weights are named {name!r}, and no such file exists{hint} `{command}` lists them")
 
 
 def default_checkpoint(method: str | None) -> Checkpoint:
@@ -87,12 +89,13 @@ def default_checkpoint(method: str | None) -> Checkpoint:
     # The method that `pose quickstart` uses comes first.
     methods = sorted(installed_methods().values(), key=lambda each: each.quickstart is None)
     wanted = [method] if method is not None else [each.name for each in methods]
-    entries = [entry for entry in _entries() if entry.default and entry.method in wanted]
-    if not entries:
-        of = f"pose-{method}" if method is not None else "the installed methods"
-        raise ConfigError(f"{of} has no default weights: give --weights with a file, or a name of `pose weights list`")
-    own_table = os.environ.get("POSE_CHECKPOINTS")
-    return entries[0] if own_table else min(entries, key=lambda entry: wanted.index(entry.method))
+    for table in (_own_entries(), _package_entries()):
+        defaults = [entry for entry in table if entry.default and entry.method in wanted]
+        if defaults:
+            return min(defaults, key=lambda entry: wanted.index(entry.method))
+    lacks = f"pose-{method} has" if method is not None else "the installed methods have"
+    command = f"{shell_command('pose')} weights list"
+    raise ConfigError(f"{lacks} no default weights: give --weights a file, or a name that `{command}` shows")
 
 
 def checkpoint_config(checkpoint: Checkpoint, overrides: Sequence[str] = ()) -> Experiment:
@@ -189,19 +192,25 @@ def check_network(name: str, num_joints: int, options: Mapping[str, object], wei
 
 
 def _entries() -> list[Checkpoint]:
-    """Return the entries of all tables, those of `POSE_CHECKPOINTS` first."""
-    entries = []
+    """Return the entries of all tables."""
+    return _own_entries() + _package_entries()
+
+
+def _own_entries() -> list[Checkpoint]:
+    """Return the entries of the table that `POSE_CHECKPOINTS` names."""
     own = os.environ.get("POSE_CHECKPOINTS")
-    if own:
-        path = Path(own).expanduser()
-        if not path.is_file():
-            raise ConfigError(f"POSE_CHECKPOINTS: the table {path} does not exist")
-        entries += _read_table(path, None)
-    for method in installed_methods().values():
-        table = package_file(method.package, "checkpoints.csv")
-        if table is not None:
-            entries += _read_table(table, method.name)
-    return entries
+    if not own:
+        return []
+    path = Path(own).expanduser()
+    if not path.is_file():
+        raise ConfigError(f"POSE_CHECKPOINTS: the table {path} does not exist")
+    return _read_table(path, None)
+
+
+def _package_entries() -> list[Checkpoint]:
+    """Return the entries of the installed methods' tables."""
+    tables = [(method, package_file(method.package, "checkpoints.csv")) for method in installed_methods().values()]
+    return [entry for method, table in tables if table is not None for entry in _read_table(table, method.name)]
 
 
 def _read_table(path: Path, method: str | None) -> list[Checkpoint]:

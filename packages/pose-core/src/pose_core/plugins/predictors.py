@@ -19,7 +19,7 @@ from pose_core.engine.distributed import choose_device
 from pose_core.engine.interfaces import DetectedImage, PosePredictor
 from pose_core.errors import ConfigError, DataError, PoseError
 from pose_core.photos import Photo, as_pixels, is_url
-from pose_core.plugins.checkpoints import bind_config, config_of
+from pose_core.plugins.checkpoints import bind_config, config_of, locate_weights
 from pose_core.plugins.experiments import load_config
 from pose_core.plugins.method import Method, installed_methods
 from pose_core.plugins.networks import bare_network, load_weights
@@ -30,6 +30,7 @@ from pose_core.verbosity import is_quiet
 
 Array = np.ndarray
 T = TypeVar("T")
+P = TypeVar("P", bound=Photo)
 RANDOM = "random"
 """Weights of a predictor that has none."""
 
@@ -83,6 +84,7 @@ class Predictor:
         experiment = config if isinstance(config, Experiment) else load_config(config)
         if weights != RANDOM:
             experiment = bind_config(experiment, weights, fixed_only=not by_name)
+            weights = locate_weights(weights)  # what cannot be downloaded is said before anything slow
         network = bare_network(experiment)
         if weights != RANDOM:
             load_weights(network, weights, strict=strict)
@@ -108,12 +110,8 @@ class Predictor:
 
     @overload
     def __call__(
-        self, image: Photo, boxes: Array | None = None, *, detector: Detector | str | None = None
-    ) -> Poses: ...
-    @overload
-    def __call__(
         self,
-        image: list[Photo] | tuple[Photo, ...],
+        image: list[P] | tuple[P, ...],
         boxes: Iterable[Array] | None = None,
         *,
         detector: Detector | str | None = None,
@@ -126,9 +124,13 @@ class Predictor:
         *,
         detector: Detector | str | None = None,
     ) -> Iterator[Poses]: ...
+    @overload
+    def __call__(
+        self, image: Photo, boxes: Array | None = None, *, detector: Detector | str | None = None
+    ) -> Poses: ...
     def __call__(
         self,
-        image: Photo | list[Photo] | tuple[Photo, ...] | Iterator[Photo],
+        image: Photo | list[P] | tuple[P, ...] | Iterator[Photo],
         boxes: Array | Iterable[Array] | None = None,
         *,
         detector: Detector | str | None = None,

@@ -51,6 +51,15 @@ def _blur(heatmaps: Tensor) -> Tensor:
     line = torch.arange(-radius, radius + 1, device=heatmaps.device, dtype=heatmaps.dtype)
     kernel = torch.exp(-line.square() / (2 * BLUR_SIGMA**2))
     kernel = kernel / kernel.sum()
-    single = functional.pad(heatmaps.flatten(0, 1)[:, None], (radius,) * 4, mode="reflect")
+    height, width = heatmaps.shape[2:]
+    rows, columns = _mirrored(height, radius), _mirrored(width, radius)
+    single = heatmaps.flatten(0, 1)[:, None]
+    single = single[:, :, rows.to(single.device)][:, :, :, columns.to(single.device)]
     single = functional.conv2d(single, kernel.view(1, 1, 1, -1))
     return functional.conv2d(single, kernel.view(1, 1, -1, 1)).view_as(heatmaps)
+
+
+def _mirrored(size: int, radius: int) -> Tensor:
+    """Return the pixels ``(size + 2·radius,)`` that a row has beyond its ends: 2, 1, 0, 1, …, n−1, n−2."""
+    place = torch.arange(-radius, size + radius).abs()
+    return torch.where(place < size, place, 2 * (size - 1) - place)
