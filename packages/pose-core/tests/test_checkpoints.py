@@ -281,10 +281,16 @@ def test_python_cannot_put_rgb_weights_into_a_bgr_experiment(table: Path, caplog
     by_name = Predictor.from_config("pose-stub/blue", "small.people", "cpu")
     assert (by_name.config.data.color, by_name.config.heatmap.decode) == ("rgb", "dark")  # type: ignore[attr-defined]
     caplog.clear()
-    mine = pose_core.load_config("pose-stub/blue", ["heatmap.decode=soft_argmax"])
-    given = Predictor.from_config(mine, "small.people", "cpu")
-    assert (given.config.data.color, given.config.heatmap.decode) == ("rgb", "soft_argmax")  # type: ignore[attr-defined]
+    given = Predictor.from_config(pose_core.load_config("pose-stub/blue"), "small.people", "cpu")
+    assert given.config == by_name.config
     assert "data.color=rgb instead of bgr" in caplog.text
+    caplog.clear()
+    mine = checkpoint_config(find_checkpoint("small.people"), ["heatmap.decode=soft_argmax"])
+    own = Predictor.from_config(mine, "small.people", "cpu")
+    assert (own.config.data.color, own.config.heatmap.decode) == ("rgb", "soft_argmax")  # type: ignore[attr-defined]
+    changed = mine.model_copy(update={"data": mine.data.model_copy(update={"color": "bgr"})})
+    assert Predictor.from_config(changed, "small.people", "cpu").config == own.config
+    assert caplog.messages == ["data.color=rgb instead of bgr: the weights small.people need it"]
 
 
 def test_a_predictor_by_name_predicts_as_one_built_by_hand(table: Path, trained: Path) -> None:
@@ -415,7 +421,7 @@ def test_the_experiment_is_that_of_the_weights(table: Path, capsys: pytest.Captu
 
 
 def test_show_config_prints_the_settings_that_come_with_weights(
-    table: Path, capsys: pytest.CaptureFixture[str]
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def shown(*words: str) -> dict[str, Any]:
         assert main(["show-config", *words]) == 0
@@ -426,6 +432,11 @@ def test_show_config_prints_the_settings_that_come_with_weights(
     mixed = shown("--cfg", "pose-stub/other", "--weights", "small.people", "train.epochs=9")
     assert (mixed["data"]["color"], mixed["model"]["name"], mixed["train"]["epochs"]) == ("rgb", NETWORK, 9)
     assert shown("--cfg", "pose-stub/blue")["data"]["color"] == "bgr"
+    mine = shown("--cfg", "pose-stub/blue", "--weights", "small.people", "heatmap.decode=argmax")
+    assert mine["data"]["color"] == "rgb"
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(mine))
+    kept = Predictor.from_config(tmp_path / "mine.yaml", "small.people", "cpu").config
+    assert kept.model_dump(mode="json") == mine
     assert main(["show-config"]) == 2
 
 

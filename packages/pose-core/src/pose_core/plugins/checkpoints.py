@@ -142,14 +142,13 @@ def config_of(weights: str | Path) -> Experiment | None:
     return _run_config(read_checkpoint(path), path)
 
 
-def bind_config(
-    config: Experiment, weights: str | Path, overrides: Sequence[str] = (), *, fixed_only: bool = False
-) -> Experiment:
-    """Return an experiment with the settings that come with named weights, if ``weights`` are such.
+def bind_config(config: Experiment, weights: str | Path, overrides: Sequence[str] = ()) -> Experiment:
+    """Return an experiment with the settings and the name that come with named weights, if ``weights`` are such.
 
     The settings are those of the color order, pixel values, joints, network (these are fixed), input size and decoding.
     Where they replace the experiment's, a warning says so. ``overrides`` are those that the experiment has already:
-    they hold, unless they contradict a fixed setting. With ``fixed_only`` all that is not fixed holds.
+    they hold, unless they contradict a fixed setting. In an experiment that has the weights' name, as this function and
+    `checkpoint_config` return it, all that is not fixed holds.
     """
     bound = _bound_experiment(weights)
     if bound is None:
@@ -162,15 +161,16 @@ def bind_config(
         )
     schema, content, theirs = type(config), config.model_dump(mode="json"), own.model_dump(mode="json")
     replaced = [update_override(item, schema).partition("=")[0] for item in overrides]
-    shared = set(all_keys(type(own)))
+    shared, has_name = set(all_keys(type(own))), config.name == own.name
     for key in [key for key in all_keys(schema) if key in shared and _is_below(key, keys)]:
         needed, has = _at(theirs, key), _at(content, key)
-        if needed == has or (key not in FIXED and (fixed_only or _is_below(key, replaced))):
+        if needed == has or (key not in FIXED and (has_name or _is_below(key, replaced))):
             continue
         if _is_below(key, replaced):
             raise ConfigError(f"{key}={_text(has)} contradicts the weights {weights}, which need {_text(needed)}")
         _log.warning("%s=%s instead of %s: the weights %s need it", key, _text(needed), _text(has), weights)
         _set(content, key, needed)
+    content["name"] = own.name
     return parse_config(content, schema, f"config {config.name} with weights {weights}")
 
 

@@ -73,17 +73,17 @@ class Predictor:
 
         ``weights`` are a name, a file, a URL, ``hf://owner/repo/file``, or "random" for an untrained network.
         ``device`` is auto (a GPU if there is one), cpu, cuda or cuda:1. The settings that come with named weights
-        replace the experiment's: see `pose_core.plugins.checkpoints.bind_config`.
+        replace the experiment's, with a warning; to change the decoding of named weights, start from their own
+        experiment: ``checkpoint_config(find_checkpoint(NAME), ["heatmap.decode=argmax"])``.
         """
         if weights is None:
             raise ConfigError(
                 "a predictor needs weights: a file, a name that `pose weights list` shows, or weights='random' for an "
                 "untrained network"
             )
-        by_name = not isinstance(config, Experiment)
         experiment = config if isinstance(config, Experiment) else load_config(config)
         if weights != RANDOM:
-            experiment = bind_config(experiment, weights, fixed_only=not by_name)
+            experiment = bind_config(experiment, weights)
             weights = locate_weights(weights)  # what cannot be downloaded is said before anything slow
         network = bare_network(experiment)
         if weights != RANDOM:

@@ -25,7 +25,7 @@ def evaluate_checkpoint(
     Predictions are written to ``folder/results``. The pretrained weights that training starts from are not needed.
     """
     if weights is not None:
-        config = bind_config(config, weights, fixed_only=True)
+        config = bind_config(config, weights)
     model = config.model.model_copy(update={"pretrained": None, "init": "framework"})
     task = build_task(config.model_copy(update={"model": model}))
     networks = task.networks()
