@@ -6,20 +6,23 @@ import functools
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
+from pose_core.engine.interfaces import DetectedImage
 from pose_core.errors import ConfigError, DataError, PoseError
 from pose_core.inference.inputs import check_inputs, find_inputs
 from pose_core.inference.results import AHEAD, predict_paths
 from pose_core.photos import read_photo
 from pose_core.plugins.predictors import Predictor
+from pose_core.structures import Poses
 from pose_core.topdown.detectors import Detector, FileDetector, whole_image
 
 Make = Callable[[], Predictor]
@@ -184,6 +187,39 @@ def test_results_are_whole_files_in_order_without_pictures_if_asked(tmp_path: Pa
         content = json.loads(file.read_text())
         assert content["width"] == 40 + number
         assert content["people"][0]["box"][2] == pytest.approx(0.8 * (40 + number), abs=0.01)
+
+
+def test_photos_are_read_ahead_and_written_behind_while_the_network_runs(
+    tmp_path: Path, make_predictor: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(12):
+        photo(tmp_path / "in" / f"{number:02d}.png")
+    read, written = threading.Semaphore(0), threading.Semaphore(0)
+
+    def reading(name: str) -> np.ndarray:
+        pixels = read_photo(name)
+        read.release()
+        return pixels
+
+    def writing(path: str, content: object, **more: object) -> None:
+        written.release()
+
+    monkeypatch.setattr("pose_core.inference.results.read_photo", reading)
+    monkeypatch.setattr("pose_core.inference.results.write_json", writing)
+    predictor = make_predictor()
+    stream = predictor.worker.predict_stream
+
+    def slow(images: Iterable[DetectedImage[Any]]) -> Iterator[tuple[Any, Poses]]:
+        for number, result in enumerate(stream(images)):
+            if number == 0:
+                assert all(read.acquire(timeout=30) for _ in range(AHEAD)), "images wait before the second is predicted"
+            if number == 4:
+                assert written.acquire(timeout=30), "results are written before the last is predicted"
+            yield result
+
+    monkeypatch.setattr(predictor.worker, "predict_stream", slow)
+    summary = predict_paths(predictor, [tmp_path / "in"], tmp_path / "out", detector=whole_image, draw=False)
+    assert summary.images == 12
 
 
 def test_an_error_in_a_thread_ends_the_prediction(tmp_path: Path, make_predictor: Make) -> None:
