@@ -17,11 +17,12 @@ import torch
 from torch import nn
 
 from pose_core.config import DataConfig, ModelConfig
-from pose_core.errors import ConfigError, PoseError
+from pose_core.errors import ConfigError, DataError, PoseError
 from pose_core.inference import standalone
 from pose_core.inference.bundle import FILES, write_bundle
 from pose_core.inference.export import pipeline_graph, write_onnx, write_openvino, write_torch
 from pose_core.inference.pipelines import build_pipeline, describe
+from pose_core.inference.quantize import quantize
 from pose_core.ops.decoding import soft_argmax
 from pose_core.plugins.networks import create_model
 from pose_core.plugins.predictors import Predictor
@@ -226,6 +227,39 @@ def test_a_bundle_runs_as_a_script(bundle: tuple[Path, TopDownConfig], tmp_path:
     np.testing.assert_allclose([p[:2] for p in person["keypoints"].values()], expected.keypoints[0], atol=1e-3)
     with pytest.warns(UserWarning, match="whole image is taken as one person"):
         load_script(folder).predict(smooth_image())
+
+
+class Deep(Peaks):
+    """`Peaks` after a convolution, and with a map of its own after the last one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 3, 3, padding=1)
+        nn.init.dirac_(self.first.weight)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(self.first(x))
+
+
+def test_eight_bit_convolutions_move_keypoints_little(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx", reason="the extra pose-core[export] is not installed")
+    pipeline = build_pipeline(Deep().eval(), config(**DECODINGS["dark"]))
+    done = write_onnx(pipeline_graph(pipeline, SIZE), tmp_path / "net.onnx")
+    (tmp_path / "images").mkdir()
+    with pytest.raises(DataError, match="has 0 readable images; give at least 8"):
+        quantize(done.file, pipeline, tmp_path / "images")
+    for seed in range(12):
+        cv2.imwrite(str(tmp_path / "images" / f"{seed}.png"), smooth_image(seed=seed))
+    result = quantize(done.file, pipeline, tmp_path / "images")
+    assert result.images == 9
+    assert 0 < result.median < 1
+    assert f"move by {result.median:.2f} input pixels" in str(result)
+    nodes = onnx.load(done.file).graph.node
+    makers = {output: node.op_type for node in nodes for output in node.output}
+    kinds = [makers.get(node.input[1]) for node in nodes if node.op_type == "Conv"]
+    # The first has eight-bit weights; the last one's and both lines of DARK's Gaussian stay in float.
+    assert kinds.count("DequantizeLinear") == 1
+    assert len(kinds) == 4
 
 
 def test_bundles_do_not_mix_with_other_files(tmp_path: Path) -> None:
