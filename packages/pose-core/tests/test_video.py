@@ -203,6 +203,20 @@ def test_rotated_videos_are_upright(tmp_path: Path) -> None:
     assert shapes == {(64, 96, 0)}
 
 
+def test_colors_are_kept_and_marked(tmp_path: Path) -> None:
+    image = np.zeros((64, 96, 3), np.uint8)
+    image[:, :48], image[:, 48:] = (200, 40, 60), (30, 180, 40)
+    with video_writer(tmp_path / "clip.mp4", 25) as write:
+        write(image)
+    shown = next(read_frames(tmp_path / "clip.mp4")).image
+    assert np.abs(shown[32, [10, 80]].astype(int) - image[32, [10, 80]]).max() <= 4
+    with av.open(str(tmp_path / "clip.mp4")) as container:
+        frame = next(container.decode(video=0))
+    luma = 16 + 219 / 255 * (np.array([0.2126, 0.7152, 0.0722]) @ [200, 40, 60])
+    assert (frame.colorspace, frame.color_range) == (1, 1), "BT.709, limited range"
+    assert int(frame.to_ndarray()[32, 10]) == pytest.approx(luma, abs=2)
+
+
 def test_odd_sides_are_filled_up(tmp_path: Path) -> None:
     file = film(tmp_path / "clip.mp4", frames=3, width=95, height=63)
     assert next(read_frames(file)).image.shape == (64, 96, 3)

@@ -25,6 +25,7 @@ SUFFIXES = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v"}
 _STREAM = re.compile(r"(rtsps?|rtmps?|srt|udp|rtp)://|https?://[^?#]*\.(m3u8|mpd|ts|mjpe?g|flv)($|[?#])", re.IGNORECASE)
 _LIVE = re.compile(r"(rtsps?|rtmps?|srt|udp|rtp)://", re.IGNORECASE)
 _log = logging.getLogger(__name__)
+_BT709 = 1
 _PATIENCE = 10.0
 """Seconds without data after which a stream is given up."""
 
@@ -165,7 +166,11 @@ def _decode(av: ModuleType, container: Any, stream: Any, source: str, rate: floa
             for decoded in frames:
                 clock = decoded.time if decoded.time is not None else number / rate
                 first = clock if first is None else first
-                image = decoded.to_ndarray(format="rgb24")
+                # PyAV before 17 takes all videos for BT.601, unless a change is asked for; RGB has no such matrix.
+                change = (
+                    {"src_colorspace": "ITU709", "dst_colorspace": "ITU601"} if decoded.colorspace == _BT709 else {}
+                )
+                image = decoded.to_ndarray(format="rgb24", **change)
                 # Phones record in one orientation and store the rotation to apply.
                 turns = round(decoded.rotation / 90) % 4
                 image = np.ascontiguousarray(np.rot90(image, turns)) if turns else image

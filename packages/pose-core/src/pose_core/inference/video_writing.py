@@ -70,6 +70,7 @@ class _Writer:
             self._open(image)
         now = self.count / float(self.rate) if time is None else time
         frame = self.av.VideoFrame.from_ndarray(image, format="rgb24")
+        frame = frame.reformat(self.pictures.width, self.pictures.height, "yuv420p", dst_colorspace="ITU709")
         # Times that do not grow, in damaged files, would be refused.
         self.ticks = max(round(now * _TICKS), self.ticks + 1) if self.count else round(now * _TICKS)
         frame.pts, frame.time_base = self.ticks, Fraction(1, _TICKS)
@@ -84,7 +85,10 @@ class _Writer:
         self.pictures = self.output.add_stream(codec, rate=self.rate)
         self.pictures.height, self.pictures.width = image.shape[:2]
         self.pictures.pix_fmt = "yuv420p"
-        self.pictures.codec_context.time_base = Fraction(1, _TICKS)
+        context = self.pictures.codec_context
+        context.time_base = Fraction(1, _TICKS)
+        # Without these marks (BT.709, limited range) players guess the colors, by the size of the picture.
+        context.colorspace = context.color_primaries = context.color_trc = context.color_range = 1
         if codec == "libx264":
             self.pictures.options = {"crf": "20", "preset": "veryfast"}
         else:
