@@ -77,10 +77,12 @@ def evaluate_topdown(network: nn.Module, config: TopDownConfig, device: torch.de
     rank, _ = rank_and_world_size()
     categories = {person.annotation_id: person.category_id for record in records for person in record.persons}
     scored = score(results, found, config, folder / "results", write=rank == 0, categories=categories)
+    heatmap = config.heatmap
+    quarter = heatmap.quarter and heatmap.decode in {"argmax", "soft_argmax"}  # the other decoders ignore it
     protocol = protocol_line(
         boxes=boxes,
         flip=config.test.flip,
-        decode=config.heatmap.decode + ("+quarter" if config.heatmap.quarter else ""),
+        decode=heatmap.decode + ("+quarter" if quarter else ""),
         scales=config.test.scale,
         evaluator=scored.name,
     )
