@@ -45,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
     from pose_core.drawing.sheets import contact_sheet, write_image
 
     more, weights = split_overrides(args.weights)
+    del args.weights  # columns of the picture, which the experiment does not depend on
     args.overrides += more
     config = load(args)
     tiles, captions = paste_tiles(config, [Path(file) for file in weights], args.count, args.seed)  # type: ignore[arg-type]

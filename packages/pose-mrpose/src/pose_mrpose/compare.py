@@ -58,7 +58,10 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(
             f"--cfg names {len(names)} experiments and --weights {len(weights)} files; give one file for each, in order"
         )
-    configs = [load(argparse.Namespace(**{**vars(args), "cfg": name})) for name in names]
+    configs = [
+        load(argparse.Namespace(**{**vars(args), "cfg": name, "weights": file}), needs_weights=bool(file))
+        for name, file in zip(names, weights or [""] * len(names), strict=True)
+    ]
     if args.params:
         print(cost_table(configs))
         return 0
