@@ -34,7 +34,7 @@ def test_the_printed_file_is_a_skeleton(tmp_path: Path, capsys: pytest.CaptureFi
     assert made.upper_body == (0, 1, 2)
     assert made.sigmas == (0.026, 0.067, 0.067, 0.067)
     assert "# WARNING: these OKS sigmas are defaults" in text
-    assert "COCO has sigmas for nose; 0.067" in text
+    assert "the others have their mean, 0.067:\n# L_ear, R_ear, tail.\n" in text
     assert max(map(len, text.splitlines())) <= 120
 
 

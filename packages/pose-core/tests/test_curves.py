@@ -199,7 +199,7 @@ def test_the_command_draws_the_keys_that_a_run_has(tmp_path: Path, capsys: pytes
         lines = capsys.readouterr().out.splitlines()
         assert [line.split(":")[0] for line in lines[:-1]] == (keys or ["acc", "loss", "k"])
         assert lines[0] == "acc: plain 0.5 at step 50, against 0.5 at step 50"
-        assert lines[-1] == str(target)
+        assert lines[-1] == f"written: {target}"
         assert target.stat().st_size > 5000
 
 

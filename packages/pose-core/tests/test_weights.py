@@ -72,7 +72,7 @@ def test_a_damaged_file_raises_nothing_but_our_error(
     tmp_path: Path, place: int, byte: int, kept: int, old: bool
 ) -> None:
     file, model = tmp_path / "damaged.pth", torch.nn.Conv2d(3, 4, 3)
-    content = {"state_dict": model.state_dict(), "perf": np.float64(0.5)}
+    content = {"state_dict": model.state_dict(), "perf": np.float64(0.5), "sigmas": np.ones((2, 3), np.float32)}
     torch.save(content, file, _use_new_zipfile_serialization=not old)
     data = bytearray(file.read_bytes())
     data[place % len(data)] = byte

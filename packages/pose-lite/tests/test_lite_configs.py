@@ -170,5 +170,5 @@ def test_built_in_experiments_equal_the_converted_published_files(name: str) -> 
     assert ours == theirs
 
 
-def test_experiments_are_the_published_ones_and_a_synthetic_one() -> None:
-    assert {*PUBLISHED, "synthetic_quick"} == set(CONFIGS)
+def test_experiments_are_the_published_ones_and_two_on_synthetic_people() -> None:
+    assert {*PUBLISHED, "synthetic_quick", "synthetic_minutes"} == set(CONFIGS)

@@ -19,7 +19,7 @@ class Lite(Method):
     summary = "LPN, small HRNets, soft-argmax (lightweight top-down pose)"
     networks = ("lpn_18", "lpn_18h", "lpn_34", "lpn_34h", "lpn_50", "lpn_100", "lpn_101", "lpn_152")
     published_names = ("lpn", "pose_hrnet", "pose_resnet")
-    quickstart = "synthetic_quick"
+    quickstart = "synthetic_minutes"
     example = "coco_lpn50_256x192"
 
     def network_builder(self, name: str) -> NetworkBuilder | None:

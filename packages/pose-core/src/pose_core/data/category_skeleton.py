@@ -35,15 +35,14 @@ def skeleton_file(file: Path, category: str | None = None) -> str:
         ) from None
     content["upper_body"] = [name for name in joints if any(part in name.lower() for part in _UPPER)]
     coco = dict(zip(SKELETONS["coco17"].joints, SKELETONS["coco17"].sigmas, strict=True))
-    known = [name for name in joints if name in coco]
     lines = [
         f"# The joints of category {content['name']!r} in {file.name}. Please check flip_pairs (left and right joints)",
         "# and upper_body (for augment.half_body), which are guessed from the names.",
         yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100).rstrip(),
         "# WARNING: these OKS sigmas are defaults, so AP on this data cannot be compared to other figures. Estimate",
         "# your own from people annotated twice: pose data sigmas --annotations first.json second.json",
-        f"# {'COCO has sigmas for ' + ', '.join(known) if known else 'COCO has sigmas for none of the joints'};"
-        f" {DEFAULT_SIGMA} is the mean of COCO's.",
+        f"# Joints that COCO has, too, have COCO's sigmas; the others have their mean, {DEFAULT_SIGMA}:",
+        f"# {', '.join(name for name in joints if name not in coco) or 'none'}.",
         "sigmas:",
         *(f"  - {coco.get(name, DEFAULT_SIGMA):.3f}  # {name}" for name in joints),
     ]

@@ -13,12 +13,12 @@ from pose_core.drawing.sheets import MARK, PAPER, add_header, contact_sheet, wri
 from pose_core.drawing.skeletons import draw_poses
 from pose_core.engine.interfaces import PosePredictor
 from pose_core.errors import DataError
-from pose_core.geometry import PIXEL_STD
 from pose_core.layouts.reader import read_dataset
 from pose_core.ops.similarity import oks
 from pose_core.plugins.predictors import Predictor
 from pose_core.skeleton import LEFT_COLOR, MIDDLE_COLOR, RIGHT_COLOR, Skeleton
-from pose_core.structures import Batch, ImageRecord, Person, Poses
+from pose_core.structures import Batch, ImageRecord, Poses
+from pose_core.topdown.detectors import annotated_box
 
 Array = np.ndarray
 
@@ -46,7 +46,7 @@ def prediction_sheet(
     pairs, scores, captions = [], [], []
     for record in records:
         image = open_image(record.source, "rgb")
-        boxes = np.array([_box(person) for person in record.persons])
+        boxes = np.array([annotated_box(person) for person in record.persons])
         poses = predictor(image, boxes)
         joints = np.stack([person.joints for person in record.persons])
         truth = _with_joints(image, joints, predictor.skeleton)
@@ -101,11 +101,3 @@ def batch_sheet(predictor: PosePredictor, batch: Batch, target: Path, *, thresho
     large = not predictor.needs_boxes
     columns, side = (4, 320) if large else (8, 192)
     write_image(target, contact_sheet(tiles, columns=columns, tile=(side, round(side * height / width))))
-
-
-def _box(person: Person) -> tuple[float, ...]:
-    """Return a person's box; if the layout has a center and a scale instead, the box that is padded to them."""
-    if person.box is not None or person.center is None or person.scale is None:
-        return person.box or (0.0, 0.0, 0.0, 0.0)
-    width, height = (PIXEL_STD * value / 1.25 for value in person.scale)
-    return person.center[0] - width / 2, person.center[1] - height / 2, width, height

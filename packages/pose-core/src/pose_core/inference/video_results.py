@@ -74,7 +74,7 @@ class VideoOptions:
 
     def __post_init__(self) -> None:
         if self.smooth and not self.track:
-            raise ConfigError("--smooth needs to know who is who: remove --no-track")
+            raise ConfigError("--smooth needs tracking: remove --no-track (in Python: track=False)")
         if self.frames_limit is not None and self.frames_limit < 1:
             raise ConfigError(f"--frames-limit {self.frames_limit}: give a number from 1")
         if self.seconds is not None and not self.seconds > 0:

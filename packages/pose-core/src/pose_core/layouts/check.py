@@ -167,7 +167,8 @@ def _describe(report: SplitReport, skeleton: Skeleton) -> list[str]:
         f"    {report.persons} {'person' if report.persons == 1 else 'people'} to train or evaluate on",
     ]
     if report.others:
-        lines.append(f"    {report.others} crowd regions or people without labeled joints, which do not count")
+        others = "crowd region or person" if report.others == 1 else "crowd regions and people"
+        lines.append(f"    not counted: {report.others} {others} without labeled joints")
     if report.persons:
         width = max(map(len, skeleton.joints))
         lines += [

@@ -274,7 +274,8 @@ def score_entries(
     entries: list[dict[str, Any]], found: AnnotatedSet, name: str, *, without: Set[int] = frozenset()
 ) -> Evaluation:
     """Score by COCO's keypoint AP."""
-    truth = without_images(read_json(found.annotation_file), without)
+    file = found.annotation_file
+    truth = without_images(read_json(file), without) if without else file
     metrics = coco_keypoint_ap(truth, entries, sigmas=list(found.skeleton.sigmas))
     return Evaluation("COCO AP", metrics["AP"], metrics, format_coco(metrics, name))
 

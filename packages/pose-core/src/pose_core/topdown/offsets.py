@@ -28,7 +28,7 @@ def decode_offsets(maps: Tensor) -> tuple[Tensor, Tensor]:
     """
     height, width = maps.shape[2:]
     heat, x, y = maps.reshape(len(maps), -1, 3, height, width).unbind(2)
-    smooth = _blur(heat).flatten(2)
+    smooth = smooth_heatmaps(heat).flatten(2)
     scores, index = smooth.max(2)
     away = torch.stack([part.flatten(2).gather(2, index[..., None])[..., 0] for part in (x, y)], -1)
     points = torch.stack([index % width, index // width], -1).to(maps.dtype) + away * (RADIUS * height)
@@ -45,7 +45,7 @@ def fuse_flipped_offsets(maps: Tensor, mirrored: Tensor, flip_order: Tensor) -> 
     return (maps + back.flatten(1, 2)) / 2
 
 
-def _blur(heatmaps: Tensor) -> Tensor:
+def smooth_heatmaps(heatmaps: Tensor) -> Tensor:
     """Smooth heatmaps ``(N, K, H, W)``, mirrored at their borders without repeating the last pixel."""
     radius = BLUR_KERNEL // 2
     line = torch.arange(-radius, radius + 1, device=heatmaps.device, dtype=heatmaps.dtype)
@@ -53,10 +53,11 @@ def _blur(heatmaps: Tensor) -> Tensor:
     kernel = kernel / kernel.sum()
     height, width = heatmaps.shape[2:]
     rows, columns = _mirrored(height, radius), _mirrored(width, radius)
-    single = heatmaps.flatten(0, 1)[:, None]
-    single = single[:, :, rows.to(single.device)][:, :, :, columns.to(single.device)]
+    count, joints = heatmaps.shape[:2]
+    wide = heatmaps[:, :, rows.to(heatmaps.device)][:, :, :, columns.to(heatmaps.device)]
+    single = wide.reshape(count * joints, 1, height + 2 * radius, width + 2 * radius)
     single = functional.conv2d(single, kernel.view(1, 1, 1, -1))
-    return functional.conv2d(single, kernel.view(1, 1, -1, 1)).view_as(heatmaps)
+    return functional.conv2d(single, kernel.view(1, 1, -1, 1)).reshape(heatmaps.shape)
 
 
 def _mirrored(size: int, radius: int) -> Tensor:
