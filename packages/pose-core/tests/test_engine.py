@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -358,7 +359,7 @@ def test_the_fastest_settings_win_and_more_threads_are_tried_while_they_pay(monk
     def task(settings: dict[str, str]) -> Tiny:
         return Tiny(config(Path(), precision=settings["train.precision"], channels_last="last" in str(settings)))
 
-    def measure(task: Tiny, batch: object, end: float) -> float:
+    def measure(task: Tiny, batch: object, end: float, best: float) -> float:
         tried.append((task.config.train.precision, threads[-1]))
         return {"fp32": 10.0, "bf16": 19.0}[task.config.train.precision] * min(threads[-1], 4)
 
@@ -381,3 +382,22 @@ def test_the_speed_of_real_steps_is_measured() -> None:
     assert len(batch) == 4
     assert 0 < loading < 1
     assert measure_speed(task, batch, 0.0) > 1
+
+
+def test_a_hopeless_setting_is_measured_by_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = []
+
+    class Slow(Squares):
+        def step(self, networks: Mapping[str, nn.Module], batch: Points, update: Update) -> dict[str, Tensor]:
+            steps.append(1)
+            time.sleep(0.05)
+            return super().step(networks, batch, update)
+
+    monkeypatch.setattr(Tiny, "objective", lambda self, device: Slow())
+    monkeypatch.setattr(budget, "MIN_SECONDS", 0.01)
+    task = Tiny(config(Path()))
+    batch, _ = load_batch(task)
+    measure_speed(task, batch, float("inf"), best=1000.0)
+    assert len(steps) == 1
+    measure_speed(task, batch, float("inf"), best=1.0)
+    assert len(steps) > 2
