@@ -22,7 +22,6 @@ from pose_core.skeleton import SKELETONS
 from pose_dekr.config import DekrConfig
 from pose_dekr.models import bottomup_hrnet, dekr_hrnet
 from pose_dekr.predictor import DekrPredictor
-from pose_dekr.rescore import ScoreNet
 
 SMALL: dict[str, Any] = {"width": 4, "blocks": 1, "modules": (1, 1, 1)}
 
@@ -58,10 +57,10 @@ def test_an_exported_network_has_the_same_outputs(builder: Any, options: Any, de
 
 def small_dekr(*settings: str) -> tuple[DekrConfig, nn.Module]:
     """Return an experiment of a small DEKR whose untrained network finds several people in noise."""
-    options = 'model.options={"width": 4, "blocks": 1, "modules": [1, 1, 1]}'
+    options = 'model.options={"width": 8, "blocks": 1, "modules": [1, 1, 1]}'
     config = load_config(
         "pose-dekr/coco_dekr_w32_512",
-        ["model.input_size=[128,128]", "test.max_people=12", "test.nms=0.5", "test.nms_joints=4", options, *settings],
+        ["model.input_size=[128,128]", "test.max_people=30", "test.nms=0.5", "test.nms_joints=4", options, *settings],
     )
     assert isinstance(config, DekrConfig)
     torch.manual_seed(0)
@@ -69,7 +68,9 @@ def small_dekr(*settings: str) -> tuple[DekrConfig, nn.Module]:
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.normal_(module.weight, std=0.6 / module.weight[0].numel() ** 0.5)
-    network.offset_final_layer.weight.data.mul_(5)  # type: ignore[operator, union-attr]
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None
     network.train()(torch.randn(4, 3, 128, 128))
     return config, network.eval()
 
@@ -79,9 +80,7 @@ def test_a_bundle_predicts_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     pytest.importorskip("onnxscript", reason="onnxscript is not installed")
     config, network = small_dekr()
     skeleton = SKELETONS["coco17"]
-    torch.manual_seed(1)
     scorer = DekrPredictor(network, config, skeleton, torch.device("cpu"))
-    scorer.score_net = ScoreNet(17).eval()
     pipeline = scorer.pipeline(network, flip=True)
     write_bundle(pipeline, (128, 128), skeleton, tmp_path / "bundle", notes=describe(network, config, pipeline))
     spec = importlib.util.spec_from_file_location("dekr_bundle", tmp_path / "bundle" / "predict.py")
@@ -99,9 +98,7 @@ def test_a_bundle_predicts_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         np.testing.assert_allclose(found.keypoints, poses.keypoints, atol=1e-3, rtol=0)
         np.testing.assert_allclose(found.scores, poses.scores, atol=1e-4)
         np.testing.assert_allclose(found.pose_scores, poses.pose_scores, atol=1e-4)
-    assert max(counts) > 2
-    print(f"people found: {sorted(counts)}")
-    assert min(counts) < 12, "no duplicate was suppressed"
+    assert 2 < min(counts) < 30, "no duplicate was suppressed"
     with pytest.raises(ValueError, match="finds people by itself"):
         script.predict(image, [(0, 0, 10, 10)])
 

@@ -19,7 +19,7 @@ class JointPeaks(NamedTuple):
     """``heatmaps`` ``(K, h, w)``, ``tags`` ``(D, K, h, w)``, and the P highest peaks of each joint, the highest first.
 
     ``keypoints`` ``(K, P, 2)`` are in the input's pixels, with the quarter-pixel shift; ``scores`` ``(K, P)``;
-    ``keypoint_tags`` ``(K, P, D)``. Rows with a score of 0 are no peaks.
+    ``keypoint_tags`` ``(K, P, D)``. Rows with a score of 0 are no peaks, and zero.
     """
 
     heatmaps: Tensor
@@ -86,4 +86,7 @@ class EmbeddingPipeline(Pipeline):
         x, y = column + 0.25 + 0.5 * right - self.corner, row + 0.25 + 0.5 * below - self.corner
         ratio = torch.scalar_tensor(images.shape[2]) / width
         found = tags.flatten(2).gather(2, index.expand(len(tags), -1, -1))
-        return JointPeaks(heat, tags, torch.stack([x, y], 2) * ratio, scores, found.permute(1, 2, 0))
+        points, is_found = torch.stack([x, y], 2) * ratio, (scores > 0)[..., None]
+        # The order of the other rows is not defined.
+        points, found = torch.where(is_found, points, 0), torch.where(is_found, found.permute(1, 2, 0), 0)
+        return JointPeaks(heat, tags, points, scores, found)

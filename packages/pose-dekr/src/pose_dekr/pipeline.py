@@ -21,7 +21,7 @@ from pose_dekr.rescore import ScoreNet, pose_features
 class FixedPoses(NamedTuple):
     """P poses, the best first: ``keypoints`` ``(P, K, 2)``, ``scores`` ``(P, K)``, ``pose_scores`` ``(P,)``.
 
-    Only the rows where ``found`` ``(P,)`` is true are poses.
+    Only the rows where ``found`` ``(P,)`` is true are poses; the others are zero.
     """
 
     keypoints: Tensor
@@ -77,7 +77,14 @@ class DekrPipeline(Pipeline):
         if self.score_net is not None:
             total = total * torch.nan_to_num(self.score_net(pose_features(points, scores)), nan=0.0)
         order = torch.where(kept, total, -torch.inf).topk(count).indices
-        return FixedPoses(points[order], scores[order], total[order], kept[order])
+        found = kept[order]
+        # The order of the other rows is not defined.
+        return FixedPoses(
+            torch.where(found[:, None, None], points[order], 0),
+            torch.where(found[:, None], scores[order], 0),
+            torch.where(found, total[order], 0),
+            found,
+        )
 
     def _highest_centers(self, center: Tensor) -> tuple[Tensor, Tensor]:
         """Return value and pixel of the highest maxima of a center map ``(H, W)``; its size decides the window."""
