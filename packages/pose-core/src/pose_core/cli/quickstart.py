@@ -176,7 +176,9 @@ def _prepare(args: argparse.Namespace, method: Method, folder: Path, started: fl
         _say("1/4  drawing synthetic people; the length of the training is set, so --minutes does not apply")
     else:
         _say(f"1/4  drawing synthetic people; all four steps take about {counted(args.minutes, 'minute')}")
-    images = _draw_people(args, folder, seconds, started)
+    name = f"{method.script}/{method.quickstart}"
+    batch_size = load_config(name, args.overrides).train.batch_size
+    images = _draw_people(args, folder, seconds, started, batch_size)
     common = [
         f"data.root={folder / 'data'}",
         f"run.dir={folder.parent}",
@@ -187,8 +189,6 @@ def _prepare(args: argparse.Namespace, method: Method, folder: Path, started: fl
         "test.workers=0",
         *([f"run.device={args.device}"] if args.device else []),
     ]
-    name = f"{method.script}/{method.quickstart}"
-    first = load_config(name, [*common, *args.overrides])
     _say("2/4  measuring how fast this machine trains")
     speed = fastest_settings(
         lambda settings: build_task(load_config(name, [*common, *_words(settings), *args.overrides])),
@@ -200,7 +200,7 @@ def _prepare(args: argparse.Namespace, method: Method, folder: Path, started: fl
     if not own_length:
         left = seconds - (time.monotonic() - started)
         training = max(left - ending_seconds(speed, args.val_images), MIN_TRAINING_SHARE * seconds)
-        length = training_length(speed, training, first.train.batch_size, images)
+        length = training_length(speed, training, batch_size, images)
     chosen = {**speed.settings, **length, "train.workers": str(speed.workers), "test.workers": str(speed.workers)}
     overrides = [*common, *_words(chosen), *args.overrides]
     config = load_config(name, overrides)
@@ -215,10 +215,11 @@ def _words(settings: Mapping[str, str]) -> list[str]:
     return [f"{key}={value}" for key, value in settings.items()]
 
 
-def _draw_people(args: argparse.Namespace, folder: Path, seconds: float, started: float) -> int:
+def _draw_people(args: argparse.Namespace, folder: Path, seconds: float, started: float, batch_size: int) -> int:
     """Draw the data set, and before it a sheet of its first images; return the number of training images.
 
-    Without ``--images`` it is what a share of the time allows.
+    Without ``--images`` it is what a share of the time allows, in whole batches: the statistics of a batch of few
+    samples would disturb the last step of an epoch.
     """
     import cv2
     import numpy as np
@@ -239,7 +240,7 @@ def _draw_people(args: argparse.Namespace, folder: Path, seconds: float, started
     _say(f"     the first of them: {sheet}  ({time.monotonic() - started:.0f} s)")
     processes = min(os.cpu_count() or 1, MAX_PROCESSES)
     fitting = min(max(round(DRAWING_SHARE * seconds * rate * processes), MIN_IMAGES), MAX_IMAGES)
-    images = fitting if args.images is None else int(args.images)
+    images = max(fitting // batch_size, 1) * batch_size if args.images is None else int(args.images)
     write_dataset(
         folder / "data", layout="coco", images=images, val_images=args.val_images, people=(1, 1), size=SIZE,
         seed=args.seed, workers=processes, progress=not is_quiet(),
