@@ -73,6 +73,7 @@ def test_a_network_is_measured_as_named() -> None:
     assert fast.training is None
 
 
+@pytest.mark.slow
 def test_batches_are_as_large_as_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     subject = Subject("simplebaseline_resnet18", "lite", (64, 64), 14)
     assert 100 < free_megabytes(CPU) < float("inf") or sys.platform != "linux"
@@ -170,6 +171,7 @@ def test_every_stage_runs_those_of_methods_too(tmp_path: Path) -> None:
     assert (rows[-1].stage, rows[-1].unit) == ("a method's own", "things")
 
 
+@pytest.mark.slow
 def test_the_command_writes_and_compares(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["benchmark", "simplebaseline_resnet18", *SMALL, "--no-training", "--out"]
     assert main([*words, str(tmp_path / "a")]) == 0

@@ -113,6 +113,7 @@ def oracle(truth: dict[str, Any], detections: list[dict[str, Any]], sigmas: list
     return np.asarray(evaluation.stats)
 
 
+@pytest.mark.slow
 def test_two_hundred_random_sets_equal_pycocotools() -> None:
     worst = 0.0
     for seed in range(200):

@@ -63,6 +63,7 @@ def test_the_golden_figures() -> None:
         assert value == pytest.approx(golden[names.get(key, key)], abs=1e-9), key
 
 
+@pytest.mark.slow
 def test_two_hundred_random_sets_equal_faster_coco_eval(tmp_path: Path) -> None:
     faster = pytest.importorskip("faster_coco_eval", reason="an oracle of the development environment only")
     worst = 0.0

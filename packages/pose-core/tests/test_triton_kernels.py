@@ -309,6 +309,7 @@ def test_tag_loss_is_one_op_to_the_compiler() -> None:
     assert torch.library.opcheck(_triton.loss, (tags, keypoints), test_utils=checks)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(INTERPRETED, reason="this is the interpreter")
 @pytest.mark.skipif(DEVICE == "cuda", reason="the kernels ran on the GPU")
 def test_under_the_interpreter() -> None:
