@@ -49,7 +49,8 @@ def package_hint(package: str) -> str:
             return f"{_installer()} {package}"
         editable = "-e " if origin["dir_info"].get("editable") else ""
         return f"{_installer()} {editable}{shlex.quote(str(place.parent / package))}"
-    return f"{_installer()} --find-links {shlex.quote(str(place.parent))} {package}"
+    # The wheel beside ours; the shell completes its version.
+    return f"{_installer()} {shlex.quote(str(place.parent))}/{package.replace('-', '_')}-*.whl"
 
 
 def _installer() -> str:
