@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from pose_core.cli.quickstart import MARKER, claim, counted, ending_seconds, suggestions, training_length
+from pose_core.cli.quickstart import MARKER, claim, ending_seconds, suggestions, training_length
 from pose_core.config import TrainConfig
 from pose_core.drawing.curves import draw_training
 from pose_core.drawing.sheets import MARK, add_header, contact_sheet
@@ -21,6 +21,7 @@ from pose_core.engine.budget import Pace, Speed
 from pose_core.engine.metrics import plot_metrics
 from pose_core.engine.schedule import Progress, lr_factor
 from pose_core.errors import ConfigError
+from pose_core.plurals import counted
 
 STEPS = 400
 

@@ -20,6 +20,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pose_core.plurals import counted
+
 if TYPE_CHECKING:
     from pose_core.config import Experiment
     from pose_core.engine.budget import Speed
@@ -347,8 +349,3 @@ def _say(text: str) -> None:
 
     if not is_quiet():
         print(text)
-
-
-def counted(number: float, noun: str) -> str:
-    """Return a number with its noun, in the plural unless it is 1."""
-    return f"{number:g} {noun}{'' if number == 1 else 's'}"

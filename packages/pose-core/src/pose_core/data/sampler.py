@@ -133,8 +133,12 @@ def loader_workers(asked: int) -> int:
 
     More would only take turns. The number changes no sample.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(asked, cores)
+    return min(asked, available_cores())
+
+
+def available_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def worker_init(worker: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +12,7 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader
 
+from pose_core.data.sampler import available_cores
 from pose_core.engine.checkpoint import seed_everything
 from pose_core.engine.distributed import choose_device
 from pose_core.engine.interfaces import Task
@@ -62,11 +62,6 @@ class Speed:
         """The time of a sample in a training with this number of loader processes."""
         step = 1 / self.samples_per_second
         return max(step, self.loading / self.workers) if self.workers else step + self.loading
-
-
-def available_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def fastest_settings(

@@ -26,6 +26,7 @@ from pose_core.inference.video import require_av
 from pose_core.inference.video_results import VideoOptions, predict_video
 from pose_core.photos import read_photo
 from pose_core.plugins.predictors import Predictor
+from pose_core.plurals import counted
 from pose_core.structures import Poses
 from pose_core.topdown.detectors import AnnotatedBoxes, Detector, FileDetector, build_detector, whole_image
 from pose_core.verbosity import no_bar
@@ -65,28 +66,28 @@ class Summary:
         self.without_joints += bool(len(poses)) and not (poses.scores >= self.threshold).any()
 
     def __str__(self) -> str:
-        inputs = [_count(self.images, "image")] if self.images or not self.frames else []
-        inputs += [_count(self.frames, "frame")] if self.frames else []
-        lines = [f"{_count(self.people, 'person', 'people')} in {' and '.join(inputs)}, written to {self.folder}"]
+        inputs = [counted(self.images, "image")] if self.images or not self.frames else []
+        inputs += [counted(self.frames, "frame")] if self.frames else []
+        lines = [f"{counted(self.people, 'person', 'people')} in {' and '.join(inputs)}, written to {self.folder}"]
         if not self.images and not self.frames:
             lines = ["nothing was predicted"]
         if self.without_people:
-            lines.append(f"nobody was found in {_count(self.without_people, 'image')}")
+            lines.append(f"nobody was found in {counted(self.without_people, 'image')}")
         if self.without_joints:
             lines.append(
-                f"in {_count(self.without_joints, 'image')} 0 joints are above --threshold {self.threshold:g}: "
+                f"in {counted(self.without_joints, 'image')} 0 joints are above --threshold {self.threshold:g}: "
                 "nothing is drawn there"
             )
         if self.low_boxes:
             were = "was" if self.low_boxes == 1 else "were"
             lines.append(
-                f"{_count(self.low_boxes, 'box', 'boxes')} scored less than --box-threshold {self.box_threshold:g} "
+                f"{counted(self.low_boxes, 'box', 'boxes')} scored less than --box-threshold {self.box_threshold:g} "
                 f"and {were} left out"
             )
         if self.whole_images:
             lines.append("each whole image was taken as one person, as --detector whole says")
         if self.unreadable:
-            lines.append(f"{_count(len(self.unreadable), 'input')} could not be read:")
+            lines.append(f"{counted(len(self.unreadable), 'input')} could not be read:")
             lines += [f"  {text}" for text in self.unreadable]
         return "\n".join(lines)
 
@@ -196,7 +197,3 @@ def map_ahead(work: Callable[[T], U], items: Iterable[T], pool: Executor, ahead:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
-
-
-def _count(number: int, one: str, many: str = "") -> str:
-    return f"{number} {one if number == 1 else many or f'{one}s'}"

@@ -18,6 +18,7 @@ import numpy as np
 
 from pose_core.errors import ConfigError, DataError
 from pose_core.installation import install_hint
+from pose_core.plurals import counted
 
 Array = np.ndarray
 
@@ -248,4 +249,4 @@ def _unreadable(source: str, why: str) -> DataError:
 
 
 def _ended(source: str, frames: int, why: str) -> DataError:
-    return DataError(f"video {source} ended early, after {frames} frame{'' if frames == 1 else 's'}: {why}")
+    return DataError(f"video {source} ended early, after {counted(frames, 'frame')}: {why}")

@@ -36,6 +36,7 @@ from pose_core.inference.tracking import Tracker
 from pose_core.inference.video import Frame, Video, open_video
 from pose_core.inference.video_writing import video_writer
 from pose_core.plugins.predictors import Predictor
+from pose_core.plurals import counted
 from pose_core.skeleton import Skeleton
 from pose_core.structures import Poses
 from pose_core.topdown.detectors import Detector, build_detector, whole_image
@@ -162,9 +163,9 @@ def predict_video(
             last + 1 - frames, last + 1,
         )  # fmt: skip
     if failure:
-        summary.unreadable.append(f"{failure[0]}; the results of {_count(frames)} before that are complete")
+        summary.unreadable.append(f"{failure[0]}; the results of {counted(frames, 'frame')} before that are complete")
     elif stop.is_set():
-        _log.warning("%s: stopped after %s; the results until there are complete", video.name, _count(frames))
+        _log.warning("%s: stopped after %s; the results until there are complete", video.name, counted(frames, "frame"))
         if not video.streamed:
             raise KeyboardInterrupt
 
@@ -308,11 +309,14 @@ def _progress(name: str, total: int | None) -> Iterator[Callable[[], object]]:
             shown = now
             rate = (done - 1) / max(now - first, 1e-9)
             of = f" of {total}, {max(total - done, 0) / rate:.0f} s left" if total else ""
-            print(f"{name}: {_count(done)}{of}, {rate:.1f} frames/s", file=sys.stderr, flush=True)
+            print(f"{name}: {counted(done, 'frame')}{of}, {rate:.1f} frames/s", file=sys.stderr, flush=True)
 
     yield advance
     elapsed = time.monotonic() - start
-    print(f"{name}: {_count(done)} in {elapsed:.0f} s, {done / max(elapsed, 1e-9):.1f} frames/s", file=sys.stderr)
+    print(
+        f"{name}: {counted(done, 'frame')} in {elapsed:.0f} s, {done / max(elapsed, 1e-9):.1f} frames/s",
+        file=sys.stderr,
+    )
 
 
 def _total(video: Video, options: VideoOptions) -> int | None:
@@ -325,7 +329,3 @@ def _total(video: Video, options: VideoOptions) -> int | None:
 def _depth(video: Video) -> int:
     """Return how many frames may wait between two stages: fewer large ones."""
     return max(min(DEPTH, MEMORY // max(video.pixels * 3, 1)), 2)
-
-
-def _count(frames: int) -> str:
-    return f"{frames} frame{'' if frames == 1 else 's'}"
