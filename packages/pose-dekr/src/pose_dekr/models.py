@@ -185,7 +185,9 @@ class DEKR(BottomUpBackbone):
     def to_published(self) -> dict[str, Tensor]:
         """Return the state dict with one branch per joint, as in the published files."""
         stacked = ("offset_feature_layers", "offset_final_layer")
-        published = {key: value for key, value in self.state_dict().items() if not key.startswith(stacked)}
+        entries = self.state_dict()
+        first = [key for key in entries if not key.startswith(("head_heatmap.", *stacked))]
+        published = {key: entries[key] for key in first + [key for key in entries if key.startswith("head_heatmap.")]}
         for name in stacked:
             layers = self.get_submodule(name).state_dict()
             for joint in range(self.num_joints):

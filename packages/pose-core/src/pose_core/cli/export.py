@@ -122,7 +122,7 @@ def _published(args: argparse.Namespace) -> int:
     if clash:
         raise ConfigError(f"--published writes a complete PyTorch checkpoint; it does not go with {' or '.join(clash)}")
     if not args.out.endswith(CHECKPOINTS):
-        raise ConfigError(f"--out {args.out}: a published checkpoint ends in {', '.join(CHECKPOINTS)}")
+        raise ConfigError(f"--out {args.out}: a published checkpoint ends in .pth, .pth.tar or .pt")
     config = load(args)
     from pose_core.inference.export_published import export_published
     from pose_core.plugins.networks import bare_network, load_weights
