@@ -18,6 +18,7 @@ from pose_core.plugins.experiments import load_config
 from pose_core.plugins.method import get_method
 from pose_core.plugins.networks import bare_network, create_model, list_models, load_weights
 from pose_core.skeleton import get_skeleton
+from pose_dekr.rescore import ScoreNet
 from pose_testing.golden import FOLDER, load_golden
 from pose_testing.networks import published_state
 
@@ -89,6 +90,12 @@ def test_every_network_takes_back_what_it_writes(name: str) -> None:
         back = network.from_published(network.to_published())
         own = network.state_dict()
     assert {key: value.shape for key, value in back.items()} == {key: value.shape for key, value in own.items()}
+
+
+@pytest.mark.parametrize(("name", "joints"), [("coco", 17), ("crowdpose", 14)])
+def test_the_scoring_network_has_the_published_names(name: str, joints: int) -> None:
+    expected = load_golden("dekr/functions")["common"]["rescore"][name]["net_keys"]
+    assert [[key, list(value.shape)] for key, value in ScoreNet(joints).state_dict().items()] == expected
 
 
 SMALL: dict[str, tuple[str, str, list[str]]] = {
