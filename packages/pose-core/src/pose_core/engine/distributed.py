@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from pose_core.errors import ConfigError
+from pose_core.errors import ConfigError, PoseError
 
+T = TypeVar("T")
 TIMEOUT = timedelta(minutes=10)
 
 
@@ -79,6 +80,31 @@ def gather_objects(mine: Any) -> list[Any]:
     gathered: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(gathered, mine)
     return gathered
+
+
+def broadcast_object(mine: T) -> T:
+    """Return the first process's object in every process."""
+    if not dist.is_initialized():
+        return mine
+    shared = [mine]
+    dist.broadcast_object_list(shared, src=0)
+    return shared[0]
+
+
+def first_process(work: Callable[[], T]) -> T:
+    """Return what the first process's ``work`` returns; if it fails, all processes stop, and one says why."""
+    result: T | None = None
+    refusal: PoseError | None = None
+    rank, _ = rank_and_world_size()
+    if rank == 0:
+        try:
+            result = work()
+        except PoseError as error:
+            refusal = error
+    result, refusal = broadcast_object((result, refusal))
+    if refusal is not None:
+        raise refusal if rank == 0 else SystemExit(refusal.exit_code)
+    return cast(T, result)
 
 
 def any_process(value: bool, device: torch.device) -> bool:
