@@ -54,7 +54,7 @@ def test_the_average_forgets_its_random_start_and_then_moves_slowly() -> None:
         network.weight.fill_(5)
     network(torch.randn(4, 3))
     for _ in range(200):
-        average.update(network)
+        average.update()
     assert average.network.weight[0].item() == pytest.approx(5, abs=0.1)
     assert average.network.num_batches_tracked == 1
 

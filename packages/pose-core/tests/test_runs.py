@@ -227,7 +227,7 @@ def test_a_run_starts_from_another_s_weights_with_any_settings(tmp_path: Path) -
 def test_an_inexact_continuation_is_asked_for_and_says_so(tmp_path: Path) -> None:
     folder = train(Tiny(config(tmp_path, epochs=2))).folder
     other = config(tmp_path, epochs=3, lr=0.5, batch_size=2)
-    with pytest.raises(ConfigError, match=r"(?s)train\.batch_size: 4 before, 2 now.*--resume --inexact"):
+    with pytest.raises(ConfigError, match=r"(?s)train\.batch_size: 4 before, 2 now.*--init .*--resume --inexact"):
         train(Tiny(other), resume=True)
     assert train(Tiny(other), resume=True, inexact=True).step == 30  # two of three epochs of ten steps were done
     log = (folder / "log.txt").read_text()

@@ -79,11 +79,12 @@ def read_run_checkpoint(path: Path, config: Experiment, *, inexact: bool = False
         for key in all_keys(type(config))
         if not key.startswith(FREE_KEYS) and _at(before, key) != _at(now, key) and not _longer(key, before, now, config)
     ]
-    if changed and not inexact:
+    # Another network cannot take the weights and the optimizer's state.
+    if changed and not (inexact and not any(line.startswith(("method:", "task:", "model.")) for line in changed)):
         raise ConfigError(
             f"{path} was trained with other settings:{_listed(changed)}\n"
-            "resume with the settings of config.yaml in the same folder; or with --resume --inexact, if it need not be "
-            "the same training; or start another run from its weights with --init and run.name=…"
+            "resume with the settings of config.yaml in the same folder, or start another run with run.name=… (and --init "
+            f"{path} to start from its weights); settings of the training may change with --resume --inexact"
         )
     return content, changed
 

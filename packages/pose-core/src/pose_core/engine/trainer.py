@@ -130,7 +130,7 @@ class Run:
             self.networks = {n: convert(net) for n, net in self.networks.items()}  # type: ignore[no-untyped-call]
         self.average = Average(self.networks["pose"], settings.ema) if settings.ema else None
         self.objective = task.objective(process.device)
-        self.wrapped = {name: self._wrap(name, network) for name, network in self.networks.items()}
+        self.wrapped = {name: self._wrap(network) for name, network in self.networks.items()}
         self.settings = {name: task.train_settings(name) for name in self.networks}
         optimizers = {
             name: build_optimizer(net, self.settings[name], process.device) for name, net in self.networks.items()
@@ -155,6 +155,11 @@ class Run:
             total_steps = min(total_steps, settings.iterations)
         self.progress = Progress(total_steps)
         self.precision = dtype_of(settings.precision)
+        if settings.precision == "fp16" and process.device.type != "cuda":
+            raise ConfigError(
+                f"train.precision=fp16 needs a GPU: on {process.device.type} small gradients would vanish; use bf16 or "
+                "fp32"
+            )
         self.annotations = annotations_digest(self.config) if process.is_main else None
         self.step = 0
         self.saved = 0
@@ -169,15 +174,23 @@ class Run:
         """The number of steps of the whole run."""
         return self.progress.total_steps
 
-    def _wrap(self, name: str, network: nn.Module) -> nn.Module:
-        settings = self.config.train
+    def _wrap(self, network: nn.Module) -> nn.Module:
         wrapped: nn.Module = network
         if self.process.world_size > 1:
             devices = [self.process.device] if self.process.device.type == "cuda" else None
-            # A network that runs several times before its backward pass must keep its buffers in between.
-            once = name not in self.task.repeated_networks
-            wrapped = DistributedDataParallel(wrapped, device_ids=devices, broadcast_buffers=once)
-        return torch.compile(wrapped) if settings.compile else wrapped  # type: ignore[return-value]
+            wrapped = DistributedDataParallel(wrapped, device_ids=devices)
+            # Batch statistics are the first process's; `_agree` sends them when they are needed. PyTorch 2.13 has
+            # renamed this.
+            synced = "forward_sync_buffers" if hasattr(wrapped, "forward_sync_buffers") else "broadcast_buffers"
+            setattr(wrapped, synced, False)
+        return torch.compile(wrapped) if self.config.train.compile else wrapped  # type: ignore[return-value]
+
+    def _agree(self) -> None:
+        """Give all processes the first one's batch statistics, so that they evaluate and save the same network."""
+        if self.process.world_size > 1:
+            for network in (*self.networks.values(), self.evaluated):
+                for buffer in network.buffers():
+                    torch.distributed.broadcast(buffer, 0)
 
     def go(self, log: RunLog, interrupt: Interrupt) -> Result:
         """Train to the end, or to an interrupt."""
@@ -191,6 +204,7 @@ class Run:
         if self.step == 0 and self.total_steps:
             self.save(log, {})  # a run that diverges in its first steps keeps its initial state
         clock = Clock(self.total_steps)
+        self.batches = self._load()
         with tqdm(
             total=self.total_steps, initial=self.step, unit="step", disable=no_bar(elsewhere=not log.is_main)
         ) as bar:
@@ -214,7 +228,7 @@ class Run:
     def _train_epoch(self, log: RunLog, interrupt: Interrupt, clock: Clock, bar: tqdm[NoReturn]) -> bool:
         """Train to the end of the epoch or of the run, and return True; return False if interrupted before."""
         settings, epoch = self.config.train, self.step // self.steps_per_epoch
-        for batch in clock.timed(self._batches(epoch)):
+        for batch in clock.timed(self.batches):
             values = self._train_step(batch)
             self.step += 1
             bar.update()
@@ -228,10 +242,9 @@ class Run:
             stopping = any_process(interrupt.asked, self.process.device)
             if stopping or is_end or (settings.checkpoint_every and self.step % settings.checkpoint_every == 0):
                 self.save(log, values)
-            if stopping:
-                return False
-            if self.step == self.total_steps:
-                break
+            if stopping or is_end:
+                return not stopping
+        self.batches = self._load()  # the run has become longer after its loader had ended
         return True
 
     def _stopped(self, log: RunLog) -> Result:
@@ -258,33 +271,41 @@ class Run:
         direction = "slower" if total < before else "faster"
         log.say(f"step {self.step}: {direction} than planned, so training ends after {total:,} steps, not {before:,}")
 
-    def _batches(self, epoch: int) -> Iterator[Batch]:
-        settings, process = self.config.train, self.process
-        keys = epoch_batches(
-            self.length,
-            epoch,
-            self.config.run.seed,
-            settings.batch_size,
-            process.rank,
-            process.world_size,
-            groups=self.groups,
-            start_batch=self.step % self.steps_per_epoch,
-            drop_last=self.drop_last,
-        )
-        workers = loader_workers(settings.workers)
+    def _keys(self) -> Iterator[list[tuple[int, int]]]:
+        """Yield the samples' keys of this process's batches, from the current step to the end of the run."""
+        step = self.step
+        while step < self.total_steps:
+            epoch, done = divmod(step, self.steps_per_epoch)
+            batches = epoch_batches(
+                self.length,
+                epoch,
+                self.config.run.seed,
+                self.config.train.batch_size,
+                self.process.rank,
+                self.process.world_size,
+                groups=self.groups,
+                start_batch=done,
+                drop_last=self.drop_last,
+            )
+            yield from batches
+            step += len(batches)
+
+    def _load(self) -> Iterator[Batch]:
+        """Yield the batches from the current step to the end of the run, all from the same loader processes."""
+        workers = loader_workers(self.config.train.workers)
         loader = DataLoader(
             self.data,
-            batch_sampler=keys,  # keys are (epoch, index), not indices alone
+            batch_sampler=self._keys(),  # keys are (epoch, index), not indices alone
             collate_fn=self.data.collate,
             num_workers=workers,
             worker_init_fn=worker_init,
-            pin_memory=process.device.type == "cuda",
+            pin_memory=self.process.device.type == "cuda",
             prefetch_factor=4 if workers else None,
-            # A loader draws a seed when it starts; with the global generator, a resumed epoch would differ.
+            # A loader draws a seed when it starts; with the global generator, a resumed run would differ.
             generator=torch.Generator().manual_seed(self.config.run.seed),
         )
         for batch in watched(loader):
-            yield self.data.to_device(batch, process.device)
+            yield self.data.to_device(batch, self.process.device)
 
     def _train_step(self, batch: Batch) -> dict[str, Tensor]:
         settings = self.config.train
@@ -295,14 +316,15 @@ class Run:
             }
         )
         for network in self.networks.values():
-            network.train()
+            if not network.training:
+                network.train()
         values: dict[str, Tensor] = {}
         for number, part in enumerate(batch.split(settings.accumulate)):
             with self.updater.micro_batch(number), autocast(self.process.device, self.precision):
                 for name, value in self.objective.step(self.wrapped, part, self.updater).items():
                     values[name] = values.get(name, 0) + value.detach() / settings.accumulate
         if self.average is not None:
-            self.average.update(self.networks["pose"])
+            self.average.update()
         return values
 
     def _report(self, log: RunLog, clock: Clock, epoch: int, values: Mapping[str, Tensor]) -> None:
@@ -324,6 +346,7 @@ class Run:
     def _evaluate(self, log: RunLog) -> Evaluation:
         epoch = max(self.step - 1, 0) // self.steps_per_epoch
         networks = {**self.networks, "pose": self.evaluated}
+        self._agree()
         modes = {name: network.training for name, network in networks.items()}
         evaluation = self.task.evaluate(networks, self.process.device, self.folder)
         for name, network in networks.items():
@@ -363,6 +386,7 @@ class Run:
                 always=True,
             )
             return
+        self._agree()
         states = gather_objects(random_state(self.process.device))
         first_process(lambda: self._write(states))
         self.saved = self.step
@@ -419,6 +443,11 @@ class Run:
                 inexact=inexact,
             )
         )
+        if content["networks"].keys() != self.networks.keys():
+            raise ConfigError(
+                f"{self.folder} trained the networks {', '.join(content['networks'])}, but this training has "
+                f"{', '.join(self.networks)}: start another run with run.name=…"
+            )
         for name, network in self.networks.items():
             network.load_state_dict(content["networks"][name])
         if self.average is not None:
