@@ -83,8 +83,8 @@ def read_run_checkpoint(path: Path, config: Experiment, *, inexact: bool = False
     if changed and not (inexact and not any(line.startswith(("method:", "task:", "model.")) for line in changed)):
         raise ConfigError(
             f"{path} was trained with other settings:{_listed(changed)}\n"
-            "resume with the settings of config.yaml in the same folder, or start another run with run.name=… (and --init "
-            f"{path} to start from its weights); settings of the training may change with --resume --inexact"
+            "resume with the settings of config.yaml in the same folder, or start another run with run.name=… (with "
+            f"--init {path}, for its weights); with --resume --inexact, settings of the training may change"
         )
     return content, changed
 
