@@ -142,8 +142,8 @@ def _save(folder: Path, table: PersonTable, problems: str) -> None:
             shutil.rmtree(started, ignore_errors=True)
         if not (folder / "problems.json").exists():
             warnings.warn(
-                f"the people are not cached, and their annotations will be read again next time: cannot write {folder}: "
-                f"{error.strerror}; set POSE_HOME to a folder of yours",
+                f"the annotations will be read again next time, since their people cannot be cached: cannot write "
+                f"{folder}: {error.strerror}; set POSE_HOME to a folder of yours",
                 stacklevel=2,
             )
 
