@@ -53,17 +53,17 @@ LAYERS = {
 }
 """Keys of MODEL.EXTRA that the published code reads, by MODEL.NAME."""
 
-UNREAD = {key: reason for key, reason in MEANINGLESS.items() if key not in READ} | {
-    "DATASET.HYBRID_JOINTS_TYPE": "a part of the name of the published output folder",
-}
-"""Keys that set nothing of an experiment, and why: the published code reads them for other things, or never."""
-
 OTHER_NETWORKS = ("GCN.", "NON_LOCAL.", "FUSE.")
 """Sections of a network that is not supported here."""
 FOREIGN = ("MODEL.SYNC_BN", "MODEL.STYLE", "TEST.SOFT_ARGMAX", "TEST.BIAS", "DIST_BACKEND", "DIST_URL",
            "MULTIPROCESSING_DISTRIBUTED", "VERBOSE", "MODEL.EXTRA.HEATMAP_SIZE", "MODEL.EXTRA.SIGMA", "RESCORE.",
            "DATASET.OFFSET_RADIUS", "DATASET.MAX_NUM_PEOPLE")  # fmt: skip
 """Beginnings of keys that files of other repositories have, and this one's do not."""
+
+UNREAD = {key: reason for key, reason in MEANINGLESS.items() if key not in (*READ, *FOREIGN)} | {
+    "DATASET.HYBRID_JOINTS_TYPE": "a part of the name of the published output folder",
+}
+"""Keys that set nothing of an experiment, and why: the published code reads them for other things, or never."""
 
 
 def unread_keys(source: Source, placement: str) -> dict[str, str]:
