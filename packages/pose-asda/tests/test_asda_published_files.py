@@ -25,6 +25,7 @@ from pose_core.plugins.method import Method, get_method
 from pose_core.plugins.networks import build_network
 from pose_core.plugins.published import convert_published, override_published
 from pose_core.topdown.evaluate import evaluated_people
+from pose_testing.published import ANY_VALUE
 
 HRNET = {
     "FINAL_CONV_KERNEL": 1,
@@ -259,7 +260,7 @@ CHANGES: dict[str, tuple[str, str, dict[str, Any], Any]] = {
     "DATASET.SCALE_FACTOR": ("mpii", "pose_hrnet", {}, 0.1),
     "DATASET.ROT_FACTOR": ("mpii", "pose_hrnet", {}, 10),
     "DATASET.PROB_HALF_BODY": ("mpii", "pose_hrnet", {}, 0.5),
-    "DATASET.NUM_JOINTS_HALF_BODY": ("mpii", "pose_hrnet", {}, 6),
+    "DATASET.NUM_JOINTS_HALF_BODY": ("coco", "pose_hrnet", {}, 6),
     "DATASET.COLOR_RGB": ("mpii", "pose_hrnet", {}, True),
     "TRAIN.LR_FACTOR": ("mpii", "pose_hrnet", {}, 0.5),
     "TRAIN.LR_STEP": ("mpii", "pose_hrnet", {}, [5]),
@@ -333,14 +334,11 @@ def test_a_read_key_changes_the_experiment_or_is_refused(key: str) -> None:
     assert not isinstance(changed, str) or key.removeprefix("MODEL.EXTRA.") in changed
 
 
-VALUES = [True, False, 0, 17, -0.5, "word", "", "(1, 2)", [1, 2], None]
-
-
 @pytest.mark.parametrize("more", [{}, STN], ids=["baseline", "parts"])
 @pytest.mark.parametrize("key", [*UNREAD, "MODEL.EXTRA.ANY", "GCN.ANY", "NON_LOCAL.ANY", "FUSE.ANY"])
 def test_an_unread_key_changes_nothing(key: str, more: dict[str, Any]) -> None:
     usual = resolve(published("coco", "pose_hrnet", more))
-    for value in VALUES:
+    for value in ANY_VALUE:
         assert resolve(published("coco", "pose_hrnet", more | {key: value})) == usual
 
 
@@ -363,10 +361,20 @@ def test_a_key_that_its_file_does_not_use_changes_nothing(
 ) -> None:
     usual = resolve(published(dataset, name, more))
     for key in keys:
-        for value in VALUES:
+        for value in ANY_VALUE:
             changed = convert(published(dataset, name, more | {key: value}))
             assert parse_config(changed.config, AsdaConfig, "file.yaml") == usual, (key, value)
-            assert any(line.startswith(f"{key}: ") for line in changed.meaningless)
+            assert any(line.startswith(key) for line in changed.meaningless) or value == {}
+
+
+def test_a_mistyped_layer_is_refused() -> None:
+    content = published("mpii", "pose_resnet", {"MODEL.EXTRA.NUM_LAYER": 101})
+    assert resolve(content).model.name == "simplebaseline_resnet50"  # nothing is missing: any other key may be there
+    del content["MODEL"]["EXTRA"]["NUM_LAYERS"]
+    with pytest.raises(
+        ConfigError, match=r"unknown key MODEL\.EXTRA\.NUM_LAYER; did you mean MODEL\.EXTRA\.NUM_LAYERS"
+    ):
+        convert(content)
 
 
 def test_paths_and_initial_weights() -> None:

@@ -7,8 +7,6 @@ searched for placements: `parts_placement` says what becomes of it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import copy
-from posixpath import join
 from typing import Any, Literal
 
 from pose_asda.published_keys import (
@@ -16,23 +14,20 @@ from pose_asda.published_keys import (
     HOURGLASS,
     HOURGLASS_WEIGHTS,
     NETWORKS,
+    OWN_KEYS,
     PLAIN,
-    READ,
     SEARCH,
     SWITCHES,
     unread_keys,
 )
 from pose_core.errors import ConfigError
-from pose_core.plugins.convert.networks import EXTRA, Network, find_hrnet, find_resnet
-from pose_core.plugins.convert.source import NUMBERS, WHOLES, Converted, Source, literal
+from pose_core.plugins.convert.networks import Network, find_hrnet, find_resnet
+from pose_core.plugins.convert.source import NUMBERS, WHOLES, Converted, Source
 from pose_core.plugins.convert.topdown import convert_topdown
 
 Placement = Literal["adversarial", "random", "none"]
 IMAGENET = {18: "models/pytorch/imagenet/resnet18-5c106cde.pth", 50: "models/pytorch/imagenet/resnet50-19c8e357.pth"}
 """ImageNet weights of the generator's backbone, which the published code downloads."""
-BACKBONE = ("conv1", "bn1", "conv2", "bn2", "layer1", "transition1", "stage2", "transition2", "stage3", "transition3",
-            "stage4")  # fmt: skip
-"""The layers of an HRNet's backbone, in the list MODEL.EXTRA.PRETRAINED_LAYERS of every published file."""
 NO_PARTS = (
     "no parts are pasted (generator.placement=none): the file has no section ASA or STN, as those of the published "
     "train.py. The published train_stn.py trains a generator with the defaults of both; for that, add STN.LR=0.01"
@@ -83,34 +78,25 @@ def _convert(source: Source) -> Converted:
             f"{', '.join(NETWORKS)} are"
         )
     placement, notes = parts_placement(source)
-    unread = unread_keys(source, placement)
-    read = copy(source)  # with the same record of what became of the keys
-    read.values = {key: value for key, value in source.values.items() if key not in unread}
-    parts = part_blocks(read, placement)
-    folder = read.text("DATA_DIR", "data.root, model.pretrained", "")
-    tuned = finetuned_from(read)
+    source.unread |= unread_keys(source, placement)
+    parts = part_blocks(source, placement)
+    tuned = finetuned_from(source)
     find: dict[str, Callable[[Source], Network]] = {"pose_resnet": find_resnet, "pose_hourglass": find_hourglass}
     result = convert_topdown(
-        read,
+        source,
         "asda",
         find.get(name, find_hrnet),
-        own_keys=READ,
+        own_keys=OWN_KEYS,
         # It also has no initialization of its own.
         meaningless={"MODEL.PRETRAINED": HOURGLASS_WEIGHTS} if name == "pose_hourglass" else None,
         batch_note=parallel_note,
     )
-    result.meaningless += [f"{key}: {reason}" for key, reason in unread.items()]
     result.config |= parts
     result.config["augment"]["half_body_min"] = 3
-    data, model = result.config["data"], result.config["model"]
-    if data["layout"] == "lsp_mpii":
-        data["root"] = "data/lsp_mpii"
-        notes.append(LSP_NOTE)
-    data["root"] = join(folder, data["root"])
-    if "pretrained" in model:
-        model["pretrained"] = join(folder, model["pretrained"])
     if tuned:
-        model["pretrained"] = tuned
+        result.config["model"]["pretrained"] = tuned
+    if result.config["data"]["layout"] == "lsp_mpii":
+        notes.append(LSP_NOTE)
     result.notes += notes
     return result
 
@@ -172,13 +158,6 @@ def parallel_note(each: int, gpus: int) -> str:
 
 def finetuned_from(source: Source) -> str:
     """Return the file of a whole network's weights that training starts from, or an empty text."""
-    layers = literal(source.values.get(f"{EXTRA}PRETRAINED_LAYERS", ["*"]))
-    whole = isinstance(layers, list | tuple) and ("*" in layers[:1] or set(BACKBONE) <= set(layers))
-    if source.values.get("MODEL.PRETRAINED") and not whole:
-        raise ConfigError(
-            f"{source.file_name}: {EXTRA}PRETRAINED_LAYERS is {layers!r}; here model.pretrained fills the whole "
-            f"backbone: {', '.join(BACKBONE)}"
-        )
     if not source.flag("MODEL.FINETUNE", "model.pretrained", False):
         return ""
     path = source.text("MODEL.HTM_MODEL_PATH", "model.pretrained", "")

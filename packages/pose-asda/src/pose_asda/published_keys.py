@@ -6,8 +6,10 @@ of its kind does not use are among the others: `unread_keys`.
 
 from __future__ import annotations
 
-from pose_core.plugins.convert.keys import BOXES_ONLY, MEANINGLESS
-from pose_core.plugins.convert.networks import EXTRA, HRNET_TABLES, deconvolutions
+from difflib import get_close_matches
+
+from pose_core.plugins.convert.keys import BOXES_ONLY, MEANINGLESS, NOT_READ
+from pose_core.plugins.convert.networks import EXTRA, HRNET_TABLES, deconvolutions, layer_keys
 from pose_core.plugins.convert.source import Source
 
 HRNETS = ("pose_hrnet", "pose_hrnet2")
@@ -31,6 +33,8 @@ HOURGLASS = {"NSTACKS": ("stacks", 2), "NMODULES": ("modules", 1), "NCHANNELS": 
 """Keys of MODEL.NET → keyword of `asda_hourglass` and its default."""
 HOURGLASS_WEIGHTS = "the published code loads no weights into an hourglass, which starts from PyTorch's random ones"
 FINETUNE = ("MODEL.FINETUNE", "MODEL.HTM_MODEL_PATH")
+OWN_KEYS = (*PARTS, *GENERATOR, *SWITCHES, *SEARCH, *FINETUNE)
+"""Keys that only this repository's files have, or that only it reads."""
 
 READ = (
     "DATA_DIR", "GPUS", "WORKERS", "PRINT_FREQ", "MODEL.NAME", "MODEL.INIT_WEIGHTS", "MODEL.PRETRAINED",
@@ -53,48 +57,46 @@ LAYERS = {
 }
 """Keys of MODEL.EXTRA that the published code reads, by MODEL.NAME."""
 
-OTHER_NETWORKS = ("GCN.", "NON_LOCAL.", "FUSE.")
-"""Sections of a network that is not supported here."""
 FOREIGN = ("MODEL.SYNC_BN", "MODEL.STYLE", "TEST.SOFT_ARGMAX", "TEST.BIAS", "DIST_BACKEND", "DIST_URL",
            "MULTIPROCESSING_DISTRIBUTED", "VERBOSE", "MODEL.EXTRA.HEATMAP_SIZE", "MODEL.EXTRA.SIGMA", "RESCORE.",
            "DATASET.OFFSET_RADIUS", "DATASET.MAX_NUM_PEOPLE")  # fmt: skip
 """Beginnings of keys that files of other repositories have, and this one's do not."""
 
-UNREAD = {key: reason for key, reason in MEANINGLESS.items() if key not in (*READ, *FOREIGN)} | {
-    "DATASET.HYBRID_JOINTS_TYPE": "a part of the name of the published output folder",
-}
+UNREAD = {key: reason for key, reason in MEANINGLESS.items() if key not in (*READ, *FOREIGN)}
 """Keys that set nothing of an experiment, and why: the published code reads them for other things, or never."""
 
 
 def unread_keys(source: Source, placement: str) -> dict[str, str]:
-    """Return the keys of a file that change nothing in it, and why; ``placement`` is that of its parts."""
+    """Return keys that change nothing in a file, and why; ``placement`` is that of its parts.
+
+    Those that no top-down file of the kind reads are in `pose_core.plugins.convert.keys`.
+    """
     name = str(source.values.get("MODEL.NAME", "pose_hrnet"))
     reasons = dict(UNREAD)
     if name == "pose_hourglass":
         reasons |= dict.fromkeys(("MODEL.PRETRAINED", "MODEL.INIT_WEIGHTS"), HOURGLASS_WEIGHTS)
-    elif source.values.get("MODEL.INIT_WEIGHTS") is False:
-        reasons |= dict.fromkeys(("MODEL.PRETRAINED", *FINETUNE), "read with MODEL.INIT_WEIGHTS only")
     if name not in HRNETS:
         reasons |= dict.fromkeys(FINETUNE, "read for HRNet only")
+    elif source.values.get("MODEL.INIT_WEIGHTS") is False:
+        reasons |= dict.fromkeys(FINETUNE, f"{NOT_READ} with INIT_WEIGHTS false")
     elif source.values.get("MODEL.FINETUNE") is not True:
-        reasons["MODEL.HTM_MODEL_PATH"] = "read with MODEL.FINETUNE only"
-    if source.values.get("DATASET.DATASET", "mpii") not in {"coco", "crowdpose"}:
-        reasons |= dict.fromkeys(BOXES_ONLY, "about boxes and OKS, which this data set is not evaluated with")
+        reasons["MODEL.HTM_MODEL_PATH"] = f"{NOT_READ} without FINETUNE"
     if source.values.get("DATASET.DATASET") == "lspetmpii":
         reasons["DATASET.ROOT"] = "the published code has fixed folders for LSP and MPII"
     if placement == "adversarial":
-        reasons |= dict.fromkeys(
-            (*SEARCH, *SWITCHES), "of an earlier method; never read where a generator places parts"
-        )
+        reasons |= dict.fromkeys((*SEARCH, *SWITCHES), f"{NOT_READ} with a generator: of an earlier method")
     else:
-        unused = "no parts are pasted" if placement == "none" else "parts are placed at random"
-        reasons |= dict.fromkeys((*SEARCH, *GENERATOR), unused)
-        if placement == "none":
-            reasons |= dict.fromkeys((*PARTS, "ASA.THETA_GRAD", "ASA.LOAD_THETA"), unused)
-    found = {key: reasons[key] for key in source.values if key in reasons}
-    for key in source.values:
-        if key.startswith(EXTRA) and key.removeprefix(EXTRA) not in LAYERS[name]:
-            found[key] = f"never read for {name}"
-        elif key.startswith(OTHER_NETWORKS) or (key.startswith("MODEL.NET.") and name != "pose_hourglass"):
-            found[key] = "about a network that this file does not have"
-    return found
+        reasons |= dict.fromkeys(SEARCH, "placements are not searched for")
+    if placement == "none":
+        reasons |= dict.fromkeys((*PARTS, "ASA.THETA_GRAD", "ASA.LOAD_THETA"), "no parts are pasted")
+    return reasons | {key: f"{NOT_READ} for {name}" for key in source.values if _is_other_layer(key, name, source)}
+
+
+def _is_other_layer(key: str, name: str, source: Source) -> bool:
+    """Return whether a key of MODEL.EXTRA is neither read for the network nor a mistyped one that is."""
+    if not key.startswith(EXTRA):
+        return False
+    read = LAYERS[name]
+    lacking = [each for each in read if EXTRA + each not in source.values]
+    layer = key.removeprefix(EXTRA)
+    return layer not in read and (layer in layer_keys() or not get_close_matches(layer, lacking, cutoff=0.85))
