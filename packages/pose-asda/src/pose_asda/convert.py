@@ -33,12 +33,16 @@ NO_PARTS = (
     "train.py. The published train_stn.py trains a generator with the defaults of both; for that, add STN.LR=0.01"
 )
 EARLIER = (
-    "So does the earlier method that this file is of. The published train_stn.py never reads the key, and trains a "
-    "generator; for that, remove the key and add STN.LR=0.01"
+    "The published train_stn.py never reads the key, and trains a generator; to do so, remove the key and add "
+    "STN.LR=0.01"
+)
+WITHOUT_PARTS = (
+    "ASA.USE_SA is false: no parts are pasted (generator.placement=none), as in the earlier method, which has this key."
 )
 AT_RANDOM = (
-    "ASA.THETA_GRAD is false: parts are placed at random (generator.placement=random), which is not learned. The "
-    "earlier method kept a part near its joint; here angle and position are drawn anywhere in the crop."
+    "ASA.THETA_GRAD is false: parts are placed at random (generator.placement=random). In the earlier method, which "
+    "has this key, the probabilities of placements are then not learned; it keeps a part near its joint, while here "
+    "angle and position are drawn from the whole crop."
 )
 LSP_NOTE = (
     "LSP and MPII are one file here, which `pose data build-lsp-mpii` builds. The published code reads files of LSP "
@@ -121,7 +125,7 @@ def parts_placement(source: Source) -> tuple[Placement, list[str]]:
         default = "the file has no section STN; its published defaults are taken: STN.LR is 0.01"
         return "adversarial", [default, *adversarial_notes(source)]
     if not switches["ASA.USE_SA"]:
-        return "none", [f"ASA.USE_SA is false: no parts are pasted (generator.placement=none). {EARLIER}"]
+        return "none", [f"{WITHOUT_PARTS} {EARLIER}"]
     if switches["ASA.LOAD_THETA"]:
         raise ConfigError(
             f"{file}: ASA.LOAD_THETA: probabilities of placements that an earlier method learned are not supported; "
@@ -143,8 +147,8 @@ def adversarial_notes(source: Source) -> list[str]:
     return [
         f"the generator of {name} is a ResNet-{generator_depth(name)} with ImageNet weights, which the published code "
         "downloads; to train, set generator.pretrained to your file",
-        "parts are off center and always RGB, as those of the published code; parts.compat=false centers them and "
-        "gives them the channel order of data.color",
+        "parts.compat=true: parts are off center and always RGB, as those of the published code; parts.compat=false "
+        "centers them and gives them the channel order of data.color",
     ]
 
 
