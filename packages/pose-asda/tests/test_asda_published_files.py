@@ -418,13 +418,26 @@ def test_only_training_needs_the_generators_weights(
     torch.save({"state_dict": {f"module.{key}": value for key, value in network.state_dict().items()}}, weights)
     given = ["--cfg", str(small), "--weights", str(weights), "test.workers=0", "run.device=cpu"]
     assert method_main("asda", ["eval", *given]) == 0
-    assert "PCKh" in capsys.readouterr().out
+    table = capsys.readouterr().out
+    assert "PCKh" in table
+    spelled = ["eval", "--cfg", str(small), "TEST.MODEL_FILE", str(weights), "WORKERS", "0"]
+    assert method_main("asda", spelled) == 0
+    assert capsys.readouterr().out == table
     assert method_main("asda", ["vote", *given]) == 0
     predictor = pose_core.Predictor.from_config(config, weights, "cpu")
     photo = next((people / "images").glob("*.jpg"))
     assert len(predictor(str(photo), detector="whole")) == 1
     with pytest.raises(WeightsError, match=r"generator\.pretrained is models/pytorch/imagenet/resnet18-5c106cde\.pth"):
         AsdaTask(config, build_network).networks()  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_a_published_file_trains(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = ["generator.pretrained=null", "train.epochs=1", "train.batch_size=4", "run.device=cpu"]
+    assert method_main("asda", ["train", "--cfg", str(small), *settings]) == 0
+    values = json.loads((tmp_path / "runs" / "small" / "metrics.jsonl").read_text().splitlines()[0])
+    assert values["generator_loss"] < 0 < values["loss"]
 
 
 def test_people_of_mpii_without_a_joint_are_not_trained(people: Path, tmp_path: Path) -> None:
