@@ -421,7 +421,8 @@ def test_only_training_needs_the_generators_weights(
     network = pose_core.create_model("asda_hourglass_2", 16, **config.model.options)
     weights = tmp_path / "weights.pth"
     torch.save({"state_dict": {f"module.{key}": value for key, value in network.state_dict().items()}}, weights)
-    given = ["--cfg", str(small), "--weights", str(weights), "test.workers=0", "run.device=cpu"]
+    missing = "parts.annotations=no/part_anns.json"
+    given = ["--cfg", str(small), "--weights", str(weights), "test.workers=0", "run.device=cpu", missing]
     assert method_main("asda", ["eval", *given]) == 0
     table = capsys.readouterr().out
     assert "PCKh" in table

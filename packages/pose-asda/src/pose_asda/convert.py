@@ -148,7 +148,8 @@ def parts_placement(source: Source) -> tuple[Placement, list[str]]:
     raise ConfigError(
         f"{file}: {', '.join(earlier)} belong to an earlier method, which searched for placements of parts and is not "
         "supported; add STN.LR=0.01 to train a generator instead, as the published train_stn.py does with this file, "
-        "ASA.THETA_GRAD=False to place parts at random, or ASA.USE_SA=False to paste none"
+        "ASA.THETA_GRAD=False to place parts at random, or ASA.USE_SA=False to paste none, which is all that "
+        "evaluation needs"
     )
 
 
