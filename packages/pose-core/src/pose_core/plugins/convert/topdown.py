@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
 from pose_core.errors import ConfigError
-from pose_core.plugins.convert.keys import BOXES_ONLY, FIXED, MEANINGLESS, UNUSED, known_keys
+from pose_core.plugins.convert.keys import FIXED, IN_SOME_FILES, MEANINGLESS, UNUSED, known_keys, unread_keys
 from pose_core.plugins.convert.networks import ELSEWHERE, EXTRA, Network
 from pose_core.plugins.convert.optimizer import optimizer_settings
-from pose_core.plugins.convert.source import GPU_COUNT, WHOLES, Converted, Source, literal
+from pose_core.plugins.convert.source import GPU_COUNT, WHOLES, Converted, Source
 
 LAYOUTS = {
     "coco": ("coco", "coco17", 17), "mpii": ("mpii", "mpii16", 16), "crowdpose": ("crowdpose", "crowdpose14", 14),
     "lspetmpii": ("lsp_mpii", "lsp_mpii16", 16),
 }  # fmt: skip
 """Published name of a data set → layout, skeleton, number of joints."""
+
+
+def distributed_note(each: int, gpus: int) -> str:
+    """Return the note on the batch size of a published distributed trainer."""
+    return (
+        f"batch: {each} per GPU on {gpus} GPUs is {each * gpus} as written, taken as train.batch_size; the published "
+        f"distributed trainer gave {each * gpus} to each of its processes, {each * gpus * gpus} in all on {gpus} GPUs. "
+        "The learning rate was scaled for neither"
+    )
 
 
 def convert_topdown(
@@ -26,15 +36,19 @@ def convert_topdown(
     *,
     own_keys: Iterable[str] = (),
     meaningless: Mapping[str, str] | None = None,
+    batch_note: Callable[[int, int], str] = distributed_note,
 ) -> Converted:
     """Return the blocks that every top-down experiment has.
 
     ``find_network`` is called after the check for unknown keys. A method reads its own keys first, so that the notes
     have their targets. ``own_keys`` are all keys that its files may have in addition to the shared ones;
-    ``meaningless`` gives the reason for those without a meaning here.
+    ``meaningless`` gives the reason for those that change nothing, whatever their value. ``batch_note`` is the note on
+    a batch size, given per GPU, on several GPUs.
     """
-    reasons = MEANINGLESS | dict(meaningless or {})
-    _refuse_unknown(source, {*known_keys(), *own_keys, *reasons})
+    own_keys = set(own_keys)
+    reasons = {key: why for key, why in MEANINGLESS.items() if key not in own_keys} | dict(meaningless or {})
+    source.unread |= unread_keys(source.values, IN_SOME_FILES) | reasons
+    _refuse_unknown(source, {*known_keys(), *own_keys})
     network = find_network(source)
     result = Converted({}, notes=list(network.notes))
     result.config = {
@@ -44,10 +58,10 @@ def convert_topdown(
         "augment": _augment(source),
         "model": _model(source, network, takes_pretrained="MODEL.PRETRAINED" not in reasons),
         "heatmap": _heatmap(source),
-        "train": _train(source, result),
+        "train": _train(source, result, batch_note),
         "test": _test(source),
     }
-    _account(source, result, reasons)
+    _account(source, result)
     return result
 
 
@@ -55,8 +69,10 @@ def _refuse_unknown(source: Source, known: set[str]) -> None:
     """Refuse a key that no published file has, and a value that is not supported."""
     in_extra = {f"{EXTRA}{key.removeprefix('MODEL.')}": key for key in FIXED if key.startswith("MODEL.")}
     for key, value in source.values.items():
-        if key not in known and not key.startswith((*UNUSED, EXTRA)):
-            near = get_close_matches(key, sorted(known), n=1)
+        if source.why_unread(key) or key.startswith(UNUSED):
+            continue
+        if key not in known and not key.startswith(EXTRA):
+            near = get_close_matches(key, sorted(known | source.unread.keys()), n=1, cutoff=0.8)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise ConfigError(f"{source.file_name}: unknown key {key}{hint}")
         fixed = FIXED.get(in_extra.get(key, key), value)
@@ -76,7 +92,8 @@ def _data(source: Source) -> dict[str, Any]:
         raise ConfigError(
             f"{source.file_name}: MODEL.NUM_JOINTS is {joints}, but {dataset} has the {expected} joints of {skeleton}"
         )
-    root = source.text("DATASET.ROOT", "data.root", "").rstrip("/") or f"data/{layout}"
+    stated = source.text("DATASET.ROOT", "data.root", "").rstrip("/")
+    root = _in_data_dir(source, stated) if stated else f"data/{layout}"
     data: dict[str, Any] = {
         "layout": layout,
         "root": root,
@@ -95,6 +112,11 @@ def _data(source: Source) -> dict[str, Any]:
         if detections:
             data["detections"] = detections
     return data
+
+
+def _in_data_dir(source: Source, path: str) -> str:
+    """Return a path in DATA_DIR, as the published code takes it."""
+    return posixpath.join(source.text("DATA_DIR", "data.root, model.pretrained", ""), path)
 
 
 def _has_boxes(source: Source) -> bool:
@@ -124,7 +146,7 @@ def _model(source: Source, network: Network, *, takes_pretrained: bool) -> dict[
     if not takes_pretrained:
         model["init"] = "framework"
     elif pretrained := source.text("MODEL.PRETRAINED", "model.pretrained", ""):
-        model["pretrained"] = pretrained
+        model["pretrained"] = _in_data_dir(source, pretrained)
     if network.options:
         model["options"] = network.options
     return model
@@ -150,12 +172,12 @@ def _heatmap(source: Source) -> dict[str, Any]:
     }
 
 
-def _train(source: Source, result: Converted) -> dict[str, Any]:
+def _train(source: Source, result: Converted, batch_note: Callable[[int, int], str]) -> dict[str, Any]:
     steps = source.take("TRAIN.LR_STEP", "train.milestones", [90, 110], WHOLES)
     optimizer = optimizer_settings(source, result.notes)
     return {
         "epochs": _epochs(source, steps, result),
-        "batch_size": _batch_size(source, result),
+        "batch_size": _batch_size(source, result, batch_note),
         **optimizer,
         "schedule": "multistep",
         "milestones": steps,
@@ -175,15 +197,11 @@ def _epochs(source: Source, steps: list[int], result: Converted) -> int:
     return max(steps, default=140) + 40
 
 
-def _batch_size(source: Source, result: Converted) -> int:
+def _batch_size(source: Source, result: Converted, note: Callable[[int, int], str]) -> int:
     """Return the batch size over all processes; the published files give it per GPU."""
     each, gpus = _per_gpu(source, "TRAIN", "train.batch_size")
     if gpus > 1:
-        result.notes.append(
-            f"batch: {each} per GPU on {gpus} GPUs is {each * gpus} as written, taken as train.batch_size; the "
-            f"published distributed trainer gave {each * gpus} to each of its processes, {each * gpus * gpus} in all "
-            f"on {gpus} GPUs. The learning rate was scaled for neither"
-        )
+        result.notes.append(note(each, gpus))
     return each * gpus
 
 
@@ -216,14 +234,17 @@ def _test(source: Source) -> dict[str, Any]:
     }
 
 
-def _account(source: Source, result: Converted, reasons: Mapping[str, str]) -> None:
-    """Note the target of every key of the file, or why it has no meaning here."""
-    for key in source.values:
-        target = source.went.get(key) or _network_target(key)
+def _account(source: Source, result: Converted) -> None:
+    """Note the target of every key of the file, or why it changes nothing here."""
+    for key, value in source.values.items():
+        reason = source.why_unread(key)
+        target = None if reason else source.went.get(key) or _network_target(key)
         if target:
             result.mapped.append(f"{key} → {target}")
+        elif key.startswith(UNUSED) and not reason:
+            result.meaningless.append(f"{key}: about a network that this file does not have")
         else:
-            result.meaningless.append(f"{key}: {_why_meaningless(key, literal(source.values[key]), reasons)}")
+            result.meaningless.append(f"{key}: {reason or f'always {value!r} here'}")
 
 
 def _network_target(key: str) -> str | None:
@@ -231,13 +252,3 @@ def _network_target(key: str) -> str | None:
     if key == "MODEL.STYLE" or (key.startswith(EXTRA) and key.removeprefix(EXTRA) not in ELSEWHERE):
         return "model.name"
     return "model.pretrained (all layers of the backbone)" if key == f"{EXTRA}PRETRAINED_LAYERS" else None
-
-
-def _why_meaningless(key: str, value: Any, reasons: Mapping[str, str]) -> str:
-    if key in reasons:
-        return reasons[key]
-    if key.startswith(UNUSED):
-        return "about a network that this file does not have"
-    if key in BOXES_ONLY:
-        return "about detected boxes and OKS, which this data set is not evaluated with"
-    return f"always {value!r} here"
