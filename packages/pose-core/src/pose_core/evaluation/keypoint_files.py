@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -75,7 +76,8 @@ def read_ground_truth(source: Source, joints: int, *, area_of_box: float | None 
     """Read the annotations of the keypoint categories, which must have ``joints`` joints.
 
     A person's area is the annotated one or, if ``area_of_box`` is given or the file states none, that fraction
-    (`AREA_OF_BOX`) of the box's area.
+    (`AREA_OF_BOX`) of the box's area. Two annotations of one id are refused, as the readers of data sets refuse them:
+    the COCO tools would count one of them twice, and the other not at all.
     """
     content, name = read_source(source, "ground truth")
     lists = [content.get(key) for key in ("images", "annotations")] if isinstance(content, dict) else [None]
@@ -84,6 +86,7 @@ def read_ground_truth(source: Source, joints: int, *, area_of_box: float | None 
     ids = np.unique(_column(content["images"], "id", name, "image", dtype=np.int64))
     annotations = content["annotations"]
     image_id = _column(annotations, "image_id", name, "annotation", dtype=np.int64)
+    _refuse_repeated(annotations, name)
     categories = _keypoint_categories(content, name, joints)
     category = _column(annotations, "category_id", name, "annotation", dtype=np.int64, default=categories[0])
     wanted = np.isin(image_id, ids) & np.isin(category, categories)
@@ -118,6 +121,14 @@ def read_ground_truth(source: Source, joints: int, *, area_of_box: float | None 
         # As in the COCO tools, the 'ignore' field of a file has no effect.
         ignore=(crowd | (labeled == 0))[order],
     )  # fmt: skip
+
+
+def _refuse_repeated(annotations: Sequence[Any], name: str) -> None:
+    """Raise a DataError if two annotations have the same id."""
+    ids = [annotation["id"] for annotation in annotations if isinstance(annotation.get("id"), int)]
+    if len(set(ids)) < len(ids):
+        first, times = next(each for each in Counter(ids).items() if each[1] > 1)
+        raise DataError(f"{name}: {times} annotations have the id {first}; give each its own")
 
 
 @cache
