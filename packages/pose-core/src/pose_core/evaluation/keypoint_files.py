@@ -180,6 +180,23 @@ def read_detections(source: Source, truth: GroundTruth, *, max_detections: int) 
     return Detections(image[kept], category[kept], points[kept], score[kept], area[kept])
 
 
+def read_poses(source: Source, what: str = "results file") -> tuple[Array, Array, Array]:
+    """Read results of any joint set: image ids ``(N,)``, keypoints ``(N, K, 3)`` x, y, score, and scores ``(N,)``.
+
+    All entries must have as many joints as the first. A joint's position or score may be NaN.
+    """
+    content, name = read_source(source, what)
+    if not isinstance(content, list | tuple) or not content:
+        raise DataError(f"{name} must be a list of {{image_id, category_id, keypoints, score}}, with at least one")
+    image_id = _column(content, "image_id", name, "entry", dtype=np.int64)
+    score = _column(content, "score", name, "entry")
+    first = content[0].get("keypoints")
+    if not isinstance(first, list | tuple) or not first or len(first) % 3:
+        raise DataError(f"{name}: entry 0 has no 'keypoints', a list of x, y, score for each joint")
+    points = _table(content, "keypoints", len(first), name, "entry", finite=()).reshape(len(content), -1, 3)
+    return image_id, points, score
+
+
 def _keypoint_categories(content: dict[str, Any], name: str, joints: int) -> tuple[int, ...]:
     """Return the ids of the categories with ``joints`` keypoints; of those with any, or of all, if none has."""
     listed = content.get("categories") or [{"id": a.get("category_id", 1)} for a in content["annotations"]]
