@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -281,7 +283,8 @@ def test_the_number_of_joints_decides_the_skeleton() -> None:
     ("content", "message"),
     [
         ({"annotations": [], "images": []}, "has annotations, images but no results.*data browse"),
-        ([], "must be a list of {image_id, category_id, keypoints, score}, with at least one"),
+        ([], "is an empty list: nobody was found"),
+        ("results", "must be a list of {image_id, category_id, keypoints, score}"),
         ([{"image_id": 1, "bbox": [1, 2, 3, 4], "score": 1}], "entry 0 has no 'keypoints'"),
         ([{"image_id": 1, "keypoints": [1, 2], "score": 1}], "entry 0 has no 'keypoints', a list of x, y, score"),
         (
@@ -334,3 +337,8 @@ def test_options_that_exclude_each_other(tmp_path: Path, capsys: pytest.CaptureF
         assert message in capsys.readouterr().err
     assert main(["draw", "--predictions", str(tmp_path / "none.json"), "--images", "x"]) == 3
     assert "results file" in capsys.readouterr().err
+
+
+def test_drawing_needs_no_torch() -> None:
+    code = "import sys, pose_core.inference.drawn_results; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

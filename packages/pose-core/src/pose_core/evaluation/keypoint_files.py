@@ -186,8 +186,10 @@ def read_poses(source: Source, what: str = "results file") -> tuple[Array, Array
     All entries must have as many joints as the first. A joint's position or score may be NaN.
     """
     content, name = read_source(source, what)
-    if not isinstance(content, list | tuple) or not content:
-        raise DataError(f"{name} must be a list of {{image_id, category_id, keypoints, score}}, with at least one")
+    if not isinstance(content, list | tuple):
+        raise DataError(f"{name} must be a list of {{image_id, category_id, keypoints, score}}")
+    if not content:
+        raise DataError(f"{name} is an empty list: nobody was found")
     image_id = _column(content, "image_id", name, "entry", dtype=np.int64)
     score = _column(content, "score", name, "entry")
     first = content[0].get("keypoints")

@@ -25,9 +25,8 @@ from pose_core.drawing.track_ids import draw_track_ids
 from pose_core.errors import ConfigError, DataError
 from pose_core.folders import find_data_root
 from pose_core.inference.inputs import Input, plan_targets
-from pose_core.inference.pipeline import ahead
+from pose_core.inference.pipeline import ahead, map_ahead
 from pose_core.inference.result_files import poses_from_dict, read_entries, read_frames, read_rows
-from pose_core.inference.results import AHEAD, map_ahead
 from pose_core.inference.video import Frame, open_video
 from pose_core.inference.video_writing import video_writer
 from pose_core.layouts.browse import draw_person
@@ -42,6 +41,8 @@ from pose_core.verbosity import no_bar
 
 Array = np.ndarray
 
+AHEAD = 8
+"""Maximum number of images, or of frames, that wait between two stages."""
 GAP = 4
 """Pixels between an image with its annotations and the one with its predictions."""
 NAMED = 5
