@@ -359,6 +359,8 @@ def test_lines_are_drawn_on_their_video_again(tmp_path: Path, capsys: pytest.Cap
     assert "score less than --min-score 2: not drawn" in capsys.readouterr().out
 
     assert main(words) == 2  # exists
+    assert main([*words, "--count", "2"]) == 2
+    assert "clip.jsonl is of a video: --ground-truth and --count are for images" in capsys.readouterr().err
     assert main([*words, "--out", str(tmp_path), "--overwrite"]) == 2
     assert "would overwrite the video" in capsys.readouterr().err
     lines.write_text(lines.read_text().replace('"frame": ', '"frame": 9'))
@@ -444,7 +446,7 @@ def test_an_error_in_any_stage_stops_all_and_leaves_nothing(
         find = predictor.find
         predictor.find = lambda image: (fail(), find(image))[1]  # type: ignore[method-assign]
     elif stage == "draw":
-        monkeypatch.setattr("pose_core.inference.video_results.draw_track_ids", fail)
+        monkeypatch.setattr("pose_core.inference.drawn_people.draw_track_ids", fail)
     else:
         monkeypatch.setattr("pose_core.inference.video_writing._even", lambda image: (fail(), image)[1])
     threads = threading.active_count()

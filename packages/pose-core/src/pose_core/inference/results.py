@@ -17,12 +17,12 @@ import numpy as np
 from tqdm import tqdm
 
 from pose_core.data.images import open_image
-from pose_core.drawing.boxes import draw_boxes
 from pose_core.drawing.sheets import write_image
 from pose_core.drawing.skeletons import palette
 from pose_core.engine.interfaces import DetectedImage
 from pose_core.errors import ConfigError, DataError
 from pose_core.files import whole_file, write_json
+from pose_core.inference.drawn_people import draw_people
 from pose_core.inference.inputs import Input, find_inputs, plan_targets
 from pose_core.inference.person_table import NAME, person_columns, person_values
 from pose_core.inference.pipeline import map_ahead
@@ -203,9 +203,7 @@ def _predict_images(
         (_, target, image), poses = result
         write_json(f"{target}.json", poses.to_dict(), indent=1, sync=False)
         if options.draw:
-            drawn = poses.draw(image, options.threshold, options.style)
-            if options.boxes and poses.boxes is not None:
-                draw_boxes(drawn, poses.boxes)
+            drawn = draw_people(image, poses, options.threshold, options.style, boxes=options.boxes)
             write_image(Path(f"{target}.jpg"), drawn, sync=False)
         return poses
 

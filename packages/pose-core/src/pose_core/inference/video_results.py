@@ -25,12 +25,11 @@ from typing import Protocol
 import numpy as np
 from tqdm import tqdm
 
-from pose_core.drawing.boxes import draw_boxes
 from pose_core.drawing.sheets import write_image
-from pose_core.drawing.track_ids import draw_track_ids
 from pose_core.engine.interfaces import DetectedImage
 from pose_core.errors import ConfigError, DataError
 from pose_core.files import whole_file, write_json
+from pose_core.inference.drawn_people import draw_people
 from pose_core.inference.person_table import person_columns, person_values
 from pose_core.inference.pipeline import ahead, in_background
 from pose_core.inference.smoothing import Smoother
@@ -238,11 +237,7 @@ def _write(
         for frame, poses in results:
             drawn = None
             if options.draw:
-                drawn = poses.draw(frame.image, options.threshold, options.style)
-                if options.boxes and poses.boxes is not None:
-                    draw_boxes(drawn, poses.boxes)
-                if poses.track_ids is not None:
-                    draw_track_ids(drawn, poses.keypoints, poses.scores, poses.track_ids, options.threshold)
+                drawn = draw_people(frame.image, poses, options.threshold, options.style, boxes=options.boxes)
             yield frame, poses, drawn
 
     with ExitStack() as stack:
