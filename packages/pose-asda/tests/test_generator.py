@@ -10,7 +10,7 @@ from pose_asda.generator import Generator, placements_to_thetas
 from pose_core.models.weights import load_weights
 from pose_core.ops.pasting import pack, paste, unpack, warp
 from pose_testing.golden import load_golden, relative_error, uniform
-from pose_testing.networks import published_state
+from pose_testing.networks import check_written_back, published_state
 
 
 def oval(height: int, width: int) -> np.ndarray:
@@ -39,6 +39,7 @@ def test_published_figures(name: str, path: str, monkeypatch: pytest.MonkeyPatch
     types = torch.tensor(golden["config"]["part_idxes"])
     network = Generator(18).double().eval()
     assert load_weights(network, published_state(golden)).complete
+    check_written_back(network, published_state(golden))
     assert sum(p.numel() for p in network.parameters()) == golden["params"]
     images, parts, masks = golden_inputs(types, golden["config"]["H"], golden["config"]["W"])
     packed = pack(parts, masks)
@@ -123,3 +124,14 @@ def test_packing_is_undone() -> None:
     assert boxes[0].tolist()[1] == [0, 0, 0, 0]
     for unpacked, expected in zip(unpack(texels, boxes, (24, 18)), (parts, masks), strict=True):
         assert torch.equal(unpacked, expected)
+
+
+def test_placements_are_not_rounded_in_half_precision() -> None:
+    torch.manual_seed(0)
+    network = Generator(18, width=8)
+    for parameter in network.fc_locs[2].parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        placements = network(torch.randn(8, 3, 64, 64))
+    assert placements.dtype == torch.float32
+    assert len(placements.unique()) > 500  # of 600; bfloat16 leaves 8
