@@ -71,7 +71,9 @@ def maps_of(image: Array, network: Network, input_size: int, scales: tuple[float
             ]
     if total is None or not tags:
         return np.zeros((JOINTS, 0, 0)), np.zeros((JOINTS, 0, 0, 0)), first
-    return np.minimum(total / len(scales) / 2, 1), np.stack(tags, 3), first
+    # Float32 numbers, as the published maps are: with them the assignment's sums are exact, and ties are ties.
+    heat, tag = np.float32(np.minimum(total / len(scales) / 2, 1)), np.float32(np.stack(tags, 3))
+    return heat.astype(np.float64), tag.astype(np.float64), first
 
 
 def candidates_of(heat: Array, tags: Array) -> list[tuple[int, int, float, Array]]:

@@ -13,12 +13,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 
 from pose_testing import literal_embedding, literal_topdown
 from pose_testing.golden import FOLDER, load_golden
-from pose_testing.pipelines import Content, difference, network_of, write_images
+from pose_testing.pipelines import Content, detected, difference, draw, network_of, write_images
 
 COCO_PAIRS = [[1, 2], [3, 4], [5, 6], [7, 8], [9, 10], [11, 12], [13, 14], [15, 16]]
 MPII_PAIRS = [[0, 5], [1, 4], [2, 3], [10, 15], [11, 14], [12, 13]]
@@ -91,15 +92,16 @@ def topdown(
     }
 
 
-def embedding(golden: str, name: str, side: int, scales: list[float], tags: float, level: float, **options: Any) -> Content:
-    """Return a case of associative embedding; a stack of the golden network, its tags spread, its heat at ``level``."""
-    output = "outs.0.conv" if "posenet" in name else "outs.0"
+def embedding(
+    golden: str, name: str, side: int, scales: list[float], *, level: float, spread: float, **options: Any
+) -> Content:
+    """Return a case of associative embedding on one stack of the golden network; see `calibrated`."""
     kept = [
         entry
         for entry in load_golden(golden)["state_dict"]
         if not entry[0].startswith(("merge", *(f"{part}.{n}" for part in ("features", "outs") for n in (1, 2, 3))))
     ]
-    return {
+    content = {
         "kind": "embedding",
         "layout": "coco",
         "experiment": "pose-advpose/coco_hgpose_ae_stack4_512x512",
@@ -114,13 +116,32 @@ def embedding(golden: str, name: str, side: int, scales: list[float], tags: floa
         "network": {"name": name, "joints": 17, "options": options},
         "rules": {"input_size": side, "scales": scales},
         "state_dict": kept,
-        "scaled": [
-            [f"{output}.weight", 17, 34, tags, 0.0],
-            [f"{output}.bias", 0, 17, 1.0, level],
-        ],
+        "scaled": [],
         "images": FOUR,
         "people": [],
     }
+    return calibrated(content, "outs.0.conv" if "posenet" in name else "outs.0", level, spread)
+
+
+def calibrated(content: Content, output: str, level: float, spread: float) -> Content:
+    """Return a case whose heatmaps have mean ``level`` and deviation 0.1, and tags mean 0 and deviation ``spread``.
+
+    Filled weights alone give maps that differ in their mean more than within, so that a joint has peaks nearly
+    everywhere or nowhere.
+    """
+    image = content["images"][0]
+    pixels = draw(image["key"], image["width"], image["height"])[:, :, ::-1]
+    side = content["rules"]["input_size"]
+    shown = cv2.resize(np.ascontiguousarray(pixels), (side, side)) / 255.0
+    maps = network_of(content)(shown.transpose(2, 0, 1)[None])[0]
+    scaled = []
+    for joint, partner in enumerate(literal_embedding.FLIP):
+        for first, wanted, mean in ((0, 0.1, level), (17, spread, 0.0)):
+            row, own = first + joint, maps[[first + joint, first + partner]]
+            factor = round(wanted / float(own.std((1, 2)).mean()), 2)
+            added = round(mean - factor * float(maps[row].mean()), 3)
+            scaled += [[f"{output}.weight", row, row + 1, factor, 0.0], [f"{output}.bias", row, row + 1, factor, added]]
+    return content | {"scaled": scaled}
 
 
 CASES = {
@@ -153,11 +174,17 @@ CASES = {
         "pose-asda/mpii_hourglass_stack2_256x256_numpart1", "asda/hourglass_stack2", "asda_hourglass_2", (64, 64), PLACED,
         "generator.pretrained=null", layout="mpii", color_rgb=False, in_vis_thre=0.0,
     ),
-    "hgpose_ae_single": lambda: embedding("advpose/hg_ae_stack4", "hg_ae_stack1", 128, [1.0], 12.0, 0.0),
-    "hgpose_ae_multi": lambda: embedding("advpose/hg_ae_stack4", "hg_ae_stack1", 128, [2.0, 1.0, 0.5], 12.0, 0.0),
-    "hgpose_ae_crowd": lambda: embedding("advpose/hg_ae_stack4", "hg_ae_stack1", 256, [1.0], 40.0, 0.1),
-    "posenet_ae_equal_tags": lambda: embedding(
-        "advpose/hg_ae_posenet_stack1_bn", "hg_ae_posenet_stack1", 128, [1.0], 1.0, 0.0, bn=True
+    "hgpose_ae_single": lambda: embedding(
+        "advpose/hg_ae_stack4", "hg_ae_stack1", 128, [1.0], level=-0.11, spread=0.5
+    ),
+    "hgpose_ae_multi": lambda: embedding(
+        "advpose/hg_ae_stack4", "hg_ae_stack1", 128, [2.0, 1.0, 0.5], level=-0.08, spread=0.6
+    ),
+    "hgpose_ae_crowd": lambda: embedding(
+        "advpose/hg_ae_stack4", "hg_ae_stack1", 256, [1.0], level=-0.1, spread=3.0
+    ),
+    "posenet_ae_close_tags": lambda: embedding(
+        "advpose/hg_ae_posenet_stack1_bn", "hg_ae_posenet_stack1", 128, [1.0], level=-0.1, spread=0.2, bn=True
     ),
 }  # fmt: skip
 
@@ -172,8 +199,7 @@ def outputs(content: Content, folder: Path, dtype: torch.dtype) -> list[dict[str
             for found in literal_embedding.run(file, network, rules["input_size"], tuple(rules["scales"]))
         ]
     given = literal_topdown.Rules(**rules)
-    wanted = [e for e in content["people"] if e.get("category", 1) == 1 and e.get("score", 1.0) >= given.image_thre]
-    people = literal_topdown.run(files, wanted, network, given)
+    people = literal_topdown.run(files, detected(content), network, given)
     entries = []
     for image in files:
         mine = [found for found in people if found.image_id == image]

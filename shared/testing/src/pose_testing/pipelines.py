@@ -103,7 +103,10 @@ def write_data(content: Content, root: Path) -> list[str]:
         words += ["data.val=test"]
     else:
         write_images(content, root / "images" / "val2017")
-        sizes = [{"id": i["id"], "file_name": i["file"], "width": i["width"], "height": i["height"]} for i in content["images"]]
+        sizes = [
+            {"id": i["id"], "file_name": i["file"], "width": i["width"], "height": i["height"]}
+            for i in content["images"]
+        ]
         annotated = [entry for entry in content["people"] if "score" not in entry]
         # The people to find are detections or nobody: the evaluation still needs an annotated person.
         annotated = annotated or [{"image_id": content["images"][0]["id"], "box": [4, 4, 40, 40]}]
@@ -113,13 +116,13 @@ def write_data(content: Content, root: Path) -> list[str]:
             root / "annotations" / "person_keypoints_val2017.json",
             {"images": sizes, "annotations": people, "categories": categories},
         )
-        detected = [
+        boxes = [
             {"image_id": e["image_id"], "category_id": e.get("category", 1), "bbox": e["box"], "score": e["score"]}
             for e in content["people"]
             if "score" in e
         ]
-        if detected:
-            words += ["--boxes", str(_write(root / "detections.json", detected))]
+        if boxes:
+            words += ["--boxes", str(_write(root / "detections.json", boxes))]
     file = root / "published.pth.tar"
     torch.save({"state_dict": {f"module.{key}": value for key, value in published_weights(content).items()}}, file)
     return ["--cfg", content["experiment"], "--weights", str(file), *words]
@@ -140,37 +143,42 @@ def _write(file: Path, content: Any) -> Path:
     return file
 
 
-def evaluated(content: Content, folder: Path) -> list[dict[str, Any]]:
-    """Run ``pose eval`` on the data below ``folder``; return the entries of its result file."""
+def detected(content: Content) -> list[dict[str, Any]]:
+    """Return the detections that the published reader keeps: people with a score of ``image_thre`` or more."""
+    least = content["rules"].get("image_thre", 0.0)
+    return [e for e in content["people"] if e.get("category", 1) == 1 and e.get("score", 1.0) >= least]
+
+
+def evaluated(content: Content, words: list[str], folder: Path) -> list[dict[str, Any]]:
+    """Run ``pose eval`` with the ``words`` of `write_data`; return the entries of its result file."""
     from pose_core.cli import main
 
-    assert main(["eval", *write_data(content, folder / "data"), "--out", str(folder / "out")]) == 0
+    assert main(["eval", *words, "--out", str(folder)]) == 0
     if content["layout"] == "mpii":
         from scipy.io import loadmat
 
-        points = loadmat(next((folder / "out").rglob("pred.mat")))["preds"] - 1
+        points = loadmat(next(folder.rglob("pred.mat")))["preds"] - 1
         numbers = [entry["image_id"] for entry in content["people"]]
         return [{"image_id": i, "keypoints": p.tolist()} for i, p in zip(numbers, points, strict=True)]
-    entries = json.loads(next((folder / "out").rglob("keypoints_val2017_results.json")).read_text())
+    entries = json.loads(next(folder.rglob("keypoints_val2017_results.json")).read_text())
     for entry in entries:
         values = np.array(entry["keypoints"]).reshape(-1, 3)
         entry.update(keypoints=values[:, :2].tolist(), scores=values[:, 2].tolist())
     return list(entries)
 
 
-def predicted(content: Content, folder: Path) -> list[dict[str, Any]]:
-    """Run a `Predictor` on the data below ``folder``; return an entry for each person, before any suppression."""
+def predicted(content: Content, words: list[str], root: Path) -> list[dict[str, Any]]:
+    """Run a `Predictor` on the images that `write_data` wrote below ``root``; return everybody, none suppressed."""
     from pose_core import Predictor, load_config
     from pose_core.data.images import open_image
 
-    words = write_data(content, folder / "data")
     weights = words[words.index("--weights") + 1]
     settings = [word for word in words if "=" in word]
     predictor = Predictor.from_config(load_config(content["experiment"], settings), weights, "cpu")
     found = []
     for image in content["images"]:
-        pixels = open_image(str(next((folder / "data" / "images").rglob(image["file"]))))
-        boxes = [[*e["box"], e["score"]] for e in content["people"] if e["image_id"] == image["id"]]
+        pixels = open_image(str(next((root / "images").rglob(image["file"]))))
+        boxes = [[*e["box"], e["score"]] for e in detected(content) if e["image_id"] == image["id"]]
         poses = predictor(pixels, np.array(boxes).reshape(-1, 5)) if predictor.needs_boxes else predictor(pixels)
         for points, scores, total in zip(poses.keypoints, poses.scores, poses.pose_scores, strict=True):
             entry = {"keypoints": points.tolist(), "scores": scores.tolist(), "score": float(total)}
@@ -178,13 +186,12 @@ def predicted(content: Content, folder: Path) -> list[dict[str, Any]]:
     return found
 
 
-class Difference(dict[str, float]):
-    """Largest differences of matched people: ``pixels``, joint ``scores`` and person ``score``, the latter relative."""
+def difference(expected: Iterable[dict[str, Any]], found: list[dict[str, Any]]) -> dict[str, float]:
+    """Return the largest differences of people, matched image by image; everybody must have a match.
 
-
-def difference(expected: Iterable[dict[str, Any]], found: list[dict[str, Any]]) -> Difference:
-    """Match people image by image, the closest first; everybody must have a match."""
-    wanted, result = list(expected), Difference(pixels=0.0)
+    ``pixels`` is of the keypoints; joint ``scores`` and person ``score`` are relative to the person's largest.
+    """
+    wanted, result = list(expected), {"pixels": 0.0}
     for image in {entry["image_id"] for entry in [*wanted, *found]}:
         theirs = [entry for entry in wanted if entry["image_id"] == image]
         ours = [entry for entry in found if entry["image_id"] == image]
