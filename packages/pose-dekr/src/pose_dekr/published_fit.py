@@ -56,5 +56,6 @@ def _fit(
         start = [window[row, column], row, column, sigma]
         with np.errstate(all="ignore"):
             at, _, _, _, status = leastsq(residuals, start, full_output=True, maxfev=MAX_EVALUATIONS)
-        known[key] = at - [0, row, column, 0], status in (1, 2, 3, 4)
+        converged = status in (1, 2, 3, 4) and bool(np.isfinite(at).all())
+        known[key] = at - [0, row, column, 0], converged
     return known[key]
