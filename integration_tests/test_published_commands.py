@@ -1,4 +1,4 @@
-"""The tables of PUBLISHED.md: every command of ours runs on tiny data, every figure's experiment and checkpoint exist.
+"""The tables of PUBLISHED.md: every command of ours runs on tiny data, and every figure's experiment exists.
 
 ``python integration_tests/test_published_commands.py`` runs the commands and prints the last line of each.
 """
@@ -28,11 +28,15 @@ from torchvision.models import detection
 
 from pose_asda.build_parts import synthetic_people, write_pool
 from pose_core.cli import main, method_main
+from pose_core.plugins.checkpoints import find_checkpoint
 from pose_core.plugins.convert.networks import HRNET_TABLES
 from pose_core.plugins.experiments import load_config
-from pose_core.plugins.networks import build_network
+from pose_core.plugins.method import get_method
+from pose_core.plugins.network_tables import recorded_networks
+from pose_core.plugins.networks import build_network, profile_model
 from pose_core.synthetic import write_dataset
 from pose_dekr.rescore import ScoreNet
+from pose_testing.commands import check_command, without_launcher
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(ROOT.glob("packages/*/PUBLISHED.md"))
@@ -89,14 +93,6 @@ def ours(cell: str) -> list[str]:
     commands = re.findall(r"`([^`]+)`", cell)
     assert commands, cell
     return commands
-
-
-def without_launcher(words: list[str]) -> list[str]:
-    """Return a command that torchrun starts as one that starts itself."""
-    if words[0] != "torchrun":
-        return words
-    module = words.index("-m") + 1
-    return [words[module].replace("_", "-"), *words[module + 1 :]]
 
 
 def small_network(name: str) -> list[str]:
@@ -295,6 +291,65 @@ def run(row: Row, folder: Path) -> Result:
     return Result(code, lines[-1] if lines else "", err.getvalue(), time.perf_counter() - start)
 
 
+def method_of(page: Path) -> str:
+    return page.parent.name.removeprefix("pose-")
+
+
+def figure_rows(page: Path) -> list[dict[str, str]]:
+    """Return the rows of a page's tables of figures."""
+    return [row for table in tables(page) for row in table if "experiment" in row]
+
+
+def test_every_package_has_its_tables() -> None:
+    assert [page.parent.name for page in PAGES] == [
+        "pose-advpose", "pose-asda", "pose-dekr", "pose-lite", "pose-mrpose"
+    ]  # fmt: skip
+    for page in PAGES:
+        assert len(command_rows(page)) >= 15
+        assert figure_rows(page)
+        assert f"({page.name})" in page.with_name("README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=method_of)
+def test_every_command_is_understood(page: Path) -> None:
+    figures = [shlex.split(command) for row in figure_rows(page) for command in ours(row["command"])]
+    for words in [*(row.words for row in command_rows(page)), *figures]:
+        check_command(without_launcher(words))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=method_of)
+def test_a_figure_has_an_experiment_a_checkpoint_and_a_command_that_uses_them(page: Path) -> None:
+    method = method_of(page)
+    for row in figure_rows(page):
+        (experiment,) = ours(row["experiment"])
+        assert experiment in get_method(method).experiments()
+        commands = row["command"]
+        if row.get("checkpoint", "none known") != "none known":
+            match = re.fullmatch(r"`(\S+)` \((.+)\)", row["checkpoint"])
+            assert match, row["checkpoint"]
+            entry = find_checkpoint(match[1])
+            assert entry.experiment.rpartition("/")[2] == experiment
+            assert match[2] == entry.metric
+            assert f"--weights {match[1]}" in commands
+        elif "checkpoint" in row:
+            assert f"--cfg {experiment}" in commands
+
+
+@pytest.mark.parametrize("page", PAGES, ids=method_of)
+def test_sizes_and_costs_are_as_measured(page: Path) -> None:
+    for row in figure_rows(page):
+        if "parameters" not in row:
+            continue
+        (name,) = ours(row["network"])
+        height, width, joints = map(int, re.findall(r"\d+", row["input, joints"]))
+        cost = profile_model(name, (width, height), joints)
+        assert row["parameters"] == f"{cost.parameters:,}"
+        assert row["GMACs"] == f"{cost.gmacs:.3f}"
+        assert row.get("GMACs as published, units of 1024³", f"{cost.published_gi:.3f}") == f"{cost.published_gi:.3f}"
+        if joints == 17:
+            assert cost.parameters == recorded_networks()[name].parameters
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.name)
 def test_every_command_of_ours_runs(page: Path, tmp_path: Path) -> None:
@@ -306,6 +361,20 @@ def test_every_command_of_ours_runs(page: Path, tmp_path: Path) -> None:
         if result.code or not result.last:
             failed.append(f"{row.command}: {result.messages[-1000:] or 'printed nothing'}")
     assert not failed, "\n".join(failed)
+
+
+@pytest.mark.slow
+def test_torchrun_starts_the_training_of_several_processes(tmp_path: Path) -> None:
+    make_desk(tmp_path)
+    page = next(page for page in PAGES if method_of(page) == "lite")
+    row = next(row for row in command_rows(page) if {"torchrun", "--standalone"} <= set(row.words))
+    with standing_at(tmp_path):
+        words = [*row.words[1:], *tiny_settings(without_launcher(row.words))]
+        words[words.index("--nproc_per_node=4")] = "--nproc_per_node=2"
+        command = [sys.executable, "-m", "torch.distributed.run", *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert list(tmp_path.glob("runs/*/best.pt"))
 
 
 if __name__ == "__main__":
