@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pose_core.config import parse_config
 from pose_core.errors import ConfigError
-from pose_core.plugins.convert.keys import BOXES_ONLY, FIXED, MEANINGLESS, known_keys
+from pose_core.plugins.convert.keys import BOXES_ONLY, FIXED, MEANINGLESS, TRUNK, known_keys
 from pose_core.plugins.convert.networks import HRNET_TABLES
 from pose_core.plugins.convert.source import Converted, render_notes
 from pose_core.plugins.experiments import load_config
@@ -64,7 +64,7 @@ def changed(content: dict[str, Any], **values: Any) -> dict[str, Any]:
 
 
 def hrnet(name: str) -> dict[str, Any]:
-    extra: dict[str, Any] = {"PRETRAINED_LAYERS": ["conv1", "stage2"]}
+    extra: dict[str, Any] = {"PRETRAINED_LAYERS": list(TRUNK)}
     for key, value in HRNET_TABLES[name].items():
         section, _, last = key.rpartition(".")
         (extra.setdefault(section, {}) if section else extra)[last] = deepcopy(value)

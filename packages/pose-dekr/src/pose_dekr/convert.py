@@ -7,9 +7,20 @@ from difflib import get_close_matches
 from typing import Any
 
 from pose_core.errors import ConfigError
+from pose_core.plugins.convert.keys import unread_keys
+from pose_core.plugins.convert.networks import require_whole_trunk
 from pose_core.plugins.convert.optimizer import optimizer_settings
 from pose_core.plugins.convert.source import GPU_COUNT, WHOLES, Converted, Kind, Source, flag, literal, numbers, text
-from pose_dekr.published_keys import MAPPED, WITHOUT_MEANING, bottomup_layers, dekr_layers
+from pose_dekr.published_keys import (
+    FIXED,
+    NEVER,
+    OWN,
+    READ,
+    WITHOUT_MEANING,
+    bottomup_layers,
+    dekr_layers,
+    unread_rules,
+)
 
 DATASETS = {"coco_kpt": ("coco", "coco17", 17), "crowd_pose_kpt": ("crowdpose", "crowdpose14", 14)}
 """Published name → our layout, skeleton, number of joints."""
@@ -34,7 +45,9 @@ def convert(source: Source) -> Converted | None:
         return None
     notes: list[str] = []
     system, width, name, layers = _network(source, notes)
-    _refuse(source, layers)
+    source.unread |= WITHOUT_MEANING | unread_keys(source.values, unread_rules(system))
+    fixed = FIXED[system] | ({"LOSS.NUM_STAGES": 1 + ("higher" in name)} if system == "bottomup" else {})
+    _refuse(source, system, layers, fixed)
     size = source.whole("DATASET.INPUT_SIZE", "model.input_size", 512)
     data, layout = _data(source)
     config: dict[str, Any] = {
@@ -47,16 +60,39 @@ def convert(source: Source) -> Converted | None:
         "offset": _offset(source, system),
         "train": _train(source, system, width, layout, notes),
         "test": _test(source, system),
-        "rescore": _rescore(source),
+        "rescore": _rescore(source, system),
     }
+    notes += _deviations(source, system, data)
     result = Converted(config, notes=notes)
-    for key in source.values:
-        target = source.went.get(key)
-        if target:
-            result.mapped.append(f"{key} → {target}")
+    for key, value in source.values.items():
+        reason = source.why_unread(key)
+        if reason:
+            result.meaningless.append(f"{key}: {reason}")
+        elif key in fixed:
+            result.meaningless.append(f"{key}: always {value!r} here")
         else:
-            result.meaningless.append(f"{key}: {WITHOUT_MEANING.get(key, 'about the other system')}")
+            result.mapped.append(f"{key} → {source.went[key]}")
     return result
+
+
+def _deviations(source: Source, system: str, data: dict[str, Any]) -> list[str]:
+    """Return where the file repeats the published code against this project's defaults, and where that code stops."""
+    notes = []
+    if system == "dekr":
+        notes.append(
+            "offset.area=published weights a person's offsets by the published area, which includes the image's "
+            "corner, and puts the center of people without labeled joints there; this project's default is joints"
+        )
+    notes.append(
+        "test.compat=true repeats the bugs of the published decoding; this project's default is false: `pose settings "
+        "test.compat` lists them"
+    )
+    if data["layout"] == "coco" and "test" in data["val"]:
+        why = "stops on" if system == "bottomup" else "does not find the images of"
+        notes.append(f"the published code {why} {data['val']}, which has no annotations; here results are written")
+    if system == "bottomup" and source.values.get("DEBUG.DEBUG") is True:
+        notes.append("the published training stops where it draws images for DEBUG.DEBUG")
+    return notes
 
 
 def _network(source: Source, notes: list[str]) -> tuple[str, int, str, dict[str, Any]]:
@@ -84,19 +120,26 @@ def _network(source: Source, notes: list[str]) -> tuple[str, int, str, dict[str,
     return system, width, f"{NAMES[published]}_w{width}", layers
 
 
-def _refuse(source: Source, layers: dict[str, Any]) -> None:
-    """Refuse keys that these files do not have, and layers that differ from the network's."""
-    known = {*WITHOUT_MEANING, *MAPPED, *layers}
+def _refuse(source: Source, system: str, layers: dict[str, Any], fixed: dict[str, Any]) -> None:
+    """Refuse keys that these files do not have, layers that differ from the network's, and values without a like."""
+    lists = "MODEL.SPEC.PRETRAINED_LAYERS" if system == "dekr" else "MODEL.EXTRA.PRETRAINED_LAYERS"
+    known = {*READ, *OWN[system], *fixed, *layers, lists}
     for key, value in source.values.items():
+        if source.why_unread(key):
+            continue
         if key not in known:
-            near = get_close_matches(key, known, n=1)
+            near = get_close_matches(key, {*known, *WITHOUT_MEANING, *NEVER}, n=1, cutoff=0.8)
             raise ConfigError(f"{source.file_name}: unknown key {key}" + (f"; did you mean {near[0]}?" if near else ""))
         stated = literal(value)
         stated = list(stated) if isinstance(stated, tuple) else stated
         if key in layers and stated != layers[key]:
             raise ConfigError(f"{source.file_name}: {key} is {stated!r}; this network has {layers[key]!r}")
+        if key in fixed and stated != fixed[key]:
+            raise ConfigError(f"{source.file_name}: {key} is {stated!r}; here it can only be {fixed[key]!r}")
         if key in layers:
             source.went[key] = "model.name"
+    require_whole_trunk(source, lists)
+    source.went[lists] = "model.pretrained (all layers of the backbone)"
     if source.values.get("DATASET.SCALE_TYPE", "short") not in ("short", "long"):
         raise ConfigError(f"{source.file_name}: DATASET.SCALE_TYPE must be short or long")
 
@@ -142,27 +185,30 @@ def _model(source: Source, name: str, size: int) -> dict[str, Any]:
 
 
 def _heatmap(source: Source, layout: str, name: str, size: int, notes: list[str]) -> dict[str, Any]:
-    maps = source.take("DATASET.OUTPUT_SIZE", "heatmap.stride", [size // 4], STAGES)
     expected = [size // 4, size // 2] if "higher" in name else [size // 4]
+    maps = source.take("DATASET.OUTPUT_SIZE", "heatmap.stride", expected, STAGES)
     if [row[0] for row in rows(maps)] != expected:
         raise ConfigError(f"{source.file_name}: DATASET.OUTPUT_SIZE is {maps}; {name} has {expected} for {size} pixels")
-    sigmas = {value for row in rows(source.take("DATASET.SIGMA", "heatmap.sigma", [2.0], STAGES)) for value in row}
+    # The published code reads as many entries as there are sizes of maps.
+    read = slice(len(expected))
+    given = rows(source.take("DATASET.SIGMA", "heatmap.sigma", [2.0], STAGES))
+    sigmas = {value for row in given[read] for value in row}
     if len(sigmas) > 1:
         raise ConfigError(
             f"{source.file_name}: DATASET.SIGMA has several values, {sorted(sigmas)}; only one is supported here"
         )
-    weights = rows(source.take("DATASET.BG_WEIGHT", "heatmap.background", [0.1], STAGES))
-    if any(len(set(row)) > 1 for row in weights):
+    weights = rows(source.take("DATASET.BG_WEIGHT", "heatmap.background", [[0.1], [0.025]], STAGES))[read]
+    if any(len(set(row)) > 1 for row in weights) or len(weights) < len(expected):
         raise ConfigError(f"{source.file_name}: DATASET.BG_WEIGHT must be one number per map size")
     center = source.number("DATASET.CENTER_SIGMA", "heatmap.center_sigma", 4.0)
     sigma = float(sigmas.pop())
     found: dict[str, Any] = {"stride": 4, "sigma": sigma, "background": float(weights[0][0])}
-    if layout == "crowdpose" and center != sigma:
+    if layout == "crowdpose":
         notes.append(
-            f"CENTER_SIGMA {center:g}: the published code drew CrowdPose's center with SIGMA {sigma:g}; so does "
+            f"the published code draws CrowdPose's center with SIGMA {sigma:g}, whatever CENTER_SIGMA; so does "
             "heatmap.center_sigma=null"
         )
-    elif center != 4 and layout == "coco":
+    elif center != 4:
         found["center_sigma"] = center
     if len(weights) > 1:
         found["fine_background"] = float(weights[1][0])
@@ -171,17 +217,21 @@ def _heatmap(source: Source, layout: str, name: str, size: int, notes: list[str]
 
 def _offset(source: Source, system: str) -> dict[str, Any]:
     default = 0.03 if system == "dekr" else 0.01
+    # The published code reads the first factor of each list for all sizes of maps, and the flags of each.
     factors = rows(source.take("LOSS.OFFSETS_LOSS_FACTOR", "offset.factor", [default], STAGES))
-    heat = {
-        value for row in rows(source.take("LOSS.HEATMAPS_LOSS_FACTOR", "offset.factor", [1.0], STAGES)) for value in row
-    }
-    if heat != {1.0}:
+    heat = rows(source.take("LOSS.HEATMAPS_LOSS_FACTOR", "offset.factor", [1.0], STAGES))
+    if heat[0][0] != 1.0:
         raise ConfigError(f"{source.file_name}: LOSS.HEATMAPS_LOSS_FACTOR can only be 1 here; scale offset.factor")
-    for key in ("LOSS.WITH_HEATMAPS_LOSS", "LOSS.WITH_OFFSETS_LOSS"):
-        if not source.take(key, "offset.factor", True, FIRST_FLAG):
-            raise ConfigError(f"{source.file_name}: {key} can only be true here, as in every published file")
+    stages = 2 if source.values.get("MODEL.NAME") == "pose_higher_hrnet" else 1
+    for key, expected in (("LOSS.WITH_HEATMAPS_LOSS", [True, True]), ("LOSS.WITH_OFFSETS_LOSS", [True, False])):
+        given = source.take(key, "offset.factor", expected, FLAGS)
+        if (given if len(given) == 1 else given[:stages]) != expected[: min(stages, len(given))]:
+            raise ConfigError(
+                f"{source.file_name}: {key} is {given}; here it can only be {expected[:stages]}, as in every published "
+                "file"
+            )
     radius = source.whole("DATASET.OFFSET_RADIUS", "offset.radius", 4)
-    return {"radius": radius, "factor": float(factors[0][0])}
+    return {"radius": radius, "factor": float(factors[0][0]), "area": "published"}
 
 
 def _train(source: Source, system: str, width: int, layout: str, notes: list[str]) -> dict[str, Any]:
@@ -189,12 +239,16 @@ def _train(source: Source, system: str, width: int, layout: str, notes: list[str
     optimizer = optimizer_settings(source, notes)
     each = source.whole("TRAIN.IMAGES_PER_GPU", "train.batch_size", 10)
     gpus = GPUS.get((system, width), 8)
-    source.take("GPUS", "train.batch_size", 1, GPU_COUNT)
-    notes.append(f"batch: {each} per GPU, and the published runs had {gpus}: train.batch_size={each * gpus}")
+    listed = source.take("GPUS", "train.batch_size", 1, GPU_COUNT)
+    times = f" times {listed} in GPUS" if listed > 1 else ""
+    notes.append(
+        f"batch: {each} per GPU{times}, and the published runs had {gpus} processes: "
+        f"train.batch_size={each * listed * gpus}"
+    )
     begin = source.whole("TRAIN.BEGIN_EPOCH", "train.epochs", 0)
     return {
         "epochs": source.whole("TRAIN.END_EPOCH", "train.epochs", 140 if coco else 300) - begin,
-        "batch_size": each * gpus,
+        "batch_size": each * listed * gpus,
         **optimizer,
         "schedule": "multistep",
         "milestones": source.take("TRAIN.LR_STEP", "train.milestones", [90, 120] if coco else [200, 260], WHOLES),
@@ -229,16 +283,16 @@ def _test(source: Source, system: str) -> dict[str, Any]:
         "adjust_threshold": source.number("TEST.ADJUST_THRESHOLD", "test.adjust_threshold", 0.05),
         "max_absorb": source.number("TEST.MAX_ABSORB_DISTANCE", "test.max_absorb", 75),
         "window": source.whole("TEST.GUASSIAN_KERNEL", "test.window", 6),
+        "compat": True,
     }
 
 
-def _rescore(source: Source) -> dict[str, Any]:
-    use = source.flag("RESCORE.USE", "rescore.use", False)
+def _rescore(source: Source, system: str) -> dict[str, Any]:
     hidden = source.whole("RESCORE.HIDDEN_LAYER", "rescore", 256)
     if hidden != 256:
         raise ConfigError(f"{source.file_name}: RESCORE.HIDDEN_LAYER is {hidden}; the scoring network here has 256")
     found: dict[str, Any] = {
-        "use": source.flag("RESCORE.VALID", "rescore.use", use),
+        "use": source.flag("RESCORE.VALID" if system == "dekr" else "RESCORE.USE", "rescore.use", False),
         "epochs": source.whole("RESCORE.END_EPOCH", "rescore.epochs", 20),
         "lr": source.number("RESCORE.LR", "rescore.lr", 1e-3),
         "batch_size": source.whole("RESCORE.BATCHSIZE", "rescore.batch_size", 1024),
@@ -269,9 +323,10 @@ def rows(items: Sequence[Any]) -> list[list[float]]:
     return [list(item) if isinstance(item, Sequence) and not isinstance(item, str) else [item] for item in items]
 
 
-def first_flag(value: Any) -> bool:
-    """Return a flag, or the first of a list of flags."""
-    return flag(value[0] if isinstance(value, Sequence) and not isinstance(value, str) and value else value)
+def flags(value: Any) -> list[bool]:
+    """Read a flag, or one per map size."""
+    items = value if isinstance(value, list | tuple) and value else [value]
+    return [flag(item) for item in items]
 
 
 def scales(value: Any) -> list[float]:
@@ -282,5 +337,5 @@ def scales(value: Any) -> list[float]:
 
 
 STAGES = Kind(stages, "numbers per map size, for example [[2.0, 2.0, 2.0], [2.0]]")
-FIRST_FLAG = Kind(first_flag, "true or false per map size")
+FLAGS = Kind(flags, "true or false per map size")
 SCALES = Kind(scales, "scales, for example [0.5, 1, 2]")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 
-from pose_core.plugins.convert.keys import OTHER_SYSTEMS
+from pose_core.plugins.convert.keys import NOT_READ, OTHER_SYSTEMS
 from pose_core.plugins.convert.networks import (
+    EXTRA,
     Network,
     deconvolutions,
     find_depth,
     find_hrnet,
     find_resnet,
     layer_table,
+    leave_layers,
     require_layers,
 )
 from pose_core.plugins.convert.source import Converted, Source
@@ -24,18 +26,25 @@ def convert(source: Source) -> Converted | None:
     find = finders.get(str(source.values.get("MODEL.NAME", "pose_hrnet")))
     if find is None or any(key.startswith(OTHER_SYSTEMS) for key in source.values):
         return None
-    return convert_topdown(source, "lite", find)
+    converted = convert_topdown(source, "lite", find)
+    if not source.is_old and converted.config["data"]["layout"] == "mpii":
+        converted.notes.append(
+            "the published code of the lightweight networks stops at the first evaluation on MPII; here it is evaluated"
+        )
+    return converted
 
 
 def find_lpn(source: Source) -> Network:
     """Return the LPN that a file describes; its name decides where two have the same content."""
+    leave_layers(source, {**deconvolutions(2), "NUM_LAYERS": 50, "ATTENTION": "GC"})
+    source.unread[f"{EXTRA}PRETRAINED_LAYERS"] = NOT_READ
     table, file_name = layer_table(source), source.file_name
     depth = find_depth(table, (18, 34, 50, 100, 101, 152), file_name)
     # The published code takes any other value as no attention.
     attention = str(table.get("ATTENTION"))
     attention = attention if attention in {"GC", "SE"} else "none"
     known = {**deconvolutions(2), "NUM_LAYERS": depth, "ATTENTION": table.get("ATTENTION")}
-    require_layers(table, known, f"lpn_{depth}", file_name)
+    require_layers(source, known, f"lpn_{depth}")
     options = {} if attention == "GC" else {"attention": attention}
     if depth not in {18, 34}:
         return Network(f"lpn_{depth}", options=options)

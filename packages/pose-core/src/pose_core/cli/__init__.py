@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from pose_core.cli.help_text import fill_help
 from pose_core.cli.parser import CommandParser, add_verbosity
+from pose_core.cli.published_words import join_pairs, take_published
 from pose_core.cli.verbs import PLOT, VERBS
 from pose_core.errors import ConfigError, PoseError
 from pose_core.plugins.method import Command, get_method
@@ -107,6 +108,9 @@ def _parse_and_run(parser: CommandParser, run: Callable[[argparse.Namespace], in
     except TypeError:  # a command with subcommands
         args = parser.parse_args(words)
     set_verbosity(getattr(args, "verbosity", Verbosity.NORMAL))
+    if "overrides" in args:
+        args.overrides = join_pairs(args.overrides)
+        take_published(args)
     return run(args)
 
 

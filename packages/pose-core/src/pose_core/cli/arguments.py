@@ -7,6 +7,7 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
+from pose_core.cli.published_words import join_pairs, take_published
 from pose_core.errors import ConfigError
 from pose_core.installation import shell_command
 from pose_core.verbosity import is_quiet
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from pose_core.config import Experiment
     from pose_core.engine.presets import Work
 
-_OVERRIDE = re.compile(r"[a-z_]+(\.[a-z_]+)*=|[A-Z_]+(\.[A-Z_0-9]+)*=")
+_OVERRIDE = re.compile(r"[a-z_]+(\.[a-z_]+)*=|[A-Z][A-Z_0-9]*(\.[A-Z_0-9]+)*=")
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +31,11 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 def add_overrides(parser: argparse.ArgumentParser) -> None:
     """Add trailing ``key=value`` words."""
     parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="settings that replace the file's, for example train.epochs=1"
+        "overrides",
+        nargs="*",
+        metavar="key=value",
+        help="settings that replace the file's, for example train.epochs=1; after a published file also in its own "
+        "spelling, TEST.FLIP_TEST False",
     )
 
 
@@ -78,7 +83,8 @@ def add_switches(parser: argparse.ArgumentParser) -> None:
 
 
 def split_overrides(words: list[str]) -> tuple[list[str], list[str]]:
-    """Separate ``key=value`` words from other positional words."""
+    """Separate settings, ``key=value`` or a published key and its value, from other positional words."""
+    words = join_pairs(words, among_files=True)
     overrides = [word for word in words if _OVERRIDE.match(word)]
     return overrides, [word for word in words if word not in overrides]
 
@@ -91,6 +97,7 @@ def load(args: argparse.Namespace, *, needs_weights: bool = True) -> Experiment:
     from pose_core.plugins.checkpoints import bind_config, config_of, default_checkpoint
     from pose_core.plugins.experiments import override_config
 
+    take_published(args)
     overrides = [*args.overrides, *(getattr(args, "switches", None) or [])]
     if getattr(args, "device", None):
         overrides.append(f"run.device={args.device}")

@@ -42,7 +42,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def apply_overrides(content: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """Set dotted keys, ``train.lr=1e-3``; values are read as YAML."""
-    result: dict[str, Any] = yaml.safe_load(yaml.safe_dump(dict(content)))
+    result: dict[str, Any] = yaml.safe_load(yaml.safe_dump(dict(content), sort_keys=False))
     for item in overrides:
         key, equals, text = item.partition("=")
         if not equals or not key:

@@ -18,7 +18,7 @@ from pose_core.errors import ConfigError
 from pose_core.layouts.table import get_layout
 from pose_core.plugins.method import get_method, installed_methods
 from pose_core.plugins.pages import Entry, refuse_page
-from pose_core.plugins.published import convert_published, is_published, override_published
+from pose_core.plugins.published import convert_published, is_published, override_published, refuse_published_keys
 
 
 def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
@@ -40,6 +40,7 @@ def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Expe
     else:
         content = find_experiment(str(name_or_path)).content()
         where = f"config {name_or_path}"
+    refuse_published_keys(overrides, where)
     content = {"name": path.name.split(".")[0]} | content
     given = apply_overrides(content, overrides)
     place = f"{where} with {' '.join(overrides)}" if overrides else where
@@ -59,6 +60,7 @@ def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Expe
 
 def override_config(config: Experiment, overrides: Sequence[str]) -> Experiment:
     """Return an experiment with ``key=value`` settings on top."""
+    refuse_published_keys(overrides, f"config {config.name}")
     schema = type(config)
     now = [update_override(item, schema) for item in overrides]
     content = apply_overrides(config.model_dump(mode="json"), now)

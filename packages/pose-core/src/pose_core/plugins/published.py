@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from ast import literal_eval
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -35,5 +37,30 @@ def convert_published(content: Mapping[str, Any], file_name: str) -> Converted:
 
 def override_published(content: Mapping[str, Any], overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     """Set the published (upper-case) keys among ``overrides``; return the new content and the other overrides."""
-    published = [item for item in overrides if item.partition("=")[0].isupper()]
-    return apply_overrides(content, published), [item for item in overrides if item not in published]
+    published = [item for item in overrides if is_published_key(item)]
+    others = [item for item in overrides if item not in published]
+    return apply_overrides(content, [_as_yaml(item) for item in published]), others
+
+
+def is_published_key(override: str) -> bool:
+    """Return whether the key of ``key=value`` is in upper case."""
+    return override.partition("=")[0].isupper()
+
+
+def refuse_published_keys(overrides: Sequence[str], place: str) -> None:
+    """Refuse published keys for an experiment that is not of a published file."""
+    for item in filter(is_published_key, overrides):
+        key = item.partition("=")[0]
+        how = "settings are written key=value, for example test.flip=false; `pose settings` lists them"
+        if key == "TEST.MODEL_FILE":
+            how = "give the weights by --weights FILE"
+        raise ConfigError(f"{key} is a key of the published (upper-case) YAML files, and {place} is not one: {how}")
+
+
+def _as_yaml(override: str) -> str:
+    """Return an override whose value is YAML; the published code reads Python's literals, such as ``(0, 1)``."""
+    key, _, text = override.partition("=")
+    try:
+        return f"{key}={json.dumps(literal_eval(text))}"
+    except (ValueError, SyntaxError, TypeError):
+        return override

@@ -1,17 +1,18 @@
 """The core's network that a published file describes.
 
-The section MODEL.EXTRA is a table of layers. A network here has a name instead, so the table must equal that of a known
-network, key by key; anything else is an error that names the difference.
+The section MODEL.EXTRA is a table of layers. A network here has a name instead, so the keys that its published code
+reads must equal those of a known network; any other value is an error that names the difference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
 from pose_core.errors import ConfigError
+from pose_core.plugins.convert.keys import NOT_READ, TRUNK
 from pose_core.plugins.convert.source import Source, literal
 
 EXTRA = "MODEL.EXTRA."
@@ -31,8 +32,11 @@ class Network:
 
 def layer_table(source: Source) -> dict[str, Any]:
     """Return the layer settings of MODEL.EXTRA."""
-    table = {key.removeprefix(EXTRA): value for key, value in source.values.items() if key.startswith(EXTRA)}
-    return {key: literal(value) for key, value in table.items() if key not in ELSEWHERE}
+    stated = {
+        key: value for key, value in source.values.items() if key.startswith(EXTRA) and not source.why_unread(key)
+    }
+    table = {key.removeprefix(EXTRA): literal(value) for key, value in stated.items()}
+    return {key: value for key, value in table.items() if key not in ELSEWHERE}
 
 
 def _hrnet_table(width: int, modules: tuple[int, int, int], blocks: int) -> dict[str, Any]:
@@ -44,7 +48,6 @@ def _hrnet_table(width: int, modules: tuple[int, int, int], blocks: int) -> dict
             f"STAGE{stage}.BLOCK": "BASIC",
             f"STAGE{stage}.NUM_BLOCKS": [blocks] * stage,
             f"STAGE{stage}.NUM_CHANNELS": [width * 2**branch for branch in range(stage)],
-            f"STAGE{stage}.FUSE_METHOD": "SUM",
         }
     return table
 
@@ -57,14 +60,20 @@ HRNET_TABLES = {
 }
 
 
+FUSE_METHOD = f"{NOT_READ}: its branches are always added"
+
+
 def find_hrnet(source: Source) -> Network:
     """Return the HRNet of a file with ``MODEL.NAME: pose_hrnet``."""
+    leave_layers(source, HRNET_TABLES["hrnet_w32"])
+    source.unread |= {f"{EXTRA}STAGE{stage}.FUSE_METHOD": FUSE_METHOD for stage in (2, 3, 4)}
+    require_whole_trunk(source, f"{EXTRA}PRETRAINED_LAYERS")
     table, file_name = layer_table(source), source.file_name
     for key in HRNET_TABLES["hrnet_w32"]:
         if key.startswith("STAGE") and key not in table:
             raise ConfigError(f"{file_name}: pose_hrnet needs {EXTRA}{key}, which identifies the HRNet")
     name = max(HRNET_TABLES, key=lambda each: _agreement(table, HRNET_TABLES[each]))
-    require_layers(table, HRNET_TABLES[name], name, file_name, f"the HRNets here are {', '.join(HRNET_TABLES)}")
+    require_layers(source, HRNET_TABLES[name], name, f"the HRNets here are {', '.join(HRNET_TABLES)}")
     if name != "hrnet_w18_small_v1":
         return Network(name)
     note = (
@@ -91,13 +100,16 @@ def deconvolutions(steps: int) -> dict[str, Any]:
 
 def find_resnet(source: Source, design: str = "simplebaseline") -> Network:
     """Return the network of a ``design`` on the ResNet of a file: SimpleBaseline for ``MODEL.NAME: pose_resnet``."""
+    known = {**deconvolutions(3), "NUM_LAYERS": 50}
+    leave_layers(source, known)
+    source.unread[f"{EXTRA}PRETRAINED_LAYERS"] = NOT_READ
     table, file_name = layer_table(source), source.file_name
     style = str(source.values.get("MODEL.STYLE", "pytorch"))
     if style not in {"pytorch", "caffe"}:
         raise ConfigError(f"{file_name}: MODEL.STYLE is {style!r}; known are pytorch and caffe")
     depth = find_depth(table, (50, 101, 152) if style == "caffe" else (18, 34, 50, 101, 152), file_name)
     name = f"{design}_resnet{depth}" + ("_caffe" if style == "caffe" else "")
-    require_layers(table, {**deconvolutions(3), "NUM_LAYERS": depth}, name, file_name)
+    require_layers(source, {**known, "NUM_LAYERS": depth}, name)
     return Network(name)
 
 
@@ -109,19 +121,41 @@ def find_depth(table: Mapping[str, Any], known: tuple[int, ...], file_name: str)
     return int(depth)
 
 
-def require_layers(
-    table: Mapping[str, Any], known: Mapping[str, Any], name: str, file_name: str, others: str = ""
-) -> None:
-    """Refuse a table that states another value than the network ``name`` has."""
-    for key, value in table.items():
+def layer_keys() -> set[str]:
+    """Return the keys of MODEL.EXTRA that describe a layer of any of the networks."""
+    stages = {f"STAGE{stage}.FUSE_METHOD" for stage in (2, 3, 4)}
+    return {*HRNET_TABLES["hrnet_w32"], *stages, *deconvolutions(3), "NUM_LAYERS", "ATTENTION"}
+
+
+def leave_layers(source: Source, read: Collection[str]) -> None:
+    """Leave the layers of other networks than the one that reads the keys ``read``."""
+    reason = f"{NOT_READ}: a layer of another network"
+    source.unread |= {f"{EXTRA}{key}": reason for key in layer_keys().difference(read)}
+
+
+def require_layers(source: Source, known: Mapping[str, Any], name: str, others: str = "") -> None:
+    """Refuse a file that states another layer than the network ``name`` has."""
+    for key, value in layer_table(source).items():
         if key not in known:
             near = get_close_matches(key, known, n=1)
             raise ConfigError(
-                f"{file_name}: unknown key {EXTRA}{key}" + (f"; did you mean {EXTRA}{near[0]}?" if near else "")
+                f"{source.file_name}: unknown key {EXTRA}{key}" + (f"; did you mean {EXTRA}{near[0]}?" if near else "")
             )
         stated = list(value) if isinstance(value, tuple) else value
         if stated != known[key]:
             raise ConfigError(
-                f"{file_name}: {EXTRA}{key} is {stated!r}; {name} has {known[key]!r}"
+                f"{source.file_name}: {EXTRA}{key} is {stated!r}; {name} has {known[key]!r}"
                 + (f" ({others})" if others else "")
             )
+
+
+def require_whole_trunk(source: Source, key: str) -> None:
+    """Refuse a list of pretrained layers that leaves out a part of the HRNet, unless the key is not read."""
+    if key not in source.values or source.why_unread(key):
+        return
+    stated = literal(source.values[key])
+    names = [str(name) for name in stated] if isinstance(stated, list | tuple) else []
+    if names[:1] != ["*"] and not set(TRUNK) <= set(names):
+        raise ConfigError(
+            f"{source.file_name}: {key} is {stated!r}; here all layers of the backbone are loaded: {', '.join(TRUNK)}"
+        )

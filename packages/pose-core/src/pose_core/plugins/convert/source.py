@@ -48,22 +48,34 @@ def _paragraph(text: str) -> str:
 
 
 class Source:
-    """The values of a published file by dotted key; records the target of each key that is read."""
+    """The values of a published file by dotted key; records the target of each key that is read.
+
+    ``unread`` are the keys that change nothing, each with the reason; they are taken as absent.
+    """
 
     def __init__(self, content: Mapping[str, Any], file_name: str) -> None:
         self.values = flatten(content)
         self.file_name = file_name
         self.went: dict[str, str] = {"MODEL.NAME": "model.name"}
+        self.unread: dict[str, str] = {}
 
     @property
     def is_old(self) -> bool:
         """True for the family's oldest branch, which has sizes under MODEL.EXTRA and other defaults."""
         return "MODEL.EXTRA.HEATMAP_SIZE" in self.values
 
+    def why_unread(self, key: str) -> str | None:
+        """Return the reason why a key, or the section that it is in, changes nothing; None if it does."""
+        while key:
+            if key in self.unread:
+                return self.unread[key]
+            key = key.rpartition(".")[0]
+        return None
+
     def take(self, key: str, target: str, default: T, kind: Kind[T]) -> T:
         """Return the value of a key, or the published default; ``MODEL.`` keys are looked up in EXTRA too."""
         for candidate in (key, key.replace("MODEL.", "MODEL.EXTRA.")):
-            if candidate in self.values:
+            if candidate in self.values and candidate not in self.unread:
                 self.went[candidate] = target
                 value = literal(self.values[candidate])
                 try:

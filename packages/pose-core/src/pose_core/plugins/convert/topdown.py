@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
 from pose_core.errors import ConfigError
-from pose_core.plugins.convert.keys import BOXES_ONLY, FIXED, MEANINGLESS, UNUSED, known_keys
+from pose_core.plugins.convert.keys import FIXED, IN_SOME_FILES, MEANINGLESS, UNUSED, known_keys, unread_keys
 from pose_core.plugins.convert.networks import ELSEWHERE, EXTRA, Network
 from pose_core.plugins.convert.optimizer import optimizer_settings
-from pose_core.plugins.convert.source import GPU_COUNT, WHOLES, Converted, Source, literal
+from pose_core.plugins.convert.source import GPU_COUNT, WHOLES, Converted, Source
 
 LAYOUTS = {
     "coco": ("coco", "coco17", 17), "mpii": ("mpii", "mpii16", 16), "crowdpose": ("crowdpose", "crowdpose14", 14),
@@ -31,10 +32,11 @@ def convert_topdown(
 
     ``find_network`` is called after the check for unknown keys. A method reads its own keys first, so that the notes
     have their targets. ``own_keys`` are all keys that its files may have in addition to the shared ones;
-    ``meaningless`` gives the reason for those without a meaning here.
+    ``meaningless`` gives the reason for those that change nothing, whatever their value.
     """
     reasons = MEANINGLESS | dict(meaningless or {})
-    _refuse_unknown(source, {*known_keys(), *own_keys, *reasons})
+    source.unread |= unread_keys(source.values, IN_SOME_FILES) | reasons
+    _refuse_unknown(source, {*known_keys(), *own_keys})
     network = find_network(source)
     result = Converted({}, notes=list(network.notes))
     result.config = {
@@ -47,7 +49,7 @@ def convert_topdown(
         "train": _train(source, result),
         "test": _test(source),
     }
-    _account(source, result, reasons)
+    _account(source, result)
     return result
 
 
@@ -55,8 +57,10 @@ def _refuse_unknown(source: Source, known: set[str]) -> None:
     """Refuse a key that no published file has, and a value that is not supported."""
     in_extra = {f"{EXTRA}{key.removeprefix('MODEL.')}": key for key in FIXED if key.startswith("MODEL.")}
     for key, value in source.values.items():
-        if key not in known and not key.startswith((*UNUSED, EXTRA)):
-            near = get_close_matches(key, sorted(known), n=1)
+        if source.why_unread(key) or key.startswith(UNUSED):
+            continue
+        if key not in known and not key.startswith(EXTRA):
+            near = get_close_matches(key, sorted(known | source.unread.keys()), n=1, cutoff=0.8)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise ConfigError(f"{source.file_name}: unknown key {key}{hint}")
         fixed = FIXED.get(in_extra.get(key, key), value)
@@ -76,7 +80,8 @@ def _data(source: Source) -> dict[str, Any]:
         raise ConfigError(
             f"{source.file_name}: MODEL.NUM_JOINTS is {joints}, but {dataset} has the {expected} joints of {skeleton}"
         )
-    root = source.text("DATASET.ROOT", "data.root", "").rstrip("/") or f"data/{layout}"
+    stated = source.text("DATASET.ROOT", "data.root", "").rstrip("/")
+    root = _in_data_dir(source, stated) if stated else f"data/{layout}"
     data: dict[str, Any] = {
         "layout": layout,
         "root": root,
@@ -95,6 +100,11 @@ def _data(source: Source) -> dict[str, Any]:
         if detections:
             data["detections"] = detections
     return data
+
+
+def _in_data_dir(source: Source, path: str) -> str:
+    """Return a path in DATA_DIR, as the published code takes it."""
+    return posixpath.join(source.text("DATA_DIR", "data.root, model.pretrained", ""), path)
 
 
 def _has_boxes(source: Source) -> bool:
@@ -124,7 +134,7 @@ def _model(source: Source, network: Network, *, takes_pretrained: bool) -> dict[
     if not takes_pretrained:
         model["init"] = "framework"
     elif pretrained := source.text("MODEL.PRETRAINED", "model.pretrained", ""):
-        model["pretrained"] = pretrained
+        model["pretrained"] = _in_data_dir(source, pretrained)
     if network.options:
         model["options"] = network.options
     return model
@@ -216,14 +226,17 @@ def _test(source: Source) -> dict[str, Any]:
     }
 
 
-def _account(source: Source, result: Converted, reasons: Mapping[str, str]) -> None:
-    """Note the target of every key of the file, or why it has no meaning here."""
-    for key in source.values:
-        target = source.went.get(key) or _network_target(key)
+def _account(source: Source, result: Converted) -> None:
+    """Note the target of every key of the file, or why it changes nothing here."""
+    for key, value in source.values.items():
+        reason = source.why_unread(key)
+        target = None if reason else source.went.get(key) or _network_target(key)
         if target:
             result.mapped.append(f"{key} → {target}")
+        elif key.startswith(UNUSED) and not reason:
+            result.meaningless.append(f"{key}: about a network that this file does not have")
         else:
-            result.meaningless.append(f"{key}: {_why_meaningless(key, literal(source.values[key]), reasons)}")
+            result.meaningless.append(f"{key}: {reason or f'always {value!r} here'}")
 
 
 def _network_target(key: str) -> str | None:
@@ -231,13 +244,3 @@ def _network_target(key: str) -> str | None:
     if key == "MODEL.STYLE" or (key.startswith(EXTRA) and key.removeprefix(EXTRA) not in ELSEWHERE):
         return "model.name"
     return "model.pretrained (all layers of the backbone)" if key == f"{EXTRA}PRETRAINED_LAYERS" else None
-
-
-def _why_meaningless(key: str, value: Any, reasons: Mapping[str, str]) -> str:
-    if key in reasons:
-        return reasons[key]
-    if key.startswith(UNUSED):
-        return "about a network that this file does not have"
-    if key in BOXES_ONLY:
-        return "about detected boxes and OKS, which this data set is not evaluated with"
-    return f"always {value!r} here"
