@@ -61,9 +61,9 @@ def heatmap_tiles(
     from pose_advpose.task import CRITIC, make_task
     from pose_core.engine.distributed import choose_device
     from pose_core.models.weights import companion_state
-    from pose_core.plugins.networks import build_network, load_weights
+    from pose_core.plugins.networks import bare_network, load_weights
 
-    task = make_task(config.without_variation(), build_network)
+    task = make_task(config.without_variation(), bare_network)  # no pretrained backbone: the weights follow
     data = samples(task, split)
     if not 0 < count <= len(data):
         raise ConfigError(f"--count {count}: split {split!r} has {len(data)} samples")

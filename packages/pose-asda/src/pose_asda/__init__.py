@@ -73,6 +73,11 @@ class Asda(Method):
 
         return convert(source)
 
+    def convert_plain(self, source: Source) -> Converted | None:
+        from pose_asda.convert import convert_plain
+
+        return convert_plain(source)
+
 
 def _build_parts() -> CommandModule:
     from pose_asda import build_parts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,12 +17,19 @@ from pose_asda.parts import PartSampler, read_pool
 from pose_core.config import TrainConfig
 from pose_core.engine.distributed import rank_and_world_size
 from pose_core.engine.interfaces import Objective, TrainingSet
+from pose_core.errors import WeightsError
 from pose_core.models.initialize import load_backbone
 from pose_core.topdown.codec import HeatmapCodec
 from pose_core.topdown.dataset import TopDownDataset
 from pose_core.topdown.task import TopDownTask
 
 _log = logging.getLogger(__name__)
+
+IMAGENET = {
+    18: "https://download.pytorch.org/models/resnet18-5c106cde.pth",
+    50: "https://download.pytorch.org/models/resnet50-19c8e357.pth",
+}
+"""Weights that the published code downloads for the generator's backbone, by its depth."""
 
 
 class AsdaTask(TopDownTask):
@@ -35,6 +43,12 @@ class AsdaTask(TopDownTask):
         if settings.placement == "adversarial":
             generator = Generator(settings.depth, settings.width)
             if settings.pretrained is not None:
+                if not Path(settings.pretrained).is_file():
+                    raise WeightsError(
+                        f"generator.pretrained is {settings.pretrained}, which does not exist; to train, set it to "
+                        f"ImageNet weights of a ResNet-{settings.depth} ({IMAGENET[settings.depth]}), or to null to "
+                        "start from random ones"
+                    )
                 report = load_backbone(generator, settings.pretrained)
                 if rank_and_world_size()[0] == 0:
                     _log.info("%s", report)

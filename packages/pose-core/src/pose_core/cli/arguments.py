@@ -161,7 +161,7 @@ def _load_named(args: argparse.Namespace, overrides: list[str]) -> Experiment:
             from pose_core.plugins.convert.source import render_notes
 
             content, _ = override_published(content, overrides)
-            print(render_notes(convert_published(content, path.name)), file=sys.stderr)
+            print(render_notes(convert_published(content, path.name, args.method)), file=sys.stderr)
     elif args.method and "/" not in name:
         from pose_core.plugins.method import get_method
 
@@ -169,7 +169,7 @@ def _load_named(args: argparse.Namespace, overrides: list[str]) -> Experiment:
         method = get_method(args.method)
         if name in method.experiments():
             name = f"{method.script}/{name}"
-    return load_config(name, overrides)
+    return load_config(name, overrides, method=args.method)
 
 
 def load_fast(args: argparse.Namespace, work: Work) -> Experiment:

@@ -100,7 +100,7 @@ class Task(ABC):
 
     @abstractmethod
     def evaluate(self, networks: Mapping[str, nn.Module], device: torch.device, folder: Path) -> Evaluation:
-        """Score the networks; called by every process, with the same result in each."""
+        """Score the network "pose", the only one that must be given; every process calls this, with the same result."""
 
     def train_settings(self, network: str) -> TrainConfig:
         """Return the training settings of a network: by default those of the config.

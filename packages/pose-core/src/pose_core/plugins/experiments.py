@@ -21,11 +21,12 @@ from pose_core.plugins.pages import Entry, refuse_page
 from pose_core.plugins.published import convert_published, is_published, override_published, refuse_published_keys
 
 
-def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
+def load_config(name_or_path: str | Path, overrides: Sequence[str] = (), *, method: str | None = None) -> Experiment:
     """Load an experiment: a built-in name, a YAML file, or a published (upper-case) YAML file.
 
     Built-in names are ``coco_lpn50_256x192`` or, where two installed packages share one, ``pose-lite/coco_…``.
-    Overrides of a published file may also name its own keys, ``MODEL.NAME=mrfea1_pose_resnet``.
+    Overrides of a published file may also name its own keys, ``MODEL.NAME=mrfea1_pose_resnet``. A published file that
+    several methods can convert becomes one of ``method``, if given.
     """
     path = Path(name_or_path)
     # A folder may have the name of an experiment, as run folders do.
@@ -35,7 +36,7 @@ def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Expe
         where = f"config file {path}"
         if is_published(content):
             content, overrides = override_published(content, overrides)
-            content = convert_published(content, path.name).config
+            content = convert_published(content, path.name, method).config
             where = f"config file {path} (converted from the published form)"
     else:
         content = find_experiment(str(name_or_path)).content()
@@ -44,10 +45,10 @@ def load_config(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Expe
     content = {"name": path.name.split(".")[0]} | content
     given = apply_overrides(content, overrides)
     place = f"{where} with {' '.join(overrides)}" if overrides else where
-    method = given.get("method")
-    if not isinstance(method, str):
+    named = given.get("method")
+    if not isinstance(named, str):
         raise ConfigError(f"{place}: 'method' is missing; it names the package, for example method: lite")
-    schema = get_method(method).schema(given, place)
+    schema = get_method(named).schema(given, place)
     content = update_spelling(content, schema, where)
     content = apply_overrides(content, [update_override(item, schema) for item in overrides])
     config = parse_config(content, schema, place)

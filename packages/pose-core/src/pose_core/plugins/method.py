@@ -141,6 +141,13 @@ class Method:
         """Convert a published configuration to one of its own; return None for another method's file."""
         return None
 
+    def convert_plain(self, source: Source) -> Converted | None:
+        """Convert a published configuration that another method's `convert` takes first, unless this one is asked for.
+
+        It is of a plain network that several repositories have; return None for any other.
+        """
+        return None
+
 
 def expect(config: Experiment, schema: type[C]) -> C:
     """Return ``config`` if it has ``schema``, else raise: a method's hooks take experiments of its own schemas only."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from ast import literal_eval
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
 from pose_core.config import apply_overrides
 from pose_core.errors import ConfigError
 from pose_core.plugins.convert.source import Converted, Source
-from pose_core.plugins.method import installed_methods
+from pose_core.plugins.method import Method, installed_methods
 
 
 def is_published(content: Mapping[str, Any]) -> bool:
@@ -19,20 +19,36 @@ def is_published(content: Mapping[str, Any]) -> bool:
     return any(isinstance(content.get(key), dict) for key in ("MODEL", "DATASET", "TEST", "TRAIN"))
 
 
-def convert_published(content: Mapping[str, Any], file_name: str) -> Converted:
-    """Convert a published file; ``file_name`` decides if the content alone is ambiguous."""
+def convert_published(content: Mapping[str, Any], file_name: str, method: str | None = None) -> Converted:
+    """Convert a published file; ``file_name`` decides if the content alone is ambiguous.
+
+    Several repositories have files of the same plain networks, with different rules. ``method``, the one whose command
+    is used, is asked first, and takes those of its own repository; without it they go to the method whose `convert`
+    takes them, and only if there is none to one whose `convert_plain` does.
+    """
     methods = installed_methods()
-    for method in methods.values():
-        converted = method.convert(Source(content, file_name))
+    asked = [methods[method]] if method in methods else []
+    others = [each for each in methods.values() if each not in asked]
+    for convert in (*_converters(asked), *_converters(others)):
+        converted = convert(Source(content, file_name))
         if converted is not None:
             return converted
-    name = Source(content, file_name).values.get("MODEL.NAME")
+    name = Source(content, file_name).values.get("MODEL.NAME", "pose_hrnet")
     known = sorted({each for method in methods.values() for each in method.published_names})
+    if name in known:
+        raise ConfigError(
+            f"{file_name}: MODEL.NAME is {name!r}, but other keys are of a repository that none of the installed "
+            f"methods ({', '.join(methods)}) belongs to; `pose doctor` lists the packages"
+        )
     near = get_close_matches(str(name), known, n=1)
     hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(known) or 'none'}"
     raise ConfigError(
         f"{file_name}: MODEL.NAME {name!r} is not known to the installed methods ({', '.join(methods) or 'none'}){hint}"
     )
+
+
+def _converters(methods: Sequence[Method]) -> Sequence[Callable[[Source], Converted | None]]:
+    return [*(each.convert for each in methods), *(each.convert_plain for each in methods)]
 
 
 def override_published(content: Mapping[str, Any], overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:

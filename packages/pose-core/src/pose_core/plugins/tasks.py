@@ -9,7 +9,7 @@ from pose_core.engine.distributed import ProcessContext
 from pose_core.engine.interfaces import Evaluation, Task
 from pose_core.plugins.checkpoints import bind_config
 from pose_core.plugins.method import get_method
-from pose_core.plugins.networks import build_network, load_weights
+from pose_core.plugins.networks import bare_network, build_network, load_weights
 
 
 def build_task(config: Experiment) -> Task:
@@ -22,17 +22,15 @@ def evaluate_checkpoint(
 ) -> Evaluation:
     """Evaluate a checkpoint by its experiment's protocol; without ``weights``, an untrained network.
 
-    Predictions are written to ``folder/results``. The pretrained weights that training starts from are not needed.
+    Predictions are written to ``folder/results``. Pretrained weights and networks that only training has are not
+    needed.
     """
     if weights is not None:
         config = bind_config(config, weights)
-    model = config.model.model_copy(update={"pretrained": None, "init": "framework"})
-    task = build_task(config.model_copy(update={"model": model}))
-    networks = task.networks()
+    task = build_task(config)
+    network = bare_network(config)
     if weights is not None:
-        report = load_weights(networks["pose"], weights, strict=strict)
+        report = load_weights(network, weights, strict=strict)
         if process.is_main:
             print(report)
-    for network in networks.values():
-        network.to(process.device)
-    return task.evaluate(networks, process.device, folder)
+    return task.evaluate({"pose": network.to(process.device)}, process.device, folder)

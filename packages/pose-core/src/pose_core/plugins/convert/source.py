@@ -62,7 +62,7 @@ class Source:
     @property
     def is_old(self) -> bool:
         """True for the family's oldest branch, which has sizes under MODEL.EXTRA and other defaults."""
-        return "MODEL.EXTRA.HEATMAP_SIZE" in self.values
+        return "MODEL.EXTRA.HEATMAP_SIZE" in self.values and not self.why_unread("MODEL.EXTRA.HEATMAP_SIZE")
 
     def why_unread(self, key: str) -> str | None:
         """Return the reason why a key, or the section that it is in, changes nothing; None if it does."""

@@ -20,6 +20,15 @@ LAYOUTS = {
 """Published name of a data set → layout, skeleton, number of joints."""
 
 
+def distributed_note(each: int, gpus: int) -> str:
+    """Return the note on the batch size of a published distributed trainer."""
+    return (
+        f"batch: {each} per GPU on {gpus} GPUs is {each * gpus} as written, taken as train.batch_size; the published "
+        f"distributed trainer gave {each * gpus} to each of its processes, {each * gpus * gpus} in all on {gpus} GPUs. "
+        "The learning rate was scaled for neither"
+    )
+
+
 def convert_topdown(
     source: Source,
     method: str,
@@ -27,14 +36,17 @@ def convert_topdown(
     *,
     own_keys: Iterable[str] = (),
     meaningless: Mapping[str, str] | None = None,
+    batch_note: Callable[[int, int], str] = distributed_note,
 ) -> Converted:
     """Return the blocks that every top-down experiment has.
 
     ``find_network`` is called after the check for unknown keys. A method reads its own keys first, so that the notes
     have their targets. ``own_keys`` are all keys that its files may have in addition to the shared ones;
-    ``meaningless`` gives the reason for those that change nothing, whatever their value.
+    ``meaningless`` gives the reason for those that change nothing, whatever their value. ``batch_note`` is the note on
+    a batch size, given per GPU, on several GPUs.
     """
-    reasons = MEANINGLESS | dict(meaningless or {})
+    own_keys = set(own_keys)
+    reasons = {key: why for key, why in MEANINGLESS.items() if key not in own_keys} | dict(meaningless or {})
     source.unread |= unread_keys(source.values, IN_SOME_FILES) | reasons
     _refuse_unknown(source, {*known_keys(), *own_keys})
     network = find_network(source)
@@ -46,7 +58,7 @@ def convert_topdown(
         "augment": _augment(source),
         "model": _model(source, network, takes_pretrained="MODEL.PRETRAINED" not in reasons),
         "heatmap": _heatmap(source),
-        "train": _train(source, result),
+        "train": _train(source, result, batch_note),
         "test": _test(source),
     }
     _account(source, result)
@@ -160,12 +172,12 @@ def _heatmap(source: Source) -> dict[str, Any]:
     }
 
 
-def _train(source: Source, result: Converted) -> dict[str, Any]:
+def _train(source: Source, result: Converted, batch_note: Callable[[int, int], str]) -> dict[str, Any]:
     steps = source.take("TRAIN.LR_STEP", "train.milestones", [90, 110], WHOLES)
     optimizer = optimizer_settings(source, result.notes)
     return {
         "epochs": _epochs(source, steps, result),
-        "batch_size": _batch_size(source, result),
+        "batch_size": _batch_size(source, result, batch_note),
         **optimizer,
         "schedule": "multistep",
         "milestones": steps,
@@ -185,15 +197,11 @@ def _epochs(source: Source, steps: list[int], result: Converted) -> int:
     return max(steps, default=140) + 40
 
 
-def _batch_size(source: Source, result: Converted) -> int:
+def _batch_size(source: Source, result: Converted, note: Callable[[int, int], str]) -> int:
     """Return the batch size over all processes; the published files give it per GPU."""
     each, gpus = _per_gpu(source, "TRAIN", "train.batch_size")
     if gpus > 1:
-        result.notes.append(
-            f"batch: {each} per GPU on {gpus} GPUs is {each * gpus} as written, taken as train.batch_size; the "
-            f"published distributed trainer gave {each * gpus} to each of its processes, {each * gpus * gpus} in all "
-            f"on {gpus} GPUs. The learning rate was scaled for neither"
-        )
+        result.notes.append(note(each, gpus))
     return each * gpus
 
 
