@@ -18,7 +18,7 @@ from pose_core.models.inference_copy import optimize_for_inference
 from pose_core.models.initialize import initialize
 from pose_core.models.weights import load_weights
 from pose_dekr.blocks import AdaptiveBlock, TransformerBlock, tap_grid
-from pose_dekr.models import DILATIONS, SHARED, bottomup_hrnet, dekr_hrnet
+from pose_dekr.models import DILATIONS, SHARED, BottomUpHRNet, Maps, bottomup_hrnet, dekr_hrnet, hrnet_spec
 from pose_testing.golden import load_golden, relative_error, uniform
 from pose_testing.networks import published_state
 
@@ -142,6 +142,51 @@ def test_small_bottom_up_networks_train(higher: bool) -> None:
         assert outputs.fine.shape == (2, 3, 32, 64)
     sum(output.square().sum() for output in outputs).backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+class ThreeRuns(BottomUpHRNet):
+    """The published order of layers: the heads' first layer runs for each branch."""
+
+    def forward(self, x: torch.Tensor) -> Maps:
+        x = self.features(x)
+        levels = [self.final_layers[0](branch(self.transition_cls(x))) for branch in self.multi_level_layers_4x_heatmap]
+        mean = (levels[0] + levels[1] + levels[2]) / 3
+        y = self.transition_reg(torch.cat([x, mean], 1))
+        y = self.final_layers[1](self.multi_level_layers_4x_regression[0](y))
+        return Maps(torch.cat([mean, y[:, -1:]], 1), y[:, :-1])
+
+
+@pytest.mark.parametrize("compat", [True, False])
+def test_compat_moves_batch_norm_statistics_as_three_runs_do(compat: bool) -> None:
+    torch.manual_seed(0)
+    spec = hrnet_spec(8, 1, (1, 1, 1))
+    theirs, ours = ThreeRuns(3, spec, regression=16).double(), bottomup_hrnet(3, regression=16, compat=compat, **SMALL)
+    ours.double().load_state_dict(theirs.state_dict())
+    optimizers = [torch.optim.Adam(network.parameters(), 1e-3) for network in (theirs, ours)]
+    for _ in range(4):
+        x = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+        gradients = []
+        for network, optimizer in zip((theirs, ours), optimizers, strict=True):
+            optimizer.zero_grad()
+            sum((output - 0.1).square().mean() for output in network.train()(x)).backward()
+            gradients.append(torch.cat([parameter.grad.flatten() for parameter in network.parameters()]))
+            optimizer.step()
+        assert torch.allclose(*gradients, rtol=1e-8, atol=1e-12)
+    shared = [key for key in theirs.state_dict() if key.startswith("transition_cls.1.")]
+    buffers = dict(ours.named_buffers())
+    different = {
+        key for key, value in theirs.named_buffers() if not torch.allclose(buffers[key], value, rtol=1e-9, atol=1e-12)
+    }
+    assert different == (set() if compat else set(shared) & buffers.keys())
+    assert buffers["transition_cls.1.num_batches_tracked"] == (12 if compat else 4)
+
+
+def test_the_published_higher_network_runs_each_layer_once() -> None:
+    network = bottomup_hrnet(3, higher=True, compat=True, **SMALL).train()
+    network(torch.randn(2, 3, 64, 64))
+    tracked = {key: int(value) for key, value in network.named_buffers() if key.endswith("num_batches_tracked")}
+    assert set(tracked.values()) == {1}
+    assert network.transition_cls[1].momentum == 0.1
 
 
 def test_small_dekr_trains_and_starts_without_offsets() -> None:

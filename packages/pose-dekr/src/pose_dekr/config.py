@@ -90,8 +90,12 @@ class DekrTestConfig(WholeTestConfig):
     window: Annotated[int, Field(ge=1)] = 6
     """Pixels to each side of a joint that the fit uses."""
     compat: bool = False
-    """Repeat two bugs of the published code: Bottom-Up's lookup of joints far from every peak exchanges x and y, and
-    fits near the border read their window along the wrong axis."""
+    """Decode as the published code, pose by pose. Where joints move to heatmap peaks (Bottom-Up's final result,
+    match_heatmap), every repeated pixel at the right and lower edge is one of the max_people peaks; if there are too
+    few, so are lower ones, which then count as 0, and any other pixels; a fit near the border reads its window along
+    the wrong axis, and one that has not converged after 300 evaluations is dropped; and in Bottom-Up, the lookup of a
+    joint far from every peak exchanges x and y. In Bottom-Up, the centers of another scale without a positive value are
+    inverted."""
 
     renamed: ClassVar = {"centre_threshold": Renamed("center_threshold"), "faithful": Renamed("compat")}
 

@@ -12,7 +12,8 @@ from torch import Tensor
 from pose_core.errors import ConfigError
 from pose_dekr.fit import fit_gaussians
 from pose_dekr.flip import Fused
-from pose_dekr.grid import Grid, average, local_maxima, peaks
+from pose_dekr.grid import Grid, average, enlarged, local_maxima, peaks
+from pose_dekr.published_fit import fit_as_published
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,7 @@ class DecodeSettings:
     """Settings that both systems share. Distances are in base pixels.
 
     ``use_heatmap`` moves joints to heatmap peaks and refines them by a fit: Bottom-Up's "final" result, DEKR's
-    MATCH_HMP. ``compat`` repeats two bugs of the published code: for joints far from every peak Bottom-Up exchanges x
-    and y when it reads the heatmap; and the fit near the border transposes its window.
+    MATCH_HMP. ``compat`` repeats the published code, see `pose_dekr.config.DekrTestConfig`.
     """
 
     use_heatmap: bool = False
@@ -83,7 +83,8 @@ def decode(
     """
     order = check_scales(list(outputs))
     scales = [outputs[scale] for scale in order]
-    grid = average([fused.heatmaps for fused in scales], base_size)
+    maps = [fused.heatmaps for fused in scales]
+    grid = enlarged(maps, base_size) if settings.compat else average(maps, base_size)
     full = outputs[1.0]
     if isinstance(settings, BottomUpSettings):
         return _decode_bottomup(scales, full, grid, settings)
@@ -96,17 +97,20 @@ def _decode_bottomup(scales: Sequence[Fused], full: Fused, grid: Grid, settings:
     for fused in scales:
         factor = 1.0 if fused is full else settings.scale_decrease
         center = fused.heatmaps[-1]
-        center = factor * center / center.max().clamp(min=torch.finfo(center.dtype).tiny) * highest
+        top = center.max()
+        scaled = factor * center / top * highest
+        # A map without a positive value has no people; the published code inverts it if scale 1 has any.
+        center = scaled if settings.compat else torch.where(top > 0, scaled, 0)
         threshold = settings.center_threshold * factor
         found.append(_candidates(center, fused.poses, threshold, grid.size[0] / center.shape[1], settings.max_people))
     points, centers = (torch.cat(parts) for parts in zip(*found, strict=True))
-    close = torch.cdist(points.transpose(0, 1), points.transpose(0, 1)) < settings.nms_distance
-    kept = suppress(close.sum(0) > settings.nms_overlap, centers, settings.max_people)
+    close = _apart(points) < settings.nms_distance
+    kept = suppress(close.sum(2) > settings.nms_overlap, centers, settings.max_people)
     points, centers = points[kept], centers[kept]
     if not settings.use_heatmap:
         scores = centers[:, None] * _sample(grid, points)
         return CandidatePoses(points, scores, scores.mean(1))
-    points, heat = absorb(grid, points, settings, threshold=0.01, swap=settings.compat)
+    points, heat = absorb(grid, points, settings, threshold=0.01)
     scores = centers[:, None] * heat
     whole = (points + 0.5).trunc()
     inner = torch.tensor(grid.size, device=points.device) - 1
@@ -137,8 +141,8 @@ def _decode_dekr(scales: Sequence[Fused], full: Fused, grid: Grid, settings: Dek
     merit = heat.mean(1)
     extent = points.amax(1) - points.amin(1)
     reach = settings.nms * extent.square().sum(1).sqrt()
-    close = torch.cdist(points.transpose(0, 1), points.transpose(0, 1)) < reach[:, None]
-    kept = suppress(close.sum(0) > settings.nms_joints, merit, settings.max_people)
+    close = _apart(points) < reach[:, None, None]
+    kept = suppress(close.sum(2) > settings.nms_joints, merit, settings.max_people)
     points, scores = points[kept], (centers[:, None] * heat)[kept]
     if settings.use_heatmap:
         points, _ = absorb(grid, points, settings, threshold=0.0)
@@ -161,6 +165,11 @@ def _candidates(
     is_high = values > threshold
     values, index = values[is_high], index[is_high]
     return poses.flatten(1)[:, index].T.reshape(len(index), len(poses) // 2, 2) * ratio, values
+
+
+def _apart(points: Tensor) -> Tensor:
+    """Return the distances ``(N, N, K)`` between the joints of poses ``(N, K, 2)``, without cdist's rounding."""
+    return (points[:, None] - points).square().sum(3).sqrt()
 
 
 def suppress(similar: Tensor, merit: Tensor, max_people: int) -> Tensor:
@@ -201,28 +210,28 @@ def _sample(grid: Grid, points: Tensor) -> Tensor:
     return (upper * (1 - v) + lower * v) * inside
 
 
-def absorb(
-    grid: Grid, points: Tensor, settings: DecodeSettings, *, threshold: float, swap: bool = False
-) -> tuple[Tensor, Tensor]:
+def absorb(grid: Grid, points: Tensor, settings: DecodeSettings, *, threshold: float) -> tuple[Tensor, Tensor]:
     """Move joints ``(N, K, 2)`` to the nearest heatmap peak within ``max_absorb``; return them and the values there.
 
-    A joint that is not moved has the value of its own pixel; with ``swap`` that of the pixel with x and y exchanged.
+    A joint that is not moved has the value of its own pixel; with ``compat`` that of the pixel with x and y exchanged.
+    ``threshold`` is the least value of a peak; with ``compat`` joints also move to lower ones, which then count as 0.
     """
     count = points.shape[1]
     grid = grid._replace(values=grid.values[:count])
-    places, heights = peaks(grid, settings.max_people, threshold)
+    places, heights = peaks(grid, settings.max_people, threshold, fill=settings.compat)
     # Beyond the last grid line the map repeats, so that every repeated pixel is a peak as well: take the nearest.
     last = torch.tensor(grid.values.shape[:0:-1], device=points.device) - 1
     spread = (places == last * grid.ratio) * (grid.ratio - 1)
     nearest = torch.minimum((points[:, :, None] - places).round().clamp(min=0), spread.to(points.dtype))
     candidates = places + nearest
     distances = (points[:, :, None] - candidates).square().sum(-1).sqrt()
-    distances = torch.where(heights > 0, distances, torch.inf)
+    if not settings.compat:
+        distances = torch.where(heights > 0, distances, torch.inf)
     distance, index = distances.min(2)
     taken = candidates.gather(2, index[..., None, None].expand(-1, -1, 1, 2))[:, :, 0].to(points.dtype)
     joints = torch.arange(count, device=points.device)
     column, row = points.trunc().unbind(-1)
-    if swap:
+    if settings.compat:
         column, row = row, column
     width, height = grid.size
     own = grid.at(joints, column.clamp(0, width - 1).long(), row.clamp(0, height - 1).long())
@@ -246,35 +255,13 @@ def _refine(
     windows = grid.at(
         joint[:, None, None], columns.clamp(0, width - 1)[:, None, :], rows.clamp(0, height - 1)[:, :, None]
     )
-    center = windows[:, settings.window, settings.window]
     if settings.compat:
-        x, y = _transpose_clipped(windows, valid_y, valid_x, x, y)
-    fitted, is_good = fit_gaussians(windows, valid_y, valid_x, center, settings.sigma)
+        fitted, is_good = fit_as_published(windows, valid_y, valid_x, settings.sigma)
+    else:
+        center = windows[:, settings.window, settings.window]
+        fitted, is_good = fit_gaussians(windows, valid_y, valid_x, center, settings.sigma)
     moved = torch.stack([x + fitted[:, 2], y + fitted[:, 1]], 1).to(points.dtype)
     points = points.clone()
     points[person[is_good], joint[is_good]] = moved[is_good]
     heights[person[is_good], joint[is_good]] = fitted[is_good, 0].to(points.dtype)
     return points, heights
-
-
-def _transpose_clipped(
-    windows: Tensor, valid_y: Tensor, valid_x: Tensor, x: Tensor, y: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Rearrange clipped windows that are not square as the published fit reads them, in place.
-
-    It reads values by row but coordinates by column. Return the x and y that it takes for the window's center.
-    """
-    x, y = x.clone(), y.clone()
-    side = windows.shape[1] // 2
-    for index in (valid_y.sum(1) != valid_x.sum(1)).nonzero()[:, 0].tolist():
-        rows, columns = valid_y[index].clone(), valid_x[index].clone()
-        height, width = int(rows.sum()), int(columns.sum())
-        values = windows[index][rows][:, columns].reshape(width, height)
-        windows[index] = 0
-        windows[index][columns.nonzero(), rows.nonzero()[:, 0]] = values
-        valid_y[index], valid_x[index] = columns, rows
-        # Within the window the center's own column and row are exchanged.
-        above, before = side - int(rows.int().argmax()), side - int(columns.int().argmax())
-        x[index] += above - before
-        y[index] += before - above
-    return x, y

@@ -54,6 +54,12 @@ def average(heatmaps: Sequence[Tensor], size: tuple[int, int]) -> Grid:
     return Grid(total / len(heatmaps) if len(heatmaps) > 1 else finest, ratio, size)
 
 
+def enlarged(heatmaps: Sequence[Tensor], size: tuple[int, int]) -> Grid:
+    """Return the same average with all pixels of the base image, rounded as by the published code."""
+    first, *others = (up_interpolate(maps[None].contiguous(), size[::-1])[0] for maps in heatmaps)
+    return Grid(sum(others, first) / len(heatmaps), 1, size)
+
+
 def local_maxima(maps: Tensor, kernel: int) -> Tensor:
     """Return whether each pixel of ``(C, H, W)`` is the maximum of its ``kernel`` × ``kernel`` square.
 
@@ -71,16 +77,19 @@ def local_maxima(maps: Tensor, kernel: int) -> Tensor:
     return largest == maps
 
 
-def peaks(grid: Grid, count: int, threshold: float) -> tuple[Tensor, Tensor]:
+def peaks(grid: Grid, count: int, threshold: float, *, fill: bool = False) -> tuple[Tensor, Tensor]:
     """Return the highest ``count`` maxima of each channel: base pixels ``(C, count, 2)`` as x, y, and values.
 
-    Maxima are the published ones, of 5×5 base pixels, without those that only the repeated last row and column make.
-    A value of 0 means no maximum.
+    Maxima are of 5×5 base pixels, without those that only the repeated last row and column make. A value of 0 means no
+    maximum. With ``fill``, maxima up to the threshold and, if there are too few, pixels of no maximum fill the list,
+    with a value of 0: the published list, if the grid is `enlarged`.
     """
     values = grid.values
     height, width = values.shape[1:]
     is_peak = local_maxima(values, 5) if grid.ratio == 1 else _sparse_maxima(values, 2 / grid.ratio)
-    heights, index = torch.where(is_peak & (values > threshold), values, 0).flatten(1).topk(min(count, height * width))
+    is_candidate = is_peak if fill else is_peak & (values > threshold)
+    heights, index = torch.where(is_candidate, values, 0).flatten(1).topk(min(count, height * width))
+    heights = torch.where(heights > threshold, heights, 0)
     places = torch.stack([index % width, index // width], -1) * grid.ratio
     return places, heights
 

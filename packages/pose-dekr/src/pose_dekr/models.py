@@ -53,9 +53,10 @@ def hrnet_spec(width: int, blocks: int = 4, modules: tuple[int, int, int] = (1, 
     return HRNetSpec((first, second, third))
 
 
-def conv1x1(inputs: int, outputs: int) -> nn.Sequential:
+def conv1x1(inputs: int, outputs: int, *, momentum: float = 0.1) -> nn.Sequential:
     """Build a 1×1 convolution without bias, batch norm and ReLU."""
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())
+    norm = nn.BatchNorm2d(outputs, momentum=momentum)
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), norm, nn.ReLU())
 
 
 class BottomUpBackbone(HRNetBackbone):
@@ -79,16 +80,28 @@ class BottomUpHRNet(BottomUpBackbone):
     """Heatmaps by three branches of different dilation with shared weights, and offsets regressed with their help.
 
     ``forward`` returns `Maps`, or `HigherMaps` if ``higher``.
+
+    For each of the three branches, the published code runs ``transition_cls`` anew, on the same input; only the
+    higher-resolution network runs it once. With ``compat`` its batch norm's running statistics move as often.
     """
 
     def __init__(
-        self, num_joints: int, spec: HRNetSpec, *, higher: bool = False, regression: int = REGRESSION_WIDTH
+        self,
+        num_joints: int,
+        spec: HRNetSpec,
+        *,
+        higher: bool = False,
+        regression: int = REGRESSION_WIDTH,
+        compat: bool = False,
     ) -> None:
         super().__init__(spec)
         self.num_joints = num_joints
         self.higher = higher
+        self.updates = len(DILATIONS) if compat and not higher else 1
         width = self.width
-        self.transition_cls = conv1x1(self.features_width, width)
+        # Steps of 0.1 toward the statistics of one batch add up to a longer one.
+        momentum = 0.1 if self.updates == 1 else 1 - 0.9**self.updates
+        self.transition_cls = conv1x1(self.features_width, width, momentum=momentum)
         self.transition_reg = conv1x1(self.features_width + num_joints, regression)
         self.multi_level_layers_4x_heatmap = nn.ModuleList(
             nn.Sequential(TransformerBlock(width, dilation)) for dilation in DILATIONS
@@ -113,6 +126,10 @@ class BottomUpHRNet(BottomUpBackbone):
     def forward(self, x: Tensor) -> Maps | HigherMaps:
         x = self.features(x)
         z = self.transition_cls(x)
+        if self.training and self.updates > 1:
+            tracked = self.transition_cls[1].num_batches_tracked
+            assert isinstance(tracked, Tensor)
+            tracked += self.updates - 1
         levels = [self.final_layers[0](branch(z)) for branch in self.multi_level_layers_4x_heatmap]
         mean = torch.stack(levels).mean(0)
         y = self.transition_reg(torch.cat([x, mean], 1))
@@ -246,14 +263,17 @@ def bottomup_hrnet(
     modules: tuple[int, int, int] = (1, 4, 3),
     higher: bool = False,
     regression: int = REGRESSION_WIDTH,
+    compat: bool = False,
     deform: str = "auto",
 ) -> BottomUpHRNet:
     """Build Bottom-Up HRNet of a width; fewer ``blocks`` and ``modules`` and a narrower ``regression`` make it small.
 
-    ``deform`` as in `deform_by`.
+    ``compat`` updates batch-norm statistics in training as the published code does, see `BottomUpHRNet`. ``deform`` as
+    in `deform_by`.
     """
     spec = hrnet_spec(width, blocks, modules)
-    return deform_by(BottomUpHRNet(num_joints, spec, higher=higher, regression=regression), deform)
+    network = BottomUpHRNet(num_joints, spec, higher=higher, regression=regression, compat=compat)
+    return deform_by(network, deform)
 
 
 def dekr_hrnet(
