@@ -18,18 +18,18 @@ from pose_advpose.models import critic, hourglass, hourglass_ae
 from pose_core.config import TrainConfig
 from pose_core.engine.interfaces import Update
 from pose_core.engine.optim import Updater, build_optimizer
-from pose_core.models.hourglass import StackedHourglass
+from pose_core.models.network import PoseNetwork
 from pose_testing.golden import fill_state_dict, load_golden, uniform
 
 CPU = torch.device("cpu")
 STEPS = load_golden("advpose/train_steps")
 SEQUENCES = load_golden("advpose/functions")["kt_update"]
 Networks = dict[str, nn.Module]
-Rename = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 
-def fill(network: nn.Module, golden: str, rename: Rename, select: Callable[[str], bool] = bool) -> nn.Module:
+def fill(network: PoseNetwork, golden: str, select: Callable[[str], bool] = bool) -> nn.Module:
     """Set weights by the golden rule, under the published keys of a golden network that has the same layers."""
+    rename = network.from_published
     keys = [key for key, _ in load_golden(golden)["state_dict"] if select(key)]
     shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     # Number the keys, to see which of ours each is renamed to.
@@ -73,10 +73,9 @@ def updater(networks: Networks, **settings: TrainConfig) -> Updater:
 
 def test_three_published_steps_of_advpose() -> None:
     golden, size = STEPS["advpose"], {"stacks": 2, "channels": 32}
-    rename = StackedHourglass.from_published
     networks: Networks = {
-        "pose": fill(hourglass(16, **size), "advpose/hg_stack2", rename),
-        "critic": fill(critic(16, modules=1, **size), "advpose/hg_stack2", rename),
+        "pose": fill(hourglass(16, **size), "advpose/hg_stack2"),
+        "critic": fill(critic(16, modules=1, **size), "advpose/hg_stack2"),
     }
     given = golden["config"]
     step = -1
@@ -128,14 +127,9 @@ def test_three_published_steps_of_advpose() -> None:
 
 def test_the_published_first_step_of_advpose_ae() -> None:
     golden = STEPS["advpose_ae_first_step"]
-    rename = hourglass_ae(17, stacks=1, channels=4, depth=1).from_published
     networks: Networks = {
-        "pose": fill(
-            hourglass_ae(17, stacks=2, channels=16, outputs=40), "advpose/hg_ae_stack4", rename, in_two_stacks
-        ),
-        "critic": fill(
-            critic(17, stacks=2, modules=1, channels=16), "advpose/hg_stack2", StackedHourglass.from_published
-        ),
+        "pose": fill(hourglass_ae(17, stacks=2, channels=16, outputs=40), "advpose/hg_ae_stack4", in_two_stacks),
+        "critic": fill(critic(17, stacks=2, modules=1, channels=16), "advpose/hg_stack2"),
     }
     image, heatmaps = inputs("step0:image", 2, 3, 128, 128), inputs("step0:heatmaps", 2, 17, 32, 32)
     keep = torch.from_numpy(uniform("step0:mask", 2 * 32 * 32).reshape(2, 32, 32) > -0.6)

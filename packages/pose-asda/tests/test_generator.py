@@ -10,7 +10,7 @@ from pose_asda.generator import Generator, placements_to_thetas
 from pose_core.models.weights import load_weights
 from pose_core.ops.pasting import pack, paste, unpack, warp
 from pose_testing.golden import load_golden, relative_error, uniform
-from pose_testing.networks import published_state
+from pose_testing.networks import check_written_back, published_state
 
 
 def oval(height: int, width: int) -> np.ndarray:
@@ -39,6 +39,7 @@ def test_published_figures(name: str, path: str, monkeypatch: pytest.MonkeyPatch
     types = torch.tensor(golden["config"]["part_idxes"])
     network = Generator(18).double().eval()
     assert load_weights(network, published_state(golden)).complete
+    check_written_back(network, published_state(golden))
     assert sum(p.numel() for p in network.parameters()) == golden["params"]
     images, parts, masks = golden_inputs(types, golden["config"]["H"], golden["config"]["W"])
     packed = pack(parts, masks)

@@ -11,10 +11,11 @@ from pose_core.plugins.method import Command, CommandModule, Method, Microbenchm
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
+    from torch import Tensor, nn
 
     from pose_core.config import Experiment
     from pose_core.engine.interfaces import BuildNetwork, PosePredictor, Task
+    from pose_core.models.published import Content
     from pose_core.skeleton import Skeleton
 
 
@@ -55,8 +56,10 @@ class AdvPose(Method):
         if hourglass is not None:
             from pose_advpose import models
 
-            build = models.hourglass if hourglass[1] == "hg" else models.hourglass_ae
-            return partial(build, stacks=int(hourglass[2]))
+            stacks = int(hourglass[2])
+            if hourglass[1] == "hg":
+                return partial(models.hourglass, stacks=stacks)
+            return partial(models.hourglass_ae, stacks=stacks, original=hourglass[1] == "hg_ae_posenet")
         if name not in self.networks:
             return None
         trunk = re.fullmatch(r"(ae_hrnet_w|ae_resnet|higherhrnet_w)(\d+)", name)
@@ -91,6 +94,13 @@ class AdvPose(Method):
         if isinstance(config, EmbeddingConfig):
             return EmbeddingPredictor(network, config, skeleton, device)
         return super().predictor(network, config, skeleton, device)
+
+    def published_content(
+        self, config: Experiment, state: Mapping[str, Tensor], companions: Mapping[str, Mapping[str, Tensor]]
+    ) -> Content:
+        from pose_advpose.published import published_content
+
+        return published_content(config, state, companions)
 
     def commands(self) -> Mapping[str, Command]:
         return {

@@ -1,7 +1,7 @@
 """The network of associative embedding (Newell, Huang and Deng, 2017): hourglasses of plain 3×3 convolutions.
 
 Each level is wider than the one above. The original code and its successor name the layers of the same network
-differently; files of both load.
+differently; files of both load, and ``original`` says which names are written back.
 """
 
 from __future__ import annotations
@@ -67,8 +67,10 @@ class HourglassAE(PoseNetwork):
         increase: int = 128,
         depth: int = 4,
         bn: bool = False,
+        original: bool = False,
     ) -> None:
         super().__init__()
+        self.original = original or bn
         if min(stacks, depth, channels) < 1 or increase < 0:
             raise ConfigError(
                 f"an embedding hourglass needs at least one stack, level and channel; got stacks={stacks}, "
@@ -101,16 +103,9 @@ class HourglassAE(PoseNetwork):
                 x = x + self.merge_preds[stack](prediction) + self.merge_features[stack](feature)
         return tuple(found)
 
-    @staticmethod
-    def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return a state dict of either published code under our names; ours is returned unchanged."""
-        # The original trainer saves a wrapper of the network.
-        state = {key.removeprefix("model.module."): value for key, value in state.items()}
-        if any(key.startswith("pre.") for key in state):
-            return {_rename(key, _ORIGINAL): value for key, value in state.items()}
-        if any(re.fullmatch(r"head\.\d\.(weight|bias)", key) for key in state):
-            return {_rename(key, _SUCCESSOR): value for key, value in state.items()}
-        return state
+    def published_names(self, key: str) -> tuple[str, ...]:
+        original, successor = _rename(key, _ORIGINAL), _rename(key, _SUCCESSOR)
+        return (original, successor) if self.original else (successor, original)
 
     @staticmethod
     def from_zoo(state: Mapping[str, Tensor], generation: Generation) -> dict[str, Tensor]:
@@ -137,25 +132,28 @@ _ZOO = (
     (r"^remap_out_convs\.", "merge_preds."),
     (r"^remap_feature_convs\.", "merge_features."),
 )
+"""Names of the open-mmlab zoo → ours."""
 _ORIGINAL = (
-    (r"^pre\.", "head."),
-    (r"^(merge_\w+\.\d+|outs\.\d+)\.conv\.conv\.", r"\1.conv."),
+    (r"^head\.", "pre."),
+    (r"^(merge_\w+\.\d+)\.conv\.", r"\1.conv.conv."),
 )
+"""Our names → those of the original code."""
 _SUCCESSOR = (
-    (r"^head\.0\.", "head.0.conv."),
-    (r"^head\.2\.", "head.1.conv."),
-    (r"^head\.5\.", "head.3.conv."),
-    (r"^head\.7\.", "head.4.conv."),
-    (r"^(features\.\d+\.0\..*)\.0\.0\.", r"\1.conv."),
-    (r"^(features\.\d+)\.1\.", r"\1.1.conv."),
-    (r"^(features\.\d+)\.3\.", r"\1.2.conv."),
-    (r"^(outs\.\d+)\.", r"\1.conv."),
+    (r"^head\.0\.conv\.", "head.0."),
+    (r"^head\.1\.conv\.", "head.2."),
+    (r"^head\.3\.conv\.", "head.5."),
+    (r"^head\.4\.conv\.", "head.7."),
+    (r"^(features\.\d+\.0\..*)\.conv\.", r"\1.0.0."),
+    (r"^(features\.\d+)\.1\.conv\.", r"\1.1."),
+    (r"^(features\.\d+)\.2\.conv\.", r"\1.3."),
+    (r"^(outs\.\d+)\.conv\.", r"\1."),
 )
+"""Our names → those of its successor."""
 
 
 def _rename(key: str, names: tuple[tuple[str, str], ...]) -> str:
-    for pattern, ours in names:
-        renamed = re.sub(pattern, ours, key)
+    for pattern, name in names:
+        renamed = re.sub(pattern, name, key)
         if renamed != key:
             return renamed
     return key

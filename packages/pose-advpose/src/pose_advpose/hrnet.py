@@ -7,10 +7,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from pose_core.errors import ConfigError
 from pose_core.models.heads import final_conv, up_unit
 from pose_core.models.hrnet import HRNETS, HRNet, HRNetBackbone, HRNetSpec
 from pose_core.models.resnet import BasicBlock
 from pose_core.models.simplebaseline import SimpleBaseline
+
+NO_LAYOUT = "associative embedding on HRNet and ResNet has no published layout: only the open-mmlab zoo has its weights"
 
 
 class EmbeddingHRNet(HRNet):
@@ -22,6 +25,9 @@ class EmbeddingHRNet(HRNet):
     def forward(self, x: Tensor) -> tuple[Tensor]:  # type: ignore[override]  # as the hourglasses' tuple of stacks
         return (super().forward(x),)
 
+    def to_published(self) -> dict[str, Tensor]:
+        raise ConfigError(NO_LAYOUT)
+
 
 class EmbeddingResNet(SimpleBaseline):
     """The same maps by SimpleBaseline."""
@@ -31,6 +37,9 @@ class EmbeddingResNet(SimpleBaseline):
 
     def forward(self, x: Tensor) -> tuple[Tensor]:  # type: ignore[override]  # as the hourglasses' tuple of stacks
         return (super().forward(x),)
+
+    def to_published(self) -> dict[str, Tensor]:
+        raise ConfigError(NO_LAYOUT)
 
 
 class HigherMaps(NamedTuple):

@@ -49,9 +49,11 @@ def hourglass_ae(
     increase: int = 128,
     depth: int = 4,
     bn: bool = False,
+    original: bool = False,
 ) -> HourglassAE:
     """Build an embedding network: images → a tuple of maps: heatmaps, tags, and, as published, 2·K unused channels."""
-    return HourglassAE(outputs or 4 * num_joints, stacks, channels, increase=increase, depth=depth, bn=bn)
+    maps = outputs or 4 * num_joints
+    return HourglassAE(maps, stacks, channels, increase=increase, depth=depth, bn=bn, original=original)
 
 
 def critic(

@@ -23,7 +23,7 @@ from pose_advpose.config import (
     stacks_of,
 )
 from pose_advpose.content import EmbeddingContent, HourglassContent
-from pose_advpose.models import critic
+from pose_advpose.models import Critic, critic
 from pose_advpose.predictor import EmbeddingPredictor
 from pose_advpose.splits import held_out_ids, keep_split
 from pose_core.bottomup.task import BottomUpTask
@@ -61,7 +61,7 @@ class AdversarialMixin:
             return None
         return self.config.adversarial if self.config.adversarial.use else None
 
-    def critic(self, num_joints: int) -> nn.Module:
+    def critic(self, num_joints: int) -> Critic:
         """Build a critic, by default of the pose network's size."""
         assert self.adversarial is not None
         given, options = self.adversarial, self.config.model.options

@@ -10,9 +10,11 @@ from pose_core.plugins.method import Command, CommandModule, Method, Microbenchm
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
     from pose_core.config import Experiment
     from pose_core.engine.interfaces import BuildNetwork, Task
+    from pose_core.models.published import Content
     from pose_core.plugins.convert.source import Converted, Source
 
 
@@ -67,6 +69,17 @@ class Asda(Method):
         from pose_asda.microbenchmarks import microbenchmarks
 
         return microbenchmarks(device)
+
+    def published_content(
+        self, config: Experiment, state: Mapping[str, Tensor], companions: Mapping[str, Mapping[str, Tensor]]
+    ) -> Content:
+        # Testing loads the first, fine-tuning the second, drawing placements the third.
+        from pose_core.models.published import data_parallel
+
+        content = {"state_dict": data_parallel(state), "best_state_dict": state}
+        if "generator" in companions:
+            content["stn_state_dict"] = data_parallel(companions["generator"])
+        return content
 
     def convert(self, source: Source) -> Converted | None:
         from pose_asda.convert import convert

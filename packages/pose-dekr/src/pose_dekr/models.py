@@ -141,8 +141,7 @@ class BottomUpHRNet(BottomUpBackbone):
         first, second, third = (torch.cat([level, center], 1) for level in levels)
         return HigherMaps(first, second, third, fine, offsets)
 
-    @staticmethod
-    def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def from_published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Check that the three copies of the shared weights are equal, as one parameter stores them here."""
         for name in SHARED:
             keys = [f"multi_level_layers_4x_heatmap.{branch}.0.{name}.weight" for branch in range(len(DILATIONS))]
@@ -174,8 +173,7 @@ class DEKR(BottomUpBackbone):
         offsets = self.offset_final_layer(self.offset_feature_layers(self.transition_offset(x)))
         return Maps(heatmaps, offsets)
 
-    @staticmethod
-    def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def from_published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Stack the published branches, ``offset_feature_layers.<joint>.<block>.…``, into groups; keep ours as is."""
         joints = sum(1 for key in state if re.fullmatch(r"offset_final_layer\.\d+\.weight", key))
         if not joints:
@@ -203,16 +201,17 @@ class DEKR(BottomUpBackbone):
 
     def to_published(self) -> dict[str, Tensor]:
         """Return the state dict with one branch per joint, as in the published files."""
-        published = {}
-        for key, value in self.state_dict().items():
-            match = re.fullmatch(r"(offset_feature_layers|offset_final_layer)\.(.+)", key)
-            if match is None:
-                published[key] = value
-                continue
-            is_shared = key.endswith(("regular_matrix", "num_batches_tracked"))
-            parts = [value] * self.num_joints if is_shared else value.chunk(self.num_joints)
-            for joint, part in enumerate(parts):
-                published[f"{match[1]}.{joint}.{match[2]}"] = part.clone()
+        stacked = ("offset_feature_layers", "offset_final_layer")
+        entries = self.state_dict()
+        first = [key for key in entries if not key.startswith(("head_heatmap.", *stacked))]
+        published = {key: entries[key] for key in first + [key for key in entries if key.startswith("head_heatmap.")]}
+        for name in stacked:
+            layers = self.get_submodule(name).state_dict()
+            for joint in range(self.num_joints):
+                for key, value in layers.items():
+                    is_shared = key.endswith(("regular_matrix", "num_batches_tracked"))
+                    part = value if is_shared else value.chunk(self.num_joints)[joint]
+                    published[f"{name}.{joint}.{key}"] = part.clone()
         return published
 
 

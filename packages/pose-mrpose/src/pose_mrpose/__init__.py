@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 from pose_core.plugins.method import Command, CommandModule, Method, NetworkBuilder, expect
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from pose_core.config import Experiment
     from pose_core.engine.interfaces import BuildNetwork, Task
+    from pose_core.models.published import Content
     from pose_core.plugins.convert.source import Converted, Source
 
 _STYLES = (("", "pytorch", (18, 34, 50, 101, 152)), ("_caffe", "caffe", (50, 101, 152)))
@@ -52,6 +55,14 @@ class MRPose(Method):
 
     def commands(self) -> Mapping[str, Command]:
         return {"compare": Command("compare networks in one table: size, cost, speed, accuracy", _compare)}
+
+    def published_content(
+        self, config: Experiment, state: Mapping[str, Tensor], companions: Mapping[str, Mapping[str, Tensor]]
+    ) -> Content:
+        # valid.sh loads names with the prefix, valid_baseline.sh those without: SimpleBaseline's.
+        from pose_core.models.published import data_parallel
+
+        return data_parallel(state) if config.model.name in NETWORKS else state
 
     def convert(self, source: Source) -> Converted | None:
         from pose_mrpose.convert import convert

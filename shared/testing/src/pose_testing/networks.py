@@ -28,6 +28,16 @@ def zoo_state(content: dict[str, Any]) -> dict[str, torch.Tensor]:
     return {key: grid if key.endswith(".regular_matrix") else value for key, value in state.items()}
 
 
+def check_written_back(network: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
+    """Check that a network that has loaded a published state dict writes the same: names, order and values."""
+    from pose_core.models.network import PoseNetwork
+
+    assert isinstance(network, PoseNetwork)
+    back = network.to_published()
+    assert list(back) == list(state)
+    assert all(torch.equal(back[key], value) for key, value in state.items())
+
+
 def save_as_the_zoo(state: dict[str, torch.Tensor], file: Path) -> None:
     """Write a checkpoint as the open-mmlab zoo does: in PyTorch's old format, with arrays that describe the data."""
     joints = {"dataset_name": "coco", "sigmas": np.full(17, 0.1, np.float32), "colors": np.zeros((17, 3), np.uint8)}
@@ -93,7 +103,10 @@ def check_parity(golden: str, model: str, folder: Path | None = None, **options:
 
 
 def check_network(golden: str, network: torch.nn.Module, folder: Path | None = None) -> float:
-    """Do the same as `check_parity` for a given network; with ``folder``, load them from a published checkpoint."""
+    """Do the same as `check_parity` for a given network; with ``folder``, load them from a published checkpoint.
+
+    The network must write back what it has loaded.
+    """
     from pose_core.models.weights import load_weights
 
     content = load_golden(golden)
@@ -107,6 +120,7 @@ def check_network(golden: str, network: torch.nn.Module, folder: Path | None = N
         torch.save({"epoch": 3, "state_dict": {f"module.{key}": value for key, value in state.items()}}, file)
         report = load_weights(network, file)
     assert report.complete, report
+    check_written_back(network, state)
     assert sum(parameter.numel() for parameter in network.parameters()) == content["params"]
     x = torch.from_numpy(uniform("input", int(np.prod(content["input_shape"]))).reshape(content["input_shape"]))
     with torch.no_grad():

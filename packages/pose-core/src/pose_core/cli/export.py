@@ -3,12 +3,17 @@
   %(prog)s --cfg %(example)s --weights best.pt --out network.onnx
   %(prog)s --cfg %(example)s --weights best.pt --out poses.onnx --end-to-end
   %(prog)s --cfg %(example)s --weights best.pt --bundle poses
+  %(prog)s --cfg %(example)s --weights best.pt --published --out model_best.pth
 
 By default the file has the network alone: it takes normalized images (N, 3, H, W), any number of them, and any height
 and width where the network takes whole images. With --end-to-end it takes RGB pixels (N, H, W, 3) uint8 and returns
 keypoints. --bundle writes a folder with such a file and predict.py, which predicts poses in photos with numpy and
 onnxruntime, without PyTorch. The file's metadata has the input size, color order, mean, standard deviation, joints and
 settings of decoding.
+
+--published writes a PyTorch checkpoint that the code which published the network loads: its names of the layers, with
+the keys and the prefix that its test script expects. From a run's last.pt it also has the networks that were trained
+with it: a critic, or a generator.
 """
 
 from __future__ import annotations
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
     from pose_core.inference.export import Exported
 
 ENDINGS = {"onnx": ".onnx", "torch": ".pt2", "openvino": ".xml"}
+CHECKPOINTS = (".pth", ".pth.tar", ".pt")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,12 +38,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_overrides(parser)
     add_weights(parser)
     where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--out", metavar="FILE", help="the file to write: .onnx, .pt2 or .xml")
+    where.add_argument("--out", metavar="FILE", help="the file to write: .onnx, .pt2 or .xml; with --published .pth")
     where.add_argument("--bundle", metavar="DIR", help="a new folder for the network, its settings and predict.py")
     parser.add_argument(
         "--format",
         choices=list(ENDINGS),
         help="onnx; torch: a file of torch.export; openvino: a pair of files .xml and .bin (by the file's ending)",
+    )
+    parser.add_argument(
+        "--published", action="store_true", help="write a PyTorch checkpoint in the layout of the published code"
     )
     parser.add_argument("--end-to-end", action="store_true", help="take pixels and return keypoints")
     parser.add_argument(
@@ -57,12 +66,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch", type=int, metavar="N", help="a fixed number of images, all of model.input_size (any number)"
     )
-    parser.add_argument("--opset", type=int, default=19, metavar="N", help="ONNX operator set (19)")
+    parser.add_argument("--opset", type=int, metavar="N", help="ONNX operator set (19)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the file or the bundle, and print how well it agrees with PyTorch."""
+    if args.published:
+        return _published(args)
     kind = _format(args)
+    opset = 19 if args.opset is None else args.opset
     config = load(args)
     from pose_core.inference import export
     from pose_core.inference.bundle import write_bundle
@@ -78,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     notes = describe(network, config, pipeline)
     if args.bundle is not None and pipeline is not None:
         skeleton = get_skeleton(config.data.skeleton)
-        done = write_bundle(pipeline, size, skeleton, args.bundle, opset=args.opset, notes=notes)
+        done = write_bundle(pipeline, size, skeleton, args.bundle, opset=opset, notes=notes)
         if args.int8:
             print(quantize(done.file, pipeline, args.calibrate))
         print(f"written: {args.bundle} with model.onnx, skeleton.json, settings.json and predict.py; {_checked(done)}")
@@ -93,12 +105,34 @@ def run(args: argparse.Namespace) -> int:
     elif kind == "openvino":
         done = export.write_openvino(graph, args.out, notes=notes)
     else:
-        done = export.write_onnx(graph, args.out, opset=args.opset, notes=notes)
+        done = export.write_onnx(graph, args.out, opset=opset, notes=notes)
         if args.int8 and pipeline is not None:
             print(quantize(done.file, pipeline, args.calibrate))
     print(f"written: {done.file}, outputs {', '.join(done.outputs)}; {_checked(done)}")
     if pipeline is not None:
         print(f"flip test: {'yes' if pipeline.settings['flip'] else 'no'}. Left to the caller: {pipeline.rest}.")
+    return 0
+
+
+def _published(args: argparse.Namespace) -> int:
+    """Write a checkpoint for the published code."""
+    other = ("bundle", "format", "end_to_end", "flip", "int8", "calibrate", "batch", "opset", "partial_weights")
+    clash = [f"--{name.replace('_', '-')}" for name in other if getattr(args, name) not in (None, False)]
+    clash += ["--no-flip"] if args.flip is False else []
+    if clash:
+        raise ConfigError(f"--published writes a complete PyTorch checkpoint; it does not go with {' or '.join(clash)}")
+    if not args.out.endswith(CHECKPOINTS):
+        raise ConfigError(f"--out {args.out}: a published checkpoint ends in .pth, .pth.tar or .pt")
+    config = load(args)
+    from pose_core.inference.export_published import export_published
+    from pose_core.plugins.networks import bare_network, load_weights
+    from pose_core.plurals import counted
+
+    network = bare_network(config)
+    print(load_weights(network, args.weights))
+    done = export_published(network, config, args.weights, args.out)
+    keys = f", under {', '.join(done.keys)}" if done.keys else ""
+    print(f"written: {done.file}, {counted(done.entries, 'entry', 'entries')}{keys}; read back, they are equal")
     return 0
 
 
@@ -117,7 +151,8 @@ def _format(args: argparse.Namespace) -> str:
     ending = Path(args.out).suffix
     kind = args.format or next((kind for kind, own in ENDINGS.items() if own == ending), "onnx")
     if ending != ENDINGS[kind]:
-        raise ConfigError(f"--out {args.out}: a file of format {kind} ends in {ENDINGS[kind]}")
+        hint = "; --published writes a checkpoint" if args.out.endswith(CHECKPOINTS) else ""
+        raise ConfigError(f"--out {args.out}: a file of format {kind} ends in {ENDINGS[kind]}{hint}")
     if args.int8 and kind != "onnx":
         raise ConfigError(f"--int8 writes an ONNX file; it does not go with --format {kind}")
     return str(kind)

@@ -1,13 +1,12 @@
 """Stacked hourglasses of pre-activation residuals (Newell, Yang and Deng, 2016), in the two published variants.
 
 They differ only in the position of batch norm in the stem and before the heatmaps (``norm_first``), and in their layer
-names: files of either load into ours.
+names.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -132,14 +131,22 @@ class HourglassStack(PoseNetwork):
                 x = x + self.features_back[stack](y) + self.heatmaps_back[stack](heatmaps)
         return tuple(found)
 
-    @staticmethod
-    def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return a published state dict in our names; one in ours passes unchanged."""
-        if any(key.startswith("hourglass.start.") for key in state):
-            return {_rename(key.removeprefix("hourglass."), _NORM_FIRST): value for key, value in state.items()}
-        if any(key.startswith("hg.0.hg.") for key in state):
-            return {_rename(_nest(key), _NORM_LAST): value for key, value in state.items()}
-        return dict(state)
+    def published_names(self, key: str) -> tuple[str, ...]:
+        if self.stem.norm_first:
+            return (f"hourglass.{_rename(key, _NORM_FIRST)}",)
+        return (_rename(_flatten(key), _NORM_LAST),)
+
+    def to_published(self) -> dict[str, Tensor]:
+        published = super().to_published()
+        parts = {key: key.split(".") for key in published}
+        if self.stem.norm_first:  # batch norm is listed before its convolution
+            blocks = {key: ".".join(names[:-2]) for key, names in parts.items()}
+            ranks = {key: [int(names[-2] == "conv")] for key, names in parts.items()}
+        else:  # an hourglass is listed level by level
+            blocks = {key: names[0] for key, names in parts.items()}
+            ranks = {key: [int(name) for name in names if name.isdigit()] for key, names in parts.items()}
+        places = {block: place for place, block in enumerate(dict.fromkeys(blocks.values()))}
+        return {key: published[key] for key in sorted(published, key=lambda key: (places[blocks[key]], ranks[key]))}
 
 
 class StackedHourglass(HourglassStack):
@@ -150,30 +157,32 @@ class StackedHourglass(HourglassStack):
 
 
 _NORM_FIRST = (
-    (r"\.cb\.cbr(\d)\.(bn|conv)\.", r".\2\1."),
-    (r"\.skip\.conv\.", ".conv_skip."),
-    (r"\.afterpool\.", ".down."),
-    (r"\.lowres\.", ".up."),
-    (r"\.num1res\.", ".inner."),
-    (r"\.hg(?=\.)", ".inner"),
-    (r"^start\.", "stem."),
-    (r"^hourglass\.", "hourglasses."),
-    (r"^Residual\.", "refine."),
-    (r"^lin1\.", "features."),
-    (r"^chantojoints\.", "heatmaps."),
-    (r"^lin2\.", "features_back."),
-    (r"^jointstochan\.", "heatmaps_back."),
+    (r"\.(bn|conv)(\d)\.", r".cb.cbr\2.\1."),
+    (r"\.conv_skip\.", ".skip.conv."),
+    (r"\.down\.", ".afterpool."),
+    (r"\.up\.", ".lowres."),
+    (r"\.inner\.(?=\d)", ".num1res."),
+    (r"\.inner(?=\.)", ".hg"),
+    (r"^stem\.", "start."),
+    (r"^hourglasses\.", "hourglass."),
+    (r"^refine\.", "Residual."),
+    (r"^features\.", "lin1."),
+    (r"^heatmaps\.", "chantojoints."),
+    (r"^features_back\.", "lin2."),
+    (r"^heatmaps_back\.", "jointstochan."),
 )
+"""Our names → those of the norm-first variant."""
 _NORM_LAST = (
-    (r"^conv1\.", "stem.conv."),
-    (r"^bn1\.", "stem.bn."),
-    (r"^res\.", "refine."),
-    (r"^fc\.(\d+)\.0\.", r"features.\1.conv."),
-    (r"^fc\.(\d+)\.1\.", r"features.\1.bn."),
-    (r"^score\.", "heatmaps."),
-    (r"^fc_\.", "features_back."),
-    (r"^score_\.", "heatmaps_back."),
+    (r"^stem\.conv\.", "conv1."),
+    (r"^stem\.bn\.", "bn1."),
+    (r"^refine\.", "res."),
+    (r"^features\.(\d+)\.conv\.", r"fc.\1.0."),
+    (r"^features\.(\d+)\.bn\.", r"fc.\1.1."),
+    (r"^heatmaps\.", "score."),
+    (r"^features_back\.", "fc_."),
+    (r"^heatmaps_back\.", "score_."),
 )
+"""Our names → those of the other variant."""
 _PLACES = ("skip", "down", "up", "inner")
 
 
@@ -183,10 +192,10 @@ def _rename(key: str, names: tuple[tuple[str, str], ...]) -> str:
     return key
 
 
-def _nest(key: str) -> str:
-    """Convert ``hg.stack.hg.level.place.module…``, a flat list of levels, to the name in nested hourglasses."""
-    found = re.match(r"hg\.(\d+)\.hg\.(\d+)\.(\d)\.(.*)", key)
+def _flatten(key: str) -> str:
+    """Convert a name in nested hourglasses to ``hg.stack.hg.level.place.module…``, a flat list of levels."""
+    found = re.match(r"hourglasses\.(\d+)\.((?:inner\.)*)(skip|down|up|inner)\.(\d.*)", key)
     if not found:
         return key
-    stack, level, place, rest = found.groups()
-    return f"hourglasses.{stack}.{'inner.' * int(level)}{_PLACES[int(place)]}.{rest}"
+    stack, outside, place, rest = found.groups()
+    return f"hg.{stack}.hg.{outside.count('.')}.{_PLACES.index(place)}.{rest}"

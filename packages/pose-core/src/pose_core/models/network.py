@@ -19,10 +19,14 @@ class PoseNetwork(nn.Module):
     style: Literal["pytorch", "caffe"] | None = None
     """Style of a ResNet, the position of its stages' stride; None for other networks."""
 
-    @staticmethod
-    def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def published_names(self, key: str) -> tuple[str, ...]:
+        """Return the names in published files of an entry of the state dict; the first is the one that is written."""
+        return (key,)
+
+    def from_published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return a published state dict in our names; one in ours passes unchanged."""
-        return dict(state)
+        ours = {name: key for key in self.state_dict() for name in self.published_names(key)}
+        return {ours.get(key, key): value for key, value in state.items()}
 
     @staticmethod
     def from_zoo(state: Mapping[str, Tensor], generation: Generation) -> dict[str, Tensor]:
@@ -30,8 +34,8 @@ class PoseNetwork(nn.Module):
         return dict(state)
 
     def to_published(self) -> dict[str, Tensor]:
-        """Return the state dict in the published names."""
-        return self.state_dict()
+        """Return the state dict in the published names and order."""
+        return {self.published_names(key)[0]: value for key, value in self.state_dict().items()}
 
 
 class InitializedLayer(nn.Module, ABC):

@@ -148,7 +148,7 @@ def network_state(content: Any, source: str) -> dict[str, Tensor]:
         state = state[key]
     if not isinstance(state, Mapping):
         raise WeightsError(f"{source} holds no network: it is a {type(content).__name__}")
-    return {re.sub(r"^(module\.|_orig_mod\.)+", "", key): value for key, value in state.items()}
+    return {re.sub(r"^((model\.)?module\.|_orig_mod\.)+", "", key): value for key, value in state.items()}
 
 
 def companion_state(path: str | Path, name: str, published: str) -> dict[str, Tensor]:
@@ -163,6 +163,15 @@ def companion_state(path: str | Path, name: str, published: str) -> dict[str, Te
             f"with {published!r}"
         )
     return network_state(state, f"{path}, {name}")
+
+
+def companion_states(path: str | Path) -> dict[str, dict[str, Tensor]]:
+    """Return the state dicts of the networks trained together with the pose network, by name: of a run's last.pt."""
+    content = read_checkpoint(path)
+    networks = content.get("networks") if isinstance(content, Mapping) else None
+    if not isinstance(networks, Mapping):
+        return {}
+    return {name: network_state(state, f"{path}, {name}") for name, state in networks.items() if name != "pose"}
 
 
 def _is_state(content: Mapping[Any, Any]) -> bool:

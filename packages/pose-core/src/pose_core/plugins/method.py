@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     import argparse
 
     import torch
-    from torch import nn
+    from torch import Tensor, nn
 
     from pose_core.config import Experiment
     from pose_core.engine.interfaces import BuildNetwork, PosePredictor, Task
+    from pose_core.models.published import Content
     from pose_core.plugins.convert.source import Converted, Source
     from pose_core.skeleton import Skeleton
 
@@ -136,6 +137,16 @@ class Method:
     def microbenchmarks(self, device: torch.device) -> Iterable[Microbenchmark]:
         """Return its stages that `pose benchmark --stages` measures in addition to the shared ones."""
         return ()
+
+    def published_content(
+        self, config: Experiment, state: Mapping[str, Tensor], companions: Mapping[str, Mapping[str, Tensor]]
+    ) -> Content:
+        """Return the content of a checkpoint that the published test script loads: by default the state dict alone.
+
+        ``state`` is the pose network's in the published names; ``companions`` are those of the networks trained with
+        it, by their name in the run, in our names.
+        """
+        return state
 
     def convert(self, source: Source) -> Converted | None:
         """Convert a published configuration to one of its own; return None for another method's file."""
