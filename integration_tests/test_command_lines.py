@@ -98,6 +98,19 @@ def test_predict_draws_and_writes_json_and_leaves_inputs_alone(trained: Path, pe
     assert any(path.suffix == ".json" for path in written)
 
 
+def test_the_results_of_a_run_are_drawn(
+    trained: Path, people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (results,) = (trained / "results").glob("*.json")
+    entries = json.loads(results.read_text())
+    images = people / "images" / "val2017"
+    words = ["draw", "--predictions", str(results), "--images", str(images), "--min-score=-1"]
+    assert method_main("lite", [*words, "--out", str(tmp_path / "drawn")]) == 0
+    drawn = {file.name for file in (tmp_path / "drawn").iterdir()}
+    assert drawn == {f"{entry['image_id']:012d}.jpg" for entry in entries}
+    assert capsys.readouterr().out.startswith(f"{len(entries)} people drawn on {len(drawn)} images")
+
+
 def test_overfit_learns_a_few_people(people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["overfit", "--cfg", "pose-lite/synthetic_quick", f"data.root={people}", "--out", str(tmp_path)]
     assert main([*words, "--images", "4", "--steps", "60", *TINY, "train.lr=0.003"]) in {0, 1}

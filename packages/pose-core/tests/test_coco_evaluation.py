@@ -279,6 +279,8 @@ def test_faults_of_annotations_name_them(change: dict[str, Any], message: str) -
     ("entry", "message"),
     [
         ({"score": float("nan")}, "entry 1 has a 'score' that is not a finite number"),
+        ({"score": float("inf")}, "entry 1 has a 'score' that is not a finite number"),
+        ({"keypoints": [float("nan")] * 51}, "entry 1 has a 'keypoints' that is not a finite number"),
         ({"keypoints": [float("inf")] * 51}, "entry 1 has a 'keypoints' that is not a finite number"),
         ({"keypoints": None}, "entry 1 has no keypoint numbers"),
         ({"image_id": "left.jpg"}, "entry 1 has 'left.jpg' as 'image_id'"),
@@ -289,6 +291,17 @@ def test_faults_of_detections_name_the_entry(entry: dict[str, Any], message: str
     detections[1] = {**detections[1], **entry}
     with pytest.raises(DataError, match=message):
         coco_keypoint_ap(truth, detections)
+
+
+def test_two_annotations_of_one_id_are_refused(tmp_path: Path) -> None:
+    truth, detections = random_set(2)
+    truth["annotations"][3]["id"] = truth["annotations"][5]["id"] = truth["annotations"][1]["id"]
+    with pytest.raises(DataError, match="the given ground truth: 3 annotations have the id 2; give each its own"):
+        coco_keypoint_ap(truth, detections)
+    file = tmp_path / "truth.json"
+    file.write_text(json.dumps(truth))
+    with pytest.raises(DataError, match=r"truth\.json: 3 annotations have the id 2"):
+        coco_keypoint_ap(file, detections)
 
 
 def test_wrong_choices_are_refused() -> None:

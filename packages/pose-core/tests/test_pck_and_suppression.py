@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -124,6 +125,63 @@ def test_result_entries_equal_the_published_ones(key: str, threshold: float, sof
         row = expected[entry["image_id"], round(entry["score"], 9)]
         assert entry["center"] == pytest.approx(row["center"])
         assert entry["keypoints"][:3] == pytest.approx(row["first_keypoint"])
+
+
+def results_with(scores: np.ndarray, points: np.ndarray | None = None) -> CropResults:
+    """Return four people of joint ``scores`` ``(4, 17)``, far apart, in the images 5, 5, 7 and 9."""
+    places = np.arange(4)[:, None, None] * 1000 + np.arange(34).reshape(17, 2) * 9.0 if points is None else points
+    keypoints = np.concatenate([places, scores[..., None]], -1)
+    return CropResults(keypoints, np.ones((4, 2)), np.ones((4, 2)), np.ones(4), np.array([5, 5, 7, 9]), np.arange(4))
+
+
+def entries_of(found: CropResults, soft: bool = False) -> list[dict[str, Any]]:
+    return coco_results(found, SIGMAS, joint_threshold=0.2, oks_threshold=0.9, soft_nms=soft)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_a_joint_whose_score_is_nan_does_not_count(soft: bool, caplog: pytest.LogCaptureFixture) -> None:
+    scores = np.full((4, 17), 0.5)
+    scores[1, :3], scores[2, 0], scores[3, 1] = np.nan, np.nan, 0.9
+    found = {entry["score"] for entry in entries_of(results_with(scores), soft)}
+    zeros = {entry["score"] for entry in entries_of(results_with(np.nan_to_num(scores)), soft)}
+    assert found == zeros
+    assert min(found) == 0.5
+    assert [record.getMessage() for record in caplog.records] == [
+        "4 joints of 2 people: NaN is their score, so they do not count for the person's score, as in the published "
+        "code; the first is in image 5"
+    ]
+
+
+def test_a_person_with_no_score_but_nan_scores_zero() -> None:
+    scores = np.full((4, 17), 0.5)
+    scores[3] = np.nan
+    assert entries_of(results_with(scores))[-1]["score"] == 0
+
+
+def test_predictions_without_a_finite_position_are_refused() -> None:
+    points = np.zeros((4, 17, 2))
+    points[2, 4, 1], points[3, 0, 0] = np.nan, np.inf
+    with pytest.raises(DataError, match=r"predictions of 2 people have a coordinate .* the first in image 7"):
+        entries_of(results_with(np.ones((4, 17)), points))
+
+
+def test_a_joint_without_a_finite_position_is_missed(caplog: pytest.LogCaptureFixture) -> None:
+    predicted, content = pck_inputs()
+    lost, far = predicted.copy(), predicted.copy()
+    lost[2, 9], lost[2, 3, 1], lost[5, 0, 0] = np.nan, np.inf, np.nan
+    far[2, [9, 3]], far[5, 0] = -1e6, -1e6
+    assert mpii_pckh(lost, content) == mpii_pckh(far, content)
+    truth, boxes = content["pos_gt_src"].transpose(2, 0, 1), content["headboxes_src"].transpose(2, 0, 1)
+    assert lsp_pck(lost, truth, boxes) == lsp_pck(far, truth, boxes)
+    messages = [record.getMessage() for record in caplog.records]
+    assert (
+        messages
+        == [
+            "3 predicted joints without a finite position: counted as missed, as in the published code; the first is "
+            "of row 2"
+        ]
+        * 2
+    )
 
 
 def test_the_familiar_ten_lines() -> None:

@@ -25,6 +25,7 @@ import cv2
 import numpy as np
 import pytest
 
+from pose_core.cli import main
 from pose_core.cli.video_arguments import add_video_arguments, video_options
 from pose_core.engine.interfaces import DetectedImage, PosePredictor
 from pose_core.errors import ConfigError, DataError, PoseError
@@ -33,6 +34,7 @@ from pose_core.inference.video import is_camera, is_stream, open_video, read_fra
 from pose_core.inference.video_results import VideoOptions, predict_video, predict_video_frames
 from pose_core.inference.video_writing import video_writer
 from pose_core.plugins.predictors import Predictor
+from pose_core.plurals import counted
 from pose_core.skeleton import SKELETONS
 from pose_core.structures import Poses
 from pose_core.topdown.config import TopDownConfig
@@ -292,6 +294,39 @@ def test_a_table_and_single_frames_on_request(tmp_path: Path) -> None:
     names = {p.name for p in (tmp_path / "out" / "clip").iterdir()}
     assert names == {f"frame_{n:06d}.{kind}" for n in range(4) for kind in ("json", "jpg")}
     assert json.loads((tmp_path / "out/clip/frame_000002.json").read_text()) == lines_of(tmp_path / "out/clip.jsonl")[2]
+
+
+def test_lines_are_drawn_on_their_video_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clip = film_with_sound(tmp_path / "clip.mp4")
+    predict_paths(Predictor(Square()), [clip], tmp_path / "out", video=VideoOptions(fps=5))
+    predicted = list(read_frames(tmp_path / "out" / "clip.mp4"))
+    lines = tmp_path / "out" / "clip.jsonl"
+    words = ["draw", "--predictions", str(lines), "--images", str(clip)]
+    assert main(words) == 0
+    folder = tmp_path / "out" / "clip_drawn"
+    people = counted(len(predicted), "person", "people")
+    assert capsys.readouterr().out == f"{people} drawn on {counted(len(predicted), 'frame')}, written to {folder}\n"
+    again = list(read_frames(folder / "clip.mp4"))
+    assert [frame.time for frame in again] == [frame.time for frame in predicted]
+    for one, other in zip(predicted, again, strict=True):
+        assert np.abs(one.image.astype(int) - other.image).mean() < 1
+    sound = sound_of(folder / "clip.mp4")
+    assert len(sound) > 20
+    assert sound == sound_of(clip)[: len(sound)]
+    assert main([*words, "--out", str(tmp_path / "bare"), "--min-score", "2"]) == 0
+    assert "score less than --min-score 2: not drawn" in capsys.readouterr().out
+
+    assert main(words) == 2  # exists
+    assert main([*words, "--out", str(tmp_path), "--overwrite"]) == 2
+    assert "would overwrite the video" in capsys.readouterr().err
+    lines.write_text(lines.read_text().replace('"frame": ', '"frame": 9'))
+    assert main([*words, "--out", str(tmp_path / "other")]) == 3
+    assert "no line for a frame" in capsys.readouterr().err
+    assert main(["draw", "--predictions", str(lines), "--images", str(tmp_path)]) == 2
+    lines.write_text('{"people": []}\n')
+    assert main([*words, "--out", str(tmp_path / "other")]) == 3
+    assert "clip.jsonl, line 1 is not a frame of a video" in capsys.readouterr().err
+    assert not (tmp_path / "other" / "clip.mp4").exists()
 
 
 def test_no_draw_writes_lines_alone_and_bad_videos_are_counted(tmp_path: Path) -> None:

@@ -41,6 +41,12 @@ def _predict() -> CommandModule:
     return predict
 
 
+def _draw() -> CommandModule:
+    from pose_core.cli import draw
+
+    return draw
+
+
 def _weights() -> CommandModule:
     from pose_core.cli import weights
 
@@ -124,6 +130,7 @@ VERBS = {
     "train": Verb("train a network", _train, in_methods=True),
     "eval": Verb("evaluate a checkpoint on a benchmark", _evaluate, in_methods=True),
     "predict": Verb("find poses in images and videos and draw them", _predict, in_methods=True),
+    "draw": Verb("draw the predictions of a results file on their images", _draw, in_methods=True),
     "weights": Verb("list | get | where | check: trained weights by name", _weights, in_methods=True),
     "export": Verb("write a network as an ONNX file", _export, in_methods=True),
     "overfit": Verb("train on eight images: the smoke test for your own data", _overfit, in_methods=True),

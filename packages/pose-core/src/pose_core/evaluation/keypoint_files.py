@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -75,7 +76,8 @@ def read_ground_truth(source: Source, joints: int, *, area_of_box: float | None 
     """Read the annotations of the keypoint categories, which must have ``joints`` joints.
 
     A person's area is the annotated one or, if ``area_of_box`` is given or the file states none, that fraction
-    (`AREA_OF_BOX`) of the box's area.
+    (`AREA_OF_BOX`) of the box's area. Two annotations of one id are refused, as the readers of data sets refuse them:
+    the COCO tools would count one of them twice, and the other not at all.
     """
     content, name = read_source(source, "ground truth")
     lists = [content.get(key) for key in ("images", "annotations")] if isinstance(content, dict) else [None]
@@ -84,6 +86,7 @@ def read_ground_truth(source: Source, joints: int, *, area_of_box: float | None 
     ids = np.unique(_column(content["images"], "id", name, "image", dtype=np.int64))
     annotations = content["annotations"]
     image_id = _column(annotations, "image_id", name, "annotation", dtype=np.int64)
+    _refuse_repeated(annotations, name)
     categories = _keypoint_categories(content, name, joints)
     category = _column(annotations, "category_id", name, "annotation", dtype=np.int64, default=categories[0])
     wanted = np.isin(image_id, ids) & np.isin(category, categories)
@@ -118,6 +121,14 @@ def read_ground_truth(source: Source, joints: int, *, area_of_box: float | None 
         # As in the COCO tools, the 'ignore' field of a file has no effect.
         ignore=(crowd | (labeled == 0))[order],
     )  # fmt: skip
+
+
+def _refuse_repeated(annotations: Sequence[Any], name: str) -> None:
+    """Raise a DataError if two annotations have the same id."""
+    ids = [annotation["id"] for annotation in annotations if isinstance(annotation.get("id"), int)]
+    if len(set(ids)) < len(ids):
+        first, times = next(each for each in Counter(ids).items() if each[1] > 1)
+        raise DataError(f"{name}: {times} annotations have the id {first}; give each its own")
 
 
 @cache
@@ -167,6 +178,25 @@ def read_detections(source: Source, truth: GroundTruth, *, max_detections: int) 
     rank = np.arange(len(order)) - np.searchsorted(group, group)
     kept = order[rank < max_detections]
     return Detections(image[kept], category[kept], points[kept], score[kept], area[kept])
+
+
+def read_poses(source: Source, what: str = "results file") -> tuple[Array, Array, Array]:
+    """Read results of any joint set: image ids ``(N,)``, keypoints ``(N, K, 3)`` x, y, score, and scores ``(N,)``.
+
+    All entries must have as many joints as the first. A joint's position or score may be NaN.
+    """
+    content, name = read_source(source, what)
+    if not isinstance(content, list | tuple):
+        raise DataError(f"{name} must be a list of {{image_id, category_id, keypoints, score}}")
+    if not content:
+        raise DataError(f"{name} is an empty list: nobody was found")
+    image_id = _column(content, "image_id", name, "entry", dtype=np.int64)
+    score = _column(content, "score", name, "entry")
+    first = content[0].get("keypoints")
+    if not isinstance(first, list | tuple) or not first or len(first) % 3:
+        raise DataError(f"{name}: entry 0 has no 'keypoints', a list of x, y, score for each joint")
+    points = _table(content, "keypoints", len(first), name, "entry", finite=()).reshape(len(content), -1, 3)
+    return image_id, points, score
 
 
 def _keypoint_categories(content: dict[str, Any], name: str, joints: int) -> tuple[int, ...]:

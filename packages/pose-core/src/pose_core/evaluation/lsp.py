@@ -21,7 +21,8 @@ def lsp_pck(predictions: Array, ground_truth: Array, torso_boxes: Array | None =
 
     ``predictions`` ``(N, K, 2)`` and ``ground_truth`` ``(N, K, 2)`` are in the same pixels, K 14 (LSP) or 16 (LSP and
     MPII). Errors are relative to the diagonal of ``torso_boxes`` ``(N, 2, 2)`` (corners) or, without them, to the
-    distance from the left shoulder to the right hip. Every joint counts as visible, as published.
+    distance from the left shoulder to the right hip. Every joint counts as visible, as published. A joint
+    without a finite position counts as missed; a warning counts them.
     """
     truth = np.asarray(ground_truth, dtype=np.float64)[..., :2]
     points = np.asarray(predictions, dtype=np.float64)[..., :2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from pose_core.errors import DataError
+from pose_core.plurals import counted
 
 Array = np.ndarray
+_log = logging.getLogger(__name__)
 
 HEAD_SHARE = 0.6
 """A head's size as a fraction of the diagonal of the annotated head box."""
@@ -32,7 +35,8 @@ def mpii_pckh(predictions: Array, ground_truth: str | Path | Mapping[str, Any]) 
     """Return Head … Ankle, Mean, ``Mean@0.1`` and ``Mean@0.10``, in percent.
 
     ``predictions`` is ``(N, 16, 2)``, 0-based. ``ground_truth`` is ``gt_valid.mat`` or a mapping with its fields.
-    ``Mean@0.1`` has a threshold of 0.11, as in published results; ``Mean@0.10`` one of 0.10.
+    ``Mean@0.1`` has a threshold of 0.11, as in published results; ``Mean@0.10`` one of 0.10. As published, a joint
+    without a finite position counts as missed; a warning counts them.
     """
     content = _read(ground_truth)
     truth = content["pos_gt_src"].transpose(2, 0, 1)  # (N, 16, 2), 1-based
@@ -73,7 +77,17 @@ def check_same_people(people: Mapping[int, Array], ground_truth: str | Path | Ma
 
 
 def relative_error(points: Array, truth: Array, size: Array) -> Array:
-    """Return distances ``(N, K)`` relative to each person's ``size`` ``(N,)``; if that is 0, only exact points hit."""
+    """Return distances ``(N, K)`` relative to each person's ``size`` ``(N,)``; if that is 0, only exact points hit.
+
+    The distance of a point that is not finite is NaN, which no threshold reaches; a warning counts such points.
+    """
+    lost = ~np.isfinite(points).all(-1)
+    if lost.any():
+        _log.warning(
+            "%s without a finite position: counted as missed, as in the published code; the first is of row %d",
+            counted(int(lost.sum()), "predicted joint"), np.flatnonzero(lost.any(1))[0],
+        )  # fmt: skip
+        points = np.where(lost[..., None], np.nan, points)
     return np.linalg.norm(points - truth, axis=-1) / np.maximum(size, np.spacing(1))[:, None]
 
 

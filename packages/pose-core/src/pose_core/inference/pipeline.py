@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 _END = object()
 _WAIT = 0.1
@@ -119,6 +122,17 @@ def in_background(consume: Callable[[Iterator[T]], None], depth: int) -> Iterato
         thread.join()
     if failure:
         raise failure[0]
+
+
+def map_ahead(work: Callable[[T], U], items: Iterable[T], pool: Executor, ahead: int) -> Iterator[U]:
+    """Yield ``work(item)`` of each item, in order, computed in a pool while at most ``ahead`` results wait."""
+    waiting: deque[Future[U]] = deque()
+    for item in items:
+        waiting.append(pool.submit(work, item))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def _put(target: queue.Queue[Any], item: object, stopped: threading.Event) -> bool:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar
 
 import numpy as np
 from tqdm import tqdm
@@ -22,6 +20,7 @@ from pose_core.engine.interfaces import DetectedImage
 from pose_core.errors import ConfigError, DataError
 from pose_core.files import write_json
 from pose_core.inference.inputs import Input, find_inputs, plan_targets
+from pose_core.inference.pipeline import map_ahead
 from pose_core.inference.video import require_av
 from pose_core.inference.video_results import VideoOptions, predict_video
 from pose_core.photos import read_photo
@@ -32,8 +31,6 @@ from pose_core.topdown.detectors import AnnotatedBoxes, Detector, FileDetector, 
 from pose_core.verbosity import no_bar
 
 Array = np.ndarray
-T = TypeVar("T")
-U = TypeVar("U")
 
 AHEAD = 8
 """Maximum number of decoded images, and of results, that wait: photos are large."""
@@ -186,14 +183,3 @@ def _predict_images(
         for _ in map_ahead(write, predicted(pool), pool, AHEAD):
             bar.update()
         bar.close()
-
-
-def map_ahead(work: Callable[[T], U], items: Iterable[T], pool: Executor, ahead: int) -> Iterator[U]:
-    """Yield ``work(item)`` of each item, in order, computed in a pool while at most ``ahead`` results wait."""
-    waiting: deque[Future[U]] = deque()
-    for item in items:
-        waiting.append(pool.submit(work, item))
-        if len(waiting) > ahead:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()

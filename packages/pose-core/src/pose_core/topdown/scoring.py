@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from pose_core.errors import DataError
 from pose_core.ops.suppression import oks_nms, soft_oks_nms
+from pose_core.plurals import counted
 
 Array = np.ndarray
+_log = logging.getLogger(__name__)
 
 
 class CropResults(NamedTuple):
@@ -25,10 +29,13 @@ class CropResults(NamedTuple):
 
 
 def person_scores(joint_scores: Array, box_scores: Array, threshold: float) -> Array:
-    """Return box score × mean of the joint scores above ``threshold``, or 0: ``(N, K)``, ``(N,)`` → ``(N,)``."""
+    """Return box score × mean of the joint scores above ``threshold``, or 0: ``(N, K)``, ``(N,)`` → ``(N,)``.
+
+    As published, a joint whose score is NaN is not above the threshold.
+    """
     above = joint_scores > threshold
     number = above.sum(1)
-    mean = (joint_scores * above).sum(1) / np.maximum(number, 1)
+    mean = np.where(above, joint_scores, 0).sum(1) / np.maximum(number, 1)
     return mean * box_scores
 
 
@@ -44,8 +51,10 @@ def coco_results(
     """Return result entries as published: suppressed per image, original scores, with the crop's center and scale.
 
     Images are in rising order of their id, poses in falling order of their score, regardless of the shards.
-    ``categories`` are COCO's category ids by annotation id; 1 by default.
+    ``categories`` are COCO's category ids by annotation id; 1 by default. Coordinates must be finite; a joint whose
+    score is NaN does not count for its person's score.
     """
+    _check(found)
     scores = person_scores(found.keypoints[..., 2], found.box_score, joint_threshold)
     areas = np.prod(found.scale.astype(np.float64) * 200, axis=1)
     # A fixed initial order, so that ties do not depend on which process predicted a crop.
@@ -66,6 +75,24 @@ def coco_results(
         }
         for row in start[kept].tolist()
     ]
+
+
+def _check(found: CropResults) -> None:
+    """Raise a DataError for coordinates that are not finite numbers, and warn once of joint scores that are NaN."""
+    lost = np.flatnonzero(~np.isfinite(found.keypoints[..., :2]).all((1, 2)))
+    if len(lost):
+        raise DataError(
+            f"the predictions of {counted(len(lost), 'person', 'people')} have a coordinate that is not a finite "
+            f"number, the first in image {found.image_id[lost[0]]}: the network's output is damaged"
+        )
+    unknown = np.isnan(found.keypoints[..., 2])
+    if unknown.any():
+        people = unknown.any(1)
+        _log.warning(
+            "%s of %s: NaN is their score, so they do not count for the person's score, as in the published code; the "
+            "first is in image %d", counted(int(unknown.sum()), "joint"),
+            counted(int(people.sum()), "person", "people"), found.image_id[np.flatnonzero(people)[0]],
+        )  # fmt: skip
 
 
 def _soft_by_image(points: Array, scores: Array, areas: Array, sigmas: Array, threshold: float, images: Array) -> Array:

@@ -23,9 +23,9 @@ def oks_nms(
 ) -> IntArray:
     """Return the rows to keep, in order of falling score within each image.
 
-    ``poses`` ``(N, K, 2)``, ``scores`` and ``areas`` ``(N,)``, ``sigmas`` ``(K,)``. Repeatedly the best remaining
-    pose is kept, and those more similar to it than ``threshold`` are dropped. ``images`` ``(N,)`` numbers the image of
-    each pose; poses of different images are never compared, and images come in rising order.
+    ``poses`` ``(N, K, 2)`` are finite, ``scores`` and ``areas`` ``(N,)``, ``sigmas`` ``(K,)``. Repeatedly the best
+    remaining pose is kept, and those more similar to it than ``threshold`` are dropped. ``images`` ``(N,)`` numbers the
+    image of each pose; poses of different images are never compared, and images come in rising order.
     """
     suppress = _fast.oks_nms if choose("oks_nms") == "fast" else _reference.oks_nms
     numbers = np.zeros(len(poses), np.int64) if images is None else np.asarray(images)
