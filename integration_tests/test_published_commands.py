@@ -35,6 +35,7 @@ from pose_core.plugins.method import get_method
 from pose_core.plugins.network_tables import recorded_networks
 from pose_core.plugins.networks import build_network, profile_model
 from pose_core.synthetic import write_dataset
+from pose_dekr.published_keys import bottomup_layers, dekr_layers
 from pose_dekr.rescore import ScoreNet
 from pose_testing.commands import check_command, without_launcher
 
@@ -137,9 +138,10 @@ def overrides(words: list[str]) -> list[str]:
 
 def make_weights(words: list[str], settings: list[str]) -> None:
     """Write the checkpoint that a command names, as the published trainers do, unless the file is there already."""
-    if "--weights" not in words or "--cfg" not in words:
+    option = {"--weights", "TEST.MODEL_FILE"} & set(words)
+    if not option or "--cfg" not in words:
         return
-    file = Path(words[words.index("--weights") + 1])
+    file = Path(words[words.index(option.pop()) + 1])
     if file.exists():
         return
     torch.manual_seed(0)
@@ -244,7 +246,45 @@ def published_files() -> dict[str, dict[str, object]]:
         "MODEL.EXTRA.HEATMAP_SIZE": [48, 64], "MODEL.EXTRA.SIGMA": 2, "MODEL.EXTRA.TARGET_TYPE": "gaussian",
         "MODEL.EXTRA.NUM_LAYERS": 50, "TRAIN.BATCH_SIZE": 64, "TEST.BATCH_SIZE": 32, "TEST.FLIP_TEST": False,
     }  # fmt: skip
+    mpii = coco | {
+        "DATASET.DATASET": "mpii", "DATASET.ROOT": "data/mpii/", "DATASET.TRAIN_SET": "train",
+        "DATASET.TEST_SET": "valid", "DATASET.COLOR_RGB": False, "MODEL.NAME": "pose_resnet", "MODEL.NUM_JOINTS": 16,
+        "MODEL.IMAGE_SIZE": [256, 256], "MODEL.HEATMAP_SIZE": [64, 64], "MODEL.EXTRA.NUM_LAYERS": 50,
+        "MODEL.EXTRA.NUM_DECONV_LAYERS": 3, "MODEL.EXTRA.NUM_DECONV_FILTERS": [256, 256, 256],
+        "MODEL.EXTRA.NUM_DECONV_KERNELS": [4, 4, 4], "MODEL.EXTRA.FINAL_CONV_KERNEL": 1,
+        "MODEL.PRETRAINED": "models/pytorch/imagenet/resnet50-19c8e357.pth",
+    }  # fmt: skip
+    crowdpose = {
+        "DATASET.DATASET": "crowdpose", "DATASET.ROOT": "data/crowdpose/", "DATASET.TRAIN_SET": "train",
+        "DATASET.TEST_SET": "val", "MODEL.NUM_JOINTS": 14,
+    }  # fmt: skip
+    bottom_up = common | {
+        "DATASET.DATASET": "coco_kpt", "DATASET.DATASET_TEST": "coco", "DATASET.DATA_FORMAT": "zip",
+        "DATASET.ROOT": "data/coco", "DATASET.TRAIN": "train2017", "DATASET.TEST": "val2017", "DATASET.NUM_JOINTS": 17,
+        "DATASET.INPUT_SIZE": 512, "DATASET.FLIP": 0.5, "DATASET.MAX_ROTATION": 30, "DATASET.MIN_SCALE": 0.75,
+        "DATASET.MAX_SCALE": 1.5, "DATASET.SCALE_TYPE": "short", "DATASET.MAX_TRANSLATE": 40,
+        "DATASET.OFFSET_RADIUS": 4, "DATASET.CENTER_SIGMA": 4, "MODEL.NUM_JOINTS": 17, "GPUS": "(0,)",
+        "MODEL.PRETRAINED": "model/imagenet/hrnet_w32-36af842e.pth", "TRAIN.LR_STEP": [90, 120],
+        "TEST.SCALE_FACTOR": [1], "RESCORE.MODEL_FILE": "model/rescore/final_rescore_coco_kpt.pth",
+    }  # fmt: skip
+    dekr = bottom_up | dekr_layers(32) | {
+        "MODEL.NAME": "hrnet_dekr", "DATASET.OUTPUT_SIZE": 128, "DATASET.SIGMA": 2.0, "DATASET.BG_WEIGHT": 0.1,
+        "LOSS.WITH_HEATMAPS_LOSS": True, "LOSS.HEATMAPS_LOSS_FACTOR": 1.0, "LOSS.WITH_OFFSETS_LOSS": True,
+        "LOSS.OFFSETS_LOSS_FACTOR": 0.03, "TRAIN.IMAGES_PER_GPU": 10, "TEST.NMS_THRE": 0.05, "TEST.NMS_NUM_THRE": 8,
+        "TEST.DECREASE": 0.9, "RESCORE.VALID": True,
+    }  # fmt: skip
+    older = bottom_up | bottomup_layers(32, higher=False) | {
+        "MODEL.NAME": "pose_hrnet", "DATASET.OUTPUT_SIZE": [128], "DATASET.SIGMA": [[2.0, 2.0, 2.0]],
+        "DATASET.BG_WEIGHT": [[0.1, 0.1, 0.1]], "DATASET.OFFSET_REG": True, "DATASET.WITH_CENTER": True,
+        "LOSS.NUM_STAGES": 1, "LOSS.WITH_HEATMAPS_LOSS": [True], "LOSS.HEATMAPS_LOSS_FACTOR": [1.0],
+        "LOSS.WITH_OFFSETS_LOSS": [True], "LOSS.OFFSETS_LOSS_FACTOR": [0.01], "TRAIN.IMAGES_PER_GPU": 12,
+        "TEST.DIST_THRESHOLD": 10, "TEST.OVERLAP_THRESHOLD": 10, "RESCORE.USE": True,
+    }  # fmt: skip
     return {
+        "experiments/coco/w32/w32_4x_reg03_bs10_512_adam_lr1e-3_coco_x140.yaml": dekr,
+        "experiments/coco/w32/w32_4x_reg_delaysep_bg01_stn_512_adam_lr1e-3_coco_x140.yaml": older,
+        "experiments/mpii/resnet/res50_256x256_d256x3_adam_lr1e-3.yaml": mpii,
+        "experiments/crowdpose/hrnet/w32_256x192_adam_lr1e-3.yaml": hrnet | crowdpose,
         "experiments/coco/hrnet/w32_256x192_adam_lr1e-3.yaml": hrnet,
         "experiments/coco/hrnet/w32_256x192_adam_lr1e-3_numPart1_bmp_notBothHfpSa.yaml": hrnet | parts,
         "experiments/coco/resnet50/256x192_d256x3_adam_lr1e-3.yaml": resnet,
