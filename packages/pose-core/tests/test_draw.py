@@ -21,8 +21,9 @@ from pose_core.config import DataConfig
 from pose_core.data.images import open_image
 from pose_core.drawing.sheets import encode_image
 from pose_core.errors import ConfigError, DataError
-from pose_core.inference.drawn_results import ImagesOf, Style, draw_results
+from pose_core.inference.drawn_results import Style, draw_results
 from pose_core.inference.result_files import poses_from_dict, skeleton_of
+from pose_core.inference.result_images import ImagesOf
 from pose_core.layouts.points import FAR_AWAY, write_points
 from pose_core.layouts.reader import AnnotatedSet, read_dataset
 from pose_core.layouts.table import get_layout
@@ -150,6 +151,7 @@ def test_ids_find_images_by_the_number_in_their_names(coco: AnnotatedSet, tmp_pa
     with zipfile.ZipFile(packed, "w") as archive:
         for record in coco.records:
             archive.write(record.source, f"val2017/COCO_val2014_{record.image_id:012d}.jpg")
+            archive.writestr(f"__MACOSX/val2017/._COCO_val2014_{record.image_id:012d}.jpg", b"of a Mac")
     summary = draw_results(file, ImagesOf(packed), tmp_path / "zip")
     assert summary.images == len(coco.records)
     name = f"COCO_val2014_{coco.records[0].image_id:012d}.jpg"

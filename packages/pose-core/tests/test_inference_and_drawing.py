@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 from torchvision.models.detection import fasterrcnn_resnet50_fpn
 
 from pose_core.config import ModelConfig
+from pose_core.drawing.boxes import draw_boxes
 from pose_core.drawing.heatmaps import heatmap_overlay, heatmap_sheet
 from pose_core.drawing.sheets import contact_sheet, fit, write_image
 from pose_core.drawing.skeletons import draw_skeleton, palette
@@ -133,6 +136,62 @@ def test_results_are_written_beside_nothing_and_bad_images_are_counted(tmp_path:
         predict_paths(predictor, [tmp_path / "empty"], tmp_path / "out", detector=whole_image)
     with pytest.raises(DataError, match=r"film\.mp4 does not exist"):
         predict_paths(predictor, [tmp_path / "film.mp4"], tmp_path / "out", detector=whole_image)
+
+
+def found_boxes(image: np.ndarray, source: Path | None = None) -> tuple[np.ndarray, np.ndarray]:
+    return np.array([[10.0, 20, 30, 40], [60.5, 10, 40, 60]]), np.array([0.3, 0.8])
+
+
+def test_people_who_score_less_are_left_out_and_counted(
+    make_predictor: Callable[[], Predictor], tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), bright_spot(50, 40))
+    images = [tmp_path / "a.png", tmp_path / "b.png"]
+    for limit, kept in ((None, 2), (0.3, 2), (0.31, 1), (0.9, 0)):
+        out = tmp_path / f"out_{limit}"
+        summary = predict_paths(make_predictor(), images, out, detector=found_boxes, min_score=limit)
+        scores = [person["score"] for person in json.loads((out / "b.json").read_text())["people"]]
+        assert scores == [0.3, 0.8][2 - kept :]
+        assert (summary.people, summary.low_people) == (2 * kept, 2 * (2 - kept))
+        said = f"people scored less than --min-score {limit} and were left out"
+        assert (said in str(summary)) == (kept < 2)
+
+
+def test_a_table_has_a_row_for_each_person_of_all_images(
+    make_predictor: Callable[[], Predictor], tmp_path: Path
+) -> None:
+    images = tmp_path / "in"
+    (images / "deep").mkdir(parents=True)
+    for name in ("a,b.png", "deep/c.png"):
+        cv2.imwrite(str(images / name), bright_spot(50, 40))
+    (images / "d.jpg").write_bytes(b"no picture")
+    predict_paths(make_predictor(), [images], tmp_path / "out", detector=found_boxes, csv=True)
+    with (tmp_path / "out" / "poses.csv").open(newline="") as opened:
+        rows = list(csv.DictReader(opened))
+    assert [row["image"] for row in rows] == [str(images / "a,b.png")] * 2 + [str(images / "deep" / "c.png")] * 2
+    columns = ["image", "pose_score", "box_x", "box_y", "box_width", "box_height"]
+    columns += [f"{joint}_{value}" for joint in COCO.joints for value in ("x", "y", "score")]
+    assert list(rows[0]) == columns
+    assert [float(row["pose_score"]) for row in rows] == [0.3, 0.8, 0.3, 0.8]
+    assert [float(rows[1][f"box_{name}"]) for name in ("x", "y", "width", "height")] == [60.5, 10, 40, 60]
+    assert [float(rows[1][f"right_ankle_{name}"]) for name in ("x", "y", "score")] == [80.5, 40, 1]
+    assert not list(tmp_path.glob("out/**/*.csv"))[1:]
+
+
+def test_boxes_are_drawn_on_request(make_predictor: Callable[[], Predictor], tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), bright_spot(50, 40))
+    for out, boxes in (("plain", False), ("boxed", True)):
+        predict_paths(make_predictor(), [tmp_path / "a.png"], tmp_path / out, detector=found_boxes, boxes=boxes)
+    plain, boxed = (cv2.imread(str(tmp_path / out / "a.jpg")).astype(int) for out in ("plain", "boxed"))
+    changed = np.abs(plain - boxed).max(2) > 60
+    assert changed[20:60, 10].all()  # the left side of the first box
+    assert changed[20, 10:40].all()
+    assert not changed[80:].any()
+    assert boxed[40, 10, 1] > boxed[40, 10, [0, 2]].max() + 60  # green
+    wild = np.zeros((20, 20, 3), np.uint8)
+    draw_boxes(wild, np.array([[-1e12, 5, 2e12, 5]]))
+    assert wild[5].any()
 
 
 def test_no_result_replaces_another_or_an_input(tmp_path: Path) -> None:

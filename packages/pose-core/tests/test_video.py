@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from fractions import Fraction
@@ -296,6 +296,48 @@ def test_a_table_and_single_frames_on_request(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out/clip/frame_000002.json").read_text()) == lines_of(tmp_path / "out/clip.jsonl")[2]
 
 
+class Doubtful(Square):
+    """Like Square, and the person of every third frame scores 0.1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def find(self, image: np.ndarray) -> Poses:
+        self.count += 1
+        return replace(super().find(image), pose_scores=np.array([0.1 if self.count % 3 == 1 else 0.9]))
+
+
+def test_people_who_score_less_are_left_out_before_they_are_tracked(tmp_path: Path) -> None:
+    clip = film(tmp_path / "poses.mp4", frames=6)
+    cv2.imwrite(str(tmp_path / "photo.png"), picture(1))
+    inputs = [clip, tmp_path / "photo.png"]
+    summary = predict_paths(Predictor(Doubtful()), inputs, tmp_path / "out", min_score=0.5, csv=True)
+    assert (summary.people, summary.low_people) == (4, 3)
+    lines = lines_of(tmp_path / "out" / "poses.jsonl")
+    assert [len(line["people"]) for line in lines] == [1, 1, 0, 1, 1, 0]
+    with (tmp_path / "out" / "poses.csv").open(newline="") as opened:
+        rows = list(csv.DictReader(opened))
+    assert [(row["frame"], row["track_id"], row["pose_score"]) for row in rows] == [
+        (str(number), "1", "0.9") for number in (0, 1, 3, 4)
+    ]
+    with (tmp_path / "out" / "images_poses.csv").open(newline="") as opened:
+        assert list(csv.DictReader(opened)) == []
+    found = predict_video_frames(Predictor(Doubtful()), clip, min_score=0.5)
+    assert [len(poses) for _, poses in found] == [0, 1, 1, 0, 1, 1]
+    with pytest.raises(ConfigError, match="'square' works without boxes; remove --draw-boxes"):
+        predict_paths(Predictor(Square()), [clip], tmp_path / "out", boxes=True)
+
+
+def test_boxes_are_drawn_into_frames(make_predictor: Callable[[], Predictor], tmp_path: Path) -> None:
+    clip = film(tmp_path / "clip.mp4", frames=2)
+    detector: Any = lambda image, source=None: (np.array([[10.0, 10, 60, 40]]), np.ones(1))  # noqa: E731
+    for out, boxes in (("plain", False), ("boxed", True)):
+        predict_paths(make_predictor(), [clip], tmp_path / out, detector=detector, boxes=boxes)
+    plain, boxed = (next(read_frames(tmp_path / out / "clip.mp4")).image.astype(int) for out in ("plain", "boxed"))
+    assert (boxed - plain)[12:48, 70, 1].min() > 60
+
+
 def test_lines_are_drawn_on_their_video_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clip = film_with_sound(tmp_path / "clip.mp4")
     predict_paths(Predictor(Square()), [clip], tmp_path / "out", video=VideoOptions(fps=5))
@@ -317,6 +359,8 @@ def test_lines_are_drawn_on_their_video_again(tmp_path: Path, capsys: pytest.Cap
     assert "score less than --min-score 2: not drawn" in capsys.readouterr().out
 
     assert main(words) == 2  # exists
+    assert main([*words, "--count", "2"]) == 2
+    assert "clip.jsonl is of a video: --ground-truth and --count are for images" in capsys.readouterr().err
     assert main([*words, "--out", str(tmp_path), "--overwrite"]) == 2
     assert "would overwrite the video" in capsys.readouterr().err
     lines.write_text(lines.read_text().replace('"frame": ', '"frame": 9'))
@@ -402,7 +446,7 @@ def test_an_error_in_any_stage_stops_all_and_leaves_nothing(
         find = predictor.find
         predictor.find = lambda image: (fail(), find(image))[1]  # type: ignore[method-assign]
     elif stage == "draw":
-        monkeypatch.setattr("pose_core.inference.video_results.draw_track_ids", fail)
+        monkeypatch.setattr("pose_core.inference.drawn_people.draw_track_ids", fail)
     else:
         monkeypatch.setattr("pose_core.inference.video_writing._even", lambda image: (fail(), image)[1])
     threads = threading.active_count()
@@ -464,8 +508,8 @@ def test_the_command_line_has_all_settings() -> None:
     parser = argparse.ArgumentParser()
     add_video_arguments(parser)
     assert video_options(parser.parse_args([])) == VideoOptions()
-    words = ["--fps", "5", "--frames-limit", "7", "--seconds", "1.5", "--no-track", "--csv", "--frames"]
-    expected = VideoOptions(fps=5, frames_limit=7, seconds=1.5, track=False, csv=True, frames=True)
+    words = ["--fps", "5", "--frames-limit", "7", "--seconds", "1.5", "--no-track", "--frames"]
+    expected = VideoOptions(fps=5, frames_limit=7, seconds=1.5, track=False, frames=True)
     assert video_options(parser.parse_args(words)) == expected
     assert video_options(parser.parse_args(["--smooth"])) == VideoOptions(smooth=True)
     for wrong in ("--smooth --no-track", "--frames-limit 0", "--seconds -1"):

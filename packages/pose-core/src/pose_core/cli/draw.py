@@ -80,7 +80,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--annotations names images: give the folder that they are in as --images DIR")
     if args.count is not None and args.count < 1:
         raise ConfigError(f"--count {args.count}: give a number from 1")
-    from pose_core.inference.drawn_results import ImagesOf, Style, draw_results
+    from pose_core.inference.drawn_results import Style, draw_results
+    from pose_core.inference.result_images import ImagesOf
     from pose_core.skeleton import get_skeleton
 
     summary = draw_results(

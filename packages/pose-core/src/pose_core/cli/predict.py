@@ -64,11 +64,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--box-threshold", type=float, default=0.5, metavar="S", help="minimum score of a detected box (0.5)"
     )
+    parser.add_argument("--min-score", type=float, metavar="S", help="leave out people who score less (all are kept)")
     parser.add_argument(
         "--threshold", type=float, default=0.2, metavar="S", help="minimum score of a joint to be drawn (0.2)"
     )
     parser.add_argument("--style", default="side", metavar="NAME", help="colors: side, chunhua, xiaochu (side)")
-    parser.add_argument("--no-draw", action="store_true", help="write JSON only")
+    parser.add_argument("--draw-boxes", action="store_true", help="draw people's boxes, too (top-down networks)")
+    parser.add_argument("--no-draw", action="store_true", help="draw nothing")
+    parser.add_argument(
+        "--csv",
+        action="store_true",
+        help="also write tables with a row for each person: poses.csv of all images, NAME.csv of a video",
+    )
     add_device(parser)
     add_fast(parser)
     add_video_arguments(parser)
@@ -101,9 +108,12 @@ def run(args: argparse.Namespace) -> int:
         inputs,
         Path(args.out),
         detector=_detector(args, predictor),
+        min_score=args.min_score,
         threshold=args.threshold,
         style=args.style,
         draw=not args.no_draw,
+        boxes=args.draw_boxes,
+        csv=args.csv,
         video=video_options(args),
     )
     print(summary)

@@ -22,7 +22,6 @@ def add_video_arguments(parser: argparse.ArgumentParser) -> None:
         help="give every person an id that is kept from frame to frame (default: on)",
     )
     group.add_argument("--smooth", action="store_true", help="steady the keypoints over time (One Euro filter)")
-    group.add_argument("--csv", action="store_true", help="also write one table: a row for each person in each frame")
     group.add_argument(
         "--frames", action="store_true", help="also write a JSON file and a drawn image for every single frame"
     )
@@ -38,6 +37,5 @@ def video_options(args: argparse.Namespace) -> VideoOptions:
         seconds=args.seconds,
         track=args.track,
         smooth=args.smooth,
-        csv=args.csv,
         frames=args.frames,
     )

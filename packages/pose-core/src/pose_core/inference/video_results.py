@@ -26,10 +26,11 @@ import numpy as np
 from tqdm import tqdm
 
 from pose_core.drawing.sheets import write_image
-from pose_core.drawing.track_ids import draw_track_ids
 from pose_core.engine.interfaces import DetectedImage
 from pose_core.errors import ConfigError, DataError
 from pose_core.files import whole_file, write_json
+from pose_core.inference.drawn_people import draw_people
+from pose_core.inference.person_table import person_columns, person_values
 from pose_core.inference.pipeline import ahead, in_background
 from pose_core.inference.smoothing import Smoother
 from pose_core.inference.tracking import Tracker
@@ -57,14 +58,17 @@ _log = logging.getLogger(__name__)
 class VideoOptions:
     """Settings for the prediction of a video.
 
-    ``fps``, ``frames_limit`` and ``seconds`` select frames; None means all. ``track`` gives people ids, ``smooth``
-    steadies their joints. ``draw`` writes the drawn video, with joints that score at least ``threshold``, in the colors
-    of ``style``; ``csv`` a table; ``frames`` a JSON file, and a drawn image, for every frame.
+    ``fps``, ``frames_limit`` and ``seconds`` select frames, and ``min_score`` people by their scores; None means all.
+    ``track`` gives people ids, ``smooth`` steadies their joints. ``draw`` writes the drawn video, with joints that
+    score at least ``threshold``, in the colors of ``style``, and with ``boxes`` people's boxes; ``csv`` a table;
+    ``frames`` a JSON file, and a drawn image, for every frame.
     """
 
     threshold: float = 0.2
     style: str = "side"
     draw: bool = True
+    boxes: bool = False
+    min_score: float | None = None
     fps: float | None = None
     frames_limit: int | None = None
     seconds: float | None = None
@@ -87,6 +91,7 @@ class VideoSummary(Protocol):
 
     frames: int
     people: int
+    low_people: int
     unreadable: list[str]
 
 
@@ -97,6 +102,7 @@ def predict_video_frames(
     detector: Detector | str | None = None,
     track: bool = True,
     smooth: bool = False,
+    min_score: float | None = None,
     fps: float | None = None,
     frames_limit: int | None = None,
     seconds: float | None = None,
@@ -107,16 +113,19 @@ def predict_video_frames(
     ...     print(frame.time, poses.track_ids)
 
     Where boxes are needed, ``detector`` finds people: a function or a name; by default, the default detector. Poses
-    have ``track_ids`` unless ``track`` is off; ``smooth`` steadies their joints. Of a source that breaks off, a
+    have ``track_ids`` unless ``track`` is off; ``smooth`` steadies their joints. People who score less than
+    ``min_score`` are left out, before they are tracked. Of a source that breaks off, a
     DataError is raised after the last frame. The generator can be closed early.
     """
-    options = VideoOptions(fps=fps, frames_limit=frames_limit, seconds=seconds, track=track, smooth=smooth)
+    options = VideoOptions(
+        min_score=min_score, fps=fps, frames_limit=frames_limit, seconds=seconds, track=track, smooth=smooth
+    )
     if not predictor.needs_boxes:
         detector = whole_image  # the boxes are ignored
     elif detector is None or isinstance(detector, str):
         detector = build_detector(detector, device=predictor.worker.device)
     failure: list[DataError] = []
-    with open_video(source, fps) as video, closing(_poses(predictor, video, options, detector, failure, None)) as found:
+    with open_video(source, fps) as video, closing(_poses(predictor, video, options, detector, failure)) as found:
         for frame, poses in found:
             height, width = frame.image.shape[:2]
             yield frame, replace(poses, image=frame.image, size=(width, height))
@@ -143,7 +152,7 @@ def predict_video(
     with _stop_at_interrupt() as stop, open_video(source, options.fps) as video:
         depth = _depth(video)
         sound = None if video.streamed else Path(str(source))
-        found = _poses(predictor, video, options, detector, failure, stop)
+        found = _poses(predictor, video, options, detector, failure, stop, summary)
         write_all = partial(
             _write, skeleton=predictor.skeleton, video=video, sound=sound, target=target, options=options
         )
@@ -176,9 +185,13 @@ def _poses(
     options: VideoOptions,
     detector: Detector,
     failure: list[DataError],
-    stop: threading.Event | None,
+    stop: threading.Event | None = None,
+    summary: VideoSummary | None = None,
 ) -> Generator[tuple[Frame, Poses], None, None]:
-    """Yield frames with their poses; an error of the source ends them and goes to ``failure``."""
+    """Yield frames with their poses; an error of the source ends them and goes to ``failure``.
+
+    People who score too little are left out, and counted in ``summary``.
+    """
 
     def read() -> Iterator[Frame]:
         try:
@@ -199,6 +212,10 @@ def _poses(
     tracker, smoother = Tracker(), Smoother()
     with closing(frames), closing(detected):
         for frame, poses in predictor.predict_stream(detected):
+            if options.min_score is not None:
+                found, poses = len(poses), poses[poses.pose_scores >= options.min_score]
+                if summary is not None:
+                    summary.low_people += found - len(poses)
             if options.track:
                 poses = tracker.update(poses, frame.time)
             if options.smooth:
@@ -220,9 +237,7 @@ def _write(
         for frame, poses in results:
             drawn = None
             if options.draw:
-                drawn = poses.draw(frame.image, options.threshold, options.style)
-                if poses.track_ids is not None:
-                    draw_track_ids(drawn, poses.keypoints, poses.scores, poses.track_ids, options.threshold)
+                drawn = draw_people(frame.image, poses, options.threshold, options.style, boxes=options.boxes)
             yield frame, poses, drawn
 
     with ExitStack() as stack:
@@ -230,7 +245,7 @@ def _write(
         table = film = None
         if options.csv:
             table = csv.writer(codecs.getwriter("utf-8")(stack.enter_context(whole_file(f"{target}.csv"))))
-            table.writerow(_columns(skeleton))
+            table.writerow(person_columns(["frame", "time", "track_id"], skeleton))
         if options.draw:
             film = stack.enter_context(video_writer(Path(f"{target}.mp4"), video.rate, sound=sound))
         for frame, poses, drawn in stack.enter_context(closing(ahead(draw(), max(_depth(video) // 4, 1)))):
@@ -247,21 +262,11 @@ def _write(
                     write_image(Path(f"{name}.jpg"), drawn, sync=False)
 
 
-def _columns(skeleton: Skeleton) -> list[str]:
-    """Return the header of a table of people."""
-    box = [f"box_{name}" for name in ("x", "y", "width", "height")]
-    joints = [f"{joint}_{name}" for joint in skeleton.joints for name in ("x", "y", "score")]
-    return ["frame", "time", "track_id", "pose_score", *box, *joints]
-
-
 def _rows(frame: Frame, poses: Poses) -> Iterator[list[object]]:
-    """Yield a row for each person; what is unknown stays empty."""
-    for row in range(len(poses)):
-        number = "" if poses.track_ids is None else int(poses.track_ids[row])
-        box = [""] * 4 if poses.boxes is None else [round(value, 2) for value in poses.boxes[row].tolist()]
-        joints = np.concatenate([poses.keypoints[row].round(2), poses.scores[row][:, None].round(4)], 1)
-        about = [frame.number, round(frame.time, 6), number, round(float(poses.pose_scores[row]), 5)]
-        yield [*about, *box, *(f"{value:g}" for value in joints.ravel().tolist())]
+    """Yield a row of the table for each person in a frame."""
+    ids = [""] * len(poses) if poses.track_ids is None else poses.track_ids.tolist()
+    for number, values in zip(ids, person_values(poses), strict=True):
+        yield [frame.number, round(frame.time, 6), number, *values]
 
 
 @contextmanager
