@@ -77,8 +77,8 @@ def random_weights(folder: Path, name: str = "dekr_hrnet_w32", joints: int = 17)
     """Save an untrained checkpoint in the published trainer's form, whose center heatmap is high everywhere."""
     torch.manual_seed(0)
     network = create_model(name, num_joints=joints, **SMALL)
-    if name.startswith("dekr"):
-        network.head_heatmap[1].bias.data.fill_(0.5)  # type: ignore[index, union-attr]
+    last = network.head_heatmap[1] if name.startswith("dekr") else network.final_layers[1]  # type: ignore[index]
+    last.bias.data.fill_(0.5)  # type: ignore[union-attr]
     state = {f"module.{key}": value for key, value in network.state_dict().items()}
     torch.save({"epoch": 3, "state_dict": state}, folder / "model_best.pth.tar")
     return str(folder / "model_best.pth.tar")
@@ -147,6 +147,24 @@ def test_predictions_in_images_and_videos(learned: tuple[str, Path], data: Path,
     assert np.allclose(several[0].keypoints, several[1].keypoints)
 
 
+def test_the_main_result_of_bottom_up_is_a_setting(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = random_weights(tmp_path, "bottomup_hrnet_w32", joints=14)
+    command = words("eval", "bottomup", data / "crowdpose", tmp_path, "--weights", weights, "--out", str(tmp_path))
+    assert method_main("dekr", [*command, "test.result=regression"]) == 0
+    text = capsys.readouterr().out
+    assert text.index("(final)") < text.index("(regression)")
+    assert "decode=regression " in text
+    config = pose_core.load_config("pose-dekr/synthetic_bottomup", [*TINY, "test.result=regression"])
+    image = json.loads((data / "crowdpose/json/crowdpose_test.json").read_text())["images"][0]
+    found = pose_core.Predictor.from_config(config, weights)(data / "crowdpose/images" / image["file_name"])
+    entries = json.loads((tmp_path / "results/keypoints_test_regression_results.json").read_text())
+    written = [entry["keypoints"] for entry in entries if entry["image_id"] == image["id"]]
+    assert len(written) == len(found.keypoints) > 0
+    assert np.allclose(np.array(written).reshape(-1, 14, 3)[..., :2], found.keypoints, atol=0.02)
+
+
 def test_an_image_without_people_has_none(learned: tuple[str, Path], data: Path, tmp_path: Path) -> None:
     system, folder = learned
     cv2.imwrite(str(tmp_path / "empty.png"), np.full((70, 90, 3), 127, np.uint8))
@@ -196,16 +214,22 @@ def test_coco_in_zip_files_trains_and_is_evaluated_at_several_scales(
     assert "AP (M)" in text
 
 
-def test_test_dev_gives_a_file_for_the_server(
-    coco: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_test_dev_gives_files_for_the_server(
+    system: str, coco: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["--weights", random_weights(tmp_path), "--out", str(tmp_path), "data.val=test-dev2017", "test.nms=0.2"]
-    assert coco("eval", *words) == 0
+    weights = random_weights(tmp_path, SYSTEMS[system])
+    words = ["--weights", weights, "--out", str(tmp_path), "data.val=test-dev2017", "test.nms=0.2"]
+    assert coco("eval", *words, system=system) == 0
     assert "nothing to score here" in capsys.readouterr().out
-    entries = json.loads((tmp_path / "results/keypoints_test-dev2017_results.json").read_text())
-    assert entries
-    assert set(entries[0]) == {"image_id", "category_id", "keypoints", "score", "bbox"}
-    assert all(len(entry["keypoints"]) == 51 for entry in entries)
+    files = sorted((tmp_path / "results").iterdir())
+    kinds = [""] if system == "dekr" else ["_final", "_regression"]
+    assert [file.name for file in files] == [f"keypoints_test-dev2017{kind}_results.json" for kind in kinds]
+    for file in files:
+        entries = json.loads(file.read_text())
+        assert entries
+        assert set(entries[0]) == {"image_id", "category_id", "keypoints", "score", "bbox"}
+        assert all(len(entry["keypoints"]) == 51 for entry in entries)
 
 
 @pytest.mark.parametrize("system", SYSTEMS)

@@ -82,7 +82,10 @@ class DekrTestConfig(WholeTestConfig):
     center_threshold: Annotated[float, Field(ge=0)] = 0.01
     """Lowest heatmap value of a center."""
     match_heatmap: bool = False
-    """DEKR: also move joints to heatmap peaks. Bottom-Up always reports both results, regression and final."""
+    """DEKR: also move joints to heatmap peaks. Bottom-Up always has both results, regression and final."""
+    result: Literal["final", "regression"] = "final"
+    """Bottom-Up's main result, which predict gives: joints moved to heatmap peaks, or as they were regressed, as in the
+    published demo. eval reports both, the main one last, and writes both."""
     max_absorb: Positive = 75.0
     """Largest distance, in base pixels, over which a joint moves to a heatmap peak."""
     adjust_threshold: float = 0.05

@@ -84,7 +84,8 @@ def decode(
     order = check_scales(list(outputs))
     scales = [outputs[scale] for scale in order]
     maps = [fused.heatmaps for fused in scales]
-    grid = enlarged(maps, base_size) if settings.compat else average(maps, base_size)
+    is_large = settings.compat and settings.use_heatmap
+    grid = enlarged(maps, base_size) if is_large else average(maps, base_size)
     full = outputs[1.0]
     if isinstance(settings, BottomUpSettings):
         return _decode_bottomup(scales, full, grid, settings)

@@ -31,7 +31,7 @@ def views_at_scales(width: int, height: int, *, input_size: int, scales: tuple[f
 
 
 class DekrPredictor(BottomUpPredictor):
-    """Prediction by regression from centers; Bottom-Up and ``match_heatmap`` move joints to heatmap peaks."""
+    """Prediction by regression from centers; Bottom-Up's final result and ``match_heatmap`` move joints to peaks."""
 
     config: DekrConfig
 
@@ -44,7 +44,8 @@ class DekrPredictor(BottomUpPredictor):
         self.score_net = None
         if config.rescore.use:
             self.score_net = load_score_net(find_score_net(config), skeleton.num_joints).to(device)
-        self.decode_name = "regression" if self.is_dekr and not config.test.match_heatmap else "regression+heatmap"
+        moves = config.test.match_heatmap if self.is_dekr else config.test.result == "final"
+        self.decode_name = "regression+heatmap" if moves else "regression"
         self.decode_name += "+rescore" if self.score_net is not None else ""
 
     @property
@@ -67,7 +68,11 @@ class DekrPredictor(BottomUpPredictor):
     def _kinds(self) -> list[tuple[str, DekrSettings | BottomUpSettings]]:
         if isinstance(self.decoding, DekrSettings):
             return [("", self.decoding)]
-        return [("regression", replace(self.decoding, use_heatmap=False)), ("final", self.decoding)]
+        kinds: list[tuple[str, DekrSettings | BottomUpSettings]] = [
+            ("regression", replace(self.decoding, use_heatmap=False)),
+            ("final", self.decoding),
+        ]
+        return sorted(kinds, key=lambda kind: kind[0] == self.config.test.result)
 
     def _people(
         self,
