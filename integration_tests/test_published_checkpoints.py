@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pose_core.cli import main, method_main
 from pose_core.config import dump_config
 from pose_core.models.network import PoseNetwork
+from pose_core.models.zoo import bare_entries
 from pose_core.plugins.experiments import load_config
 from pose_core.plugins.method import get_method
 from pose_core.plugins.networks import bare_network, create_model, list_models, load_weights
@@ -66,7 +67,8 @@ NO_LAYOUT = {"ae_hrnet_w32", "ae_hrnet_w48", "ae_resnet50", "ae_resnet101", "ae_
 def published_networks() -> list[str]:
     """Return the golden files that hold the state dict of a published network."""
     names = [f"{file.parent.name}/{file.name.removesuffix('.json.gz')}" for file in FOLDER.glob("*/*.json.gz")]
-    return sorted(name for name in names if not name.startswith("zoo/") and "state_dict" in load_golden(name))
+    others = ("zoo/", "pipelines/")
+    return sorted(name for name in names if not name.startswith(others) and "state_dict" in load_golden(name))
 
 
 @pytest.mark.parametrize("golden", published_networks())
@@ -79,6 +81,46 @@ def test_names_shapes_and_order_are_the_published_ones(golden: str) -> None:
     expected = load_golden(golden)["state_dict"]
     print(f"{golden}: {len(written)} entries, equal: {written == expected}")
     assert written == expected
+
+
+def meta_names(name: str) -> list[str]:
+    """Return the published names of a network's entries."""
+    with torch.device("meta"):
+        network = create_model(name)
+        assert isinstance(network, PoseNetwork)
+        return list(network.to_published())
+
+
+FAMILIES = (
+    (r"lpn_(18|34)h?", "lite/lpn_18"),
+    (r"lpn_(50|1\d\d)", "lite/lpn_50"),
+    (r"hrnet_w(32|48)", "lite/hrnet_w32"),
+    (r"simplebaseline_resnet(50|101|152)(_caffe)?", "asda/pose_resnet50"),
+    *(
+        (rf"{kind}_resnet(50|101|152)(_caffe)?", f"mrpose/{kind}_50")
+        for kind in ("mrfea1", "mrfea2", "mrheat1", "mrheat2")
+    ),
+    (r"asda_hourglass_\d", "asda/hourglass_stack2"),
+    (r"hg_stack[248]", "advpose/hg_stack2"),
+    (r"hg_ae_stack[24]", "advpose/hg_ae_stack4"),
+    (r"dekr_hrnet_w\d+", "dekr/dekr_hrnet_w32_coco"),
+    (r"bottomup_hrnet_w\d+", "dekr/bottomup_hrnet_w32_coco"),
+)
+"""Networks of one rule → the golden file of one of them: their names differ in numbers only."""
+
+
+@pytest.mark.parametrize(("family", "golden"), FAMILIES)
+def test_names_in_a_family_differ_in_numbers_only(family: str, golden: str) -> None:
+    expected = {re.sub(r"\.\d+\b", ".N", key) for key, _ in load_golden(golden)["state_dict"]}
+    members = [name for name in list_models() if re.fullmatch(family, name)]
+    assert len(members) > 1
+    for name in members:
+        assert {re.sub(r"\.\d+\b", ".N", key) for key in meta_names(name)} == expected, name
+
+
+def test_higherhrnet_has_the_names_of_the_zoo_without_prefixes() -> None:
+    zoo = [key for key, _ in load_golden("zoo/mm0_higherhrnet_w32_coco")["state_dict"]]
+    assert sorted(meta_names("higherhrnet_w32")) == sorted(bare_entries(dict.fromkeys(zoo, torch.empty(0))))
 
 
 # Bottom-Up's compares values, which there are none of here: the files below have them.

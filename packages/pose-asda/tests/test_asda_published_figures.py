@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from pose_asda.convert import CROWDPOSE_SIGMAS
 from pose_core.ops import oks_nms, peak_accuracy
 from pose_core.skeleton import get_skeleton
 from pose_testing.golden import load_golden, uniform
@@ -50,6 +51,16 @@ def test_crowdpose_suppression() -> None:
     poses = GOLDEN["oks"]["poses"]
     table = np.array([pose["xy_score"] for pose in poses])[:, :14, :2]
     scores, areas = (np.array([float(pose[name]) for pose in poses]) for name in ("score", "area"))
-    sigmas = np.array(get_skeleton("crowdpose14").sigmas)
+    sigmas = np.array(CROWDPOSE_SIGMAS)
+    assert np.allclose(sigmas[:12], get_skeleton("crowdpose14").sigmas[:12])
     kept = oks_nms(table, scores, areas, sigmas, 0.7)
     assert kept.tolist() == GOLDEN["oks"]["oks_nms_14_joints_crowdpose_sigmas_0.7"]
+
+
+def test_joints_are_in_the_published_order() -> None:
+    short = {"ankle": "ank", "knee": "kne", "hip": "hip", "wrist": "wri", "elbow": "elb", "shoulder": "sho"}
+    middle = {"pelvis": "pelv", "thorax": "thor", "upper_neck": "neck", "head_top": "head"}
+    joints = get_skeleton("mpii16").joints
+    assert [middle.get(joint) or joint[0] + short[joint.split("_")[1]] for joint in joints] == (
+        GOLDEN["joints_order"]["mpii"]
+    )

@@ -8,12 +8,14 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
 
 import pose_core
 from pose_asda.config import AsdaConfig
+from pose_asda.convert import CROWDPOSE_SIGMAS
 from pose_asda.published_keys import GENERATOR, HOURGLASS, LAYERS, PARTS, READ, SEARCH, SWITCHES, UNREAD
 from pose_asda.task import AsdaTask
 from pose_core.cli import method_main
@@ -24,7 +26,9 @@ from pose_core.plugins.convert.source import Converted
 from pose_core.plugins.method import Method, get_method
 from pose_core.plugins.networks import build_network
 from pose_core.plugins.published import convert_published, override_published
-from pose_core.topdown.evaluate import evaluated_people
+from pose_core.synthetic import write_dataset
+from pose_core.topdown.evaluate import evaluated_people, score
+from pose_core.topdown.scoring import CropResults
 from pose_testing.published import ANY_VALUE
 
 HRNET = {
@@ -107,6 +111,7 @@ def test_baselines(dataset: str, name: str) -> None:
     assert config.test.shift_heatmap
     assert config.data.color == ("rgb" if boxes else "bgr")
     assert config.data.pixels == "imagenet"
+    assert config.test.oks_sigmas == (CROWDPOSE_SIGMAS if dataset == "crowdpose" else None)
     assert config.data.layout == {"lspetmpii": "lsp_mpii"}.get(dataset, dataset)
     assert config.data.root == ("data/lsp_mpii" if dataset == "lspetmpii" else f"data/{dataset}")
     assert (config.train.batch_size, config.train.weight_decay, config.train.sync_bn) == (128, 0.0, False)
@@ -416,15 +421,29 @@ def test_only_training_needs_the_generators_weights(
     network = pose_core.create_model("asda_hourglass_2", 16, **config.model.options)
     weights = tmp_path / "weights.pth"
     torch.save({"state_dict": {f"module.{key}": value for key, value in network.state_dict().items()}}, weights)
-    given = ["--cfg", str(small), "--weights", str(weights), "test.workers=0", "run.device=cpu"]
+    missing = "parts.annotations=no/part_anns.json"
+    given = ["--cfg", str(small), "--weights", str(weights), "test.workers=0", "run.device=cpu", missing]
     assert method_main("asda", ["eval", *given]) == 0
-    assert "PCKh" in capsys.readouterr().out
+    table = capsys.readouterr().out
+    assert "PCKh" in table
+    spelled = ["eval", "--cfg", str(small), "TEST.MODEL_FILE", str(weights), "WORKERS", "0"]
+    assert method_main("asda", spelled) == 0
+    assert capsys.readouterr().out == table
     assert method_main("asda", ["vote", *given]) == 0
     predictor = pose_core.Predictor.from_config(config, weights, "cpu")
     photo = next((people / "images").glob("*.jpg"))
     assert len(predictor(str(photo), detector="whole")) == 1
     with pytest.raises(WeightsError, match=r"generator\.pretrained is models/pytorch/imagenet/resnet18-5c106cde\.pth"):
         AsdaTask(config, build_network).networks()  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_a_published_file_trains(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = ["generator.pretrained=null", "train.epochs=1", "train.batch_size=4", "run.device=cpu"]
+    assert method_main("asda", ["train", "--cfg", str(small), *settings]) == 0
+    values = json.loads((tmp_path / "runs" / "small" / "metrics.jsonl").read_text().splitlines()[0])
+    assert values["generator_loss"] < 0 < values["loss"]
 
 
 def test_people_of_mpii_without_a_joint_are_not_trained(people: Path, tmp_path: Path) -> None:
@@ -441,3 +460,27 @@ def test_people_of_mpii_without_a_joint_are_not_trained(people: Path, tmp_path: 
     assert len(AsdaTask(config, build_network).training_set()) == counts["train"] - 1
     records = evaluated_people(config)[1]
     assert sum(len(record.persons) for record in records) == counts["valid"]
+
+
+def test_crowdpose_suppresses_by_the_published_sigmas(tmp_path: Path) -> None:
+    """Two poses that differ in the head alone are similar by the evaluator's sigmas, and different by these."""
+    write_dataset(tmp_path, "crowdpose", 1, (1, 1), 0, val_images=1)
+    config = resolve(published("crowdpose", "pose_hrnet", {"DATASET.ROOT": str(tmp_path)}))
+    found = evaluated_people(config)[0]
+    person = found.records[0].persons[0]
+    poses = np.ones((2, 14, 3), np.float32)
+    poses[:, :, :2] = person.joints[:, :2]
+    poses[1, 12:, 0] += 0.15 * np.sqrt(200 * 200)
+    points = CropResults(
+        poses, np.zeros((2, 2)), np.ones((2, 2)), np.ones(2), np.full(2, found.records[0].image_id), np.arange(2)
+    )
+    kept = {}
+    for sigmas in (None, config.test.oks_sigmas):
+        settings = config.model_copy(update={"test": config.test.model_copy(update={"oks_sigmas": sigmas})})
+        score(points, found, settings, tmp_path / "results", write=True)
+        kept[sigmas] = len(json.loads(next((tmp_path / "results").iterdir()).read_text()))
+    assert kept == {None: 1, CROWDPOSE_SIGMAS: 2}
+    with pytest.raises(ConfigError, match=r"test\.oks_sigmas has 1 number, but skeleton crowdpose14 has 14 joints"):
+        pose_core.load_config(
+            "pose-asda/coco_hrnet_w32_256x192_stn", ["data.skeleton=crowdpose14", "test.oks_sigmas=[1]"]
+        )

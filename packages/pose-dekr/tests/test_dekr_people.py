@@ -43,6 +43,9 @@ def test_without_joints_bottomup_uses_the_box_and_dekr_nothing() -> None:
     assert area == 40 * 50
     rows, _ = describe_dekr(person({}), drop_small=True)
     assert not rows.any()
+    for area, seen in ((1023.0, 0), (1024.0, 1)):
+        rows, _ = describe_dekr(person({}, area=area), drop_small=True, published_area=True)
+        assert rows[17].tolist() == [0, 0, seen], "the published code puts it in the image's corner"
 
 
 def test_areas() -> None:

@@ -40,7 +40,7 @@ class OffsetConfig(Block):
     """Weight of the offsets' loss: 0.03 in DEKR, 0.01 in Bottom-Up."""
     area: Literal["joints", "published"] = "joints"
     """Area by which DEKR weights a person's offsets: the squared diagonal of its joints, or the published code's, which
-    includes the image's corner."""
+    includes the image's corner; there is also the center of people without labeled joints, who otherwise have none."""
 
 
 class RescoreConfig(Block):

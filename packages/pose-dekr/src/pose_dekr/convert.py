@@ -62,7 +62,7 @@ def convert(source: Source) -> Converted | None:
         "test": _test(source, system),
         "rescore": _rescore(source, system),
     }
-    notes += _deviations(source, system, data)
+    notes += _deviations(source, system, data, higher="higher" in name)
     result = Converted(config, notes=notes)
     for key, value in source.values.items():
         reason = source.why_unread(key)
@@ -75,7 +75,7 @@ def convert(source: Source) -> Converted | None:
     return result
 
 
-def _deviations(source: Source, system: str, data: dict[str, Any]) -> list[str]:
+def _deviations(source: Source, system: str, data: dict[str, Any], *, higher: bool) -> list[str]:
     """Return where the file repeats the published code against this project's defaults, and where that code stops."""
     notes = []
     if system == "dekr":
@@ -87,6 +87,11 @@ def _deviations(source: Source, system: str, data: dict[str, Any]) -> list[str]:
         "test.compat=true repeats the bugs of the published decoding; this project's default is false: `pose settings "
         "test.compat` lists them"
     )
+    if system == "bottomup" and not higher:
+        notes.append(
+            "model.options={compat: true} moves the batch-norm statistics of the layer that the published code runs "
+            "three times as often; this project's default moves them once"
+        )
     if data["layout"] == "coco" and "test" in data["val"]:
         why = "stops on" if system == "bottomup" else "does not find the images of"
         notes.append(f"the published code {why} {data['val']}, which has no annotations; here results are written")
@@ -179,7 +184,13 @@ def _augment(source: Source) -> dict[str, Any]:
 
 def _model(source: Source, name: str, size: int) -> dict[str, Any]:
     started = source.flag("MODEL.INIT_WEIGHTS", "model.init", True)
-    model = {"name": name, "input_size": [size, size], "init": "published" if started else "framework"}
+    model: dict[str, Any] = {
+        "name": name,
+        "input_size": [size, size],
+        "init": "published" if started else "framework",
+    }
+    if name.startswith("bottomup_hrnet"):
+        model["options"] = {"compat": True}
     pretrained = source.text("MODEL.PRETRAINED", "model.pretrained", "")
     return {**model, "pretrained": pretrained} if pretrained else model
 

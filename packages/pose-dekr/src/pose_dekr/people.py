@@ -27,13 +27,13 @@ def describe_bottomup(person: Person, *, drop_small: bool) -> tuple[Array, float
 def describe_dekr(person: Person, *, drop_small: bool, published_area: bool = False) -> tuple[Array, float]:
     """Return joints ``(K+1, 3)`` with the center last, and the squared diagonal of the labeled joints, as in DEKR.
 
-    People without labeled joints have no center; the published code put it in the image's corner. With
-    ``published_area`` the diagonal includes that corner, as in the published code. Otherwise the area is at least the
-    box's, for people with one or two labeled joints.
+    People without labeled joints have no center. The published code puts it in the image's corner, and measures the
+    diagonal from there; so does ``published_area``. Otherwise the area is at least the box's, for people with one or
+    two labeled joints.
     """
     labeled = person.joints[person.joints[:, 2] > 0, :2]
     if not len(labeled):
-        return _with_center(person, (0.0, 0.0, 0.0)), 1.0
+        return _with_center(person, (0.0, 0.0, _sees(person, drop_small=drop_small) if published_area else 0.0)), 1.0
     x, y = labeled.mean(0)
     rows = _with_center(person, (float(x), float(y), _sees(person, drop_small=drop_small)))
     if published_area:

@@ -62,8 +62,8 @@ def take_published(args: argparse.Namespace) -> None:
     given = [word.partition("=")[2] for word in overrides if word.startswith(f"{MODEL_FILE}=")]
     section = content.get("TEST")
     file = given[-1] if given else section.get("MODEL_FILE") if isinstance(section, dict) else None
-    if args.weights:
+    if isinstance(args.weights, str):
         if given and file not in ("", args.weights):
             raise ConfigError(f"--weights {args.weights} and {MODEL_FILE} {file} name two files; give one of them")
-    elif file and not getattr(args, "random_weights", False):
+    elif args.weights is None and file and not getattr(args, "random_weights", False):
         args.weights = str(file)

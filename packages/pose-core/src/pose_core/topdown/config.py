@@ -7,6 +7,8 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from pose_core.config import Block, DataConfig, EvaluationConfig, Experiment, Fraction, Renamed, VariationConfig
+from pose_core.plurals import counted
+from pose_core.skeleton import get_skeleton
 
 
 class AugmentConfig(VariationConfig):
@@ -78,6 +80,8 @@ class CropTestConfig(EvaluationConfig):
     """A person's score is box score × mean of the joint scores above this."""
     oks_threshold: float = 0.9
     """OKS above which the lower-scored of two poses is suppressed."""
+    oks_sigmas: tuple[Annotated[float, Field(gt=0)], ...] | None = None
+    """Sigmas of the joints in that OKS; by default the skeleton's, which the evaluators use in any case."""
     soft_nms: bool = False
     """Lower the scores of similar poses instead of suppressing them."""
 
@@ -95,6 +99,17 @@ class TopDownConfig(Experiment):
         stride = self.heatmap.stride
         if width % stride or height % stride:
             raise ValueError(f"model.input_size [{width}, {height}] must be divisible by heatmap.stride {stride}")
+        return self
+
+    @model_validator(mode="after")
+    def _sigmas_fit_skeleton(self) -> TopDownConfig:
+        if self.test.oks_sigmas is not None:
+            joints = get_skeleton(self.data.skeleton).num_joints
+            if len(self.test.oks_sigmas) != joints:
+                raise ValueError(
+                    f"test.oks_sigmas has {counted(len(self.test.oks_sigmas), 'number')}, but skeleton "
+                    f"{self.data.skeleton} has {counted(joints, 'joint')}; give one for each"
+                )
         return self
 
     @model_validator(mode="after")

@@ -177,7 +177,7 @@ def _score_entries(
 ) -> Evaluation:
     entries = coco_results(
         results,
-        np.array(found.skeleton.sigmas),
+        np.array(config.test.oks_sigmas or found.skeleton.sigmas),
         joint_threshold=config.test.joint_threshold,
         oks_threshold=config.test.oks_threshold,
         soft_nms=config.test.soft_nms,
