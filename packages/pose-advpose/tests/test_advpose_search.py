@@ -7,9 +7,12 @@ from itertools import permutations
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import linear_sum_assignment
 
 from pose_advpose.grouping import GroupingSettings, assign, find_candidates, find_missing, match
+from pose_advpose.hungarian import cheapest_columns
 from pose_advpose.refine import PROBE_STRIDE, PROBE_WIDTH, best_peak_scores, search_everywhere, search_where_hot
+from pose_testing.golden import uniform
 
 Array = np.ndarray
 JOINTS = 5
@@ -143,6 +146,9 @@ def brute(distance: Array, values: Array, near: float) -> tuple[float, int]:
     return float(costs.min()), int(kept[costs < costs.min() + 1e-9].max())
 
 
+BEST = GroupingSettings((), compat=False)
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (3, 3), (2, 5), (5, 2), (4, 5)])
 def test_assignment_has_the_lowest_cost_and_keeps_most_pairs(shape: tuple[int, int]) -> None:
     make = np.random.default_rng(shape)
@@ -152,7 +158,7 @@ def test_assignment_has_the_lowest_cost_and_keeps_most_pairs(shape: tuple[int, i
         mine, theirs = make.uniform(0, 3, shape[0]), make.uniform(0, 3, shape[1])
         distance = np.abs(mine[:, None] - theirs)
         values = np.full(shape[0], 0.5) if make.random() < 0.5 else make.uniform(0.1, 1, shape[0])
-        candidate, person = assign(distance, values, 1.0)
+        candidate, person = assign(distance, values, BEST)
         assert (np.diff(candidate) > 0).all()
         assert len(set(person.tolist())) == len(person)
         assert (distance[candidate, person] < 1).all()
@@ -168,8 +174,41 @@ def test_assignment_has_the_lowest_cost_and_keeps_most_pairs(shape: tuple[int, i
 
 
 def test_infinite_tag_distances_do_not_prevent_assignment() -> None:
-    candidate, person = assign(np.array([[np.inf, 0.2]]), np.array([0.5]), 1.0)
-    assert (candidate.tolist(), person.tolist()) == ([0], [1])
+    for settings in (BEST, GroupingSettings(())):
+        candidate, person = assign(np.array([[np.inf, 0.2]]), np.array([0.5]), settings)
+        assert (candidate.tolist(), person.tolist()) == ([0], [1])
+
+
+# Taken by munkres 1.0.12 and 1.1.4, the solver of the published code; SciPy takes others in the last three.
+TIES = {
+    ("ties a", 4, 4): [1, 3, 2, 0],
+    ("ties b", 6, 4): [0, 1, 3, 2, -1, -1],
+    ("ties c", 4, 7): [2, 3, 1, 4],
+    ("ties d", 9, 8): [2, 0, 1, 4, 5, 7, 3, 6, -1],
+    ("ties g", 7, 7): [2, 0, 1, 4, 6, 5, 3],
+    ("ties h", 9, 9): [7, 1, 2, 5, 3, 0, 6, 8, 4],
+}
+
+
+@pytest.mark.parametrize("case", TIES, ids=[key for key, _, _ in TIES])
+def test_ties_are_decided_as_published(case: tuple[str, int, int]) -> None:
+    key, rows, columns = case
+    distance = 1.6 * np.abs(uniform(key, rows * columns).reshape(rows, columns))
+    cost = 100 * np.round(distance) - (0.9 - 0.05 * np.arange(rows))[:, None]
+    assert cheapest_columns(cost) == TIES[case]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 3), (2, 5), (5, 2), (4, 5), (9, 9)])
+def test_the_published_solver_finds_the_lowest_cost(shape: tuple[int, int]) -> None:
+    make = np.random.default_rng(shape)
+    for _ in range(40):
+        cost = make.integers(0, 3, shape) * 100.0 - make.uniform(0.1, 1, (shape[0], 1))
+        column = np.array(cheapest_columns(cost))
+        row = np.flatnonzero(column >= 0)
+        assert len(row) == min(shape)
+        assert len(set(column[row].tolist())) == len(row)
+        # Too many rows: at 1e10 each, those left out are chosen up to the precision of such numbers.
+        assert cost[row, column[row]].sum() == pytest.approx(cost[linear_sum_assignment(cost)].sum(), abs=1e-4)
 
 
 def test_limit_of_people() -> None:

@@ -15,6 +15,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional
 
+from pose_advpose.hungarian import SURPLUS, cheapest_columns
 from pose_advpose.refine import best_peak_scores, search_everywhere, search_where_hot
 from pose_core.skeleton import Skeleton
 
@@ -22,8 +23,6 @@ Array = np.ndarray
 
 PARTS = ("shoulder", "hip", "elbow", "wrist", "knee", "ankle")
 """Joints are assigned in this order, after all others (the face): those that separate people best come first."""
-MAX_COST = 1e10
-"""Cost of a pair whose tag distance is not finite."""
 TIE = 1e-6
 """Extra cost that breaks ties between equally good assignments."""
 
@@ -34,10 +33,12 @@ class GroupingSettings:
 
     ``window`` is the side of the square in which a peak is the highest pixel, 3 or 5.
 
-    ``compat`` repeats two bugs of the original code. Once there are ``max_people`` people, all further joints are left
-    to refinement, although the joint before may have made more people than that. And below the map's row K − 1, the
-    quarter-pixel shift in y of a refined joint compares the wrong pixel. Without ``compat`` the further joints are
-    assigned without making new people, and every shift compares the joint's neighbors.
+    ``compat`` repeats the original code where it could do better. Of equally good assignments, which are common as tag
+    distances are rounded, it takes the one that the original's solver takes. Once there are ``max_people`` people, all
+    further joints are left to refinement, although the joint before may have made more people than that. And below the
+    map's row K − 1, the quarter-pixel shift in y of a refined joint compares the wrong pixel. Without ``compat`` the
+    assignment that keeps most joints is taken, the further joints are assigned without making new people, and every
+    shift compares the joint's neighbors.
     """
 
     order: tuple[int, ...]
@@ -134,18 +135,19 @@ def match(candidates: Candidates, settings: GroupingSettings) -> Array:
     """
     rows = len(candidates.values)
     chosen = np.full((rows, len(candidates.starts) - 1), -1)
-    sums = np.zeros((rows, candidates.tags.shape[1]), candidates.tags.dtype)
-    counts = np.zeros((rows, 1), candidates.tags.dtype)
+    # As published in float64: distances are rounded, and a float32 mean can be on the other side of a half.
+    all_tags = candidates.tags.astype(np.float64)
+    sums, counts = np.zeros((rows, all_tags.shape[1])), np.zeros((rows, 1))
     people, starts = 0, candidates.starts.tolist()
     for joint in settings.order:
         start, end = starts[joint : joint + 2]
         if start == end or (people >= settings.max_people and settings.compat):
             continue
-        tags, is_new = candidates.tags[start:end], np.ones(end - start, bool)
+        tags, is_new = all_tags[start:end], np.ones(end - start, bool)
         if people:
             apart = tags[:, None] - (sums[:people] / counts[:people])[None]
             distance = np.sqrt(np.square(apart).mean(2))
-            candidate, person = assign(distance, candidates.values[start:end], settings.tag_threshold)
+            candidate, person = assign(distance, candidates.values[start:end], settings)
             is_new[candidate] = False
             chosen[person, joint] = start + candidate
             sums[person] += tags[candidate]
@@ -160,17 +162,20 @@ def match(candidates: Candidates, settings: GroupingSettings) -> Array:
     return chosen[:people]
 
 
-def assign(distance: Array, values: Array, near: float) -> tuple[Array, Array]:
+def assign(distance: Array, values: Array, settings: GroupingSettings) -> tuple[Array, Array]:
     """Assign candidates to people by tag ``distance`` ``(C, N)`` and heatmap ``values`` ``(C,)``.
 
     Return the assigned candidates ``(A,)``, ascending, and their people ``(A,)``. The total cost is minimal: 100 times
-    the rounded distance, minus the value. Pairs whose distance is not below ``near`` are then dropped. Rounding makes
-    ties, which are common with one tag dimension and missing joints; among equal assignments the one that keeps most
-    pairs is taken, whereas the published solver took any.
+    the rounded distance, minus the value. Pairs whose distance is not below the tag threshold are then dropped.
     """
-    is_near = distance < near
-    cost = 100 * np.rint(distance).astype(np.float64) - values[:, None]
-    candidate, person = linear_sum_assignment(np.minimum(cost, MAX_COST) + TIE * ~is_near)
+    is_near = distance < settings.tag_threshold
+    cost = np.minimum(100 * np.rint(distance).astype(np.float64) - values[:, None], SURPLUS)
+    if settings.compat:
+        person = np.array(cheapest_columns(cost))
+        candidate = np.flatnonzero(person >= 0)
+        person = person[candidate]
+    else:
+        candidate, person = linear_sum_assignment(cost + TIE * ~is_near)
     kept = is_near[candidate, person]
     return candidate[kept], person[kept]
 
