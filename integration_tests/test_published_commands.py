@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -390,13 +391,25 @@ def test_sizes_and_costs_are_as_measured(page: Path) -> None:
             assert cost.parameters == recorded_networks()[name].parameters
 
 
+@pytest.fixture(scope="module")
+def full_desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("full") / "desk"
+    make_desk(folder)
+    return folder
+
+
+@pytest.fixture
+def desk(full_desk: Path, tmp_path: Path) -> Path:
+    """Return a copy of the folder in which the commands run."""
+    return Path(shutil.copytree(full_desk, tmp_path / "desk"))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.name)
-def test_every_command_of_ours_runs(page: Path, tmp_path: Path) -> None:
-    make_desk(tmp_path)
+@pytest.mark.parametrize("page", PAGES, ids=method_of)
+def test_every_command_of_ours_runs(page: Path, desk: Path) -> None:
     failed = []
     for row in command_rows(page):
-        result = run(row, tmp_path)
+        result = run(row, desk)
         print(f"{row.command}\n    {result.last}")
         if result.code or not result.last:
             failed.append(f"{row.command}: {result.messages[-1000:] or 'printed nothing'}")
@@ -404,17 +417,16 @@ def test_every_command_of_ours_runs(page: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_torchrun_starts_the_training_of_several_processes(tmp_path: Path) -> None:
-    make_desk(tmp_path)
+def test_torchrun_starts_the_training_of_several_processes(desk: Path) -> None:
     page = next(page for page in PAGES if method_of(page) == "lite")
     row = next(row for row in command_rows(page) if {"torchrun", "--standalone"} <= set(row.words))
-    with standing_at(tmp_path):
+    with standing_at(desk):
         words = [*row.words[1:], *tiny_settings(without_launcher(row.words))]
         words[words.index("--nproc_per_node=4")] = "--nproc_per_node=2"
         command = [sys.executable, "-m", "torch.distributed.run", *words]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert list(tmp_path.glob("runs/*/best.pt"))
+    assert list(desk.glob("runs/*/best.pt"))
 
 
 if __name__ == "__main__":
