@@ -272,7 +272,7 @@ def test_the_original_embedding_network_has_the_prefix_of_its_trainer(tmp_path: 
         (["--out", "a.pth", "--int8"], "--published writes a complete PyTorch checkpoint; it does not go with --int8"),
         (["--out", "a.pth", "--no-flip", "--opset", "19"], "does not go with --opset or --no-flip"),
         (["--bundle", "a"], "does not go with --bundle"),
-        (["--out", "a.onnx"], "--out a.onnx: a published checkpoint ends in .pth, .pth.tar or .pt"),
+        (["--out", "a.onnx"], "--out a.onnx: a published checkpoint ends in .pth or .pth.tar"),
     ],
 )
 def test_what_does_not_fit_together_is_refused_in_one_line(

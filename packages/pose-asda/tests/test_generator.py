@@ -124,3 +124,14 @@ def test_packing_is_undone() -> None:
     assert boxes[0].tolist()[1] == [0, 0, 0, 0]
     for unpacked, expected in zip(unpack(texels, boxes, (24, 18)), (parts, masks), strict=True):
         assert torch.equal(unpacked, expected)
+
+
+def test_placements_are_not_rounded_in_half_precision() -> None:
+    torch.manual_seed(0)
+    network = Generator(18, width=8)
+    for parameter in network.fc_locs[2].parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        placements = network(torch.randn(8, 3, 64, 64))
+    assert placements.dtype == torch.float32
+    assert len(placements.unique()) > 500  # of 600; bfloat16 leaves 8

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -91,6 +93,17 @@ def test_dark_finds_a_gaussian_s_center(x: float, y: float, height: float) -> No
     gaussian = height * torch.exp(-((columns - x) ** 2 + (rows[:, None] - y) ** 2) / 8)
     points, _ = decode_heatmaps(gaussian[None, None], method="dark", sigma=2.0)
     assert points[0, 0].tolist() == pytest.approx([x, y], abs=0.01)
+
+
+@pytest.mark.usefixtures("ops_path")
+@pytest.mark.parametrize("method", ["argmax", "dark"])
+def test_a_map_of_nan_is_at_the_corner_and_leaves_its_neighbors_alone(method: Literal["argmax", "dark"]) -> None:
+    heatmaps = torch.zeros(2, 3, 8, 6)
+    heatmaps[:, 1] = torch.nan
+    heatmaps[:, 0, 7, 5] = heatmaps[:, 2, 0, 0] = 1  # at the pixels next to those of the map of NaN
+    points, scores = decode_heatmaps(heatmaps, method=method)
+    assert points[0].tolist() == points[1].tolist() == [[5, 7], [0, 0], [0, 0]]
+    assert torch.equal(scores.isnan(), torch.tensor([[False, True, False]] * 2))
 
 
 def test_dark_stays_on_the_peak_at_the_border_and_on_flat_maps() -> None:

@@ -89,6 +89,19 @@ def test_automatic_choice_keeps_gradients() -> None:
         assert torch.allclose(deform_conv(x, offset, weight), deform_conv(x, offset, weight, path="reference"))
 
 
+@pytest.mark.parametrize("gradients", [False, True])
+def test_half_precision_keeps_the_positions(gradients: bool) -> None:
+    x, offset, weight = (tensor.float().requires_grad_(gradients) for tensor in case())
+    exact = deform_conv(x.bfloat16().float(), offset, weight)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = deform_conv(x.bfloat16(), offset, weight)
+    assert found.dtype == torch.bfloat16
+    assert torch.allclose(found.float(), exact, atol=0.05, rtol=0.01)
+    if gradients:
+        found.float().sum().backward()
+        assert offset.grad is not None
+
+
 def test_what_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     x, offset, weight = case()
     with pytest.raises(ConfigError, match="17 offset channels"):

@@ -6,7 +6,6 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,104 +13,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pose_core.config import ModelConfig, RunConfig, TrainConfig
+from pose_core.config import TrainConfig
 from pose_core.data.sampler import loader_workers
 from pose_core.engine import budget
 from pose_core.engine.budget import fastest_settings, load_batch, measure_speed, remaining_share
 from pose_core.engine.distributed import choose_device, gather_objects, process_group
 from pose_core.engine.ema import Average
-from pose_core.engine.interfaces import Evaluation, Objective, Task, TrainingSet, Update
+from pose_core.engine.interfaces import Update
 from pose_core.engine.optim import Updater, build_optimizer
 from pose_core.engine.overfit import overfit
 from pose_core.engine.run_folder import RunLog
 from pose_core.engine.schedule import lr_factor
-from pose_core.engine.trainer import Result, train
+from pose_core.engine.trainer import train
 from pose_core.errors import ConfigError, PoseError
 from pose_core.models.weights import load_weights
-from pose_core.structures import Batch
-from pose_core.topdown.config import TopDownConfig
-
-
-@dataclass(frozen=True)
-class Points(Batch):
-    x: Tensor
-    y: Tensor
-
-
-class Plane(TrainingSet[Points]):
-    """A data set of a noisy plane; the noise depends on (epoch, index)."""
-
-    def __len__(self) -> int:
-        return 20
-
-    def __getitem__(self, key: tuple[int, int]) -> Points:
-        epoch, index = key
-        x = torch.randn(4, generator=torch.Generator().manual_seed(1000 * epoch + index))
-        return Points(x, x.sum(0, keepdim=True))
-
-
-class Squares(Objective[Points]):
-    """An objective with one network, one loss, and a counter that must be saved and restored."""
-
-    def __init__(self, poison: int | None = None) -> None:
-        self.steps = 0
-        self.poison = poison
-
-    def step(self, networks: Mapping[str, nn.Module], batch: Points, update: Update) -> dict[str, Tensor]:
-        self.steps += 1
-        loss = (networks["pose"](batch.x) - batch.y).square().mean()
-        if self.steps == self.poison:
-            loss = loss * float("nan")
-        update("pose", loss)
-        return {"loss": loss}
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"steps": self.steps}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.steps = state["steps"]
-
-
-class Tiny(Task):
-    """A task that trains in milliseconds; dropout makes it depend on the random state."""
-
-    def __init__(self, config: TopDownConfig, poison: int | None = None) -> None:
-        self.config = config
-        self.poison = poison
-        self.evaluations = 0
-
-    def networks(self) -> dict[str, nn.Module]:
-        return {"pose": nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.3), nn.Linear(8, 1))}
-
-    def training_set(self) -> Plane:
-        return Plane()
-
-    def objective(self, device: torch.device) -> Squares:
-        return Squares(self.poison)
-
-    def evaluate(self, networks: Mapping[str, nn.Module], device: torch.device, folder: Path) -> Evaluation:
-        self.evaluations += 1
-        score = next(networks["pose"].parameters()).sum().item()
-        return Evaluation("score", score, {"AP": score}, "a table")
-
-
-def config(folder: Path, **train: Any) -> TopDownConfig:
-    settings = {"epochs": 3, "batch_size": 4, "workers": 0, "milestones": (2,), "log_every": 2, **train}
-    return TopDownConfig(
-        method="lite",
-        name="tiny",
-        model=ModelConfig(name="none"),
-        train=TrainConfig(**settings),
-        run=RunConfig(dir=str(folder), device="cpu"),
-    )
-
-
-def weights(result: Result) -> dict[str, Tensor]:
-    return dict(torch.load(result.folder / "last.pt", weights_only=True)["networks"]["pose"])
-
-
-def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
-    return all(torch.equal(value, other[key]) for key, value in one.items())
+from pose_testing.tiny_task import Points, Squares, Tiny, config, equal, weights
 
 
 def test_multistep_follows_the_published_formula() -> None:
@@ -138,7 +54,7 @@ def test_the_average_forgets_its_random_start_and_then_moves_slowly() -> None:
         network.weight.fill_(5)
     network(torch.randn(4, 3))
     for _ in range(200):
-        average.update(network)
+        average.update()
     assert average.network.weight[0].item() == pytest.approx(5, abs=0.1)
     assert average.network.num_batches_tracked == 1
 
@@ -250,7 +166,7 @@ def test_resuming_where_nothing_is_is_refused(tmp_path: Path) -> None:
     train(Tiny(config(tmp_path, epochs=1)))
     mistyped = config(tmp_path, epochs=1)
     mistyped = mistyped.model_copy(update={"run": mistyped.run.model_copy(update={"name": "tinny"})})
-    with pytest.raises(ConfigError, match=r"did you mean .*/tiny \(run\.name=…\)\?.*--auto-resume"):
+    with pytest.raises(ConfigError, match=r"did you mean .*/tiny \(run\.name=…\)\?.*--resume=auto"):
         train(Tiny(mistyped), resume=True)
     assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
 
@@ -260,7 +176,9 @@ def test_a_job_that_may_be_restarted_starts_and_resumes(tmp_path: Path) -> None:
     assert "nothing to resume" in (tmp_path / "tiny" / "log.txt").read_text()
     assert train(Tiny(config(tmp_path, epochs=2)), resume="auto").step == 10
     # Stopped before its first checkpoint: the folder is this run's, so that nothing was mistyped.
-    (tmp_path / "tiny" / "last.pt").unlink()
+    for name in ("last.pt", "last-1.pt", "best.pt"):
+        (tmp_path / "tiny" / name).unlink()
+    (tmp_path / "tiny/metrics.jsonl").write_bytes(b"")
     assert train(Tiny(config(tmp_path, epochs=1)), resume=True).step == 5
 
 

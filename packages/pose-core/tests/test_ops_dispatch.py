@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 import numpy as np
@@ -14,6 +17,7 @@ import torch
 
 from pose_core import ops
 from pose_core.errors import ConfigError
+from pose_core.ops import dispatch
 from pose_core.ops.dispatch import OPS, choose, paths
 from pose_core.topdown.codec import HeatmapCodec
 
@@ -130,3 +134,36 @@ def test_the_dispatch_is_open_to_inspection(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("POSE_OPS", "fastest")
     with pytest.raises(ConfigError, match="POSE_OPS"):
         choose("decode_heatmaps")
+
+
+def test_every_launch_is_on_its_tensor_s_device() -> None:
+    folder = Path(dispatch.__file__).parent
+    launches = 0
+    for file in folder.glob("*/_triton.py"):
+        tree = ast.parse(file.read_text())
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Subscript)]
+        guarded = {
+            id(call)
+            for block in ast.walk(tree)
+            if isinstance(block, ast.With) and "torch.cuda.device_of(" in ast.unparse(block.items[0])
+            for call in ast.walk(block)
+        }
+        assert all(id(call) in guarded for call in calls), file
+        launches += len(calls)
+    assert launches == 9
+
+
+def test_triton_counts_only_if_a_kernel_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Without a GPU the probe's launch fails, as it does on one without a compiler.
+    if torch.cuda.is_available() or importlib.util.find_spec("triton") is None:
+        pytest.skip("needs Triton on a machine without a GPU")
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    dispatch.triton_problem.cache_clear()
+    dispatch._works.cache_clear()
+    try:
+        assert dispatch.triton_problem()
+        with pytest.warns(UserWarning, match="plain PyTorch is used, which is slower: "):
+            assert not dispatch._works()
+    finally:
+        dispatch.triton_problem.cache_clear()
+        dispatch._works.cache_clear()

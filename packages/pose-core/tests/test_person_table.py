@@ -90,3 +90,30 @@ def test_small_files_are_not_cached(config: DataConfig, tmp_path: Path, monkeypa
     monkeypatch.setattr(person_table, "WORTH", 10**9)
     read_table(config, "train2017", 0.75)
     assert not cached(tmp_path)
+
+
+@pytest.mark.parametrize("harm", ["shorter", "other numbers", "empty", "no notes"])
+def test_a_damaged_cache_is_rebuilt(config: DataConfig, tmp_path: Path, harm: str) -> None:
+    first, _ = read_table(config, "train2017", 0.75)
+    folder = cached(tmp_path)[0]
+    joints = np.load(folder / "joints.npy")
+    if harm == "shorter":
+        np.save(folder / "joints.npy", joints[:-1])
+    elif harm == "other numbers":
+        np.save(folder / "joints.npy", joints + 1)
+    elif harm == "empty":
+        (folder / "joints.npy").write_bytes(b"")
+    else:
+        (folder / "problems.json").write_text("[]")
+    assert same(first, read_table(config, "train2017", 0.75)[0])
+    assert np.array_equal(np.load(folder / "joints.npy"), joints)
+
+
+def test_a_cache_that_cannot_be_written_is_a_warning(
+    config: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("POSE_HOME", str(tmp_path / "file"))  # not a folder
+    with pytest.warns(UserWarning, match="cannot write .*: Not a directory; set POSE_HOME"):
+        table, _ = read_table(config, "train2017", 0.75)
+    assert len(table.joints)

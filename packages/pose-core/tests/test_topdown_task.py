@@ -148,6 +148,34 @@ def test_a_network_is_scored_by_its_layout_s_protocol(layout: str, people: Path,
         assert loadmat(tmp_path / "results" / "pred.mat")["preds"].shape == shape
 
 
+class Spoiled(Blur):
+    """A network whose maps of one ``joint`` are multiplied by ``factor``."""
+
+    def __init__(self, joints: int, joint: int, factor: float) -> None:
+        super().__init__(joints)
+        self.factors = torch.ones(joints, 1, 1)
+        self.factors[joint] = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * self.factors
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_maps_of_nan_count_as_empty_ones(
+    layout: str, people: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = experiment(people, layout)
+    skeleton = get_skeleton(config.data.skeleton)
+    joint = next(joint for joint in range(skeleton.num_joints) if skeleton.flip_order[joint] == joint)
+    empty = evaluate_topdown(Spoiled(skeleton.num_joints, joint, 0.0), config, CPU, tmp_path)
+    assert not caplog.records
+    spoiled = evaluate_topdown(Spoiled(skeleton.num_joints, joint, float("nan")), config, CPU, tmp_path)
+    assert spoiled.metrics == empty.metrics
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == (layout in {"coco", "crowdpose"})
+    assert all("joints of" in text and "NaN is their score" in text for text in told)
+
+
 def test_the_result_file_has_the_published_form(people: Path, tmp_path: Path) -> None:
     evaluate_topdown(Blur(17), experiment(people, "coco"), CPU, tmp_path)
     text = (tmp_path / "results" / "keypoints_val2017_results.json").read_text()

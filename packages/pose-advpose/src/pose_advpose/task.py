@@ -51,8 +51,6 @@ class AdversarialMixin:
     config: Experiment
     critic_modules: int | None = None
     critic_channels: int | None = None
-    repeated_networks = frozenset({CRITIC})
-    """The critic runs forward several times before each backward."""
 
     @property
     def adversarial(self) -> AdversarialConfig | None:

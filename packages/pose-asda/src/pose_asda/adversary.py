@@ -56,7 +56,6 @@ class PasteObjective(Objective[PartBatch]):
             placements = random_placements(len(images), images.device)
         else:
             placements = networks["generator"](images)
-        # Half precision is too coarse for positions: a step of bfloat16 at 1 is a pixel of 256.
         thetas = placements_to_thetas(placements.to(images.dtype), types)
         pasted: Tensor = paste(images, texels, boxes, thetas, align_corners=self.settings.align_corners)
         return pasted

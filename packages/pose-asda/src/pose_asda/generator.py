@@ -36,7 +36,8 @@ class Generator(ResNetBackbone):
 
     def forward(self, x: Tensor) -> Tensor:
         features = self.stages(x)[3].mean((2, 3), keepdim=True)
-        return self.fc_locs(features).reshape(len(x), NUM_TYPES, 3) - 0.5
+        with torch.autocast(x.device.type, enabled=False):  # half precision is too coarse for positions
+            return self.fc_locs(features.to(next(self.fc_locs.parameters()).dtype)).reshape(len(x), NUM_TYPES, 3) - 0.5
 
 
 def generator(num_joints: int = 17, *, depth: Literal[18, 50] = 18) -> Generator:

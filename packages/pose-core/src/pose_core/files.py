@@ -1,9 +1,13 @@
-"""Atomic writing: a file is written completely or not at all, by renaming a temporary file in the same folder."""
+"""Atomic writing: a file is written completely or not at all, by renaming a temporary file in the same folder.
+
+And locks, which end with the process that holds them.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,3 +63,19 @@ def write_json(
 ) -> None:
     """Write a JSON file atomically."""
     write_text(path, json.dumps(content, indent=indent, sort_keys=sort_keys), sync=sync)
+
+
+def lock_file(file: IO[Any]) -> None:
+    """Lock an open file until it is closed; raise OSError (EACCES or EAGAIN) if another process has locked it.
+
+    Child processes do not inherit the lock.
+    """
+    if sys.platform == "win32":
+        import msvcrt
+
+        file.seek(1 << 30)  # Windows refuses to read what is locked: far behind the text
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

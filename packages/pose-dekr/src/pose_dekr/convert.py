@@ -200,8 +200,7 @@ def _heatmap(source: Source, layout: str, name: str, size: int, notes: list[str]
     maps = source.take("DATASET.OUTPUT_SIZE", "heatmap.stride", expected, STAGES)
     if [row[0] for row in rows(maps)] != expected:
         raise ConfigError(f"{source.file_name}: DATASET.OUTPUT_SIZE is {maps}; {name} has {expected} for {size} pixels")
-    # The published code reads as many entries as there are sizes of maps.
-    read = slice(len(expected))
+    read = slice(_stages(source))
     given = rows(source.take("DATASET.SIGMA", "heatmap.sigma", [2.0], STAGES))
     sigmas = {value for row in given[read] for value in row}
     if len(sigmas) > 1:
@@ -226,6 +225,11 @@ def _heatmap(source: Source, layout: str, name: str, size: int, notes: list[str]
     return found
 
 
+def _stages(source: Source) -> int:
+    """Return the number of sizes of maps, for each of which the published code reads one entry of its lists."""
+    return 2 if source.values.get("MODEL.NAME") == "pose_higher_hrnet" else 1
+
+
 def _offset(source: Source, system: str) -> dict[str, Any]:
     default = 0.03 if system == "dekr" else 0.01
     # The published code reads the first factor of each list for all sizes of maps, and the flags of each.
@@ -233,7 +237,7 @@ def _offset(source: Source, system: str) -> dict[str, Any]:
     heat = rows(source.take("LOSS.HEATMAPS_LOSS_FACTOR", "offset.factor", [1.0], STAGES))
     if heat[0][0] != 1.0:
         raise ConfigError(f"{source.file_name}: LOSS.HEATMAPS_LOSS_FACTOR can only be 1 here; scale offset.factor")
-    stages = 2 if source.values.get("MODEL.NAME") == "pose_higher_hrnet" else 1
+    stages = _stages(source)
     for key, expected in (("LOSS.WITH_HEATMAPS_LOSS", [True, True]), ("LOSS.WITH_OFFSETS_LOSS", [True, False])):
         given = source.take(key, "offset.factor", expected, FLAGS)
         if (given if len(given) == 1 else given[:stages]) != expected[: min(stages, len(given))]:
@@ -285,6 +289,9 @@ def _test(source: Source, system: str) -> dict[str, Any]:
             "nms_joints": source.whole("TEST.OVERLAP_THRESHOLD", "test.nms_joints", 10),
             "decrease": source.number("TEST.SCALE_DECREASE", "test.decrease", 0.001),
         }
+        used = source.take("TEST.WITH_HEATMAPS", "model.name", [True], FLAGS)
+        if not all(used[: _stages(source)]):
+            raise ConfigError(f"{source.file_name}: TEST.WITH_HEATMAPS is {used}; here heatmaps are always used")
     return {
         "scales": source.take("TEST.SCALE_FACTOR", "test.scales", [1.0], SCALES),
         "flip": source.flag("TEST.FLIP_TEST", "test.flip", True),

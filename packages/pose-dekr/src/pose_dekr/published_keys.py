@@ -34,11 +34,15 @@ READ = (
 
 OWN = {
     "dekr": ("TEST.NMS_THRE", "TEST.NMS_NUM_THRE", "TEST.DECREASE", "TEST.MATCH_HMP", "RESCORE.VALID"),
-    "bottomup": ("TEST.DIST_THRESHOLD", "TEST.OVERLAP_THRESHOLD", "TEST.SCALE_DECREASE", "RESCORE.USE"),
-}
+    "bottomup": ("TEST.DIST_THRESHOLD", "TEST.OVERLAP_THRESHOLD", "TEST.SCALE_DECREASE", "TEST.WITH_HEATMAPS",
+                 "RESCORE.USE"),
+}  # fmt: skip
 """Keys that one system reads, and that are converted; the other does not read them."""
 
-_BOTTOMUP: dict[str, Any] = {"DATASET.OFFSET_REG": True, "DATASET.WITH_CENTER": True, "TEST.GUASSIAN_SIGMA": 2.0}
+_BOTTOMUP: dict[str, Any] = {
+    "DATASET.OFFSET_REG": True, "DATASET.WITH_CENTER": True, "DATASET.USE_BBOX_CENTER": False,
+    "TEST.GUASSIAN_SIGMA": 2.0,
+}  # fmt: skip
 FIXED: dict[str, dict[str, Any]] = {
     "dekr": {"TEST.POOL_THRESHOLD1": 300, "TEST.POOL_THRESHOLD2": 200},
     "bottomup": {"TEST.POOL_THRESHOLD1": 300, "TEST.POOL_THRESHOLD2": 200, **_BOTTOMUP},
@@ -46,8 +50,7 @@ FIXED: dict[str, dict[str, Any]] = {
 """Keys that a system reads, and that have this value in every published file or by default; here no other."""
 
 NEVER = (
-    *UNREAD, "DATASET.USE_BBOX_CENTER", "DATASET.BASE_SIGMA", "DATASET.BASE_SIZE", "TEST.NMS_KERNEL",
-    "TEST.NMS_PADDING", "TEST.WITH_HEATMAPS", "TRAIN.SHUFFLE", "*.REG_THRESHOLD", "*.USE_DECREASE_SCORE",
+    *UNREAD, "TEST.NMS_KERNEL", "TEST.NMS_PADDING", "TRAIN.SHUFFLE", "*.REG_THRESHOLD", "*.USE_DECREASE_SCORE",
     "*.BASE_SIGMA", "*.BASE_SIZE", "*.IGNORE_CENTER", "*.REG_GROUP", "*.BBOX_*", "MODEL.EXTRA.STEM_INPLANES",
     "MODEL.*.FUSE_METHOD",
 )  # fmt: skip

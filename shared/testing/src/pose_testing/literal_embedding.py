@@ -72,7 +72,7 @@ def maps_of(image: Array, network: Network, input_size: int, scales: tuple[float
     if total is None or not tags:
         return np.zeros((JOINTS, 0, 0)), np.zeros((JOINTS, 0, 0, 0)), first
     # Float32 numbers, as the published maps are: with them the assignment's sums are exact, and ties are ties.
-    heat, tag = np.float32(np.minimum(total / len(scales) / 2, 1)), np.float32(np.stack(tags, 3))
+    heat, tag = (part.astype(np.float32) for part in (np.minimum(total / len(scales) / 2, 1), np.stack(tags, 3)))
     return heat.astype(np.float64), tag.astype(np.float64), first
 
 
@@ -195,10 +195,10 @@ def people_in(heat: Array, tags: Array) -> list[tuple[Array, Array, float]]:
             if values[joint] > 0:
                 continue
             distance = np.sqrt(((tags[joint] - mean) ** 2).sum(2))
-            y, x = np.unravel_index(int((heat[joint] - np.round(distance)).argmax()), heat[joint].shape)
+            y, x = divmod(int((heat[joint] - np.round(distance)).argmax()), heat.shape[2])
             if heat[joint, y, x] > 0:
                 # The published code takes the number of joints for the height here.
-                points[joint] = adjusted(heat[joint], int(x), int(y), JOINTS - 1)
+                points[joint] = adjusted(heat[joint], x, y, JOINTS - 1)
                 values[joint] = 1
         result.append((points, values, score))
     return result
@@ -206,7 +206,7 @@ def people_in(heat: Array, tags: Array) -> list[tuple[Array, Array, float]]:
 
 def run(file: Path, network: Network, input_size: int, scales: tuple[float, ...]) -> list[Found]:
     """Return the people in an image file, in the order of their creation."""
-    pixels = cv2.imread(str(file), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    pixels = np.asarray(cv2.imread(str(file), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION))
     image = np.ascontiguousarray(pixels[:, :, ::-1])  # RGB
     heat, tags, map_ = maps_of(image, network, input_size, scales)
     back = np.linalg.pinv(map_)

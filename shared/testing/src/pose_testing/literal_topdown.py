@@ -184,7 +184,8 @@ def run(images: Mapping[int, Path], people: list[dict[str, Any]], network: Netwo
     """Return a pose for each of the people in order: ``image_id`` with ``box`` and ``score``, or center and scale."""
     found = []
     for entry in people:
-        pixels = cv2.imread(str(images[entry["image_id"]]), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        file = str(images[entry["image_id"]])
+        pixels = np.asarray(cv2.imread(file, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION))
         if "center" in entry:
             center, scale = mpii_center_scale(entry["center"], entry["scale"])
         else:

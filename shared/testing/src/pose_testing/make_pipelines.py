@@ -23,7 +23,7 @@ from pose_testing.pipelines import Content, detected, difference, draw, network_
 
 COCO_PAIRS = [[1, 2], [3, 4], [5, 6], [7, 8], [9, 10], [11, 12], [13, 14], [15, 16]]
 MPII_PAIRS = [[0, 5], [1, 4], [2, 3], [10, 15], [11, 14], [12, 13]]
-COCO_SIGMAS = [.026, .025, .025, .035, .035, .079, .079, .072, .072, .062, .062, .107, .107, .087, .087, .089, .089]  # fmt: skip
+COCO_SIGMAS = [0.026] + [one for one in (0.025, 0.035, 0.079, 0.072, 0.062, 0.107, 0.087, 0.089) for _ in range(2)]
 
 
 def images(*sizes: tuple[int, int]) -> list[dict[str, Any]]:
@@ -69,10 +69,15 @@ def topdown(
     people: list[dict[str, Any]],
     *settings: str,
     layout: str = "coco",
+    lowered: float = 0,
     **rules: Any,
 ) -> Content:
-    """Return a case of the top-down pipeline, without outputs."""
+    """Return a case of the top-down pipeline, without outputs.
+
+    If ``lowered`` is given, two joints have heatmaps lower by that, with no positive value, and two have constant ones.
+    """
     joints = 16 if layout == "mpii" else 17
+    edges = [["final_layer.bias", 3, 5, 1.0, -lowered], ["final_layer.weight", 5, 7, 0.0, 0.0]]
     return {
         "kind": "topdown",
         "layout": layout,
@@ -86,7 +91,7 @@ def topdown(
             **rules,
         },
         "state_dict": load_golden(golden)["state_dict"],
-        "scaled": [],
+        "scaled": edges if lowered else [],
         "images": FOUR,
         "people": people,
     }
@@ -147,7 +152,7 @@ def calibrated(content: Content, output: str, level: float, spread: float) -> Co
 CASES = {
     "hrnet_w32_coco_detections": lambda: topdown(
         "pose-lite/coco_hrnet_w32_256x192", "lite/hrnet_w32", "hrnet_w32", (64, 96), DETECTIONS,
-        "test.boxes=detections", "data.min_box_score=0.2", color_rgb=True, image_thre=0.2,
+        "test.boxes=detections", "data.min_box_score=0.2", color_rgb=True, image_thre=0.2, lowered=5000.0,
     ),
     "hrnet_w32_coco_soft_nms": lambda: topdown(
         "pose-lite/coco_hrnet_w32_256x192", "lite/hrnet_w32", "hrnet_w32", (64, 64), DETECTIONS,
@@ -156,11 +161,11 @@ CASES = {
     ),
     "lpn_18_coco_soft_argmax": lambda: topdown(
         "pose-lite/coco_lpn50_256x192", "lite/lpn_18", "lpn_18", (96, 128), ANNOTATED,
-        "model.name=lpn_18", color_rgb=True, soft_argmax=True,
+        "model.name=lpn_18", color_rgb=True, soft_argmax=True, lowered=5.0,
     ),
     "simplebaseline_50_coco_plain": lambda: topdown(
         "pose-lite/coco_resnet50_256x192", "asda/pose_resnet50", "simplebaseline_resnet50", (64, 96), ANNOTATED,
-        "test.flip=false", "heatmap.quarter=false", color_rgb=False, flip_test=False, post_process=False,
+        "test.flip=false", "heatmap.quarter=false", color_rgb=False, flip_test=False, post_process=False, lowered=5.0,
     ),
     "mrheat1_50_coco_detections": lambda: topdown(
         "pose-mrpose/coco_mrheat1_resnet50_256x192", "mrpose/mrheat1_50", "mrheat1_resnet50", (64, 96), DETECTIONS,
@@ -171,8 +176,8 @@ CASES = {
         "model.pretrained=null", "generator.pretrained=null", color_rgb=True,
     ),
     "asda_hourglass_2_mpii": lambda: topdown(
-        "pose-asda/mpii_hourglass_stack2_256x256_numpart1", "asda/hourglass_stack2", "asda_hourglass_2", (64, 64), PLACED,
-        "generator.pretrained=null", layout="mpii", color_rgb=False, in_vis_thre=0.0,
+        "pose-asda/mpii_hourglass_stack2_256x256_numpart1", "asda/hourglass_stack2", "asda_hourglass_2", (64, 64),
+        PLACED, "generator.pretrained=null", layout="mpii", color_rgb=False, in_vis_thre=0.0,
     ),
     "hgpose_ae_single": lambda: embedding(
         "advpose/hg_ae_stack4", "hg_ae_stack1", 128, [1.0], level=-0.11, spread=0.5

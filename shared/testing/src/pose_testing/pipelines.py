@@ -63,7 +63,7 @@ def write_images(content: Content, folder: Path) -> dict[int, Path]:
 
 
 def published_weights(content: Content) -> dict[str, torch.Tensor]:
-    """Return the published state dict, filled by the rule; ``scaled`` rows are multiplied by their factor, and raised."""
+    """Return the published state dict, filled by the rule; ``scaled`` rows are multiplied and raised."""
     state = fill_state_dict([(key, tuple(shape)) for key, shape in content["state_dict"]])
     for key, first, last, factor, added in content["scaled"]:
         state[key][first:last] = state[key][first:last] * factor + added

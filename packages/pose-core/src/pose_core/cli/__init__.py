@@ -131,7 +131,7 @@ def guarded(work: Callable[[], int]) -> int:
     except BrokenPipeError:
         # The reader of the pipe (`| head`) has closed it; exit without a message, also at interpreter exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 141  # as other programs end then: 128 + SIGPIPE
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else 1
     except Exception as error:

@@ -83,6 +83,10 @@ def run(_: argparse.Namespace) -> int:
         kind = "plain reference versions" if setting == "reference" else "fast versions"
         print(f"\nnumeric operations: {kind} (POSE_OPS={setting}; -v lists them)")
 
+    if torch.cuda.is_available():
+        problem = dispatch.triton_problem()
+        print(f"Triton kernels on the GPU: {f'not used, plain PyTorch instead; {problem}' if problem else 'work'}")
+
     print("\nfolders")
     print(f"  POSE_DATA  {os.environ.get('POSE_DATA', 'not set: data roots are searched in the current directory')}")
     print(f"  POSE_HOME  {os.environ.get('POSE_HOME', 'not set: caches are in ~/.cache/pose')}")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pose_core.inference.export import Exported
 
 ENDINGS = {"onnx": ".onnx", "torch": ".pt2", "openvino": ".xml"}
-CHECKPOINTS = (".pth", ".pth.tar", ".pt")
+CHECKPOINTS = (".pth", ".pth.tar")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -122,7 +122,7 @@ def _published(args: argparse.Namespace) -> int:
     if clash:
         raise ConfigError(f"--published writes a complete PyTorch checkpoint; it does not go with {' or '.join(clash)}")
     if not args.out.endswith(CHECKPOINTS):
-        raise ConfigError(f"--out {args.out}: a published checkpoint ends in .pth, .pth.tar or .pt")
+        raise ConfigError(f"--out {args.out}: a published checkpoint ends in .pth or .pth.tar")
     config = load(args)
     from pose_core.inference.export_published import export_published
     from pose_core.plugins.networks import bare_network, load_weights

@@ -133,6 +133,8 @@ class TrainConfig(Block):
     """Epochs between evaluations; 0 evaluates only at the end."""
     checkpoint_every: Annotated[int, Field(ge=0)] = 0
     """Optimizer steps between checkpoints within an epoch; each epoch ends with a checkpoint in any case."""
+    keep: Annotated[int, Field(ge=1)] = 2
+    """Checkpoints to keep: last.pt, and the ones before it as last-1.pt, …, in case that last.pt is damaged."""
     log_every: Annotated[int, Field(ge=1)] = 100
     """Steps between log lines."""
 

@@ -7,13 +7,16 @@ of each. Processes do not communicate, and epochs share no state.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import signal
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import cv2
 import numpy as np
 
-from pose_core.errors import ConfigError
+from pose_core.errors import ConfigError, DataError
 
+T = TypeVar("T")
 Key = int | tuple[int, int]
 """A sample's index, or (epoch, index): the epoch seeds the sample's augmentation."""
 
@@ -142,8 +145,29 @@ def available_cores() -> int:
 
 
 def worker_init(worker: int) -> None:
-    """Turn off OpenCV's threads in a loader process: the processes are parallel already."""
+    """Prepare a loader process: no threads of OpenCV, since the processes are parallel already; no end by signals.
+
+    A signal to the whole group of processes is the main process's to handle; it needs its loader until it stops.
+    """
     cv2.setNumThreads(0)
+    for name in ("SIGINT", "SIGHUP", "SIGUSR1"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    # The main process itself terminates a loader that does not end: with a second signal.
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+
+
+def watched(loader: Iterable[T]) -> Iterator[T]:
+    """Yield a loader's batches; raise DataError if one of its processes was killed."""
+    try:
+        yield from loader
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise DataError(
+            f"a loader process was killed ({error}), most often by the system for lack of memory: use fewer workers "
+            "(train.workers, test.workers) or give the job more memory"
+        ) from None
 
 
 def sample_rng(seed: int, epoch: int, index: int) -> np.random.Generator:

@@ -2,53 +2,154 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 import torch
 import yaml
 
 from pose_core.config import Experiment, all_keys, dump_config, update_spelling
-from pose_core.errors import ConfigError, WeightsError
+from pose_core.digests import DigestWriter
+from pose_core.errors import ConfigError, PoseError, WeightsError
 from pose_core.files import whole_file
 from pose_core.folders import find_data_root
+from pose_core.layouts.table import get_layout
 from pose_core.models.weights import read_checkpoint
+from pose_core.plurals import counted
 
 FORMAT = 1
 FREE_KEYS = (
     "note", "name", "run.dir", "run.name", "run.device", "data.root", "train.workers", "train.log_every",
-    "train.checkpoint_every", "train.validate_every", "test.",
+    "train.checkpoint_every", "train.validate_every", "train.keep", "test.",
 )  # fmt: skip
 """Prefixes of keys that may change when a run is resumed: they do not affect training."""
 
 
-def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Write a checkpoint atomically."""
+def save_checkpoint(path: Path, content: dict[str, Any], keep: int = 1) -> None:
+    """Write a checkpoint atomically, with a digest.
+
+    The ``keep - 1`` before it become ``<name>-1.pt``, ``<name>-2.pt``, …. At every moment a complete checkpoint has the
+    name ``path``, once there was one.
+    """
     with whole_file(path) as file:
-        torch.save({"format": FORMAT, **content}, file)
+        writer = DigestWriter(file)
+        try:
+            torch.save({"format": FORMAT, **content}, cast(IO[bytes], writer))  # only writes and flushes
+        except RuntimeError:
+            if writer.error is None:
+                raise
+            raise writer.error from None  # its message names the cause, as that of torch.save does not
+        writer.finish()
+        _rotate(path, keep)
 
 
-def read_run_checkpoint(path: Path, config: Experiment) -> dict[str, Any]:
-    """Read a checkpoint to resume from; raise ConfigError if its settings would train another network."""
+def _rotate(path: Path, keep: int) -> None:
+    """Give the file at ``path`` and those before it the names of the next older ones."""
+    names = [path, *(path.with_name(f"{path.stem}-{back}{path.suffix}") for back in range(1, keep))]
+    for newer, older in reversed(list(pairwise(names))):
+        if newer == path and path.exists():
+            spare = path.with_name(f".{path.name}.link")
+            spare.unlink(missing_ok=True)
+            try:
+                os.link(path, spare)
+            except OSError:  # a file system without links: for a moment there is only the older name
+                spare = path
+            spare.replace(older)
+        elif newer.exists():
+            newer.replace(older)
+
+
+def read_run_checkpoint(path: Path, config: Experiment, *, inexact: bool = False) -> tuple[dict[str, Any], list[str]]:
+    """Read a checkpoint to resume from, and return it with the settings that have changed since, a line each.
+
+    Settings that affect training must not change, unless ``inexact`` allows it: then raise ConfigError.
+    """
     content = read_checkpoint(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise WeightsError(f"{path} is not a checkpoint of a training run; give the last.pt of a run folder")
     before = update_spelling(yaml.safe_load(content["config"]), type(config), str(path))
     now = yaml.safe_load(dump_config(config))
     changed = [
-        key
+        f"{key}: {_at(before, key)!r} before, {_at(now, key)!r} now"
         for key in all_keys(type(config))
         if not key.startswith(FREE_KEYS) and _at(before, key) != _at(now, key) and not _longer(key, before, now, config)
     ]
-    if changed:
-        lines = "".join(f"\n  {key}: {_at(before, key)!r} before, {_at(now, key)!r} now" for key in changed)
+    # Another network cannot take the weights and the optimizer's state.
+    if changed and not (inexact and not any(line.startswith(("method:", "task:", "model.")) for line in changed)):
         raise ConfigError(
-            f"{path} was trained with other settings:{lines}\n"
-            "resume with the settings of config.yaml in the same folder, or start another run with run.name=…"
+            f"{path} was trained with other settings:{_listed(changed)}\n"
+            "resume with the settings of config.yaml in the same folder, or start another run with run.name=… (with "
+            f"--init {path}, for its weights); with --resume --inexact, settings of the training may change"
         )
-    return content
+    return content, changed
+
+
+def read_last_checkpoint(
+    found: Sequence[Path],
+    config: Experiment,
+    *,
+    annotations: str | None,
+    processes: int,
+    tolerant: bool,
+    inexact: bool,
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the content of the first of a run's checkpoints, newest first, and notes for the user.
+
+    ``tolerant`` passes over damaged ones, and renames them. ``inexact`` allows changed settings, annotations
+    (see `annotations_digest`) and numbers of processes, which are a ConfigError otherwise.
+    """
+    notes = []
+    for number, path in enumerate(found, 1):
+        try:
+            content, changed = read_run_checkpoint(path, config, inexact=inexact)
+        except WeightsError as error:
+            if number == len(found):
+                raise
+            if not tolerant:
+                raise WeightsError(f"{error}. To continue from {found[number]}, use --resume=auto") from None
+            aside = path.replace(path.with_name(f"{path.stem}.damaged{path.suffix}"))
+            notes.append(f"{error}; it is now {aside.name}, and training continues from {found[number].name}")
+        else:
+            changed += _circumstances(path, content, annotations, processes, inexact=inexact)
+            return content, notes + [f"no exact continuation: {line}" for line in changed]
+    raise WeightsError("there is no checkpoint")
+
+
+def _circumstances(
+    path: Path, content: Mapping[str, Any], annotations: str | None, processes: int, *, inexact: bool
+) -> list[str]:
+    """Return what has changed around a checkpoint; raise ConfigError unless it is allowed."""
+    found = []
+    before = len(content["random"])
+    if before != processes:
+        found.append(f"{counted(before, 'process', 'processes')} before, {processes} now")
+    if content.get("annotations") not in {None, annotations}:
+        found.append("the training annotations have changed")
+    if found and not inexact:
+        raise ConfigError(
+            f"{path} cannot be continued exactly: {' and '.join(found)}. To continue in spite of it, use --resume "
+            "--inexact"
+        )
+    return found
+
+
+def _listed(lines: Sequence[str]) -> str:
+    return "".join(f"\n  {line}" for line in lines)
+
+
+def annotations_digest(config: Experiment) -> str | None:
+    """Return the SHA-256 of the training annotations; None if the layout has no such file."""
+    try:
+        layout = get_layout(config.data.layout)
+        with layout.annotation_file(find_data_root(config.data.root), config.data.train).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, PoseError):
+        return None
 
 
 def record_place(config: Experiment) -> dict[str, str]:

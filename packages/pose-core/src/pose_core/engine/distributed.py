@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from pose_core.errors import ConfigError
+from pose_core.errors import ConfigError, PoseError
 
+T = TypeVar("T")
 TIMEOUT = timedelta(minutes=10)
 
 
@@ -40,8 +41,13 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise ConfigError(f"run.device={name!r} is not a device; use auto, cpu, cuda or cuda:1") from None
-    if device.type != "cuda":
+    if device.type == "cpu":
         return device
+    if device.type != "cuda":
+        raise ConfigError(
+            f"run.device={name!r} is not supported: positions are computed in float64, which Apple's GPUs lack, and no "
+            "other accelerator has been tried; use cpu, cuda or cuda:1"
+        )
     count = torch.cuda.device_count()
     index = local_rank if device.index is None else device.index
     if index >= count:
@@ -54,8 +60,10 @@ def process_group(device_name: str) -> Iterator[ProcessContext]:
     """Join the group that torchrun set up (NCCL on GPUs, gloo elsewhere); without one, be the only process."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1 or dist.is_initialized():
-        rank = dist.get_rank() if dist.is_initialized() else 0
-        yield ProcessContext(rank, dist.get_world_size() if dist.is_initialized() else 1, choose_device(device_name))
+        rank, world = rank_and_world_size()
+        device = choose_device(device_name, int(os.environ.get("LOCAL_RANK", "0")))
+        with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+            yield ProcessContext(rank, world, device)
         return
     device = choose_device(device_name, int(os.environ.get("LOCAL_RANK", "0")))
     if device.type == "cuda":
@@ -63,8 +71,18 @@ def process_group(device_name: str) -> Iterator[ProcessContext]:
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
     try:
         yield ProcessContext(dist.get_rank(), world, device)
+    except RuntimeError as error:
+        if not _is_lost_connection(error):
+            raise
+        raise PoseError("another process of this job has failed; see its message") from error
     finally:
         dist.destroy_process_group()
+
+
+def _is_lost_connection(error: RuntimeError) -> bool:
+    """Return whether an error only tells that another process is gone."""
+    signs = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "remote process exited")
+    return isinstance(error, dist.DistBackendError) or any(sign in str(error) for sign in signs)
 
 
 def rank_and_world_size() -> tuple[int, int]:
@@ -79,6 +97,31 @@ def gather_objects(mine: Any) -> list[Any]:
     gathered: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(gathered, mine)
     return gathered
+
+
+def broadcast_object(mine: T) -> T:
+    """Return the first process's object in every process."""
+    if not dist.is_initialized():
+        return mine
+    shared = [mine]
+    dist.broadcast_object_list(shared, src=0)
+    return shared[0]
+
+
+def first_process(work: Callable[[], T]) -> T:
+    """Return what the first process's ``work`` returns; if it fails, all processes stop, and one says why."""
+    result: T | None = None
+    refusal: PoseError | None = None
+    rank, _ = rank_and_world_size()
+    if rank == 0:
+        try:
+            result = work()
+        except PoseError as error:
+            refusal = error
+    result, refusal = broadcast_object((result, refusal))
+    if refusal is not None:
+        raise refusal if rank == 0 else SystemExit(refusal.exit_code)
+    return cast(T, result)
 
 
 def any_process(value: bool, device: torch.device) -> bool:

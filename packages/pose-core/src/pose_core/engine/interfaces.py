@@ -83,8 +83,6 @@ class Task(ABC):
     """A configured method."""
 
     config: Experiment
-    repeated_networks: frozenset[str] = frozenset()
-    """Names of the networks that a step runs several times before their backward pass."""
 
     @abstractmethod
     def networks(self) -> dict[str, nn.Module]:

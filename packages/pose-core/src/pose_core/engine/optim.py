@@ -59,8 +59,9 @@ class Updater:
         with ExitStack() as stack:
             if not self.is_last:
                 for network in self.networks.values():
-                    if isinstance(network, DistributedDataParallel):
-                        stack.enter_context(network.no_sync())
+                    plain = getattr(network, "_orig_mod", network)  # what torch.compile has wrapped
+                    if isinstance(plain, DistributedDataParallel):
+                        stack.enter_context(plain.no_sync())
             yield
 
     def __call__(self, name: str, loss: Tensor) -> None:

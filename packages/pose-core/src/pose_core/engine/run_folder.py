@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
-import shutil
+import os
+import platform
+import re
 import sys
 import time
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
+from errno import EACCES, EAGAIN
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
 from pose_core.config import Experiment, dump_config
 from pose_core.errors import ConfigError
-from pose_core.files import write_text
+from pose_core.files import lock_file, write_text
 from pose_core.verbosity import is_quiet
 
 
@@ -27,34 +33,99 @@ Resume = bool | Literal["auto"]
 """Whether to continue a run; ``auto`` starts one where there is none yet."""
 
 
-def prepare(folder: Path, config: Experiment, *, resume: Resume, overwrite: bool) -> bool:
-    """Prepare the folder and return whether there is a run to resume.
+CHECKPOINT = "last.pt"
+BELONGINGS = ("config.yaml", "log.txt", "metrics.jsonl", CHECKPOINT, "best.pt", "results", "tensorboard")
+"""What a run writes to its folder, besides earlier checkpoints."""
 
-    A folder that already holds a run is overwritten only if asked for; and only ``auto`` starts a run that was to be
-    resumed, unless it was stopped before its first checkpoint.
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints of a run that can be resumed, newest first: last.pt, last-1.pt, …"""
+    earlier = {
+        int(found[1]): path for path in folder.glob("last-*.pt") if (found := re.fullmatch(r"last-(\d+)", path.stem))
+    }
+    last = folder / CHECKPOINT
+    return [*([last] if last.exists() else []), *(earlier[number] for number in sorted(earlier))]
+
+
+def holds_run(folder: Path, *, resume: Resume, overwrite: bool) -> bool:
+    """Return whether there is a run to resume in a folder; raise ConfigError if this is not what is asked for.
+
+    Nothing is written. A folder that already holds a run is given to another only if asked for; and only ``auto``
+    starts a run that was to be resumed, unless it was stopped before its first checkpoint.
     """
-    checkpoint = folder / "last.pt"
-    if resume and checkpoint.exists():
+    if resume and checkpoints(folder):
         return True
     if resume is True and not (folder / "config.yaml").exists():
         raise ConfigError(
             f"--resume: there is no run in {folder}{_near_runs(folder)}. To start it, run the same command without "
-            "--resume; a job that may be restarted can use --auto-resume"
+            "--resume; a job that may be restarted can use --resume=auto"
         )
-    has_run = (folder / "metrics.jsonl").exists() or checkpoint.exists()
-    if has_run and not (overwrite or resume):
+    trained = [name for name in (CHECKPOINT, "best.pt", "metrics.jsonl") if _has_content(folder / name)]
+    if trained and resume:
+        hint = f"; train --init {folder / 'best.pt'} run.name=… starts another run from its best weights"
+        raise ConfigError(
+            f"--resume: {folder} holds {' and '.join(trained)}, but no {CHECKPOINT} to continue from"
+            f"{hint if 'best.pt' in trained else ''}. To start over, use --overwrite without --resume"
+        )
+    if trained and not overwrite:
         raise ConfigError(
             f"{folder} already holds a run: continue it with --resume, replace it with --overwrite, "
             "or choose another folder with run.name=…"
         )
-    if has_run:
-        for name in ("last.pt", "best.pt", "metrics.jsonl", "log.txt", "config.yaml"):
-            (folder / name).unlink(missing_ok=True)
-        for name in ("results", "tensorboard"):
-            shutil.rmtree(folder / name, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "config.yaml", dump_config(config))
     return False
+
+
+def start(folder: Path, config: Experiment) -> Path | None:
+    """Begin a run in a folder, and return where the run that was there is now; None if there was none."""
+    moved = None
+    old = [path for name in BELONGINGS if (path := folder / name).exists()] + checkpoints(folder)[1:]
+    if any(path.name != "config.yaml" for path in old):
+        moved = next(
+            path for number in count(1) if not (path := folder.with_name(f"{folder.name}.old-{number}")).exists()
+        )
+        moved.mkdir()
+        for path in dict.fromkeys(old):
+            path.rename(moved / path.name)
+    write_text(folder / "config.yaml", dump_config(config))
+    return moved
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a run's folder, which is made if needed; raise ConfigError if another process holds it.
+
+    The lock ends with the process, however that ends. Temporary files that killed processes left are removed.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("a+", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write to the run folder {folder}: {error.strerror}; choose another with run.dir=…"
+        ) from None
+    with file:
+        try:
+            lock_file(file)
+        except OSError as error:
+            if error.errno not in {EACCES, EAGAIN}:
+                warnings.warn(f"{folder} cannot be locked ({error.strerror}): start no other run there", stacklevel=2)
+            else:
+                file.seek(0)
+                raise ConfigError(
+                    f"{folder} is in use by {file.read().strip() or 'another process'}: wait until it has ended, or "
+                    "choose another folder with run.name=…"
+                ) from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {platform.node()}")
+        file.flush()
+        for path in folder.glob(".*.pt.*"):
+            path.unlink()
+        yield
+
+
+def _has_content(file: Path) -> bool:
+    """Return whether a file exists and is not empty, as metrics are before a run's first checkpoint."""
+    return file.exists() and file.stat().st_size > 0
 
 
 def _near_runs(folder: Path) -> str:
@@ -69,8 +140,11 @@ def _near_runs(folder: Path) -> str:
 class RunLog:
     """A writer of log lines and metrics; does nothing in processes other than the first."""
 
-    def __init__(self, folder: Path, *, is_main: bool, step: int = 0) -> None:
-        """Open the files; metrics beyond ``step``, from which a resumed run continues, are dropped."""
+    def __init__(self, folder: Path, *, is_main: bool, step: int = 0, due: bool = False) -> None:
+        """Open the files; metrics beyond ``step``, from which a resumed run continues, are dropped.
+
+        So are those of an evaluation at ``step`` that is ``due``: it is repeated.
+        """
         self.is_main = is_main
         if not is_main:
             return
@@ -78,10 +152,14 @@ class RunLog:
 
         self.metrics_file = folder / "metrics.jsonl"
         if self.metrics_file.exists():
-            lines = [line for line in self.metrics_file.read_text().splitlines() if _step_of(line) <= step]
+            lines = [
+                line
+                for line in self.metrics_file.read_text("utf-8", "replace").splitlines()
+                if _precedes(line, step, due)
+            ]
             write_text(self.metrics_file, "".join(f"{line}\n" for line in lines))
-        self.log = (folder / "log.txt").open("a", buffering=1)
-        self.metrics = self.metrics_file.open("a", buffering=1)
+        self.log = (folder / "log.txt").open("a", buffering=1, encoding="utf-8")
+        self.metrics = self.metrics_file.open("a", buffering=1, encoding="utf-8")
         self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
 
     def say(self, text: str, *, always: bool = False) -> None:
@@ -116,9 +194,10 @@ class RunLog:
             self.metrics.close()
 
 
-def _step_of(line: str) -> float:
-    """Return the step of a metrics line; infinity for a line cut off by a crash."""
+def _precedes(line: str, step: int, due: bool) -> bool:
+    """Return whether a metrics line is from before a checkpoint; a line cut off by a crash is not."""
     try:
-        return float(json.loads(line)["step"])
+        row = json.loads(line)
+        return bool(row["step"] < step or (row["step"] == step and not (due and row["split"] == "val")))
     except (json.JSONDecodeError, KeyError, TypeError):
-        return float("inf")
+        return False

@@ -8,15 +8,13 @@ and the step, so a run that was killed continues exactly from its last checkpoin
 
 from __future__ import annotations
 
-import signal
-import time
+import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -25,24 +23,36 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from pose_core.config import dump_config
-from pose_core.data.sampler import batches_per_epoch, epoch_batches, loader_workers, worker_init
+from pose_core.data.sampler import batches_per_epoch, epoch_batches, loader_workers, watched, worker_init
 from pose_core.engine.budget import Pace
 from pose_core.engine.checkpoint import (
+    annotations_digest,
     random_state,
-    read_run_checkpoint,
+    read_last_checkpoint,
     record_place,
     restore_random_state,
     save_checkpoint,
     seed_everything,
 )
-from pose_core.engine.distributed import ProcessContext, any_process, barrier, gather_objects, process_group
+from pose_core.engine.clock import Clock
+from pose_core.engine.distributed import (
+    ProcessContext,
+    any_process,
+    broadcast_object,
+    first_process,
+    gather_objects,
+    process_group,
+)
 from pose_core.engine.ema import Average
 from pose_core.engine.interfaces import Evaluation, Task
+from pose_core.engine.interrupt import Interrupt, closable_output, interruptible
 from pose_core.engine.optim import Updater, build_optimizer
 from pose_core.engine.precision import autocast, dtype_of
-from pose_core.engine.run_folder import Resume, RunLog, prepare, run_path
+from pose_core.engine.run_folder import CHECKPOINT, Resume, RunLog, checkpoints, holds_run, locked, run_path, start
 from pose_core.engine.schedule import Progress, lr_factor
 from pose_core.errors import ConfigError, PoseError
+from pose_core.models.weights import load_weights, read_checkpoint
+from pose_core.plurals import counted
 from pose_core.structures import Batch
 from pose_core.verbosity import no_bar
 
@@ -61,64 +71,46 @@ def train(
     task: Task,
     *,
     resume: Resume = False,
+    inexact: bool = False,
     overwrite: bool = False,
+    init: Path | None = None,
     folder: Path | None = None,
     pace: Pace | None = None,
 ) -> Result:
     """Train a task into its run folder; with ``resume``, from the last checkpoint there, which must exist.
 
-    ``resume="auto"`` starts from the beginning if there is no run yet. ``pace`` may change the number of steps during
-    the training so that it ends in time.
+    ``resume="auto"`` starts from the beginning if there is no run yet, and takes the checkpoint before a damaged one;
+    so does a process that torchrun has restarted. ``inexact`` resumes although settings, data or the number of
+    processes have changed. ``init`` is a checkpoint whose weights the training starts from. Nothing in the folder is
+    touched before the new run stands: a run that is to be overwritten is moved aside. ``pace`` may change the number of
+    steps during the training so that it ends in time.
     """
     config = task.config
-    with process_group(config.run.device) as process:
+    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")):
+        resume, overwrite = "auto", False
+    with process_group(config.run.device) as process, ExitStack() as stack:
         path = folder or run_path(config)
-        found, refusal = False, None
-        if process.is_main:
-            try:
-                found = prepare(path, config, resume=resume, overwrite=overwrite)
-            except PoseError as error:
-                refusal = error
-        found, refusal = gather_objects((found, refusal))[0]
-        if refusal is not None:
-            # All processes stop, and one says why.
-            raise refusal if process.is_main else SystemExit(refusal.exit_code)
+        found = first_process(lambda: holds_run(path, resume=resume, overwrite=overwrite))
         run = Run(task, process, path, pace)
-        if found:
-            run.restore()
-        with RunLog(path, is_main=process.is_main, step=run.step) as log, interruptible() as interrupt:
-            if resume and not found:
-                log.say(f"nothing to resume in {path}: starting from the beginning")
+        if init is not None and not found:
+            run.start_from(init)
+        first_process(lambda: stack.enter_context(locked(path)))
+        notes = run.restore(tolerant=resume == "auto", inexact=inexact) if found else []
+        if not found:
+            if resume:
+                notes.append(f"nothing to resume in {path}: starting from the beginning")
+            moved = first_process(lambda: start(path, config))
+            if moved is not None:
+                notes.append(
+                    f"the run that was in {path} is now in {moved}; delete it when you do not need it any more"
+                )
+            if init is not None:
+                notes.append(f"starting from the weights of {init}")
+        stack.enter_context(closable_output())
+        with RunLog(path, is_main=process.is_main, step=run.step, due=run.due) as log, interruptible() as interrupt:
+            for note in notes:
+                log.say(note)
             return run.go(log, interrupt)
-
-
-class Interrupt:
-    """A flag set by Ctrl-C or a termination signal; the loop checks it after each step."""
-
-    asked = False
-
-
-@contextmanager
-def interruptible() -> Iterator[Interrupt]:
-    """Handle signals: the first Ctrl-C or SIGTERM requests a stop, the second stops immediately."""
-    interrupt = Interrupt()
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if interrupt.asked:
-            raise KeyboardInterrupt
-        interrupt.asked = True
-
-    before = {}
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, ask)
-    except ValueError:  # only the main thread may handle signals
-        pass
-    try:
-        yield interrupt
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class Run:
@@ -138,7 +130,7 @@ class Run:
             self.networks = {n: convert(net) for n, net in self.networks.items()}  # type: ignore[no-untyped-call]
         self.average = Average(self.networks["pose"], settings.ema) if settings.ema else None
         self.objective = task.objective(process.device)
-        self.wrapped = {name: self._wrap(name, network) for name, network in self.networks.items()}
+        self.wrapped = {name: self._wrap(network) for name, network in self.networks.items()}
         self.settings = {name: task.train_settings(name) for name in self.networks}
         optimizers = {
             name: build_optimizer(net, self.settings[name], process.device) for name, net in self.networks.items()
@@ -163,7 +155,17 @@ class Run:
             total_steps = min(total_steps, settings.iterations)
         self.progress = Progress(total_steps)
         self.precision = dtype_of(settings.precision)
+        if settings.precision == "fp16" and process.device.type != "cuda":
+            raise ConfigError(
+                f"train.precision=fp16 needs a GPU: on {process.device.type} small gradients would vanish; use bf16 or "
+                "fp32"
+            )
+        self.annotations = annotations_digest(self.config) if process.is_main else None
         self.step = 0
+        self.saved = 0
+        """The step of the last checkpoint."""
+        self.due = False
+        """Whether an epoch has ended whose evaluation is outstanding."""
         self.best = float("-inf")
         seed_everything(self.config.run.seed, process.rank)
 
@@ -172,64 +174,87 @@ class Run:
         """The number of steps of the whole run."""
         return self.progress.total_steps
 
-    def _wrap(self, name: str, network: nn.Module) -> nn.Module:
-        settings = self.config.train
+    def _wrap(self, network: nn.Module) -> nn.Module:
         wrapped: nn.Module = network
         if self.process.world_size > 1:
             devices = [self.process.device] if self.process.device.type == "cuda" else None
-            # A network that runs several times before its backward pass must keep its buffers in between.
-            once = name not in self.task.repeated_networks
-            wrapped = DistributedDataParallel(wrapped, device_ids=devices, broadcast_buffers=once)
-        return torch.compile(wrapped) if settings.compile else wrapped  # type: ignore[return-value]
+            wrapped = DistributedDataParallel(wrapped, device_ids=devices)
+            # Batch statistics are the first process's; `_agree` sends them when they are needed. PyTorch 2.13 has
+            # renamed this.
+            synced = "forward_sync_buffers" if hasattr(wrapped, "forward_sync_buffers") else "broadcast_buffers"
+            setattr(wrapped, synced, False)
+        return torch.compile(wrapped) if self.config.train.compile else wrapped  # type: ignore[return-value]
+
+    def _agree(self) -> None:
+        """Give all processes the first one's batch statistics, so that they evaluate and save the same network."""
+        if self.process.world_size > 1:
+            for network in (*self.networks.values(), self.evaluated):
+                for buffer in network.buffers():
+                    torch.distributed.broadcast(buffer, 0)
 
     def go(self, log: RunLog, interrupt: Interrupt) -> Result:
         """Train to the end, or to an interrupt."""
-        settings, evaluation = self.config.train, None
+        evaluation = None
         log.say(
             f"{self.length} samples, {self.steps_per_epoch} steps per epoch, {self.total_steps} steps, "
-            f"{_processes(self.process.world_size)} on {self.process.device}, run folder {self.folder}"
+            f"{counted(self.process.world_size, 'process')} on {self.process.device}, run folder {self.folder}"
         )
-        if self.step >= self.total_steps:
+        if self.step >= self.total_steps and not self.due:
             log.say(f"this run is finished at step {self.step}; train.epochs makes it longer")
         if self.step == 0 and self.total_steps:
-            self.save({})  # a run that diverges in its first steps keeps its initial state
+            self.save(log, {})  # a run that diverges in its first steps keeps its initial state
         clock = Clock(self.total_steps)
+        self.batches = self._load()
         with tqdm(
             total=self.total_steps, initial=self.step, unit="step", disable=no_bar(elsewhere=not log.is_main)
         ) as bar:
-            while self.step < self.total_steps:
-                epoch = self.step // self.steps_per_epoch
-                for batch in clock.timed(self._batches(epoch)):
-                    values = self._train_step(batch)
-                    self.step += 1
-                    bar.update()
-                    clock.count(len(batch) * self.process.world_size)
-                    if self.pace is not None:
-                        self._keep_pace(self.pace, log, clock, bar)
-                    is_end = self.step % self.steps_per_epoch == 0 or self.step == self.total_steps
-                    if self.step % settings.log_every == 0 or is_end:
-                        self._report(log, clock, epoch, values)
-                    stopping = any_process(interrupt.asked, self.process.device)
-                    if stopping or (
-                        settings.checkpoint_every and self.step % settings.checkpoint_every == 0 and not is_end
-                    ):
-                        self.save(values)
-                    if stopping:
-                        log.say(
-                            f"stopped at step {self.step}; to continue, run the same command with --resume",
-                            always=True,
-                        )
-                        return Result(self.folder, self.step, evaluation, interrupted=True)
-                    if self.step == self.total_steps:
-                        break
-                if self._is_evaluated(epoch):
-                    evaluation = self._evaluate(log, epoch)
-                self.save(values)
+            while self.due or self.step < self.total_steps:
+                if not self.due and not self._train_epoch(log, interrupt, clock, bar):
+                    return self._stopped(log)
+                if self.due:
+                    try:
+                        with interrupt.immediate():
+                            evaluation = self._evaluate(log)
+                    except KeyboardInterrupt:
+                        return self._stopped(log)
+                    self.due = False
+                    self.save(log, {})
         if evaluation is None:
-            evaluation = self._evaluate(log, max(self.step - 1, 0) // self.steps_per_epoch)
-            self.save({})
+            evaluation = self._evaluate(log)
+            self.save(log, {})
         log.say(f"best {evaluation.name} {self.best:.4f}, weights in {self.folder / 'best.pt'}", always=True)
         return Result(self.folder, self.step, evaluation)
+
+    def _train_epoch(self, log: RunLog, interrupt: Interrupt, clock: Clock, bar: tqdm[NoReturn]) -> bool:
+        """Train to the end of the epoch or of the run, and return True; return False if interrupted before."""
+        settings, epoch = self.config.train, self.step // self.steps_per_epoch
+        for batch in clock.timed(self.batches):
+            values = self._train_step(batch)
+            self.step += 1
+            bar.update()
+            clock.count(len(batch) * self.process.world_size)
+            if self.pace is not None:
+                self._keep_pace(self.pace, log, clock, bar)
+            is_end = self.step % self.steps_per_epoch == 0 or self.step == self.total_steps
+            self.due = is_end and self._is_evaluated(epoch)
+            if self.step % settings.log_every == 0 or is_end:
+                self._report(log, clock, epoch, values)
+            stopping = any_process(interrupt.asked, self.process.device)
+            if stopping or is_end or (settings.checkpoint_every and self.step % settings.checkpoint_every == 0):
+                self.save(log, values)
+            if stopping or is_end:
+                return not stopping
+        self.batches = self._load()  # the run has become longer after its loader had ended
+        return True
+
+    def _stopped(self, log: RunLog) -> Result:
+        """Say how to continue, and return the result so far."""
+        log.say(
+            f"stopped at step {self.step}; to continue{f' from step {self.saved}' if self.saved != self.step else ''}, "
+            "run the same command with --resume",
+            always=True,
+        )
+        return Result(self.folder, self.step, None, interrupted=True)
 
     def _is_evaluated(self, epoch: int) -> bool:
         every = self.config.train.validate_every
@@ -238,7 +263,7 @@ class Run:
     def _keep_pace(self, pace: Pace, log: RunLog, clock: Clock, bar: tqdm[NoReturn]) -> None:
         """Change the number of steps if ``pace`` asks for it; the schedule is stretched over the steps that remain."""
         before = self.total_steps
-        total = gather_objects(pace(self.step, before))[0]  # the first process decides for all
+        total = broadcast_object(pace(self.step, before))  # the first process decides for all
         if total == before:
             return
         self.progress = self.progress.changed(self.step, total)
@@ -246,33 +271,41 @@ class Run:
         direction = "slower" if total < before else "faster"
         log.say(f"step {self.step}: {direction} than planned, so training ends after {total:,} steps, not {before:,}")
 
-    def _batches(self, epoch: int) -> Iterator[Batch]:
-        settings, process = self.config.train, self.process
-        keys = epoch_batches(
-            self.length,
-            epoch,
-            self.config.run.seed,
-            settings.batch_size,
-            process.rank,
-            process.world_size,
-            groups=self.groups,
-            start_batch=self.step % self.steps_per_epoch,
-            drop_last=self.drop_last,
-        )
-        workers = loader_workers(settings.workers)
+    def _keys(self) -> Iterator[list[tuple[int, int]]]:
+        """Yield the samples' keys of this process's batches, from the current step to the end of the run."""
+        step = self.step
+        while step < self.total_steps:
+            epoch, done = divmod(step, self.steps_per_epoch)
+            batches = epoch_batches(
+                self.length,
+                epoch,
+                self.config.run.seed,
+                self.config.train.batch_size,
+                self.process.rank,
+                self.process.world_size,
+                groups=self.groups,
+                start_batch=done,
+                drop_last=self.drop_last,
+            )
+            yield from batches
+            step += len(batches)
+
+    def _load(self) -> Iterator[Batch]:
+        """Yield the batches from the current step to the end of the run, all from the same loader processes."""
+        workers = loader_workers(self.config.train.workers)
         loader = DataLoader(
             self.data,
-            batch_sampler=keys,  # keys are (epoch, index), not indices alone
+            batch_sampler=self._keys(),  # keys are (epoch, index), not indices alone
             collate_fn=self.data.collate,
             num_workers=workers,
             worker_init_fn=worker_init,
-            pin_memory=process.device.type == "cuda",
+            pin_memory=self.process.device.type == "cuda",
             prefetch_factor=4 if workers else None,
-            # A loader draws a seed when it starts; with the global generator, a resumed epoch would differ.
+            # A loader draws a seed when it starts; with the global generator, a resumed run would differ.
             generator=torch.Generator().manual_seed(self.config.run.seed),
         )
-        for batch in loader:
-            yield self.data.to_device(batch, process.device)
+        for batch in watched(loader):
+            yield self.data.to_device(batch, self.process.device)
 
     def _train_step(self, batch: Batch) -> dict[str, Tensor]:
         settings = self.config.train
@@ -283,14 +316,15 @@ class Run:
             }
         )
         for network in self.networks.values():
-            network.train()
+            if not network.training:
+                network.train()
         values: dict[str, Tensor] = {}
         for number, part in enumerate(batch.split(settings.accumulate)):
             with self.updater.micro_batch(number), autocast(self.process.device, self.precision):
                 for name, value in self.objective.step(self.wrapped, part, self.updater).items():
                     values[name] = values.get(name, 0) + value.detach() / settings.accumulate
         if self.average is not None:
-            self.average.update(self.networks["pose"])
+            self.average.update()
         return values
 
     def _report(self, log: RunLog, clock: Clock, epoch: int, values: Mapping[str, Tensor]) -> None:
@@ -299,7 +333,8 @@ class Run:
         if any_process(bool(bad), self.process.device):
             raise PoseError(
                 f"{', '.join(bad) or 'the loss of another process'} is not finite at step {self.step}: {numbers}. "
-                f"The last good checkpoint is {self.folder / 'last.pt'}; try a lower train.lr, train.clip_norm, or "
+                f"The last good checkpoint is {self.folder / CHECKPOINT}, of step {self.saved}. Start another run from "
+                f"it, with --init {self.folder / CHECKPOINT} run.name=…, and a lower train.lr, train.clip_norm, or "
                 "train.precision=bf16 instead of fp16"
             )
         lr = self.updater.optimizers["pose"].param_groups[0]["lr"]
@@ -308,8 +343,10 @@ class Run:
         epochs = -(-self.total_steps // self.steps_per_epoch)
         log.say(f"epoch {epoch + 1}/{epochs}  step {self.step}  {text}  lr {lr:.2e}  {clock.text(self.step)}")
 
-    def _evaluate(self, log: RunLog, epoch: int) -> Evaluation:
+    def _evaluate(self, log: RunLog) -> Evaluation:
+        epoch = max(self.step - 1, 0) // self.steps_per_epoch
         networks = {**self.networks, "pose": self.evaluated}
+        self._agree()
         modes = {name: network.training for name, network in networks.items()}
         evaluation = self.task.evaluate(networks, self.process.device, self.folder)
         for name, network in networks.items():
@@ -337,41 +374,79 @@ class Run:
         """Return the network to score and to save for users: the average if there is one."""
         return self.networks["pose"] if self.average is None else self.average.network
 
-    def save(self, values: Mapping[str, Tensor]) -> None:
+    def save(self, log: RunLog, values: Mapping[str, Tensor]) -> None:
         """Write last.pt, unless the latest loss or a weight is not finite: the last good checkpoint is kept."""
         weights = (parameter.detach() for network in self.networks.values() for parameter in network.parameters())
         if any_process(
             any(not bool(torch.isfinite(value).all()) for value in chain(values.values(), weights)), self.process.device
         ):
-            return
-        states = gather_objects(random_state(self.process.device))
-        if self.process.is_main:
-            save_checkpoint(
-                self.folder / "last.pt",
-                {
-                    "method": self.config.method,
-                    "config": dump_config(self.config),
-                    **record_place(self.config),
-                    "step": self.step,
-                    "progress": self.progress._asdict(),
-                    "best": self.best,
-                    "weights": self.evaluated.state_dict(),
-                    "networks": {name: network.state_dict() for name, network in self.networks.items()},
-                    "average_updates": self.average.updates if self.average else 0,
-                    "updater": self.updater.state_dict(),
-                    "objective": self.objective.state_dict(),
-                    "random": states,
-                },
+            log.say(
+                f"step {self.step} is not saved, since the loss or a weight is not finite; the last checkpoint, "
+                f"{self.folder / CHECKPOINT}, is of step {self.saved}",
+                always=True,
             )
-        barrier()
+            return
+        self._agree()
+        states = gather_objects(random_state(self.process.device))
+        first_process(lambda: self._write(states))
+        self.saved = self.step
 
-    def restore(self) -> None:
-        """Continue from last.pt."""
-        content = read_run_checkpoint(self.folder / "last.pt", self.config)
-        if len(content["random"]) != self.process.world_size:
+    def _write(self, states: list[dict[str, Any]]) -> None:
+        content = {
+            "method": self.config.method,
+            "config": dump_config(self.config),
+            **record_place(self.config),
+            "annotations": self.annotations,
+            "step": self.step,
+            "steps_per_epoch": self.steps_per_epoch,
+            "due": self.due,
+            "progress": self.progress._asdict(),
+            "best": self.best,
+            "weights": self.evaluated.state_dict(),
+            "networks": {name: network.state_dict() for name, network in self.networks.items()},
+            "average_updates": self.average.updates if self.average else 0,
+            "updater": self.updater.state_dict(),
+            "objective": self.objective.state_dict(),
+            "random": states,
+        }
+        try:
+            save_checkpoint(self.folder / CHECKPOINT, content, self.config.train.keep)
+        except PoseError as error:
+            raise PoseError(
+                f"{error}. The last complete checkpoint is of step {self.saved}: once it can be written, run the same "
+                "command with --resume"
+            ) from None
+
+    def start_from(self, file: Path) -> None:
+        """Take the weights of a checkpoint; of a run's, also those of the networks trained together with the pose's."""
+        load_weights(self.networks["pose"], file)
+        content = read_checkpoint(file)
+        others = content.get("networks") if isinstance(content, Mapping) else None
+        for name, network in self.networks.items():
+            if name != "pose" and isinstance(others, Mapping) and name in others:
+                load_weights(network, others[name])
+        if self.average is not None:
+            self.average = Average(self.networks["pose"], self.config.train.ema)
+
+    def restore(self, *, tolerant: bool, inexact: bool) -> list[str]:
+        """Continue from the last checkpoint, which the first process reads; return what there is to say about it.
+
+        ``tolerant`` takes the one before a damaged one. ``inexact`` allows changes that make it another training.
+        """
+        content, notes = first_process(
+            lambda: read_last_checkpoint(
+                checkpoints(self.folder),
+                self.config,
+                annotations=self.annotations,
+                processes=self.process.world_size,
+                tolerant=tolerant,
+                inexact=inexact,
+            )
+        )
+        if content["networks"].keys() != self.networks.keys():
             raise ConfigError(
-                f"{self.folder / 'last.pt'} was written by {_processes(len(content['random']))}, but this run has "
-                f"{_processes(self.process.world_size)}: resume with the same number"
+                f"{self.folder} trained the networks {', '.join(content['networks'])}, but this training has "
+                f"{', '.join(self.networks)}: start another run with run.name=…"
             )
         for name, network in self.networks.items():
             network.load_state_dict(content["networks"][name])
@@ -380,54 +455,14 @@ class Run:
             self.average.updates = content["average_updates"]
         self.updater.load_state_dict(content["updater"])
         self.objective.load_state_dict(content["objective"])
-        restore_random_state(content["random"][self.process.rank], self.process.device)
-        self.step, self.best = content["step"], content["best"]
+        if len(content["random"]) == self.process.world_size:
+            restore_random_state(content["random"][self.process.rank], self.process.device)
+        self.step, self.best, self.due = content["step"], content["best"], content.get("due", False)
         progress = Progress(**content.get("progress", {"total_steps": self.total_steps}))
-        if progress.since:  # the number of steps has been changed during the training
+        epoch = content.get("steps_per_epoch", self.steps_per_epoch)
+        if epoch != self.steps_per_epoch:
+            self.step = round(self.step / epoch * self.steps_per_epoch)
+        elif progress.since:  # the number of steps has been changed during the training
             self.progress = progress
-
-
-def _processes(count: int) -> str:
-    return f"{count} process" if count == 1 else f"{count} processes"
-
-
-class Clock:
-    """A clock for the speed of a run: samples per second, time spent waiting for data, time left."""
-
-    def __init__(self, total_steps: int) -> None:
-        self.total_steps = total_steps
-        self._reset()
-
-    def _reset(self) -> None:
-        self.start, self.waited, self.samples, self.steps = time.perf_counter(), 0.0, 0, 0
-
-    def timed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """Yield the batches, and measure the time spent waiting for them."""
-        while True:
-            before = time.perf_counter()
-            batch = next(batches, None)
-            self.waited += time.perf_counter() - before
-            if batch is None:
-                return
-            yield batch
-
-    def count(self, samples: int) -> None:
-        """Count the samples of one step."""
-        self.samples += samples
-        self.steps += 1
-
-    def figures(self) -> dict[str, float]:
-        """Return samples per second and the share of time spent waiting for data."""
-        seconds = max(time.perf_counter() - self.start, 1e-9)
-        return {"samples_per_second": round(self.samples / seconds, 2), "data_share": round(self.waited / seconds, 4)}
-
-    def text(self, step: int) -> str:
-        """Return speed, data time per step and time left as text; start the next interval."""
-        seconds = max(time.perf_counter() - self.start, 1e-9)
-        left = (self.total_steps - step) * seconds / max(self.steps, 1)
-        text = (
-            f"Speed {self.samples / seconds:.1f} samples/s  Data {self.waited / max(self.steps, 1):.3f}s"
-            f"  ETA {int(left) // 3600:d}:{int(left) // 60 % 60:02d}:{int(left) % 60:02d}"
-        )
-        self._reset()
-        return text
+        self.saved = self.step
+        return notes

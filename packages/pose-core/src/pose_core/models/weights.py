@@ -19,6 +19,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from pose_core.digests import is_damaged
 from pose_core.errors import WeightsError
 from pose_core.files import whole_file
 from pose_core.models.network import PoseNetwork, to_own_names
@@ -114,6 +115,8 @@ def read_checkpoint(path: str | Path) -> Any:
         raise WeightsError(f"weights file {file} does not exist")
     if file.suffix != ".safetensors" and not _looks_like_a_checkpoint(file):
         raise WeightsError(f"weights file {file} is not a PyTorch checkpoint")
+    if is_damaged(file):
+        raise WeightsError(f"weights file {file} is damaged: its content does not have the digest written with it")
     try:
         if file.suffix == ".safetensors":
             return safetensors.torch.load(file.read_bytes())

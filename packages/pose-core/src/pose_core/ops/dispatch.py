@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+import warnings
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 
@@ -13,7 +14,7 @@ from pose_core.errors import ConfigError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["OPS", "Implementation", "choose", "is_exporting", "paths", "setting", "uses_triton"]
+__all__ = ["OPS", "Implementation", "choose", "is_exporting", "paths", "setting", "triton_problem", "uses_triton"]
 
 Implementation = Literal["reference", "fast"]
 
@@ -49,12 +50,31 @@ def choose(op: str) -> Implementation:
 def uses_triton(op: str, tensor: Tensor) -> bool:
     """Return whether an op runs its Triton kernel on ``tensor``: on a GPU, or on a CPU under Triton's interpreter."""
     wanted = tensor.is_cuda or os.environ.get("TRITON_INTERPRET") == "1"
-    return wanted and choose(op) == "fast" and _has_triton()
+    return wanted and choose(op) == "fast" and _works()
 
 
 @cache
-def _has_triton() -> bool:
-    return importlib.util.find_spec("triton") is not None
+def triton_problem() -> str:
+    """Return why Triton's kernels cannot be used, "" if they can: one is compiled and run to find out."""
+    if importlib.util.find_spec("triton") is None:
+        return "Triton is not installed"
+    try:
+        from pose_core.ops._triton_probe import run
+
+        run()
+    except Exception as error:  # a missing compiler, an old GPU, a broken installation: each fails in its own way
+        return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+    return ""
+
+
+@cache
+def _works() -> bool:
+    problem = triton_problem()
+    if problem and problem != "Triton is not installed":
+        warnings.warn(
+            f"Triton's kernels do not work here, so plain PyTorch is used, which is slower: {problem}", stacklevel=2
+        )
+    return not problem
 
 
 def is_exporting() -> bool:

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +29,7 @@ from pose_core.structures import ImageRecord, Person
 
 Array = np.ndarray
 
-VERSION = 1
+VERSION = 2
 """Increased whenever readers or these arrays change: older caches are not used."""
 WORTH = 20 * 2**20
 """Minimum bytes of an annotation file for which a cache is worthwhile."""
@@ -101,7 +102,7 @@ def read_table(config: DataConfig, split: str, aspect: float) -> tuple[PersonTab
     folder = cache_home() / "people" / _key(config, split, aspect, file, root / "images")
     try:
         return _load(folder)
-    except (OSError, ValueError):  # not cached yet, or damaged
+    except (OSError, EOFError, ValueError, TypeError, KeyError):  # not cached yet, or damaged
         shutil.rmtree(folder, ignore_errors=True)
     table, problems = _read(config, split, aspect)
     _save(folder, table, problems)
@@ -127,21 +128,38 @@ def _key(config: DataConfig, split: str, aspect: float, file: Path, images: Path
 
 
 def _save(folder: Path, table: PersonTable, problems: str) -> None:
-    """Write the cache atomically; if several processes write, one of them wins."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    started = Path(tempfile.mkdtemp(dir=folder.parent))
+    """Write the cache atomically; if several processes write, one of them wins. Without a cache, only time is lost."""
+    started = None
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        started = Path(tempfile.mkdtemp(dir=folder.parent))
         for name, column in table._asdict().items():
             np.save(started / f"{name}.npy", column)
-        (started / "problems.json").write_text(json.dumps(problems))
+        (started / "problems.json").write_text(json.dumps({"problems": problems, "digest": _digest(table)}))
         started.rename(folder)
-    except OSError:
-        shutil.rmtree(started, ignore_errors=True)
+    except OSError as error:
+        if started is not None:
+            shutil.rmtree(started, ignore_errors=True)
         if not (folder / "problems.json").exists():
-            raise
+            warnings.warn(
+                f"the annotations will be read again next time, since their people cannot be cached: cannot write "
+                f"{folder}: {error.strerror}; set POSE_HOME to a folder of yours",
+                stacklevel=2,
+            )
 
 
 def _load(folder: Path) -> tuple[PersonTable, str]:
     # asarray leaves the pages mapped and drops memmap's slow indexing.
     columns = (np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in PersonTable._fields)
-    return PersonTable(*columns), json.loads((folder / "problems.json").read_text())
+    table, notes = PersonTable(*columns), json.loads((folder / "problems.json").read_text())
+    if notes["digest"] != _digest(table):
+        raise ValueError(f"{folder} is damaged")
+    return table, notes["problems"]
+
+
+def _digest(table: PersonTable) -> str:
+    digest = hashlib.sha256()
+    for column in table:
+        digest.update(f"{column.dtype.str} {column.shape}".encode())
+        digest.update(np.ascontiguousarray(column).data.cast("B") if column.size else b"")
+    return digest.hexdigest()

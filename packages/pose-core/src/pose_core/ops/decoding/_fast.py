@@ -53,8 +53,10 @@ def argmax_quarter(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
     # Coordinates below two are huge as unsigned numbers.
     inside = ((x - 2).view(np.uint64) < max(width - 3, 0)) & ((y - 2).view(np.uint64) < max(height - 3, 0))
     around = maps.reshape(-1).take(here + np.array([[1], [width], [-1], [-width]]), mode="clip")
-    step = np.sign(around[:2] - around[2:])
-    step *= inside * maps.dtype.type(0.25)
+    with np.errstate(invalid="ignore"):  # inf - inf, where a network diverged
+        step = np.sign(around[:2] - around[2:])
+    step *= 0.25
+    step[:, ~inside] = 0  # the neighbors of a peak at the border are in another map, which may hold NaN
     peaks = np.empty((len(index), 2), maps.dtype)
     np.add(x, step[0], out=peaks[:, 0], casting="same_kind")
     np.add(y, step[1], out=peaks[:, 1], casting="same_kind")

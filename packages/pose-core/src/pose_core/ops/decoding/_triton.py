@@ -83,10 +83,11 @@ def peaks(plain: Tensor, mirrored: Tensor | None, order: Tensor | None, shift: b
     maps = plain.contiguous()
     others = maps if mirrored is None else mirrored.contiguous()
     swap = torch.zeros(1, dtype=torch.int64, device=plain.device) if order is None else order
-    _kernel[(count * number,)](
-        maps, others, swap, output, number, height * width, width,
-        FLIP=mirrored is not None, SHIFT=shift, QUARTER=quarter, BLOCK=BLOCK,
-    )  # fmt: skip
+    with torch.cuda.device_of(plain):
+        _kernel[(count * number,)](
+            maps, others, swap, output, number, height * width, width,
+            FLIP=mirrored is not None, SHIFT=shift, QUARTER=quarter, BLOCK=BLOCK,
+        )  # fmt: skip
     return output
 
 

@@ -34,6 +34,10 @@ def deform_conv(x: Tensor, offset: Tensor, weight: Tensor, *, dilation: int = 1,
         return _onnx(x, offset, weight, dilation)
     if path == "mmcv":
         return _mmcv(x, offset, weight, dilation)
+    if x.device.type == "cpu" and {x.dtype, offset.dtype, weight.dtype} & {torch.bfloat16, torch.float16}:
+        # As torchvision does on a GPU: positions in half precision would be pixels apart.
+        with torch.autocast("cpu", enabled=False):
+            return deform_conv(x.float(), offset.float(), weight.float(), dilation=dilation, path=path).to(x.dtype)
     if path == "auto":
         path = "reference" if choose("deform_conv") == "reference" else _automatic(x, offset, weight)
     if path == "reference":

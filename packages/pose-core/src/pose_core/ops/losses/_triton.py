@@ -66,10 +66,11 @@ def heatmap_loss(predicted: Tensor, places: Tensor, weights: Tensor, sigma: floa
     """
     maps, pixels, width = _sizes(predicted)
     sums = torch.empty(maps, device=predicted.device, dtype=places.dtype)
-    _forward[(maps,)](
-        predicted.contiguous(), places, weights, sums, pixels, width, -0.5 / sigma**2, KIND=_KINDS[places.dtype],
-        BLOCK=BLOCK,
-    )  # fmt: skip
+    with torch.cuda.device_of(predicted):
+        _forward[(maps,)](
+            predicted.contiguous(), places, weights, sums, pixels, width, -0.5 / sigma**2, KIND=_KINDS[places.dtype],
+            BLOCK=BLOCK,
+        )  # fmt: skip
     return sums.sum() * (0.5 / predicted.numel())
 
 
@@ -84,10 +85,11 @@ def heatmap_loss_gradient(upstream: Tensor, predicted: Tensor, places: Tensor, w
     maps, pixels, width = _sizes(predicted)
     plain = predicted.contiguous()
     gradient = torch.empty_like(plain)
-    _backward[(maps, triton.cdiv(pixels, BLOCK))](
-        plain, places, weights, upstream.contiguous(), gradient, pixels, width, -0.5 / sigma**2,
-        1.0 / predicted.numel(), KIND=_KINDS[places.dtype], BLOCK=BLOCK,
-    )  # fmt: skip
+    with torch.cuda.device_of(plain):
+        _backward[(maps, triton.cdiv(pixels, BLOCK))](
+            plain, places, weights, upstream.contiguous(), gradient, pixels, width, -0.5 / sigma**2,
+            1.0 / predicted.numel(), KIND=_KINDS[places.dtype], BLOCK=BLOCK,
+        )  # fmt: skip
     return gradient
 
 

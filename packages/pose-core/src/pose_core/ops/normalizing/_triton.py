@@ -42,9 +42,10 @@ def normalize(
     """Return ``(N, 3, H, W)`` of ``dtype``, x·scale + offset for each channel, of ``(N, H, W, 3)`` uint8."""
     output = _empty_output(images, dtype, channels_last)
     values, pixels = output.numel(), images.shape[1] * images.shape[2]
-    _kernel[(triton.cdiv(values, BLOCK),)](
-        images.contiguous(), output, values, pixels, *scale, *offset, CHANNELS_LAST=channels_last, BLOCK=BLOCK
-    )
+    with torch.cuda.device_of(images):
+        _kernel[(triton.cdiv(values, BLOCK),)](
+            images.contiguous(), output, values, pixels, *scale, *offset, CHANNELS_LAST=channels_last, BLOCK=BLOCK
+        )
     return output
 
 

@@ -189,9 +189,10 @@ def composite(
     """Paste contiguous tensors of one float type; ``boxes`` int32, ``starts`` ``(N, S)`` int64."""
     output = torch.empty_like(images)
     grid, sizes, offset = _frame(images, boxes, align_corners)
-    _forward[grid](
-        images, texels, boxes, starts, thetas, output, *sizes, OFFSET=offset, KIND=KINDS[images.dtype], TILE=TILE
-    )
+    with torch.cuda.device_of(images):
+        _forward[grid](
+            images, texels, boxes, starts, thetas, output, *sizes, OFFSET=offset, KIND=KINDS[images.dtype], TILE=TILE
+        )
     return output
 
 
@@ -210,10 +211,11 @@ def gradients(
     to_images = torch.empty_like(images) if whole else images.new_empty(0)
     # Tiles that a part does not reach write nothing.
     to_thetas = thetas.new_zeros(*boxes.shape[:2], grid[1], 6)
-    _backward[grid](
-        images, texels, boxes, starts, thetas, upstream, to_images, to_thetas, *sizes, OFFSET=offset,
-        KIND=KINDS[images.dtype], TILE=TILE, WHOLE=whole,
-    )  # fmt: skip
+    with torch.cuda.device_of(images):
+        _backward[grid](
+            images, texels, boxes, starts, thetas, upstream, to_images, to_thetas, *sizes, OFFSET=offset,
+            KIND=KINDS[images.dtype], TILE=TILE, WHOLE=whole,
+        )  # fmt: skip
     return to_images, to_thetas.sum(2).reshape(thetas.shape)
 
 

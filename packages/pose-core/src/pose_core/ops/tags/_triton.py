@@ -103,7 +103,8 @@ def loss(tags: Tensor, keypoints: Tensor) -> Tensor:
     """Return push and pull ``(B, 2)`` of contiguous tensors, ``keypoints`` int64."""
     output = tags.new_empty(len(tags), 2)
     sizes, fixed = _frame(tags, keypoints)
-    _forward[(len(tags),)](tags, keypoints, output, *sizes, **fixed)
+    with torch.cuda.device_of(tags):
+        _forward[(len(tags),)](tags, keypoints, output, *sizes, **fixed)
     return output
 
 
@@ -117,7 +118,8 @@ def loss_gradient(upstream: Tensor, tags: Tensor, keypoints: Tensor) -> Tensor:
     """Return the gradient with respect to the tags."""
     gradient = torch.zeros_like(tags)
     sizes, fixed = _frame(tags, keypoints)
-    _backward[(len(tags),)](tags, keypoints, upstream, gradient, *sizes, **fixed)
+    with torch.cuda.device_of(tags):
+        _backward[(len(tags),)](tags, keypoints, upstream, gradient, *sizes, **fixed)
     return gradient
 
 

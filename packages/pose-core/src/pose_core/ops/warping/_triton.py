@@ -65,7 +65,8 @@ def warp(pixels: Tensor, starts: Tensor, sizes: Tensor, image_of: Tensor, to_ima
     width, height = size
     crops = torch.empty(len(to_image), height, width, 3, dtype=torch.uint8, device=pixels.device)
     grid = (len(to_image), triton.cdiv(width * height, BLOCK))
-    _kernel[grid](pixels, starts, sizes, image_of, to_image, crops, width, width * height, BLOCK=BLOCK)
+    with torch.cuda.device_of(pixels):
+        _kernel[grid](pixels, starts, sizes, image_of, to_image, crops, width, width * height, BLOCK=BLOCK)
     return crops
 
 
