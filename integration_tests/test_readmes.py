@@ -17,21 +17,17 @@ import pytest
 import torch
 from torchvision.models import detection
 
-from pose_core.cli import build_parser, main, method_main, method_verbs
-from pose_core.cli.verbs import VERBS
-from pose_core.plugins.checkpoints import find_checkpoint
+from pose_core.cli import main, method_main
 from pose_core.plugins.experiments import load_config
-from pose_core.plugins.method import get_method, installed_methods
+from pose_core.plugins.method import installed_methods
 from pose_core.plugins.networks import create_model
 from pose_core.synthetic import write_dataset
+from pose_testing.commands import check_command, without_launcher
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("packages/*/README.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("packages/*/*.md"))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 OURS = re.compile(r"\s*(uv run |torchrun |pose(-[a-z]+)? [a-z-]+( |$))")
-FILE = re.compile(r"/|\.(pt|pth|tar|safetensors)$")
-PLACEHOLDER = re.compile(r"\b[A-Z]{3,}\b|[A-Z]\.pth|\.ya?ml$")
-"""Words that the reader replaces, and files that the reader has."""
 
 
 def blocks(page: Path, *languages: str) -> Iterator[str]:
@@ -52,9 +48,7 @@ def commands(page: Path) -> list[list[str]]:
                 words = words[: words.index(">")] if ">" in words else words
                 if words[:2] == ["uv", "run"]:
                     words = words[2:]
-                if words[:1] == ["torchrun"]:
-                    module = words.index("-m") + 1
-                    words = [words[module].replace("_", "-"), *words[module + 1 :]]
+                words = without_launcher(words)
                 if words and re.fullmatch(r"pose(-[a-z]+)?", words[0]):
                     found.append(words)
     return found
@@ -72,7 +66,7 @@ COMMANDS = [(page, words) for page in PAGES for words in commands(page)]
 
 
 def test_the_pages_are_read() -> None:
-    assert len(PAGES) == 8
+    assert len(PAGES) == 13
     assert len(COMMANDS) > 100
     assert len(snippets()) >= 2
 
@@ -81,27 +75,7 @@ def test_the_pages_are_read() -> None:
     ("page", "words"), COMMANDS, ids=lambda value: value.stem if isinstance(value, Path) else " ".join(value)
 )
 def test_printed_commands_are_understood(page: Path, words: list[str]) -> None:
-    method = None if words[0] == "pose" else words[0].removeprefix("pose-")
-    verbs = dict(VERBS) if method is None else method_verbs(method)
-    if words[1] in {"COMMAND", "--help", "--version"}:
-        return
-    assert words[1] in verbs
-    if words[-1] in {"--help", "-h"}:
-        return
-    parser = build_parser(words[0], verbs, words[1], method)
-    try:
-        args = parser.parse_intermixed_args(words[2:])
-    except TypeError:  # a command with subcommands
-        args = parser.parse_args(words[2:])
-    overrides = [word for word in words[2:] if re.match(r"[a-z_.]+=", word)]
-    configs = getattr(args, "cfg", None) or []
-    for name in [configs] if isinstance(configs, str) else configs:
-        if not PLACEHOLDER.search(name) and "/" not in name.removeprefix(f"{words[0]}/"):
-            known = method is not None and name in get_method(method).experiments()
-            load_config(f"{words[0]}/{name}" if known else name, overrides)
-    for name in (getattr(args, "weights", None), *getattr(args, "names", ())):
-        if isinstance(name, str) and not FILE.search(name) and not PLACEHOLDER.search(name):
-            find_checkpoint(name)
+    check_command(words)
 
 
 @pytest.fixture(scope="module")
