@@ -217,7 +217,8 @@ def test_a_closed_pipe_is_no_error() -> None:
         f"{sys.executable} -m pose_core --help | true; exit ${{PIPESTATUS[0]}}",
         shell=True, executable="/bin/bash", capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert (run.returncode, run.stderr) == (0, "")
+    assert run.returncode in {0, 141}  # 0 if the pipe took everything before it was closed
+    assert run.stderr == ""
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")

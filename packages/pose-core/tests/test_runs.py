@@ -253,11 +253,6 @@ def test_torchrun_s_restarts_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_closed_pipe_is_no_success() -> None:
-    done = subprocess.run(
-        f"{sys.executable} -m pose_core configs | true; exit ${{PIPESTATUS[0]}}", shell=True, executable="/bin/bash"
-    )
-    assert done.returncode in {0, 141}  # 0 if everything fitted into the pipe before it closed
-
     def work() -> int:
         raise BrokenPipeError
 
