@@ -2,8 +2,8 @@
 
 python shared/benchmark/bench_grouping.py [--rounds 7] [--out results.json]
 
-The baseline grouping is the published one with scipy's solver; the baseline loss is rewritten from its formulas: in
-Python, and in C if there is a compiler. The crowd is synthetic, and every seventh joint has no heat. With 30 people,
+The baseline grouping is the published one, with its solver's steps; the baseline loss is rewritten from its formulas,
+in Python, and in C if there is a compiler. The crowd is synthetic, and every seventh joint has no heat. With 30 people,
 the published grouping assigns no further joints and finds them in its search for missing joints; rows without that
 limit assign every joint. Times are processor times.
 """

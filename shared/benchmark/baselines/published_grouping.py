@@ -1,15 +1,16 @@
 """Grouping by tags as published: over joints, candidates and people one by one, maps searched whole for everyone.
 
-Assignment is scipy's on the square, padded costs; the original's solver is in Python, and slower.
+The original's solver is the package munkres, in Python; this one follows its steps.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional as F
+
+from pose_testing.literal_embedding import munkres
 
 ORDER = (0, 1, 2, 3, 4, 5, 6, 11, 12, 7, 8, 9, 10, 13, 14, 15, 16)
 
@@ -58,7 +59,9 @@ def match(
         cost = np.round(distance) * 100 - rows[:, 2:3]
         if len(rows) > len(keys):
             cost = np.concatenate([cost, np.full((len(rows), len(rows) - len(keys)), 1e10)], 1)
-        for row, column in zip(*linear_sum_assignment(cost), strict=True):
+        for row, column in munkres(np.pad(cost, ((0, cost.shape[1] - len(rows)), (0, 0)))):
+            if row >= len(rows):
+                continue
             if column < len(keys):
                 total += float(cost[row, column])
             if column < len(keys) and distance[row, column] < near:
