@@ -19,7 +19,7 @@ _RESUME = "give --resume to resume a run"
 _WEIGHTS = "weights are given by model.pretrained for the backbone, --weights for the whole network"
 
 OTHERWISE: dict[str, str] = {
-    "AUTO_RESUME": "give --auto-resume to continue a run if there is one",
+    "AUTO_RESUME": "give --resume=auto to continue a run if there is one",
     "CUDNN.BENCHMARK": _CUDNN,
     "CUDNN.DETERMINISTIC": _CUDNN,
     "CUDNN.ENABLED": _CUDNN,
