@@ -16,6 +16,7 @@ from torch import nn
 
 from pose_core.cli import guarded
 from pose_core.digests import is_damaged
+from pose_core.engine import interrupt
 from pose_core.engine.checkpoint import save_checkpoint
 from pose_core.engine.interfaces import Evaluation
 from pose_core.engine.run_folder import locked
@@ -130,8 +131,10 @@ class Signaled(Tiny):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
 @pytest.mark.parametrize("in_evaluation", [True, False])
 def test_a_signal_leaves_a_checkpoint_and_the_evaluation_is_not_skipped(
-    tmp_path: Path, number: int, in_evaluation: bool
+    tmp_path: Path, number: int, in_evaluation: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The tests themselves may run under nohup.
+    monkeypatch.setattr(interrupt, "_is_ignored", lambda _: False)
     task = Signaled(config(tmp_path))
     task.number, task.in_evaluation = number, in_evaluation
 

@@ -46,7 +46,7 @@ def interruptible() -> Iterator[Interrupt]:
     before = {}
     try:
         for number in STOPPING:
-            if signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP
+            if not _is_ignored(number):
                 before[number] = signal.signal(number, ask)
     except ValueError:  # only the main thread may handle signals
         pass
@@ -55,6 +55,11 @@ def interruptible() -> Iterator[Interrupt]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _is_ignored(number: int) -> bool:
+    """Return whether a signal is ignored already, as SIGHUP under nohup."""
+    return signal.getsignal(number) == signal.SIG_IGN
 
 
 @contextmanager
