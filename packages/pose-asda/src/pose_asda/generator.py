@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Literal
 
 import torch
@@ -36,7 +37,8 @@ class Generator(ResNetBackbone):
 
     def forward(self, x: Tensor) -> Tensor:
         features = self.stages(x)[3].mean((2, 3), keepdim=True)
-        with torch.autocast(x.device.type, enabled=False):  # half precision is too coarse for positions
+        # Half precision is too coarse for positions. Tensors without data have no autocast.
+        with nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False):
             return self.fc_locs(features.to(next(self.fc_locs.parameters()).dtype)).reshape(len(x), NUM_TYPES, 3) - 0.5
 
 
