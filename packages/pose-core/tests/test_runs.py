@@ -14,7 +14,6 @@ import pytest
 import torch
 from torch import nn
 
-from pose_core.cli import guarded
 from pose_core.digests import is_damaged
 from pose_core.engine import interrupt
 from pose_core.engine.checkpoint import save_checkpoint
@@ -256,15 +255,10 @@ def test_torchrun_s_restarts_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_closed_pipe_is_no_success() -> None:
-    def work() -> int:
-        raise BrokenPipeError
-
-    read, write = os.pipe()
-    os.close(read)
-    saved = os.dup(1)
-    try:
-        assert guarded(work) == 141
-    finally:
-        os.dup2(saved, 1)
-        os.close(saved)
-        os.close(write)
+    script = (
+        "from pose_core.cli import guarded\n"
+        "def work() -> int:\n    raise BrokenPipeError\n"
+        "raise SystemExit(guarded(work))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (141, "")
