@@ -140,7 +140,7 @@ def test_decode_dekr(case: int) -> None:
     fitted = difference(matched.points, content["matched"])
     print(case, errors, fitted)
     assert max(errors) < 1e-9
-    assert fitted < 1e-9
+    assert fitted < 1e-6  # pixels; where the fit stops depends on rounding
 
 
 @pytest.mark.parametrize("case", [1, 2])
@@ -162,7 +162,7 @@ def test_decode_bottomup(case: int) -> None:
     ]
     print(case, errors, fitted)
     assert max(errors) < 1e-7  # the published sampling is in float32
-    assert max(fitted) < 1e-9
+    assert max(fitted) < 1e-6  # pixels; where the fit stops depends on rounding
 
 
 @pytest.mark.parametrize("settings", [DekrSettings, BottomUpSettings])

@@ -116,7 +116,7 @@ def move_to_peaks(fused: Tensor, people: list[Array], least: float) -> list[Arra
             distances = (candidates - torch.tensor([x, y])).square().sum(1).sqrt()
             index = int(distances.argmin())
             if distances[index] < MAX_ABSORB:
-                after[joint, :2] = candidates[index]
+                after[joint, :2] = candidates[index].numpy()
                 after[joint, 2] = center * float(values[joint, index])
             else:
                 # The fault: x is taken for the row, y for the column.
