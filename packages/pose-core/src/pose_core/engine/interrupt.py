@@ -58,8 +58,8 @@ def interruptible() -> Iterator[Interrupt]:
 
 
 def _is_ignored(number: int) -> bool:
-    """Return whether a signal is ignored already, as SIGHUP under nohup."""
-    return signal.getsignal(number) == signal.SIG_IGN
+    """Return whether a signal is to be left alone: SIGHUP under nohup. (Shells ignore SIGINT for background jobs.)"""
+    return number != signal.SIGINT and signal.getsignal(number) == signal.SIG_IGN
 
 
 @contextmanager
