@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -39,6 +39,7 @@ from pose_core.synthetic import write_dataset
 from pose_dekr.published_keys import bottomup_layers, dekr_layers
 from pose_dekr.rescore import ScoreNet
 from pose_testing.commands import check_command, without_launcher
+from pose_testing.published import nested
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(ROOT.glob("packages/*/PUBLISHED.md"))
@@ -294,15 +295,8 @@ def published_files() -> dict[str, dict[str, object]]:
 
 def write_published_files(folder: Path) -> None:
     for name, content in published_files().items():
-        sections: dict[str, Any] = {}
-        for key, value in content.items():
-            *parents, last = key.split(".")
-            block = sections
-            for parent in parents:
-                block = block.setdefault(parent, {})
-            block[last] = value
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(yaml.safe_dump(sections))
+        (folder / name).write_text(yaml.safe_dump(nested(content)))
 
 
 @contextlib.contextmanager

@@ -33,8 +33,8 @@ FREE_KEYS = (
 def save_checkpoint(path: Path, content: dict[str, Any], keep: int = 1) -> None:
     """Write a checkpoint atomically, with a digest.
 
-    The ``keep - 1`` before it become ``<name>-1.pt``, ``<name>-2.pt``, …. At every moment a complete checkpoint has the
-    name ``path``, once there was one.
+    The ``keep - 1`` before it become ``<name>-1.pt``, ``<name>-2.pt``, …. Once there is a checkpoint, there always is a
+    complete one, and on file systems with links it always has the name ``path``.
     """
     with whole_file(path) as file:
         writer = DigestWriter(file)
