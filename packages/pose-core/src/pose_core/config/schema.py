@@ -87,6 +87,8 @@ class TrainConfig(Block):
     """Stop after this many optimizer steps, regardless of `epochs`."""
     batch_size: Annotated[int, Field(ge=1)] = 128
     """Samples per optimizer step over all processes; the learning rate is never scaled by it."""
+    batch_per_process: Annotated[int, Field(ge=1)] | None = None
+    """Samples per optimizer step of each process, instead of `batch_size`."""
     accumulate: Annotated[int, Field(ge=1)] = 1
     """Split every batch into this many forward passes, to save memory."""
     optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
