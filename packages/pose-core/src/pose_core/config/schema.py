@@ -133,6 +133,8 @@ class TrainConfig(Block):
     decoder, where the loader has too few CPU cores. Pixels differ by a few gray levels. Never used in evaluation."""
     validate_every: Annotated[int, Field(ge=0)] = 1
     """Epochs between evaluations; 0 evaluates only at the end."""
+    evaluate_on: str | None = None
+    """Device of a process that evaluates while training goes on, such as cpu or cuda:1; without it, training waits."""
     checkpoint_every: Annotated[int, Field(ge=0)] = 0
     """Optimizer steps between checkpoints within an epoch; each epoch ends with a checkpoint in any case."""
     keep: Annotated[int, Field(ge=1)] = 2

@@ -9,7 +9,7 @@ and the step, so a run that was killed continues exactly from its last checkpoin
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
@@ -47,14 +47,29 @@ from pose_core.engine.feeding import Feed
 from pose_core.engine.interfaces import Evaluation, Task
 from pose_core.engine.interrupt import Interrupt, closable_output, interruptible
 from pose_core.engine.optim import Updater, build_optimizer
+from pose_core.engine.parallel_evaluation import Evaluator
 from pose_core.engine.precision import autocast, dtype_of, fixed_sizes
-from pose_core.engine.run_folder import CHECKPOINT, Resume, RunLog, checkpoints, holds_run, locked, run_path, start
+from pose_core.engine.run_folder import (
+    CHECKPOINT,
+    Resume,
+    RunLog,
+    checkpoints,
+    holds_run,
+    locked,
+    outstanding,
+    run_path,
+    start,
+    weights_file,
+)
 from pose_core.engine.schedule import Progress, lr_factor
 from pose_core.errors import ConfigError, PoseError
 from pose_core.models.weights import load_weights, read_checkpoint
 from pose_core.plurals import counted
 from pose_core.structures import Batch
 from pose_core.verbosity import no_bar
+
+WAITING = 2
+"""Evaluations that may be outstanding while training goes on."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +122,9 @@ def train(
             if init is not None:
                 notes.append(f"starting from the weights of {init}")
         stack.enter_context(closable_output())
-        with RunLog(path, is_main=process.is_main, step=run.step, due=run.due) as log, interruptible() as interrupt:
+        stack.callback(run.close)
+        repeated = [*outstanding(path), *([run.step] if run.due else [])]
+        with RunLog(path, is_main=process.is_main, step=run.step, due=repeated) as log, interruptible() as interrupt:
             for note in notes:
                 log.say(note)
             return run.go(log, interrupt)
@@ -143,6 +160,11 @@ class Run:
             total_steps = min(total_steps, settings.iterations)
         self.progress = Progress(total_steps)
         self.agreement = Agreement()
+        self.evaluator: Evaluator | None = None
+        self.is_parallel = settings.evaluate_on is not None
+        """Whether another process evaluates while training goes on; the first process of the run holds it."""
+        if self.is_parallel and process.is_main:
+            self.evaluator = self._make_evaluator()
         self.precision = dtype_of(settings.precision)
         if settings.precision == "fp16" and process.device.type != "cuda":
             raise ConfigError(
@@ -156,6 +178,8 @@ class Run:
         self.due = False
         """Whether an epoch has ended whose evaluation is outstanding."""
         self.best = float("-inf")
+        self.evaluation: Evaluation | None = None
+        """The latest."""
         seed_everything(self.config.run.seed, process.rank)
 
     @property
@@ -191,7 +215,6 @@ class Run:
 
     def go(self, log: RunLog, interrupt: Interrupt) -> Result:
         """Train to the end, or to an interrupt."""
-        evaluation = None
         device = self.process.device if self.process.world_size == 1 else self.process.device.type
         log.say(
             f"{self.feed.length} samples, {self.steps_per_epoch} steps per epoch, {self.total_steps} steps of "
@@ -201,6 +224,7 @@ class Run:
             log.say(f"this run is finished at step {self.step}; train.epochs makes it longer")
         if self.step == 0 and self.total_steps:
             self.save(log, {})  # a run that diverges in its first steps keeps its initial state
+        self._catch_up()
         clock = Clock(self.total_steps)
         self.batches = self._load()
         with tqdm(
@@ -215,11 +239,17 @@ class Run:
                 if self.due:
                     try:
                         with interrupt.immediate():
-                            evaluation = self._evaluate(log)
+                            self._evaluate(log)
                     except KeyboardInterrupt:
                         return self._stopped(log)
                     self.due = False
                     self.save(log, {})
+            try:
+                with interrupt.immediate():
+                    self._collect(log)
+            except KeyboardInterrupt:
+                return self._stopped(log)
+        evaluation = broadcast_object(self.evaluation)
         if evaluation is None:
             evaluation = self._evaluate(log)
             self.save(log, {})
@@ -237,10 +267,15 @@ class Run:
             if self.pace is not None:
                 self._keep_pace(self.pace, log, clock, bar)
             is_end = self.step % self.steps_per_epoch == 0 or self.step == self.total_steps
-            self.due = is_end and self._is_evaluated(epoch)
+            if is_end and self._is_evaluated(epoch):
+                self._let_evaluate(log)
             if self.step % settings.log_every == 0 or is_end:
                 self._report(log, clock, epoch, values)
-            stopping = self.agreement.any(interrupt.asked, self.step, now=is_end)
+            stopping = False
+            if self.agreement.any(interrupt.asked or self._has_results(), self.step, now=is_end):
+                stopping = any_process(interrupt.asked)
+                if not stopping:
+                    self._collect(log, most=WAITING)
             if stopping or is_end or (settings.checkpoint_every and self.step % settings.checkpoint_every == 0):
                 self.save(log, values)
             if stopping or is_end:
@@ -313,30 +348,84 @@ class Run:
         log.say(f"epoch {epoch + 1}/{epochs}  step {self.step}  {text}  lr {lr:.2e}  {clock.text(self.step)}")
 
     def _evaluate(self, log: RunLog) -> Evaluation:
-        epoch = max(self.step - 1, 0) // self.steps_per_epoch
+        """Evaluate the network while training waits."""
         networks = {**self.networks, "pose": self.evaluated}
         self._agree()
         modes = {name: network.training for name, network in networks.items()}
         evaluation = self.task.evaluate(networks, self.process.device, self.folder)
         for name, network in networks.items():
             network.train(modes[name])
-        log.record("val", self.step, epoch, evaluation.metrics, prefix=f"{self.config.data.layout}/")
-        log.say(evaluation.report)
+        self._take(log, self.step, evaluation, self._weights)
+        return evaluation
+
+    def _take(self, log: RunLog, step: int, evaluation: Evaluation, weights: Callable[[], Mapping[str, Any]]) -> None:
+        """Log the evaluation of a step, and keep its weights if they are the best."""
+        self.evaluation = evaluation
+        epoch = max(step - 1, 0) // self.steps_per_epoch
+        log.record("val", step, epoch, evaluation.metrics, prefix=f"{self.config.data.layout}/")
+        log.say(evaluation.report if step == self.step else f"step {step}:\n{evaluation.report}")
         if evaluation.value > self.best:
             self.best = evaluation.value
             if self.process.is_main:
-                save_checkpoint(
-                    self.folder / "best.pt",
-                    {
-                        "method": self.config.method,
-                        "config": dump_config(self.config),
-                        **record_place(self.config),
-                        "step": self.step,
-                        "metrics": dict(evaluation.metrics),
-                        "weights": self.evaluated.state_dict(),
-                    },
-                )
-        return evaluation
+                save_checkpoint(self.folder / "best.pt", {**weights(), "metrics": dict(evaluation.metrics)})
+
+    def _weights(self) -> dict[str, Any]:
+        """Return the content of a file with the weights to evaluate, and what is needed to use them."""
+        return {
+            "method": self.config.method,
+            "config": dump_config(self.config),
+            **record_place(self.config),
+            "step": self.step,
+            "weights": self.evaluated.state_dict(),
+        }
+
+    def _make_evaluator(self) -> Evaluator:
+        config = self.config
+        return Evaluator(self.task, self.evaluated, config.train.evaluate_on or config.run.device, self.folder)
+
+    def _catch_up(self) -> None:
+        """Have the weights evaluated whose evaluation was outstanding when the run was stopped."""
+        files = first_process(lambda: outstanding(self.folder))
+        self.is_parallel = self.is_parallel or bool(files)
+        if self.process.is_main and files:
+            self.evaluator = self.evaluator or self._make_evaluator()
+            for step, file in files.items():
+                self.evaluator.submit(step, file)
+
+    def _let_evaluate(self, log: RunLog) -> None:
+        """Have the current weights evaluated: next, or by the process that is there for it."""
+        if self.config.train.evaluate_on is None:
+            self.due = True
+            return
+        self._agree()
+        if self.evaluator is not None:
+            file = weights_file(self.folder, self.step)
+            save_checkpoint(file, self._weights())
+            self.evaluator.submit(self.step, file)
+        self._collect(log, most=WAITING)
+
+    def _has_results(self) -> bool:
+        return self.evaluator is not None and self.evaluator.is_ready()
+
+    def _collect(self, log: RunLog, most: int = 0) -> None:
+        """Take the results of the process that evaluates, until at most ``most`` are outstanding."""
+        while self.is_parallel:
+            found = [] if self.evaluator is None else self.evaluator.collect()
+            for step, file, evaluation in found:
+                self._take(log, step, evaluation, lambda file=file: read_checkpoint(file))  # type: ignore[misc]
+            if any_process(bool(found)):
+                self.save(log, {})
+                for finished in found:
+                    finished.file.unlink()
+            if not any_process(self.evaluator is not None and len(self.evaluator.waiting) > most):
+                return
+            if self.evaluator is not None:
+                self.evaluator.is_ready(seconds=1)
+
+    def close(self) -> None:
+        """End the process that evaluates."""
+        if self.evaluator is not None:
+            self.evaluator.close()
 
     @property
     def evaluated(self) -> nn.Module:
@@ -433,4 +522,8 @@ class Run:
         elif progress.since:  # the number of steps has been changed during the training
             self.progress = progress
         self.saved = self.step
+        if self.process.is_main:
+            for step, file in outstanding(self.folder).items():
+                if step > self.step:  # training gets there again
+                    file.unlink()
         return notes
