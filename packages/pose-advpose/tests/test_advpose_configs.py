@@ -182,10 +182,10 @@ def test_without_the_critic_the_same_network_sees_the_same_data(task: str, tiny:
     for key, value in against.networks["pose"].state_dict().items():
         assert torch.equal(value, state[key]), key
     drawn = 0
-    for one, other in islice(zip(against._load(), alone._load(), strict=True), 2 * against.steps_per_epoch):
+    for (one,), (other,) in islice(zip(against._load(), alone._load(), strict=True), 2 * against.steps_per_epoch):
         assert equal_batches(one, other)
         drawn += len(columns(one)[0])
-    assert drawn == 2 * against.length > 0
+    assert drawn == 2 * against.feed.length > 0
     assert against.total_steps == alone.total_steps
 
 

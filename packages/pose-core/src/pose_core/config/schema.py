@@ -87,6 +87,8 @@ class TrainConfig(Block):
     """Stop after this many optimizer steps, regardless of `epochs`."""
     batch_size: Annotated[int, Field(ge=1)] = 128
     """Samples per optimizer step over all processes; the learning rate is never scaled by it."""
+    batch_per_process: Annotated[int, Field(ge=1)] | None = None
+    """Samples per optimizer step of each process, instead of `batch_size`."""
     accumulate: Annotated[int, Field(ge=1)] = 1
     """Split every batch into this many forward passes, to save memory."""
     optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
@@ -133,6 +135,8 @@ class TrainConfig(Block):
     decoder, where the loader has too few CPU cores. Pixels differ by a few gray levels. Never used in evaluation."""
     validate_every: Annotated[int, Field(ge=0)] = 1
     """Epochs between evaluations; 0 evaluates only at the end."""
+    evaluate_on: str | None = None
+    """Device of a process that evaluates while training goes on, such as cpu or cuda:1; without it, training waits."""
     checkpoint_every: Annotated[int, Field(ge=0)] = 0
     """Optimizer steps between checkpoints within an epoch; each epoch ends with a checkpoint in any case."""
     keep: Annotated[int, Field(ge=1)] = 2

@@ -9,7 +9,7 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from errno import EACCES, EAGAIN
@@ -35,7 +35,7 @@ Resume = bool | Literal["auto"]
 
 CHECKPOINT = "last.pt"
 BELONGINGS = ("config.yaml", "log.txt", "metrics.jsonl", CHECKPOINT, "best.pt", "results", "tensorboard")
-"""What a run writes to its folder, besides earlier checkpoints."""
+"""What a run writes to its folder, besides earlier checkpoints and weights to evaluate."""
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -45,6 +45,21 @@ def checkpoints(folder: Path) -> list[Path]:
     }
     last = folder / CHECKPOINT
     return [*([last] if last.exists() else []), *(earlier[number] for number in sorted(earlier))]
+
+
+def weights_file(folder: Path, step: int) -> Path:
+    """Return the file for the weights of a step that another process is to evaluate."""
+    return folder / f"evaluate-{step}.pt"
+
+
+def outstanding(folder: Path) -> dict[int, Path]:
+    """Return the files of weights to evaluate in a run's folder by step, in order."""
+    found = {
+        int(match[1]): path
+        for path in folder.glob("evaluate-*.pt")
+        if (match := re.fullmatch(r"evaluate-(\d+)", path.stem))
+    }
+    return dict(sorted(found.items()))
 
 
 def holds_run(folder: Path, *, resume: Resume, overwrite: bool) -> bool:
@@ -78,7 +93,8 @@ def holds_run(folder: Path, *, resume: Resume, overwrite: bool) -> bool:
 def start(folder: Path, config: Experiment) -> Path | None:
     """Begin a run in a folder, and return where the run that was there is now; None if there was none."""
     moved = None
-    old = [path for name in BELONGINGS if (path := folder / name).exists()] + checkpoints(folder)[1:]
+    old = [path for name in BELONGINGS if (path := folder / name).exists()]
+    old += [*checkpoints(folder)[1:], *outstanding(folder).values()]
     if any(path.name != "config.yaml" for path in old):
         moved = next(
             path for number in count(1) if not (path := folder.with_name(f"{folder.name}.old-{number}")).exists()
@@ -140,10 +156,10 @@ def _near_runs(folder: Path) -> str:
 class RunLog:
     """A writer of log lines and metrics; does nothing in processes other than the first."""
 
-    def __init__(self, folder: Path, *, is_main: bool, step: int = 0, due: bool = False) -> None:
+    def __init__(self, folder: Path, *, is_main: bool, step: int = 0, due: Collection[int] = ()) -> None:
         """Open the files; metrics beyond ``step``, from which a resumed run continues, are dropped.
 
-        So are those of an evaluation at ``step`` that is ``due``: it is repeated.
+        So are those of evaluations that are ``due``, by step: they are repeated.
         """
         self.is_main = is_main
         if not is_main:
@@ -194,10 +210,10 @@ class RunLog:
             self.metrics.close()
 
 
-def _precedes(line: str, step: int, due: bool) -> bool:
+def _precedes(line: str, step: int, due: Collection[int]) -> bool:
     """Return whether a metrics line is from before a checkpoint; a line cut off by a crash is not."""
     try:
         row = json.loads(line)
-        return bool(row["step"] < step or (row["step"] == step and not (due and row["split"] == "val")))
+        return bool(row["step"] <= step and not (row["split"] == "val" and row["step"] in due))
     except (json.JSONDecodeError, KeyError, TypeError):
         return False

@@ -126,6 +126,10 @@ class EncodedCrops(TrainingSet[EncodedBatch]):
         valid = (shown >= 0).to(device)
         return replace(crops, images=pixels, valid=valid, joints=crops.joints * valid[:, None, None])
 
+    def micro_batches(self, batch: EncodedBatch, device: torch.device, parts: int) -> list[Batch]:
+        """Return the decoded batch as ``parts`` equal ones: its crops share images."""
+        return list(self.to_device(batch, device).split(parts))
+
     def _read(self, index: int) -> tuple[np.ndarray, tuple[int, int], int]:
         """Return an image's content to send, its size if sent as pixels, and its width; 0 if it could not be read."""
         source = self.people.source(index)
