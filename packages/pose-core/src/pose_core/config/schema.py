@@ -121,8 +121,10 @@ class TrainConfig(Block):
     """Decay of the exponential moving average that is evaluated and saved; 0 switches it off."""
     sync_bn: bool = False
     """Share batch statistics between processes."""
-    workers: Annotated[int, Field(ge=0)] = 4
-    """Loader processes for each training process; no more than there are CPU cores."""
+    workers: Annotated[int, Field(ge=0)] | None = None
+    """Loader processes of each training process; no more than there are CPU cores. By default the cores, divided among
+    the training processes of this machine: at most 16, fewer where memory is short, none on a single core. The number
+    changes no sample."""
     share_decode: bool = False
     """Put the people of one image into the same batch, so that it is decoded once."""
     reduced_decode: bool = False
@@ -148,8 +150,8 @@ class EvaluationConfig(Block):
 
     flip: bool = True
     """Average with the mirrored image's prediction."""
-    workers: Annotated[int, Field(ge=0)] = 4
-    """Processes that decode images; no more than there are CPU cores."""
+    workers: Annotated[int, Field(ge=0)] | None = None
+    """Processes that decode images; no more than there are CPU cores, and by default as in training."""
     compile: bool = False
     """torch.compile the network, on a GPU as CUDA graphs; the first batch of each size is slow."""
 
