@@ -99,6 +99,7 @@ def evaluate_bottomup(
         flip=config.test.flip,
         decode=predictor.decode_name,
         scales=tuple(sorted(config.test.scales, reverse=True)),
+        precision=config.test.precision,
         evaluator=last.name,
     )
     lines = [each.report for each in scored] + [protocol]

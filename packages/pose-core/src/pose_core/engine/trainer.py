@@ -47,7 +47,7 @@ from pose_core.engine.ema import Average
 from pose_core.engine.interfaces import Evaluation, Task
 from pose_core.engine.interrupt import Interrupt, closable_output, interruptible
 from pose_core.engine.optim import Updater, build_optimizer
-from pose_core.engine.precision import autocast, dtype_of
+from pose_core.engine.precision import autocast, dtype_of, inference_dtype
 from pose_core.engine.run_folder import CHECKPOINT, Resume, RunLog, checkpoints, holds_run, locked, run_path, start
 from pose_core.engine.schedule import Progress, lr_factor
 from pose_core.errors import ConfigError, PoseError
@@ -160,6 +160,7 @@ class Run:
                 f"train.precision=fp16 needs a GPU: on {process.device.type} small gradients would vanish; use bf16 or "
                 "fp32"
             )
+        inference_dtype(self.config.test.precision, process.device)  # refused now, not after an epoch
         self.annotations = annotations_digest(self.config) if process.is_main else None
         self.step = 0
         self.saved = 0

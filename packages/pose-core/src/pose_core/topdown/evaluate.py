@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from pose_core.data.sampler import evaluation_batches, loader_workers, watching_workers, worker_init
 from pose_core.engine.distributed import gather_objects, rank_and_world_size
+from pose_core.engine.precision import inference_dtype
 from pose_core.errors import ConfigError, DataError
 from pose_core.evaluation.report import Evaluation, not_scored, protocol_line
 from pose_core.files import write_json
@@ -85,6 +86,7 @@ def evaluate_topdown(network: nn.Module, config: TopDownConfig, device: torch.de
         flip=config.test.flip,
         decode=heatmap.decode + ("+quarter" if quarter else ""),
         scales=config.test.scale,
+        precision=config.test.precision,
         evaluator=scored.name,
     )
     report = "\n".join([scored.report, protocol, *left_out(found, len(dataset) - len(results.image_id))])
@@ -110,8 +112,9 @@ def predict_dataset(
     """Return predictions for this process's share of the crops; crops of bad images are skipped."""
     rank, world = rank_and_world_size()
     settings = CropSettings.from_config(config, dataset.skeleton)
+    precision = inference_dtype(config.test.precision, device)
     network = optimize_for_inference(
-        network.to(device), config.model.input_size, settings.precision, compiled=config.test.compile
+        network.to(device), config.model.input_size, precision, compiled=config.test.compile
     )
     loader = DataLoader(
         dataset,
