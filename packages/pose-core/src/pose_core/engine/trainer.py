@@ -50,7 +50,7 @@ from pose_core.engine.interfaces import Evaluation, Task
 from pose_core.engine.interrupt import Interrupt, closable_output, interruptible
 from pose_core.engine.optim import Updater, build_optimizer
 from pose_core.engine.parallel_evaluation import Evaluator
-from pose_core.engine.precision import autocast, dtype_of, fixed_sizes
+from pose_core.engine.precision import autocast, dtype_of, fixed_sizes, inference_dtype
 from pose_core.engine.run_folder import (
     CHECKPOINT,
     Resume,
@@ -177,6 +177,7 @@ class Run:
                 f"train.precision=fp16 needs a GPU: on {process.device.type} small gradients would vanish; use bf16 or "
                 "fp32"
             )
+        inference_dtype(self.config.test.precision, process.device)  # refused now, not after an epoch
         self.annotations = annotations_digest(self.config) if process.is_main else None
         self.step = 0
         self.saved = 0
