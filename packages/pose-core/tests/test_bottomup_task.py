@@ -29,6 +29,7 @@ from pose_core.plugins.networks import build_network
 from pose_core.plugins.predictors import Predictor
 from pose_core.skeleton import get_skeleton
 from pose_core.synthetic import write_dataset
+from pose_testing.loaders import EXPLAINED, kill_loaders
 
 CPU = torch.device("cpu")
 STATISTICS = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])
@@ -130,6 +131,16 @@ def test_perfect_predictions_score_one(layout: str, workers: int, crowds: Path, 
     assert np.allclose(points[:, :2], truth[:, :2] + 6, atol=1e-4), "the best comes first"
 
 
+def test_a_killed_loader_of_an_evaluation_is_explained(
+    crowds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = experiment(crowds, "coco", workers=1)
+    predictor = knowing(config)
+    monkeypatch.setattr(predictor, "find", kill_loaders)
+    with pytest.raises(DataError, match=EXPLAINED):
+        evaluate_bottomup(predictor, config, tmp_path)
+
+
 def test_several_kinds_of_results_have_a_file_each_and_the_last_counts(crowds: Path, tmp_path: Path) -> None:
     config = experiment(crowds, "coco")
     predictor = knowing(config)
@@ -170,7 +181,7 @@ def test_a_bad_image_stops_or_is_counted(crowds: Path, tmp_path: Path) -> None:
     config = experiment(tmp_path, "crowdpose", data={"on_bad_image": "skip"})
     evaluation = evaluate_bottomup(predictor, config, tmp_path)
     assert 0 < evaluation.value < 1
-    assert "skipped: 1 images" in evaluation.report
+    assert "skipped: 1 image missing" in evaluation.report
     for record in read_dataset(config.data, "train").records[:3]:
         Path(record.source).write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"2 of \d+ samples had to be skipped.*data\.max_skipped=0\.1"):

@@ -27,6 +27,7 @@ from pose_core.topdown.config import CropTestConfig, HeatmapConfig, TopDownConfi
 from pose_core.topdown.evaluate import evaluate_topdown, merge, score
 from pose_core.topdown.scoring import CropResults
 from pose_core.topdown.task import TopDownTask
+from pose_testing.loaders import EXPLAINED, kill_loaders
 
 LAYOUTS = {
     "coco": ("coco17", "val2017", "COCO AP"),
@@ -276,7 +277,7 @@ def test_images_that_cannot_be_read_stop_or_count_as_missed(layout: str, damage:
         evaluate_topdown(Blur(joints), config, CPU, tmp_path / "stopped")
     config = experiment(tmp_path, layout, data={"on_bad_image": "skip"})
     evaluation = evaluate_topdown(Blur(joints), config, CPU, tmp_path / "skipped")
-    what = "1 missing images" if damage == "missing" else "1 people in images that cannot be decoded"
+    what = "1 missing image " if damage == "missing" else "1 person in images that cannot be decoded"
     assert f"skipped: {what}" in evaluation.report
 
 
@@ -319,3 +320,12 @@ def test_the_task_gives_the_engine_what_it_asks_for(people: Path, tmp_path: Path
     small = task.config.model.model_copy(update={"input_size": (60, 64)})
     with pytest.raises(ConfigError, match="multiples of 32"):
         TopDownTask(task.config.model_copy(update={"model": small}), build_network).networks()
+
+
+def test_a_killed_loader_of_an_evaluation_is_explained(
+    people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "predict_crops", kill_loaders)
+    config = experiment(people, "coco", test={"workers": 1, "batch_size": 1})
+    with pytest.raises(DataError, match=EXPLAINED):
+        evaluate_topdown(Blur(17), config, CPU, tmp_path)

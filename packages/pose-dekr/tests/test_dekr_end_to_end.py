@@ -320,7 +320,7 @@ def test_a_corrupt_zip_member_is_named_or_skipped(
     text = refused(3, "eval", *words)
     assert f"val2017.zip@{Path(names[1]).name} does not decode" in text
     assert coco("eval", *words, "data.on_bad_image=skip") == 0
-    assert "skipped: 1 images" in capsys.readouterr().out
+    assert "skipped: 1 image missing" in capsys.readouterr().out
 
 
 def test_crowdpose_without_its_index_is_refused(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

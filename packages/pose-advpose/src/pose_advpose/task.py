@@ -28,7 +28,7 @@ from pose_advpose.predictor import EmbeddingPredictor
 from pose_advpose.splits import held_out_ids, keep_split
 from pose_core.bottomup.task import BottomUpTask
 from pose_core.config import Experiment, TrainConfig
-from pose_core.data.sampler import evaluation_batches, loader_workers, worker_init
+from pose_core.data.sampler import evaluation_batches, loader_workers, watching_workers, worker_init
 from pose_core.engine.distributed import gather_objects, rank_and_world_size
 from pose_core.engine.interfaces import BuildNetwork, Evaluation, Objective
 from pose_core.layouts.reader import AnnotatedSet
@@ -140,6 +140,7 @@ class HourglassTask(AdversarialMixin, TopDownTask):
             report=f"{evaluation.report}\n{line}",
         )
 
+    @watching_workers()
     @torch.inference_mode()
     def batch_accuracy(self, network: nn.Module, device: torch.device) -> float:
         """Return the mean accuracy of the held-out split's batches of test.batch_size, each with equal weight."""

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from pose_core.bottomup.config import BottomUpConfig
 from pose_core.bottomup.predictor import BottomUpPredictor, View, Views, render_views
 from pose_core.data.images import Color, open_annotated
-from pose_core.data.sampler import loader_workers, shard, worker_init
+from pose_core.data.sampler import loader_workers, shard, watching_workers, worker_init
 from pose_core.data.skipped import SkippedSamples
 from pose_core.engine.distributed import gather_objects, rank_and_world_size
 from pose_core.errors import ConfigError, DataError
@@ -25,6 +25,7 @@ from pose_core.files import write_json
 from pose_core.layouts.layout import AnnotatedSet, ScoreEntries
 from pose_core.layouts.reader import read_dataset
 from pose_core.layouts.table import LAYOUTS
+from pose_core.plurals import counted
 from pose_core.structures import ImageRecord, Poses
 from pose_core.verbosity import no_bar
 
@@ -99,15 +100,17 @@ def evaluate_bottomup(
         flip=config.test.flip,
         decode=predictor.decode_name,
         scales=tuple(sorted(config.test.scales, reverse=True)),
+        precision=config.test.precision,
         evaluator=last.name,
     )
     lines = [each.report for each in scored] + [protocol]
     missing = found.problems.counts["image missing"] + unread
     if missing:
-        lines.append(f"skipped: {missing} images that are missing or cannot be decoded (their people count as missed)")
+        lines.append(f"skipped: {counted(missing, 'image')} missing or not decodable (their people count as missed)")
     return Evaluation(last.name, last.value, last.metrics, "\n".join(lines))
 
 
+@watching_workers()
 def predict_images(
     predictor: BottomUpPredictor, config: BottomUpConfig, found: AnnotatedSet
 ) -> tuple[list[tuple[str, list[dict[str, Any]]]], int]:

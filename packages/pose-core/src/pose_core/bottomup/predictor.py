@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pose_core.bottomup.config import BottomUpConfig
 from pose_core.bottomup.dataset import WholeBatch
 from pose_core.engine.interfaces import DetectedImage, PosePredictor
-from pose_core.engine.precision import autocast, dtype_of
+from pose_core.engine.precision import inference_dtype
 from pose_core.models.inference_copy import optimize_for_inference
 from pose_core.ops.normalizing import normalize
 from pose_core.skeleton import Skeleton
@@ -59,9 +59,9 @@ class BottomUpPredictor(PosePredictor):
         self.config: BottomUpConfig = config
         self.skeleton = skeleton
         self.device = device
-        self.precision = dtype_of(config.train.precision)
+        precision = inference_dtype(config.test.precision, device)
         self.network = optimize_for_inference(
-            network.to(device), config.model.input_size, self.precision, compiled=config.test.compile
+            network.to(device), config.model.input_size, precision, compiled=config.test.compile
         )
 
     @property
@@ -103,9 +103,8 @@ class BottomUpPredictor(PosePredictor):
         """Find people in an image's views ``(h, w, 3)`` uint8, in the network's channel order."""
         batches = [torch.as_tensor(image)[None].to(self.device, non_blocking=True) for image in images]
         last = self.device.type == "cpu"  # convolutions on a CPU are faster in this order
-        with autocast(self.device, self.precision):
-            pixels = self.config.data.pixels
-            return self.find([normalize(batch, pixels=pixels, channels_last=last) for batch in batches], views)
+        pixels = self.config.data.pixels
+        return self.find([normalize(batch, pixels=pixels, channels_last=last) for batch in batches], views)
 
     def as_poses(self, people: People) -> Poses:
         """Convert people to plain data, the best first."""

@@ -116,7 +116,7 @@ class TrainConfig(Block):
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     """Largest gradient norm."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Number format of the network's operations, in training and inference; weights and optimizer stay fp32."""
+    """Number format of the network's operations in training; weights and optimizer stay fp32."""
     channels_last: bool = False
     """Store channels last, which makes convolutions faster on many devices."""
     compile: bool = False
@@ -156,6 +156,9 @@ class EvaluationConfig(Block):
     """Average with the mirrored image's prediction."""
     workers: Annotated[int, Field(ge=0)] | None = None
     """Processes that decode images; no more than there are CPU cores, and by default as in training."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Number format of the network's operations in evaluation and prediction, also during a training. Published figures
+    are fp32's; results say it where it is not. fp16 needs a GPU. Everything after the network stays fp32."""
     compile: bool = False
     """torch.compile the network, on a GPU as CUDA graphs; the first batch of each size is slow."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 import cv2
@@ -155,8 +156,18 @@ def worker_init(worker: int) -> None:
 
 def watched(loader: Iterable[T]) -> Iterator[T]:
     """Yield a loader's batches; raise DataError if one of its processes was killed."""
-    try:
+    with watching_workers():
         yield from loader
+
+
+@contextmanager
+def watching_workers() -> Iterator[None]:
+    """Raise DataError if a loader's process is killed within this context, or within a function that it decorates.
+
+    PyTorch learns of it by a signal, and raises wherever the main process is: most often in the work on a batch.
+    """
+    try:
+        yield
     except RuntimeError as error:
         if not str(error).startswith("DataLoader worker"):
             raise

@@ -9,6 +9,7 @@ and the step, so a run that was killed continues exactly from its last checkpoin
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from tqdm import tqdm
 from pose_core.config import dump_config
 from pose_core.engine.budget import Pace
 from pose_core.engine.checkpoint import (
+    SAVE_WAITS,
     annotations_digest,
     random_state,
     read_last_checkpoint,
@@ -48,19 +50,19 @@ from pose_core.engine.interfaces import Evaluation, Task
 from pose_core.engine.interrupt import Interrupt, closable_output, interruptible
 from pose_core.engine.optim import Updater, build_optimizer
 from pose_core.engine.parallel_evaluation import Evaluator
-from pose_core.engine.precision import autocast, dtype_of, fixed_sizes
+from pose_core.engine.precision import autocast, dtype_of, fixed_sizes, inference_dtype
 from pose_core.engine.run_folder import (
     CHECKPOINT,
     Resume,
-    RunLog,
+    RunLock,
     checkpoints,
     holds_run,
-    locked,
     outstanding,
     run_path,
     start,
     weights_file,
 )
+from pose_core.engine.run_log import RunLog
 from pose_core.engine.schedule import Progress, lr_factor
 from pose_core.errors import ConfigError, PoseError
 from pose_core.models.weights import load_weights, read_checkpoint
@@ -109,7 +111,8 @@ def train(
         run = Run(task, process, path, pace)
         if init is not None and not found:
             run.start_from(init)
-        first_process(lambda: stack.enter_context(locked(path)))
+        lock = RunLock(path)
+        first_process(lambda: stack.enter_context(lock))
         notes = run.restore(tolerant=resume == "auto", inexact=inexact) if found else []
         if not found:
             if resume:
@@ -124,7 +127,10 @@ def train(
         stack.enter_context(closable_output())
         stack.callback(run.close)
         repeated = [*outstanding(path), *([run.step] if run.due else [])]
-        with RunLog(path, is_main=process.is_main, step=run.step, due=repeated) as log, interruptible() as interrupt:
+        with (
+            RunLog(path, is_main=process.is_main, step=run.step, due=repeated, lock=lock) as log,
+            interruptible() as interrupt,
+        ):
             for note in notes:
                 log.say(note)
             return run.go(log, interrupt)
@@ -171,6 +177,7 @@ class Run:
                 f"train.precision=fp16 needs a GPU: on {process.device.type} small gradients would vanish; use bf16 or "
                 "fp32"
             )
+        inference_dtype(self.config.test.precision, process.device)  # refused now, not after an epoch
         self.annotations = annotations_digest(self.config) if process.is_main else None
         self.step = 0
         self.saved = 0
@@ -367,7 +374,7 @@ class Run:
         if evaluation.value > self.best:
             self.best = evaluation.value
             if self.process.is_main:
-                save_checkpoint(self.folder / "best.pt", {**weights(), "metrics": dict(evaluation.metrics)})
+                self._save_checkpoint(log, self.folder / "best.pt", {**weights(), "metrics": dict(evaluation.metrics)})
 
     def _weights(self) -> dict[str, Any]:
         """Return the content of a file with the weights to evaluate, and what is needed to use them."""
@@ -400,7 +407,7 @@ class Run:
         self._agree()
         if self.evaluator is not None:
             file = weights_file(self.folder, self.step)
-            save_checkpoint(file, self._weights())
+            self._save_checkpoint(log, file, self._weights())
             self.evaluator.submit(self.step, file)
         self._collect(log, most=WAITING)
 
@@ -445,10 +452,12 @@ class Run:
             return
         self._agree()
         states = gather_objects(random_state(self.process.device))
-        first_process(lambda: self._write(states))
+        first_process(lambda: self._write(log, states))
         self.saved = self.step
 
-    def _write(self, states: list[dict[str, Any]]) -> None:
+    def _write(self, log: RunLog, states: list[dict[str, Any]]) -> None:
+        if log.restore_folder():
+            self.best = float("-inf")  # best.pt is gone
         content = {
             "method": self.config.method,
             "config": dump_config(self.config),
@@ -466,13 +475,25 @@ class Run:
             "objective": self.objective.state_dict(),
             "random": states,
         }
-        try:
-            save_checkpoint(self.folder / CHECKPOINT, content, self.config.train.keep)
-        except PoseError as error:
-            raise PoseError(
-                f"{error}. The last complete checkpoint is of step {self.saved}: once it can be written, run the same "
-                "command with --resume"
-            ) from None
+        self._save_checkpoint(log, self.folder / CHECKPOINT, content, self.config.train.keep)
+
+    def _save_checkpoint(self, log: RunLog, path: Path, content: dict[str, Any], keep: int = 1) -> None:
+        """Write a checkpoint, with a few attempts: a disk may be full, or a network file system away, for a moment."""
+        for wait in (*SAVE_WAITS, None):
+            try:
+                save_checkpoint(path, content, keep)
+                return
+            except PoseError as error:
+                if wait is None:
+                    again = (
+                        f"The last complete checkpoint is of step {self.saved}: once it can be written, run the same "
+                        "command with --resume"
+                        if checkpoints(self.folder)
+                        else "There is no checkpoint yet: once it can be written, run the same command again"
+                    )
+                    raise PoseError(f"{error}. {again}") from None
+                log.say(f"{error}; trying again in {wait:g} s", always=True)
+                time.sleep(wait)
 
     def start_from(self, file: Path) -> None:
         """Take the weights of a checkpoint; of a run's, also those of the networks trained together with the pose's."""

@@ -11,14 +11,16 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from pose_core.data.sampler import evaluation_batches, loader_workers, worker_init
+from pose_core.data.sampler import evaluation_batches, loader_workers, watching_workers, worker_init
 from pose_core.engine.distributed import gather_objects, rank_and_world_size
+from pose_core.engine.precision import inference_dtype
 from pose_core.errors import ConfigError, DataError
 from pose_core.evaluation.report import Evaluation, not_scored, protocol_line
 from pose_core.files import write_json
 from pose_core.layouts.layout import AnnotatedSet, ScoreEntries
 from pose_core.layouts.reader import read_dataset
 from pose_core.models.inference_copy import optimize_for_inference
+from pose_core.plurals import counted
 from pose_core.skeleton import get_skeleton
 from pose_core.structures import ImageRecord
 from pose_core.topdown.config import TopDownConfig
@@ -85,6 +87,7 @@ def evaluate_topdown(network: nn.Module, config: TopDownConfig, device: torch.de
         flip=config.test.flip,
         decode=heatmap.decode + ("+quarter" if quarter else ""),
         scales=config.test.scale,
+        precision=config.test.precision,
         evaluator=scored.name,
     )
     report = "\n".join([scored.report, protocol, *left_out(found, len(dataset) - len(results.image_id))])
@@ -97,20 +100,22 @@ def left_out(found: AnnotatedSet, crops: int) -> list[str]:
     lines = []
     if missing:
         effect = "their people count as missed" if found.layout.scores_missing_images else "not scored"
-        lines.append(f"skipped: {missing} missing images ({effect})")
+        lines.append(f"skipped: {counted(missing, 'missing image')} ({effect})")
     if crops:
-        lines.append(f"skipped: {crops} people in images that cannot be decoded (they count as missed)")
+        lines.append(f"skipped: {counted(crops, 'person', 'people')} in images that cannot be decoded: missed")
     return lines
 
 
+@watching_workers()
 def predict_dataset(
     network: nn.Module, dataset: TopDownDataset, config: TopDownConfig, device: torch.device
 ) -> CropResults:
     """Return predictions for this process's share of the crops; crops of bad images are skipped."""
     rank, world = rank_and_world_size()
     settings = CropSettings.from_config(config, dataset.skeleton)
+    precision = inference_dtype(config.test.precision, device)
     network = optimize_for_inference(
-        network.to(device), config.model.input_size, settings.precision, compiled=config.test.compile
+        network.to(device), config.model.input_size, precision, compiled=config.test.compile
     )
     loader = DataLoader(
         dataset,
