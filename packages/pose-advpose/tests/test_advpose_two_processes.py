@@ -182,7 +182,7 @@ def train_together(rank: int, config: TopDownConfig, folder: str) -> None:
         for step in range(STEPS):
             people = int(chance.choice([0, 0, 1, 2, 5]))
             seen.append(people)
-            run._train_step(crowd([people], seed=WORLD * step + rank))
+            run._train_step([crowd([people], seed=WORLD * step + rank)])
             run.step += 1
         state = {
             "people": seen,

@@ -18,7 +18,7 @@ from pose_core.digests import is_damaged
 from pose_core.engine import interrupt
 from pose_core.engine.checkpoint import save_checkpoint
 from pose_core.engine.interfaces import Evaluation
-from pose_core.engine.run_folder import locked
+from pose_core.engine.run_folder import RunLock
 from pose_core.engine.trainer import train
 from pose_core.errors import ConfigError, PoseError, WeightsError
 from pose_testing.tiny_task import Tiny, config, equal, weights
@@ -65,8 +65,8 @@ def test_overwrite_deletes_nothing_before_the_new_run_stands_and_moves_the_old_o
 def test_a_folder_is_one_process_s(tmp_path: Path) -> None:
     folder = tmp_path / "tiny"
     hold = (
-        "import sys\nfrom pathlib import Path\nfrom pose_core.engine.run_folder import locked\n"
-        f"with locked(Path({str(folder)!r})):\n    print('held', flush=True)\n    sys.stdin.read()\n"
+        "import sys\nfrom pathlib import Path\nfrom pose_core.engine.run_folder import RunLock\n"
+        f"with RunLock(Path({str(folder)!r})):\n    print('held', flush=True)\n    sys.stdin.read()\n"
     )
     with subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
@@ -85,7 +85,7 @@ def test_temporary_files_of_killed_saves_are_cleared(tmp_path: Path) -> None:
     folder.mkdir()
     for name in (".last.pt.x1y2", ".best.pt.zzzz"):
         (folder / name).write_bytes(b"half")
-    with locked(folder):
+    with RunLock(folder):
         assert [path.name for path in folder.iterdir()] == [".lock"]
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pose_core.ops import tag_loss
+from pose_core.ops.constants import constant
 
 MEASURED_JOINTS = (0, 1, 2, 3, 4, 5, 10, 11, 14, 15)
 """Ankles, knees, hips, wrists and elbows: the joints of the published accuracy."""
@@ -72,8 +73,8 @@ def batch_accuracy(heatmaps: Tensor, target: Tensor, joints: Sequence[int] = MEA
     The accuracy is the share of peaks within a twentieth of the map's width from the target's; −1 for joints without
     targets. As published, targets whose peak is in the first column do not count.
     """
-    listed = list(joints)
-    predicted, expected = peaks(heatmaps.detach()[:, listed]), peaks(target[:, listed])
+    listed = constant(tuple(joints), heatmaps.device, torch.int64)
+    predicted, expected = peaks(heatmaps.detach().index_select(1, listed)), peaks(target.index_select(1, listed))
     distance = (predicted - expected).double().norm(dim=-1) / (heatmaps.shape[3] / 10)
     counted = (expected > 0).all(-1)
     number = counted.sum(0)

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +21,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from pose_core.data.images import open_bgr
+from pose_core.data.images import decode_bgr, read_annotated, read_bytes
 from pose_core.data.json_file import read_json
 from pose_core.errors import ConfigError, DataError
 
@@ -58,10 +58,10 @@ class PartPool:
     def __len__(self) -> int:
         return sum(map(len, self.files.values()))
 
-    def open(self, path: Path) -> np.ndarray:
-        """Return a part like `open_part`; do not write to it."""
+    def open(self, path: Path, *, skips: bool = False) -> np.ndarray:
+        """Return a part like `open_part`, read with the patience of `read_annotated`; do not write to it."""
         part = self.kept.get(path)
-        return open_part(path) if part is None else part
+        return open_part(path, partial(read_annotated, skips=skips)) if part is None else part
 
 
 def read_pool(annotations: Path, root: Path | None = None, *, skip_missing: bool = False) -> PartPool:
@@ -121,9 +121,9 @@ def decode(paths: Iterable[Path]) -> dict[Path, np.ndarray]:
     return kept
 
 
-def open_part(path: Path) -> np.ndarray:
+def open_part(path: Path, read: Callable[[str], bytes] = read_bytes) -> np.ndarray:
     """Read a part ``(h, w, 3)`` uint8 BGR; every pixel that is not black is the part, and some must be black."""
-    image = open_bgr(str(path))
+    image = decode_bgr(read(str(path)), str(path))
     # For almost every part the first and the middle row show that some pixels are black and some are not.
     for rows in (image[:: max(len(image) // 2, 1)], image):
         black = cv2.countNonZero(cv2.inRange(rows, BLACK, BLACK))
@@ -213,7 +213,8 @@ class PartSampler:
         kinds = tuple(self.pool.files)
         kind = kinds[rng.integers(len(kinds))]
         files = self.pool.files[kind]
-        return self.pool.open(files[rng.integers(len(files))]), kind, rng.uniform(*self.scale_range)
+        part = self.pool.open(files[rng.integers(len(files))], skips=self.skip_bad)
+        return part, kind, rng.uniform(*self.scale_range)
 
     def place(self, part: np.ndarray, kind: int, factor: float, zoom: float) -> tuple[np.ndarray, np.ndarray, Box]:
         """Scale a part (BGR) to its share of the body; return its colors, its soft mask, and its box on the canvas."""

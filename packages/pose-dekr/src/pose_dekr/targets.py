@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pose_core.ops.constants import constant
+
 
 @dataclass(frozen=True)
 class TargetSpec:
@@ -54,11 +56,11 @@ def make_heatmaps(joints: Tensor, keep: Tensor, spec: TargetSpec) -> tuple[Tenso
     """Draw the heatmaps and masks of `make_targets`; each Gaussian is drawn only within its window."""
     batch, _, channels, _ = joints.shape
     height, width = keep.shape[1:]
-    sigmas = joints.new_full((channels,), spec.sigma)
-    sigmas[-1] = (4.0 if channels > 17 else spec.sigma) if spec.center_sigma is None else spec.center_sigma
+    of_center = (4.0 if channels > 17 else spec.sigma) if spec.center_sigma is None else spec.center_sigma
+    sigmas = constant((*(spec.sigma,) * (channels - 1), of_center), joints.device, joints.dtype)
     x, y = joints[..., 0], joints[..., 1]
     drawn = (joints[..., 2] > 0) & (x >= 0) & (y >= 0) & (x < width) & (y < height)
-    side = int(6 * float(sigmas.max())) + 6
+    side = int(6 * max(spec.sigma, of_center)) + 6
     columns, gaussian_x = _window(x, sigmas, width, side)
     rows, gaussian_y = _window(y, sigmas, height, side)
     inside = (drawn[..., None, None] & (rows >= 0)[..., :, None]) & (columns >= 0)[..., None, :]

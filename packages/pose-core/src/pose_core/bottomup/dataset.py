@@ -18,7 +18,7 @@ import torch
 
 from pose_core.bottomup.config import WarpConfig
 from pose_core.bottomup.ignore_masks import chosen_regions, keep_mask
-from pose_core.data.images import Color, open_bgr
+from pose_core.data.images import Color, open_annotated
 from pose_core.data.sampler import Key, epoch_index, sample_rng
 from pose_core.engine.interfaces import TrainingSet
 from pose_core.errors import DataError
@@ -161,7 +161,7 @@ class BottomUpDataset(TrainingSet[WholeBatch]):
     def __getitem__(self, key: Key) -> WholeBatch:
         _, index = epoch_index(key)
         try:
-            image = open_bgr(self.source(index))
+            image = open_annotated(self.source(index), "bgr", skips=self.on_bad_image == "skip")
             height, width = image.shape[:2]
             warp = self.variation(key, width, height)
             return self._sample(index, image, warp, key)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from pose_core.bottomup.config import BottomUpConfig
 from pose_core.bottomup.predictor import BottomUpPredictor, View, Views, render_tiles
-from pose_core.data.images import Color, open_image
+from pose_core.data.images import Color, open_annotated
 from pose_core.data.sampler import loader_workers, shard, watching_workers, worker_init
 from pose_core.engine.distributed import gather_objects, rank_and_world_size
 from pose_core.errors import ConfigError, DataError
@@ -53,7 +53,7 @@ class ViewedImages(Dataset[Viewed]):
 
     def __getitem__(self, index: int) -> Viewed:
         try:
-            image = open_image(self.records[index].source, self.color)
+            image = open_annotated(self.records[index].source, self.color, skips=self.skip)
         except DataError as error:
             if not self.skip:
                 raise

@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -35,6 +36,9 @@ class BottomUpTask(Task):
         self.build = build
         self.skeleton = get_skeleton(config.data.skeleton)
         self._training_set: BottomUpDataset | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_training_set": None}  # another process reads the data itself
 
     def networks(self) -> dict[str, nn.Module]:
         return {"pose": self.build(self.config)}

@@ -168,6 +168,7 @@ def _prepare(args: argparse.Namespace, method: Method, folder: Path, started: fl
     import torch
 
     from pose_core.engine.budget import describe, fastest_settings
+    from pose_core.engine.feeding import samples_per_step
     from pose_core.files import write_json
     from pose_core.plugins.experiments import load_config
     from pose_core.plugins.tasks import build_task
@@ -179,7 +180,7 @@ def _prepare(args: argparse.Namespace, method: Method, folder: Path, started: fl
     else:
         _say(f"1/4  drawing synthetic people; all four steps take about {counted(args.minutes, 'minute')}")
     name = f"{method.script}/{method.quickstart}"
-    batch_size = load_config(name, args.overrides).train.batch_size
+    batch_size = samples_per_step(load_config(name, args.overrides), 1)
     images = _draw_people(args, folder, seconds, started, batch_size)
     common = [
         f"data.root={folder / 'data'}",
@@ -293,6 +294,7 @@ def _train(config: Experiment, plan: Plan, folder: Path, *, resume: bool) -> tup
 
 def _draw(config: Experiment, folder: Path, result: Result, plan: Plan) -> None:
     """Draw the sheet of predictions and the course of the training."""
+    from pose_core.engine.feeding import samples_per_step
     from pose_core.engine.metrics import plot_metrics
     from pose_core.inference.sheets import prediction_sheet
     from pose_core.plugins.predictors import Predictor
@@ -302,7 +304,7 @@ def _draw(config: Experiment, folder: Path, result: Result, plan: Plan) -> None:
     width, height = config.model.input_size
     lines = [
         f"COCO AP {result.evaluation.value:.3f} on {counted(plan.val_images, 'held-out image')} of synthetic people",
-        f"{config.model.name} at {height}x{width}, {result.step * config.train.batch_size:,} samples"
+        f"{config.model.name} at {height}x{width}, {result.step * samples_per_step(config, 1):,} samples"
         f" in {counted(round(plan.trained_seconds / 60, 1), 'minute')} of training, from random weights",
     ]
     predictor = Predictor.from_config(config, weights=folder / "best.pt", device=config.run.device)

@@ -87,6 +87,8 @@ class TrainConfig(Block):
     """Stop after this many optimizer steps, regardless of `epochs`."""
     batch_size: Annotated[int, Field(ge=1)] = 128
     """Samples per optimizer step over all processes; the learning rate is never scaled by it."""
+    batch_per_process: Annotated[int, Field(ge=1)] | None = None
+    """Samples per optimizer step of each process, instead of `batch_size`."""
     accumulate: Annotated[int, Field(ge=1)] = 1
     """Split every batch into this many forward passes, to save memory."""
     optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
@@ -119,8 +121,10 @@ class TrainConfig(Block):
     """Decay of the exponential moving average that is evaluated and saved; 0 switches it off."""
     sync_bn: bool = False
     """Share batch statistics between processes."""
-    workers: Annotated[int, Field(ge=0)] = 4
-    """Loader processes for each training process; no more than there are CPU cores."""
+    workers: Annotated[int, Field(ge=0)] | None = None
+    """Loader processes of each training process; no more than there are CPU cores. By default the cores, divided among
+    the training processes of this machine: at most 16, fewer where memory is short, none on a single core. The number
+    changes no sample."""
     share_decode: bool = False
     """Put the people of one image into the same batch, so that it is decoded once."""
     reduced_decode: bool = False
@@ -131,6 +135,8 @@ class TrainConfig(Block):
     decoder, where the loader has too few CPU cores. Pixels differ by a few gray levels. Never used in evaluation."""
     validate_every: Annotated[int, Field(ge=0)] = 1
     """Epochs between evaluations; 0 evaluates only at the end."""
+    evaluate_on: str | None = None
+    """Device of a process that evaluates while training goes on, such as cpu or cuda:1; without it, training waits."""
     checkpoint_every: Annotated[int, Field(ge=0)] = 0
     """Optimizer steps between checkpoints within an epoch; each epoch ends with a checkpoint in any case."""
     keep: Annotated[int, Field(ge=1)] = 2
@@ -144,8 +150,8 @@ class EvaluationConfig(Block):
 
     flip: bool = True
     """Average with the mirrored image's prediction."""
-    workers: Annotated[int, Field(ge=0)] = 4
-    """Processes that decode images; no more than there are CPU cores."""
+    workers: Annotated[int, Field(ge=0)] | None = None
+    """Processes that decode images; no more than there are CPU cores, and by default as in training."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Number format of the network's operations in evaluation and prediction, also during a training. Published figures
     are fp32's; results say it where it is not. fp16 needs a GPU. Everything after the network stays fp32."""

@@ -6,7 +6,6 @@ of each. Processes do not communicate, and epochs share no state.
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
+from pose_core.data.machine import available_cores, default_workers
 from pose_core.errors import ConfigError, DataError
 
 T = TypeVar("T")
@@ -132,17 +132,13 @@ def evaluation_batches(length: int, batch_size: int, rank: int = 0, world: int =
     return batches[share.start : share.stop]
 
 
-def loader_workers(asked: int) -> int:
+def loader_workers(asked: int | None) -> int:
     """Return the number of loader processes: ``asked``, but at most the CPU cores of this process.
 
-    More would only take turns. The number changes no sample.
+    More would only take turns. By default (None) it is this process's share of the machine. The number changes no
+    sample.
     """
-    return min(asked, available_cores())
-
-
-def available_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return default_workers() if asked is None else min(asked, available_cores())
 
 
 def worker_init(worker: int) -> None:

@@ -12,9 +12,10 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader
 
-from pose_core.data.sampler import available_cores
+from pose_core.data.machine import available_cores
 from pose_core.engine.checkpoint import seed_everything
 from pose_core.engine.distributed import choose_device
+from pose_core.engine.feeding import samples_per_step
 from pose_core.engine.interfaces import Task
 from pose_core.engine.optim import Updater, build_optimizer
 from pose_core.engine.precision import autocast, dtype_of
@@ -111,7 +112,7 @@ def describe(settings: Mapping[str, str], threads: int) -> str:
 def load_batch(task: Task) -> tuple[Batch, float]:
     """Return the first batch of a task's training set, on its device, and the seconds for loading a sample."""
     data = task.training_set()
-    keys = [(0, number % len(data)) for number in range(task.config.train.batch_size)]
+    keys = [(0, number % len(data)) for number in range(samples_per_step(task.config, 1))]
     before = time.perf_counter()
     samples = next(iter(DataLoader(data, batch_sampler=[keys], collate_fn=data.collate)))
     batch = data.to_device(samples, choose_device(task.config.run.device))

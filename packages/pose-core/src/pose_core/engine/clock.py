@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import TypeVar
 
-from pose_core.structures import Batch
+T = TypeVar("T")
 
 
 class Clock:
@@ -18,7 +19,7 @@ class Clock:
     def _reset(self) -> None:
         self.start, self.waited, self.samples, self.steps = time.perf_counter(), 0.0, 0, 0
 
-    def timed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+    def timed(self, batches: Iterator[T]) -> Iterator[T]:
         """Yield the batches, and measure the time spent waiting for them."""
         while True:
             before = time.perf_counter()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -68,7 +69,8 @@ def process_group(device_name: str) -> Iterator[ProcessContext]:
     device = choose_device(device_name, int(os.environ.get("LOCAL_RANK", "0")))
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
+    # What is agreed on is sent from CPU to CPU, without waiting for the GPUs.
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
     try:
         yield ProcessContext(dist.get_rank(), world, device)
     except RuntimeError as error:
@@ -124,13 +126,43 @@ def first_process(work: Callable[[], T]) -> T:
     return cast(T, result)
 
 
-def any_process(value: bool, device: torch.device) -> bool:
+def any_process(value: bool) -> bool:
     """Return whether ``value`` is true in any process."""
+    return bool(max_over_processes([int(value)])[0])
+
+
+def max_over_processes(values: list[int]) -> list[int]:
+    """Return the largest of each value over all processes."""
     if not dist.is_initialized():
-        return value
-    flag = torch.tensor([value], dtype=torch.int32, device=device)
-    dist.all_reduce(flag, dist.ReduceOp.MAX)
-    return bool(flag.item())
+        return values
+    # A group that somebody else has set up may have no way from CPU to CPU.
+    device = "cpu" if "cpu" in dist.get_backend_config() else "cuda"
+    shared = torch.tensor(values, device=device)
+    dist.all_reduce(shared, dist.ReduceOp.MAX)
+    found: list[int] = shared.tolist()
+    return found
+
+
+class Agreement:
+    """What the processes agree on about once a second: to ask the others in each step would slow all down."""
+
+    def __init__(self) -> None:
+        self.step, self.next, self.time = 0, 0, time.monotonic()
+
+    def any(self, value: bool, step: int, *, now: bool = False) -> bool:
+        """Return whether ``value`` is true in any process, if the others are asked at this step, else False.
+
+        All processes call this after each of their steps; ``now`` asks in any case.
+        """
+        if not dist.is_initialized():
+            return value
+        if step < self.next and not now:
+            return False
+        before, self.time = self.time, time.monotonic()
+        rate = (step - self.step) / max(self.time - before, 1e-3)
+        found, interval = max_over_processes([int(value), min(max(int(rate), 1), 100)])
+        self.step, self.next = step, step + interval
+        return bool(found)
 
 
 def mean_over_processes(values: Tensor) -> Tensor:

@@ -59,6 +59,10 @@ class TrainingSet(Dataset[B], ABC):
         """Return a batch of this set on a device, in the form that the objective takes."""
         return batch.to(device)
 
+    def micro_batches(self, batch: B, device: torch.device, parts: int) -> list[Batch]:
+        """Return a batch of this set as ``parts`` equal ones on a device, split before they are sent there."""
+        return [self.to_device(part, device) for part in batch.split(parts)]
+
 
 class Objective(ABC, Generic[B]):
     """A training objective; stateless by default.

@@ -1,8 +1,9 @@
-"""Mixed precision by the names used in settings."""
+"""How a device computes: mixed precision by the names used in settings, and the choice of algorithms."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
@@ -28,3 +29,15 @@ def inference_dtype(precision: str, device: torch.device) -> torch.dtype | None:
 def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[object]:
     """Return a context in which operators compute in ``dtype``; in full precision for None."""
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
+
+
+@contextmanager
+def fixed_sizes(device: torch.device) -> Iterator[None]:
+    """Let cuDNN find its fastest algorithms by measurement, in a block where a layer's inputs keep their size."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.benchmark
+    cudnn.benchmark = before or (device.type == "cuda" and not cudnn.deterministic)
+    try:
+        yield
+    finally:
+        cudnn.benchmark = before

@@ -9,7 +9,8 @@ and the step, so a run that was killed continues exactly from its last checkpoin
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
@@ -19,13 +20,12 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from pose_core.config import dump_config
-from pose_core.data.sampler import batches_per_epoch, epoch_batches, loader_workers, watched, worker_init
 from pose_core.engine.budget import Pace
 from pose_core.engine.checkpoint import (
+    SAVE_WAITS,
     annotations_digest,
     random_state,
     read_last_checkpoint,
@@ -36,6 +36,7 @@ from pose_core.engine.checkpoint import (
 )
 from pose_core.engine.clock import Clock
 from pose_core.engine.distributed import (
+    Agreement,
     ProcessContext,
     any_process,
     broadcast_object,
@@ -44,17 +45,33 @@ from pose_core.engine.distributed import (
     process_group,
 )
 from pose_core.engine.ema import Average
+from pose_core.engine.feeding import Feed
 from pose_core.engine.interfaces import Evaluation, Task
 from pose_core.engine.interrupt import Interrupt, closable_output, interruptible
 from pose_core.engine.optim import Updater, build_optimizer
-from pose_core.engine.precision import autocast, dtype_of, inference_dtype
-from pose_core.engine.run_folder import CHECKPOINT, Resume, RunLog, checkpoints, holds_run, locked, run_path, start
+from pose_core.engine.parallel_evaluation import Evaluator
+from pose_core.engine.precision import autocast, dtype_of, fixed_sizes, inference_dtype
+from pose_core.engine.run_folder import (
+    CHECKPOINT,
+    Resume,
+    RunLock,
+    checkpoints,
+    holds_run,
+    outstanding,
+    run_path,
+    start,
+    weights_file,
+)
+from pose_core.engine.run_log import RunLog
 from pose_core.engine.schedule import Progress, lr_factor
 from pose_core.errors import ConfigError, PoseError
 from pose_core.models.weights import load_weights, read_checkpoint
 from pose_core.plurals import counted
 from pose_core.structures import Batch
 from pose_core.verbosity import no_bar
+
+WAITING = 2
+"""Evaluations that may be outstanding while training goes on."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +111,8 @@ def train(
         run = Run(task, process, path, pace)
         if init is not None and not found:
             run.start_from(init)
-        first_process(lambda: stack.enter_context(locked(path)))
+        lock = RunLock(path)
+        first_process(lambda: stack.enter_context(lock))
         notes = run.restore(tolerant=resume == "auto", inexact=inexact) if found else []
         if not found:
             if resume:
@@ -107,7 +125,12 @@ def train(
             if init is not None:
                 notes.append(f"starting from the weights of {init}")
         stack.enter_context(closable_output())
-        with RunLog(path, is_main=process.is_main, step=run.step, due=run.due) as log, interruptible() as interrupt:
+        stack.callback(run.close)
+        repeated = [*outstanding(path), *([run.step] if run.due else [])]
+        with (
+            RunLog(path, is_main=process.is_main, step=run.step, due=repeated, lock=lock) as log,
+            interruptible() as interrupt,
+        ):
             for note in notes:
                 log.say(note)
             return run.go(log, interrupt)
@@ -136,24 +159,18 @@ class Run:
             name: build_optimizer(net, self.settings[name], process.device) for name, net in self.networks.items()
         }
         self.updater = Updater(self.wrapped, optimizers, settings)
-        self.data = task.training_set()
-        self.groups = self.data.groups if settings.share_decode else None
-        self.length = len(self.data)
-        if not self.length:
-            raise ConfigError("the training set has no people; run `pose data check` to find out why")
-        if settings.batch_size % (process.world_size * settings.accumulate):
-            raise ConfigError(
-                f"train.batch_size={settings.batch_size} cannot be divided among {process.world_size} processes"
-                f" and train.accumulate={settings.accumulate}"
-            )
-        self.drop_last = settings.accumulate > 1  # a short batch would not split evenly
-        self.steps_per_epoch = batches_per_epoch(
-            self.length, settings.batch_size, process.world_size, drop_last=self.drop_last
-        )
+        self.feed = Feed(task.training_set(), self.config, process)
+        self.steps_per_epoch = self.feed.steps_per_epoch
         total_steps = settings.epochs * self.steps_per_epoch
         if settings.iterations is not None:
             total_steps = min(total_steps, settings.iterations)
         self.progress = Progress(total_steps)
+        self.agreement = Agreement()
+        self.evaluator: Evaluator | None = None
+        self.is_parallel = settings.evaluate_on is not None
+        """Whether another process evaluates while training goes on; the first process of the run holds it."""
+        if self.is_parallel and process.is_main:
+            self.evaluator = self._make_evaluator()
         self.precision = dtype_of(settings.precision)
         if settings.precision == "fp16" and process.device.type != "cuda":
             raise ConfigError(
@@ -168,12 +185,22 @@ class Run:
         self.due = False
         """Whether an epoch has ended whose evaluation is outstanding."""
         self.best = float("-inf")
+        self.evaluation: Evaluation | None = None
+        """The latest."""
         seed_everything(self.config.run.seed, process.rank)
 
     @property
     def total_steps(self) -> int:
         """The number of steps of the whole run."""
         return self.progress.total_steps
+
+    def _batch_in_words(self) -> str:
+        """Return the size of a step's batch, and how it is divided."""
+        size, world, accumulate = self.feed.batch_size, self.process.world_size, self.config.train.accumulate
+        text = counted(size, "sample")
+        if world > 1:
+            text += f", {size // world} in each of {world} processes"
+        return text + (f", {size // world // accumulate} at a time," if accumulate > 1 else "")
 
     def _wrap(self, network: nn.Module) -> nn.Module:
         wrapped: nn.Module = network
@@ -195,31 +222,41 @@ class Run:
 
     def go(self, log: RunLog, interrupt: Interrupt) -> Result:
         """Train to the end, or to an interrupt."""
-        evaluation = None
+        device = self.process.device if self.process.world_size == 1 else self.process.device.type
         log.say(
-            f"{self.length} samples, {self.steps_per_epoch} steps per epoch, {self.total_steps} steps, "
-            f"{counted(self.process.world_size, 'process')} on {self.process.device}, run folder {self.folder}"
+            f"{self.feed.length} samples, {self.steps_per_epoch} steps per epoch, {self.total_steps} steps of "
+            f"{self._batch_in_words()} on {device}, run folder {self.folder}"
         )
         if self.step >= self.total_steps and not self.due:
             log.say(f"this run is finished at step {self.step}; train.epochs makes it longer")
         if self.step == 0 and self.total_steps:
             self.save(log, {})  # a run that diverges in its first steps keeps its initial state
+        self._catch_up()
         clock = Clock(self.total_steps)
         self.batches = self._load()
         with tqdm(
             total=self.total_steps, initial=self.step, unit="step", disable=no_bar(elsewhere=not log.is_main)
         ) as bar:
             while self.due or self.step < self.total_steps:
-                if not self.due and not self._train_epoch(log, interrupt, clock, bar):
-                    return self._stopped(log)
+                if not self.due:
+                    with fixed_sizes(self.process.device):
+                        finished = self._train_epoch(log, interrupt, clock, bar)
+                    if not finished:
+                        return self._stopped(log)
                 if self.due:
                     try:
                         with interrupt.immediate():
-                            evaluation = self._evaluate(log)
+                            self._evaluate(log)
                     except KeyboardInterrupt:
                         return self._stopped(log)
                     self.due = False
                     self.save(log, {})
+            try:
+                with interrupt.immediate():
+                    self._collect(log)
+            except KeyboardInterrupt:
+                return self._stopped(log)
+        evaluation = broadcast_object(self.evaluation)
         if evaluation is None:
             evaluation = self._evaluate(log)
             self.save(log, {})
@@ -233,14 +270,19 @@ class Run:
             values = self._train_step(batch)
             self.step += 1
             bar.update()
-            clock.count(len(batch) * self.process.world_size)
+            clock.count(sum(map(len, batch)) * self.process.world_size)
             if self.pace is not None:
                 self._keep_pace(self.pace, log, clock, bar)
             is_end = self.step % self.steps_per_epoch == 0 or self.step == self.total_steps
-            self.due = is_end and self._is_evaluated(epoch)
+            if is_end and self._is_evaluated(epoch):
+                self._let_evaluate(log)
             if self.step % settings.log_every == 0 or is_end:
                 self._report(log, clock, epoch, values)
-            stopping = any_process(interrupt.asked, self.process.device)
+            stopping = False
+            if self.agreement.any(interrupt.asked or self._has_results(), self.step, now=is_end):
+                stopping = any_process(interrupt.asked)
+                if not stopping:
+                    self._collect(log, most=WAITING)
             if stopping or is_end or (settings.checkpoint_every and self.step % settings.checkpoint_every == 0):
                 self.save(log, values)
             if stopping or is_end:
@@ -272,44 +314,12 @@ class Run:
         direction = "slower" if total < before else "faster"
         log.say(f"step {self.step}: {direction} than planned, so training ends after {total:,} steps, not {before:,}")
 
-    def _keys(self) -> Iterator[list[tuple[int, int]]]:
-        """Yield the samples' keys of this process's batches, from the current step to the end of the run."""
-        step = self.step
-        while step < self.total_steps:
-            epoch, done = divmod(step, self.steps_per_epoch)
-            batches = epoch_batches(
-                self.length,
-                epoch,
-                self.config.run.seed,
-                self.config.train.batch_size,
-                self.process.rank,
-                self.process.world_size,
-                groups=self.groups,
-                start_batch=done,
-                drop_last=self.drop_last,
-            )
-            yield from batches
-            step += len(batches)
+    def _load(self) -> Iterator[list[Batch]]:
+        """Yield the batches from the current step to the end of the run."""
+        return self.feed.batches(self.step, lambda: self.total_steps)
 
-    def _load(self) -> Iterator[Batch]:
-        """Yield the batches from the current step to the end of the run, all from the same loader processes."""
-        workers = loader_workers(self.config.train.workers)
-        loader = DataLoader(
-            self.data,
-            batch_sampler=self._keys(),  # keys are (epoch, index), not indices alone
-            collate_fn=self.data.collate,
-            num_workers=workers,
-            worker_init_fn=worker_init,
-            pin_memory=self.process.device.type == "cuda",
-            prefetch_factor=4 if workers else None,
-            # A loader draws a seed when it starts; with the global generator, a resumed run would differ.
-            generator=torch.Generator().manual_seed(self.config.run.seed),
-        )
-        for batch in watched(loader):
-            yield self.data.to_device(batch, self.process.device)
-
-    def _train_step(self, batch: Batch) -> dict[str, Tensor]:
-        settings = self.config.train
+    def _train_step(self, batch: Sequence[Batch]) -> dict[str, Tensor]:
+        """Run one optimizer step on a batch's micro-batches, and return the values to log."""
         self.updater.set_lr(
             {
                 name: own.lr * lr_factor(own, self.step, self.steps_per_epoch, self.progress)
@@ -320,10 +330,10 @@ class Run:
             if not network.training:
                 network.train()
         values: dict[str, Tensor] = {}
-        for number, part in enumerate(batch.split(settings.accumulate)):
+        for number, part in enumerate(batch):
             with self.updater.micro_batch(number), autocast(self.process.device, self.precision):
                 for name, value in self.objective.step(self.wrapped, part, self.updater).items():
-                    values[name] = values.get(name, 0) + value.detach() / settings.accumulate
+                    values[name] = values.get(name, 0) + value.detach() / len(batch)
         if self.average is not None:
             self.average.update()
         return values
@@ -331,7 +341,7 @@ class Run:
     def _report(self, log: RunLog, clock: Clock, epoch: int, values: Mapping[str, Tensor]) -> None:
         numbers = {name: float(value) for name, value in values.items()}
         bad = [name for name, value in numbers.items() if value != value or abs(value) == float("inf")]
-        if any_process(bool(bad), self.process.device):
+        if any_process(bool(bad)):
             raise PoseError(
                 f"{', '.join(bad) or 'the loss of another process'} is not finite at step {self.step}: {numbers}. "
                 f"The last good checkpoint is {self.folder / CHECKPOINT}, of step {self.saved}. Start another run from "
@@ -345,30 +355,84 @@ class Run:
         log.say(f"epoch {epoch + 1}/{epochs}  step {self.step}  {text}  lr {lr:.2e}  {clock.text(self.step)}")
 
     def _evaluate(self, log: RunLog) -> Evaluation:
-        epoch = max(self.step - 1, 0) // self.steps_per_epoch
+        """Evaluate the network while training waits."""
         networks = {**self.networks, "pose": self.evaluated}
         self._agree()
         modes = {name: network.training for name, network in networks.items()}
         evaluation = self.task.evaluate(networks, self.process.device, self.folder)
         for name, network in networks.items():
             network.train(modes[name])
-        log.record("val", self.step, epoch, evaluation.metrics, prefix=f"{self.config.data.layout}/")
-        log.say(evaluation.report)
+        self._take(log, self.step, evaluation, self._weights)
+        return evaluation
+
+    def _take(self, log: RunLog, step: int, evaluation: Evaluation, weights: Callable[[], Mapping[str, Any]]) -> None:
+        """Log the evaluation of a step, and keep its weights if they are the best."""
+        self.evaluation = evaluation
+        epoch = max(step - 1, 0) // self.steps_per_epoch
+        log.record("val", step, epoch, evaluation.metrics, prefix=f"{self.config.data.layout}/")
+        log.say(evaluation.report if step == self.step else f"step {step}:\n{evaluation.report}")
         if evaluation.value > self.best:
             self.best = evaluation.value
             if self.process.is_main:
-                save_checkpoint(
-                    self.folder / "best.pt",
-                    {
-                        "method": self.config.method,
-                        "config": dump_config(self.config),
-                        **record_place(self.config),
-                        "step": self.step,
-                        "metrics": dict(evaluation.metrics),
-                        "weights": self.evaluated.state_dict(),
-                    },
-                )
-        return evaluation
+                self._save_checkpoint(log, self.folder / "best.pt", {**weights(), "metrics": dict(evaluation.metrics)})
+
+    def _weights(self) -> dict[str, Any]:
+        """Return the content of a file with the weights to evaluate, and what is needed to use them."""
+        return {
+            "method": self.config.method,
+            "config": dump_config(self.config),
+            **record_place(self.config),
+            "step": self.step,
+            "weights": self.evaluated.state_dict(),
+        }
+
+    def _make_evaluator(self) -> Evaluator:
+        config = self.config
+        return Evaluator(self.task, self.evaluated, config.train.evaluate_on or config.run.device, self.folder)
+
+    def _catch_up(self) -> None:
+        """Have the weights evaluated whose evaluation was outstanding when the run was stopped."""
+        files = first_process(lambda: outstanding(self.folder))
+        self.is_parallel = self.is_parallel or bool(files)
+        if self.process.is_main and files:
+            self.evaluator = self.evaluator or self._make_evaluator()
+            for step, file in files.items():
+                self.evaluator.submit(step, file)
+
+    def _let_evaluate(self, log: RunLog) -> None:
+        """Have the current weights evaluated: next, or by the process that is there for it."""
+        if self.config.train.evaluate_on is None:
+            self.due = True
+            return
+        self._agree()
+        if self.evaluator is not None:
+            file = weights_file(self.folder, self.step)
+            self._save_checkpoint(log, file, self._weights())
+            self.evaluator.submit(self.step, file)
+        self._collect(log, most=WAITING)
+
+    def _has_results(self) -> bool:
+        return self.evaluator is not None and self.evaluator.is_ready()
+
+    def _collect(self, log: RunLog, most: int = 0) -> None:
+        """Take the results of the process that evaluates, until at most ``most`` are outstanding."""
+        while self.is_parallel:
+            found = [] if self.evaluator is None else self.evaluator.collect()
+            for step, file, evaluation in found:
+                self._take(log, step, evaluation, lambda file=file: read_checkpoint(file))  # type: ignore[misc]
+            if any_process(bool(found)):
+                self.save(log, {})
+                for finished in found:
+                    finished.file.unlink()
+            if not any_process(self.evaluator is not None and len(self.evaluator.waiting) > most):
+                return
+            if self.evaluator is not None:
+                self.evaluator.is_ready(seconds=1)
+
+    def close(self) -> None:
+        """End the process that evaluates."""
+        if self.evaluator is not None:
+            self.evaluator.close()
 
     @property
     def evaluated(self) -> nn.Module:
@@ -378,9 +442,8 @@ class Run:
     def save(self, log: RunLog, values: Mapping[str, Tensor]) -> None:
         """Write last.pt, unless the latest loss or a weight is not finite: the last good checkpoint is kept."""
         weights = (parameter.detach() for network in self.networks.values() for parameter in network.parameters())
-        if any_process(
-            any(not bool(torch.isfinite(value).all()) for value in chain(values.values(), weights)), self.process.device
-        ):
+        finite = torch.stack([torch.isfinite(value).all() for value in chain(values.values(), weights)]).all()
+        if any_process(not finite):
             log.say(
                 f"step {self.step} is not saved, since the loss or a weight is not finite; the last checkpoint, "
                 f"{self.folder / CHECKPOINT}, is of step {self.saved}",
@@ -389,10 +452,12 @@ class Run:
             return
         self._agree()
         states = gather_objects(random_state(self.process.device))
-        first_process(lambda: self._write(states))
+        first_process(lambda: self._write(log, states))
         self.saved = self.step
 
-    def _write(self, states: list[dict[str, Any]]) -> None:
+    def _write(self, log: RunLog, states: list[dict[str, Any]]) -> None:
+        if log.restore_folder():
+            self.best = float("-inf")  # best.pt is gone
         content = {
             "method": self.config.method,
             "config": dump_config(self.config),
@@ -410,13 +475,25 @@ class Run:
             "objective": self.objective.state_dict(),
             "random": states,
         }
-        try:
-            save_checkpoint(self.folder / CHECKPOINT, content, self.config.train.keep)
-        except PoseError as error:
-            raise PoseError(
-                f"{error}. The last complete checkpoint is of step {self.saved}: once it can be written, run the same "
-                "command with --resume"
-            ) from None
+        self._save_checkpoint(log, self.folder / CHECKPOINT, content, self.config.train.keep)
+
+    def _save_checkpoint(self, log: RunLog, path: Path, content: dict[str, Any], keep: int = 1) -> None:
+        """Write a checkpoint, with a few attempts: a disk may be full, or a network file system away, for a moment."""
+        for wait in (*SAVE_WAITS, None):
+            try:
+                save_checkpoint(path, content, keep)
+                return
+            except PoseError as error:
+                if wait is None:
+                    again = (
+                        f"The last complete checkpoint is of step {self.saved}: once it can be written, run the same "
+                        "command with --resume"
+                        if checkpoints(self.folder)
+                        else "There is no checkpoint yet: once it can be written, run the same command again"
+                    )
+                    raise PoseError(f"{error}. {again}") from None
+                log.say(f"{error}; trying again in {wait:g} s", always=True)
+                time.sleep(wait)
 
     def start_from(self, file: Path) -> None:
         """Take the weights of a checkpoint; of a run's, also those of the networks trained together with the pose's."""
@@ -466,4 +543,8 @@ class Run:
         elif progress.since:  # the number of steps has been changed during the training
             self.progress = progress
         self.saved = self.step
+        if self.process.is_main:
+            for step, file in outstanding(self.folder).items():
+                if step > self.step:  # training gets there again
+                    file.unlink()
         return notes

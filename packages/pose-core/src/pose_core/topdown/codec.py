@@ -20,6 +20,7 @@ from pose_core.ops import (
     peak_accuracy,
     soft_argmax,
 )
+from pose_core.ops.constants import constant
 from pose_core.topdown.config import TopDownConfig
 from pose_core.topdown.offsets import decode_offsets, fuse_flipped_offsets
 
@@ -110,7 +111,7 @@ class HeatmapCodec:
 
     def _to_input(self, points: Tensor) -> Tensor:
         """Convert points from heatmap pixels to input pixels."""
-        return points / torch.tensor(self.ratio, device=points.device, dtype=points.dtype)
+        return points / constant(self.ratio, points.device, points.dtype)
 
     def loss(self, outputs: Outputs, joints: Tensor) -> tuple[Tensor, Targets]:
         """Return the loss for joints ``(N, K, 3)``, summed over stacks, and its targets."""
@@ -144,7 +145,7 @@ class HeatmapCodec:
         A Gaussian of peak 1 is not a probability; a small β keeps gradients nonzero over the map.
         """
         found = soft_argmax(heatmaps, beta=10.0)
-        wanted = joints[..., :2] * torch.tensor(self.ratio, device=joints.device)
+        wanted = joints[..., :2] * constant(self.ratio, joints.device)
         distance = torch.nn.functional.smooth_l1_loss(found, wanted, reduction="none").sum(-1)
         return (distance * weights).sum() / weights.sum().clamp_min(1) / (COORDINATE_SHARE * self.heatmap_size[0])
 

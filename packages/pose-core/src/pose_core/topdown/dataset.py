@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import torch
 
-from pose_core.data.images import Color, decode_bgr, jpeg_size, read_bytes
+from pose_core.data.images import Color, decode_bgr, jpeg_size, read_annotated
 from pose_core.data.sampler import Key, epoch_index, sample_rng
 from pose_core.engine.interfaces import TrainingSet
 from pose_core.errors import DataError
@@ -156,7 +156,7 @@ class TopDownDataset(TrainingSet[CropBatch]):
         """Return the image that samples share, as large as the largest resolution among their crops needs."""
         source = self.source(pairs[0][1])
         try:
-            content = read_bytes(source)
+            content = read_annotated(source, skips=self.on_bad_image == "skip")
             size = jpeg_size(content) if self.reduced_decode else None
             if size is None:
                 pixels = decode_bgr(content, source)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pose_core.data.images import decode_bgr, is_truncated, jpeg_size, read_bytes
+from pose_core.data.images import decode_bgr, is_truncated, jpeg_size, read_annotated
 from pose_core.data.sampler import Key, epoch_index
 from pose_core.engine.interfaces import TrainingSet
 from pose_core.errors import ConfigError, DataError
@@ -126,11 +126,15 @@ class EncodedCrops(TrainingSet[EncodedBatch]):
         valid = (shown >= 0).to(device)
         return replace(crops, images=pixels, valid=valid, joints=crops.joints * valid[:, None, None])
 
+    def micro_batches(self, batch: EncodedBatch, device: torch.device, parts: int) -> list[Batch]:
+        """Return the decoded batch as ``parts`` equal ones: its crops share images."""
+        return list(self.to_device(batch, device).split(parts))
+
     def _read(self, index: int) -> tuple[np.ndarray, tuple[int, int], int]:
         """Return an image's content to send, its size if sent as pixels, and its width; 0 if it could not be read."""
         source = self.people.source(index)
         try:
-            content = read_bytes(source)
+            content = read_annotated(source, skips=self.people.on_bad_image == "skip")
             size = jpeg_size(content)
             if size is not None and not is_truncated(content):
                 return np.frombuffer(content, np.uint8), (0, 0), size[0]

@@ -52,6 +52,9 @@ class TopDownTask(Task):
         self.skeleton = get_skeleton(config.data.skeleton)
         self._people: TopDownDataset | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_people": None}  # another process reads the data itself
+
     def networks(self) -> dict[str, nn.Module]:
         return {"pose": self.build(self.config)}
 

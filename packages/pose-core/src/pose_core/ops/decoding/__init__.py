@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from pose_core.ops.constants import constant
 from pose_core.ops.decoding import _fast, _reference
 from pose_core.ops.dispatch import choose, is_exporting, uses_triton
 from pose_core.ops.flipping import fuse_flip
@@ -90,7 +91,7 @@ def peak_accuracy(heatmaps: Tensor, peaks: Tensor) -> Tensor:
     """
     points, _ = decode_heatmaps(heatmaps.detach().float(), quarter=False)
     height, width = heatmaps.shape[-2:]
-    distance = ((points - peaks) / torch.tensor([width / 10, height / 10], device=points.device)).norm(dim=-1)
+    distance = ((points - peaks) / constant((width / 10, height / 10), points.device)).norm(dim=-1)
     counted = (peaks > 1).all(-1)
     return ((distance < 0.5) & counted).sum() / counted.sum().clamp_min(1)
 

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pose_core.ops.constants import constant
+
 FAR = 4096
 """A peak far inside any map: the window's ends round there as in the middle of a map."""
 
@@ -32,9 +34,9 @@ def gaussian_heatmaps(
 def joint_centers(
     joints: Tensor, weights: Tensor, size: tuple[int, int], sigma: float, quantize: bool, ratio: tuple[float, float]
 ) -> tuple[Tensor, Tensor]:
-    scaled = joints.float() * torch.tensor(ratio, device=joints.device)
+    scaled = joints.float() * constant(ratio, joints.device)
     peaks = torch.trunc(scaled + 0.5)
-    limits = torch.tensor(size, device=joints.device)
+    limits = constant(size, joints.device)
     # trunc() matches int() on the window's corners when sigma is not an integer.
     outside = (torch.trunc(peaks - 3 * sigma) >= limits) | (torch.trunc(peaks + 3 * sigma + 1) < 0)
     return peaks if quantize else scaled, weights.float() * ~outside.any(-1)

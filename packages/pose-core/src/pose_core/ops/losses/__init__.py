@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from pose_core.ops.constants import constant
 from pose_core.ops.decoding import decode_heatmaps, peak_accuracy
 from pose_core.ops.dispatch import choose, uses_triton
 from pose_core.ops.heatmaps import gaussian_heatmaps, joint_centers
@@ -67,7 +68,7 @@ def heatmap_loss_and_accuracy(
         losses = [heatmap_loss(maps, joints, weights, sigma, quantize=quantize, ratio=ratio) for maps in stacks]
         centers, kept = joint_centers(joints, weights, size, sigma, quantize=quantize, ratio=ratio)
         # The peaks of the drawn targets; joints that are not drawn have none and are not counted.
-        limits = torch.tensor(size, device=joints.device) - 1
+        limits = constant(size, joints.device) - 1
         peaks = torch.minimum(centers.round().clamp_min(0), limits) * (kept > 0.5)[..., None]
         return torch.stack(losses).sum(), peak_accuracy(last, peaks)
     targets, kept = gaussian_heatmaps(joints, weights, size, sigma, quantize=quantize, ratio=ratio)
