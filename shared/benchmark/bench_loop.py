@@ -1,11 +1,12 @@
 """Benchmark the training loop's own cost: all of a step but forward, backward, optimizer and the decoding of images.
 
-    python shared/benchmark/bench_loop.py [--rounds 9] [--out results.json] [--before CHECKOUT]
+    python shared/benchmark/bench_loop.py [--rounds 31] [--out results.json] [--before CHECKOUT]
 
-The loop trains a stand-in with as many tensors and modules as the real network and data that are ready in memory, in
-blocks of 100 steps; in between, as many plain steps of forward, backward and optimizer are subtracted. The average's
-cost is that of its update alone. The share is the part of a real step, at batch 32 and 256x192 on one CPU core, that is
-neither forward, backward nor optimizer: collating, normalizing, targets and loss are counted as the loop's.
+The loop trains a stand-in with as many tensors and modules as the real network, on data that are ready in memory, in
+blocks of 20 steps with a log line each; in between, as many plain steps of forward, backward and optimizer are timed
+and subtracted. The average's cost is that of its update alone. The share is the part of a real step, at batch 32 and
+256x192 on one CPU core, that is neither forward, backward nor optimizer: collating, normalizing, targets and loss are
+the loop's.
 ``--before`` measures the stand-ins with the sources of another checkout of this repository, too. Times are processor
 times of one thread; columns with ± show half of the range between the quartiles.
 """
@@ -31,7 +32,7 @@ from paired import arguments, compare, finish
 from stand_in import Outline, ReadyTask, StandIn, outline
 from torch import Tensor, nn
 
-BLOCK, EMA = 100, 0.9999
+BLOCK, EMA = 20, 0.9999
 BARS = {"lpn_18": "≤ 3 % of a step", "hrnet_w32": "≤ 1 ms, EMA ≤ 1 ms"}
 
 
@@ -51,7 +52,14 @@ def make_config(folder: Path, iterations: int, ema: float) -> Any:
         "method": "lite",
         "name": f"loop_{ema}",
         "model": {"name": "stand_in"},
-        "train": {"iterations": iterations, "batch_size": 32, "workers": 0, "ema": ema, "validate_every": 0},
+        "train": {
+            "iterations": iterations,
+            "batch_size": 32,
+            "workers": 0,
+            "ema": ema,
+            "validate_every": 0,
+            "log_every": BLOCK,
+        },
         "run": {"dir": str(folder), "device": "cpu"},
     }
     try:
@@ -214,7 +222,7 @@ def rows(
 
 def main() -> None:
     parser = arguments(__doc__)
-    parser.set_defaults(rounds=9)
+    parser.set_defaults(rounds=31)
     parser.add_argument("--before", type=Path, metavar="CHECKOUT", help="folder of another checkout to compare with")
     parser.add_argument("--child", action="store_true", help="measure the outlines on stdin, and print JSON")
     args = parser.parse_args()
@@ -227,7 +235,7 @@ def main() -> None:
     before = measure_in(args.before, shapes, args.rounds) if args.before else {}
     table = rows(measure(shapes, args.rounds), before, shapes, args.rounds)
     with tempfile.TemporaryDirectory() as folder:
-        seconds, shares = real_steps("lpn_18", 2 * args.rounds, Path(folder))
+        seconds, shares = real_steps("lpn_18", args.rounds, Path(folder))
     table[0]["of a real step"] = f"{spread(shares, 100)} % of {1e3 * median(seconds):.0f} ms"
     print(f"PyTorch {torch.__version__}, one thread, load {os.getloadavg()[0]:.1f}")
     finish(table, args.out)

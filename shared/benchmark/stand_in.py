@@ -147,10 +147,7 @@ def own_cost(loop: list[float], plain: list[float]) -> list[float]:
 
     A drift of the machine's speed cancels.
     """
-    return [
-        whole - (before + after) / 2
-        for whole, before, after in zip(loop, plain[:-1], plain[1:], strict=True)
-    ]
+    return [whole - (before + after) / 2 for whole, before, after in zip(loop, plain[:-1], plain[1:], strict=True)]
 
 
 class ReadyTask(Task):
