@@ -29,12 +29,12 @@ class Average:
         """Take one step towards the network's current weights."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        if self.averaged:
-            torch._foreach_lerp_(*self.averaged, 1 - decay)
-        if self.copied:
-            torch._foreach_copy_(*self.copied)
+        for mine, theirs in self.averaged:
+            torch._foreach_lerp_(mine, theirs, 1 - decay)
+        for mine, theirs in self.copied:
+            torch._foreach_copy_(mine, theirs)
 
 
-def _columns(pairs: list[tuple[Tensor, Tensor]]) -> list[list[Tensor]]:
+def _columns(pairs: list[tuple[Tensor, Tensor]]) -> list[tuple[list[Tensor], list[Tensor]]]:
     """Return the average's tensors and the network's; nothing if there are none, which PyTorch does not take."""
-    return [list(column) for column in zip(*pairs, strict=True)]
+    return [([mine for mine, _ in pairs], [theirs for _, theirs in pairs])] if pairs else []
