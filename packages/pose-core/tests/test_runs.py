@@ -16,6 +16,7 @@ from torch import nn
 
 from pose_core.digests import is_damaged
 from pose_core.engine import interrupt
+from pose_core.engine import run as engine_run
 from pose_core.engine.checkpoint import save_checkpoint
 from pose_core.engine.interfaces import Evaluation
 from pose_core.engine.run_folder import RunLock
@@ -237,11 +238,9 @@ def test_an_inexact_continuation_is_asked_for_and_says_so(tmp_path: Path) -> Non
 
 
 def test_changed_annotations_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pose_core.engine import trainer
-
-    monkeypatch.setattr(trainer, "annotations_digest", lambda _: "one")
+    monkeypatch.setattr(engine_run, "annotations_digest", lambda _: "one")
     train(Tiny(config(tmp_path, epochs=1)))
-    monkeypatch.setattr(trainer, "annotations_digest", lambda _: "two")
+    monkeypatch.setattr(engine_run, "annotations_digest", lambda _: "two")
     with pytest.raises(ConfigError, match="the training annotations have changed"):
         train(Tiny(config(tmp_path, epochs=2)), resume=True)
     assert train(Tiny(config(tmp_path, epochs=2)), resume=True, inexact=True).step == 10
