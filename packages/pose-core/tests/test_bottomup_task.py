@@ -184,6 +184,10 @@ def test_a_bad_image_stops_or_is_counted(crowds: Path, tmp_path: Path) -> None:
     evaluation = evaluate_bottomup(predictor, config, tmp_path)
     assert 0 < evaluation.value < 1
     assert "skipped: 1 image missing" in evaluation.report
+    for record in read_dataset(config.data, "train").records[:3]:
+        Path(record.source).write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"2 of \d+ samples had to be skipped.*data\.max_skipped=0\.1"):
+        evaluate_bottomup(predictor, config, tmp_path)
 
 
 def test_annotations_without_a_crowd_index_are_refused_before_anything_is_predicted(

@@ -283,6 +283,18 @@ def test_images_that_cannot_be_read_stop_or_count_as_missed(layout: str, damage:
     assert f"skipped: {what}" in evaluation.report
 
 
+def test_an_evaluation_without_most_images_is_refused(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "coco", images=1, val_images=4, people=(1, 1), size=(160, 120), seed=1)
+    config = experiment(tmp_path, "coco", data={"on_bad_image": "skip", "max_skipped": 0.5})
+    pictures = [Path(record.source) for record in read_dataset(config.data, config.data.val).records]
+    for number, picture in enumerate(pictures[:3]):
+        picture.write_bytes(b"no picture")
+        if number < 2:
+            assert "cannot be decoded" in evaluate_topdown(Blur(17), config, CPU, tmp_path / "out").report
+    with pytest.raises(DataError, match=r"3 of 4 samples had to be skipped.*data\.max_skipped=0\.5"):
+        evaluate_topdown(Blur(17), config, CPU, tmp_path / "out")
+
+
 def test_a_person_without_a_prediction_is_a_miss(people: Path, tmp_path: Path) -> None:
     config = experiment(people, "mpii", data={"on_bad_image": "skip"})
     found = read_dataset(config.data, config.data.val)

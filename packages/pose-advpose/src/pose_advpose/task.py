@@ -122,6 +122,7 @@ class HourglassTask(AdversarialMixin, TopDownTask):
             augment=config.augment,
             seed=config.run.seed,
             on_bad_image=config.data.on_bad_image,
+            max_skipped=config.data.max_skipped,
             reduced_decode=config.train.reduced_decode,
         )
 

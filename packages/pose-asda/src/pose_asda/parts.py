@@ -23,6 +23,7 @@ import numpy as np
 
 from pose_core.data.images import decode_bgr, read_annotated, read_bytes
 from pose_core.data.json_file import read_json
+from pose_core.data.skipped import check_missing
 from pose_core.errors import ConfigError, DataError
 
 _log = logging.getLogger(__name__)
@@ -64,10 +65,13 @@ class PartPool:
         return open_part(path, partial(read_annotated, skips=skips)) if part is None else part
 
 
-def read_pool(annotations: Path, root: Path | None = None, *, skip_missing: bool = False) -> PartPool:
+def read_pool(
+    annotations: Path, root: Path | None = None, *, skip_missing: bool = False, max_skipped: float = 1.0
+) -> PartPool:
     """Read the pool of an annotation file; the images are in ``root`` (its folder by default) by type.
 
-    With ``skip_missing`` parts whose image is missing are skipped, as in the published code.
+    With ``skip_missing`` parts whose image is missing are skipped, as in the published code; at most a share
+    ``max_skipped`` of them.
     """
     root = annotations.parent if root is None else root
     content = read_json(annotations, "part annotations")
@@ -77,6 +81,7 @@ def read_pool(annotations: Path, root: Path | None = None, *, skip_missing: bool
         )
     files: dict[int, tuple[Path, ...]] = {}
     missing: list[Path] = []
+    total = 0
     for name, entries in content.items():
         if name not in TYPES:
             near = get_close_matches(name, TYPE_NAMES, n=1)
@@ -91,6 +96,7 @@ def read_pool(annotations: Path, root: Path | None = None, *, skip_missing: bool
             places.append(root / name / entry["file_name"])
         folder = root / name
         present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        total += len(places)
         missing += [path for path in places if path.name not in present]
         kept = tuple(path for path in places if path.name in present)
         if kept:
@@ -100,6 +106,7 @@ def read_pool(annotations: Path, root: Path | None = None, *, skip_missing: bool
             f"{annotations}: {len(missing)} part images are missing, the first is {missing[0]}; restore them, or train "
             "without them: data.on_bad_image=skip"
         )
+    check_missing(missing, total, max_skipped, "part image")
     if not files:
         raise DataError(f"{annotations}: the pool has no parts; build one with `pose-asda build-parts`")
     return PartPool(dict(sorted(files.items())), decode(chain.from_iterable(files.values())))

@@ -17,6 +17,7 @@ from pose_core.bottomup.config import BottomUpConfig
 from pose_core.bottomup.predictor import BottomUpPredictor, View, Views, render_tiles
 from pose_core.data.images import Color, open_annotated
 from pose_core.data.sampler import loader_workers, shard, watching_workers, worker_init
+from pose_core.data.skipped import SkippedSamples
 from pose_core.engine.distributed import gather_objects, rank_and_world_size
 from pose_core.errors import ConfigError, DataError
 from pose_core.evaluation.report import Evaluation, not_scored, protocol_line
@@ -160,11 +161,13 @@ def predict_images(
         worker_init_fn=worker_init,
         generator=torch.Generator(),  # evaluation must not change the random state of training
     )
+    skipped = SkippedSamples(config.data.max_skipped, len(mine))
     entries: Entries = {}
     unread, category = 0, found.category_id
     for number, size, tiles in tqdm(
         loader, "evaluating", unit="image", leave=False, disable=no_bar(elsewhere=rank != 0)
     ):
+        skipped.count(1, [] if tiles else [number], lambda number: mine[number].source)
         if not tiles:
             unread += 1
             continue

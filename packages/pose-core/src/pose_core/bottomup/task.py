@@ -87,6 +87,7 @@ class BottomUpTask(Task):
             color=data.color,
             seed=self.config.run.seed,
             on_bad_image=data.on_bad_image,
+            max_skipped=data.max_skipped,
             describe=self.describe,
             recolor=self.recolor,
         )

@@ -53,6 +53,10 @@ class DataConfig(Block):
     """Detections below this score are dropped."""
     on_bad_image: Literal["stop", "skip"] = "stop"
     """An image that is missing or does not decode: stop with its name, or skip and count it."""
+    max_skipped: Fraction = 0.1
+    """The largest share that on_bad_image=skip skips before it stops nevertheless: of a split's images, if they are
+    missing, and of the latest 2000 samples (in a smaller data set, of all), if their images do not decode. One image is
+    skipped in any case."""
 
 
 class VariationConfig(Block):

@@ -24,8 +24,8 @@ from pose_core.plurals import counted
 
 FORMAT = 1
 FREE_KEYS = (
-    "note", "name", "run.dir", "run.name", "run.device", "data.root", "train.workers", "train.log_every",
-    "train.checkpoint_every", "train.validate_every", "train.evaluate_on", "train.keep", "test.",
+    "note", "name", "run.dir", "run.name", "run.device", "data.root", "data.max_skipped", "train.workers",
+    "train.log_every", "train.checkpoint_every", "train.validate_every", "train.evaluate_on", "train.keep", "test.",
 )  # fmt: skip
 """Prefixes of keys that may change when a run is resumed: they do not affect training."""
 

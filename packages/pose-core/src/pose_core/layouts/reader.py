@@ -8,6 +8,7 @@ from pose_core.config import DataConfig
 from pose_core.data.diagnostics import Problems
 from pose_core.data.images import missing_images
 from pose_core.data.json_file import collector_paused
+from pose_core.data.skipped import check_missing
 from pose_core.errors import DataError
 from pose_core.folders import find_data_root
 from pose_core.layouts.layout import AnnotatedSet
@@ -38,7 +39,10 @@ def read_dataset(
         records = layout.read(root, split, skeleton, problems, keep_unlabeled=keep_unlabeled)
         missing = missing_images(records)
     if missing:
-        records = _without(records, missing, config.on_bad_image == "skip", problems)
+        skip = config.on_bad_image == "skip"
+        if skip and not problems.keep_going:
+            check_missing([record.source for record in missing], len(records), config.max_skipped)
+        records = _without(records, missing, skip, problems)
     return AnnotatedSet(records, skeleton, layout, root, split, file, problems)
 
 

@@ -117,6 +117,7 @@ class EncodedCrops(TrainingSet[EncodedBatch]):
         shown = batch.image_of.clone()
         for number in broken:
             shown[batch.image_of == number] = -1
+        self.people.count(batch.crops.index, shown >= 0)
         kept = (shown >= 0).nonzero()[:, 0].to(device)
         if len(kept):
             cut = warp_crops(images, shown.to(device)[kept], crops.to_image[kept], (width, height))

@@ -46,6 +46,7 @@ def crop_dataset(
         augment=config.augment if training else None,
         seed=config.run.seed,
         on_bad_image=config.data.on_bad_image,
+        max_skipped=config.data.max_skipped,
         test_scale=1.0 if training else config.test.scale,
         reduced_decode=training and config.train.reduced_decode,
     )
@@ -162,6 +163,7 @@ def predict_dataset(
     columns: list[list[np.ndarray]] = [[] for _ in CropResults._fields]
     for batch in tqdm(loader, "evaluating", unit="batch", leave=False, disable=no_bar(elsewhere=rank != 0)):
         keypoints = predict_crops(network, batch.images.to(device, non_blocking=True), batch.to_image.numpy(), settings)
+        dataset.count(batch.index, batch.valid)
         row = (batch.center, batch.scale, batch.box_score, batch.image_id, batch.annotation_id)
         valid = batch.valid.numpy()
         for column, values in zip(columns, (keypoints, *(part.numpy() for part in row)), strict=True):

@@ -122,7 +122,7 @@ def _key(config: DataConfig, split: str, aspect: float, file: Path, images: Path
     folders = [(str(place), place.stat().st_mtime_ns) for place in places if place.is_dir() or place.suffix == ".zip"]
     parts = [
         VERSION, str(file.resolve()), stat.st_size, stat.st_mtime_ns, folders, config.layout, split, skeleton.joints,
-        aspect, config.on_bad_image,
+        aspect, config.on_bad_image, config.max_skipped,
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
