@@ -23,6 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from pose_core.config import dump_config
+from pose_core.data.sampler import watching_workers
 from pose_core.engine.budget import Pace
 from pose_core.engine.checkpoint import (
     SAVE_WAITS,
@@ -220,6 +221,7 @@ class Run:
                 for buffer in network.buffers():
                     torch.distributed.broadcast(buffer, 0)
 
+    @watching_workers()
     def go(self, log: RunLog, interrupt: Interrupt) -> Result:
         """Train to the end, or to an interrupt."""
         device = self.process.device if self.process.world_size == 1 else self.process.device.type
