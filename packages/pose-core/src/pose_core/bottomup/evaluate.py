@@ -76,25 +76,51 @@ Choose = Callable[[AnnotatedSet], Sequence[ImageRecord]]
 """A function that selects the images of a split to evaluate."""
 
 
-def evaluate_bottomup(
-    predictor: BottomUpPredictor, config: BottomUpConfig, folder: Path, choose: Choose | None = None
-) -> Evaluation:
-    """Score ``predictor`` on the config's validation split and write its people below ``folder/results``.
+class HeldOutImages(NamedTuple):
+    """What an evaluation needs besides the network: the images to predict, and how they are scored."""
 
-    ``choose`` selects the images to evaluate; only their people count. Every process predicts its share of the images,
-    and scores all predictions, so that each returns the same.
-    """
+    found: AnnotatedSet
+    score_entries: ScoreEntries
+    others: Set[int]
+    """Images of the split that do not count."""
+
+    def files(self) -> list[Path] | None:
+        """Return the files that this came from; None if images are missing, which may come back."""
+        if self.found.problems.counts["image missing"]:
+            return None
+        return [self.found.annotation_file, *self.found.layout.ground_truth_files(self.found)]
+
+
+def held_out_images(config: BottomUpConfig, choose: Choose | None = None) -> HeldOutImages:
+    """Read the config's validation split; ``choose`` selects the images to evaluate."""
     found = read_dataset(config.data, config.data.val, keep_unlabeled=True)
     score_entries = found.layout.score_entries
     if score_entries is None:
         known = " or ".join(name for name, layout in LAYOUTS.items() if layout.score_entries is not None)
         raise ConfigError(f"data.layout={found.layout.name} has no protocol for whole images; use {known}")
-    found.layout.check_ground_truth(found)
     others: set[int] = set()
     if choose is not None:
         kept = tuple(choose(found))
         others = {record.image_id for record in found.records} - {record.image_id for record in kept}
         found = replace(found, records=kept)
+    found.layout.check_ground_truth(found)
+    return HeldOutImages(found, score_entries, others)
+
+
+def evaluate_bottomup(
+    predictor: BottomUpPredictor,
+    config: BottomUpConfig,
+    folder: Path,
+    choose: Choose | None = None,
+    *,
+    images: HeldOutImages | None = None,
+) -> Evaluation:
+    """Score ``predictor`` on the config's validation split and write its people below ``folder/results``.
+
+    ``choose`` selects the images to evaluate; only their people count. Every process predicts its share of the images,
+    and scores all predictions, so that each returns the same. ``images`` is the split if it has been read already.
+    """
+    found, score_entries, others = images or held_out_images(config, choose)
     kinds, unread = predict_images(predictor, config, found)
     rank, _ = rank_and_world_size()
     results = folder / "results"

@@ -18,6 +18,7 @@ from typing import NoReturn
 from torch import Tensor
 from tqdm import tqdm
 
+from pose_core.data.sampler import watching_workers
 from pose_core.engine.budget import Pace
 from pose_core.engine.clock import Clock
 from pose_core.engine.distributed import Agreement, any_process, broadcast_object, first_process, process_group
@@ -106,6 +107,7 @@ class Loop:
         self.clock = Clock(run.total_steps)
         self.batches = run.batches()
 
+    @watching_workers()
     def go(self) -> Result:
         """Train to the end, or to an interrupt."""
         run, log = self.run, self.log
