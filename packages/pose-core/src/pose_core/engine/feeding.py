@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import torch
@@ -44,7 +44,7 @@ class Feed:
             self.length, self.batch_size, process.world_size, drop_last=self.drop_last
         )
 
-    def batches(self, step: int, end: Callable[[], int]) -> Iterator[list[Batch]]:
+    def batches(self, step: int, end: Callable[[], int]) -> Generator[list[Batch], None, None]:
         """Yield the micro-batches of each step on the device, from ``step`` to the run's end, which may change.
 
         All come from the same loader processes.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
@@ -185,6 +185,7 @@ class Run:
         self.due = False
         """Whether an epoch has ended whose evaluation is outstanding."""
         self.best = float("-inf")
+        self.batches = self._load()
         self.evaluation: Evaluation | None = None
         """The latest."""
         seed_everything(self.config.run.seed, process.rank)
@@ -314,7 +315,7 @@ class Run:
         direction = "slower" if total < before else "faster"
         log.say(f"step {self.step}: {direction} than planned, so training ends after {total:,} steps, not {before:,}")
 
-    def _load(self) -> Iterator[list[Batch]]:
+    def _load(self) -> Generator[list[Batch], None, None]:
         """Yield the batches from the current step to the end of the run."""
         return self.feed.batches(self.step, lambda: self.total_steps)
 
@@ -430,7 +431,8 @@ class Run:
                 self.evaluator.is_ready(seconds=1)
 
     def close(self) -> None:
-        """End the process that evaluates."""
+        """End the loader's processes and the one that evaluates: what is left to Python's end may wait for ever."""
+        self.batches.close()
         if self.evaluator is not None:
             self.evaluator.close()
 
