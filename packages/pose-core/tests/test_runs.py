@@ -253,6 +253,21 @@ def test_torchrun_s_restarts_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert not (tmp_path / "tiny.old-1").exists()
 
 
+def test_no_loader_is_left_to_python_s_end_which_would_wait_for_it_for_ever(tmp_path: Path) -> None:
+    import gc
+    import multiprocessing
+
+    gc.disable()
+    try:
+        train(Tiny(config(tmp_path, workers=1)))
+        assert not multiprocessing.active_children()
+        with pytest.raises(PoseError):
+            train(Tiny(config(tmp_path / "nan", workers=1), poison=3))
+        assert not multiprocessing.active_children()
+    finally:
+        gc.enable()
+
+
 def test_a_closed_pipe_is_no_success() -> None:
     script = (
         "from pose_core.cli import guarded\n"

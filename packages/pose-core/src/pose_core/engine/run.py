@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,7 @@ class Run:
             setattr(wrapped, synced, False)
         return torch.compile(wrapped) if self.config.train.compile else wrapped  # type: ignore[return-value]
 
-    def batches(self) -> Iterator[list[Batch]]:
+    def batches(self) -> Generator[list[Batch], None, None]:
         """Yield the batches from the current step to the end of the run."""
         return self.feed.batches(self.step, lambda: self.total_steps)
 

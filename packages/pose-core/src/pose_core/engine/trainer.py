@@ -93,7 +93,7 @@ def train(
             for note in notes:
                 log.say(note)
             loop = Loop(run, log, interrupt, pace)
-            stack.callback(loop.evaluations.close)
+            stack.callback(loop.close)
             return loop.go()
 
 
@@ -139,6 +139,11 @@ class Loop:
                 return self._stopped()
         log.say(f"best {evaluation.name} {run.best:.4f}, weights in {run.folder / 'best.pt'}", always=True)
         return Result(run.folder, run.step, evaluation)
+
+    def close(self) -> None:
+        """End the loader's processes and the one that evaluates: what is left to Python's end may wait for ever."""
+        self.batches.close()
+        self.evaluations.close()
 
     def _train_epoch(self, bar: tqdm[NoReturn]) -> bool:
         """Train to the end of the epoch or of the run, and return True; return False if interrupted before."""
