@@ -246,6 +246,7 @@ class Bench:
 def _train(method: str, words: list[str], output: Path, environment: dict[str, str], prepare: Any) -> None:
     """Become a training: a process of its own group, with its output in a file."""
     os.setsid()
+    torch.set_num_threads(1)  # threads do not survive a fork
     with output.open("ab", buffering=0) as file:
         for number in (1, 2):
             os.dup2(file.fileno(), number)
@@ -840,7 +841,6 @@ def main() -> int:
     if args.list:
         print("\n".join(FAULTS))
         return 0
-    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         found = run_table(args.methods, args.faults, Path(folder))
     if args.out:
