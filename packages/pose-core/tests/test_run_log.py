@@ -5,21 +5,25 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from pose_core.cli import guarded
 from pose_core.engine import run as run_state
 from pose_core.engine.checkpoint import save_checkpoint
+from pose_core.engine.interfaces import Evaluation
 from pose_core.engine.run_folder import RunLock
 from pose_core.engine.run_log import RunLog
 from pose_core.engine.trainer import train
-from pose_core.errors import ConfigError, PoseError, WeightsError
+from pose_core.errors import ConfigError, DataError, PoseError, WeightsError
 from pose_core.outside import outside_cause
 from pose_testing.tiny_task import Tiny, config, equal, weights
 
@@ -168,6 +172,28 @@ def test_a_first_checkpoint_that_is_refused_promises_none(tmp_path: Path, monkey
         train(Tiny(config(tmp_path)))
 
 
+class Losing(Tiny):
+    """A task whose second evaluation fails."""
+
+    error: PoseError
+
+    def evaluate(self, networks: Mapping[str, nn.Module], device: torch.device, folder: Path) -> Evaluation:
+        if self.evaluations == 1:
+            raise self.error
+        return super().evaluate(networks, device, folder)
+
+
+@pytest.mark.parametrize(
+    "error", [DataError("image x.jpg does not exist"), PoseError("cannot write y.json: No space left on device")]
+)
+def test_an_error_that_ends_a_run_says_how_to_go_on(tmp_path: Path, error: PoseError) -> None:
+    task = Losing(config(tmp_path))
+    task.error = error
+    text = f"{error}. Training is saved up to step 10: once this is solved, run the same command with --resume"
+    with pytest.raises(type(error), match=f"^{re.escape(text)}$"):
+        train(task)
+
+
 def test_damage_without_another_checkpoint_says_what_is_left(tmp_path: Path) -> None:
     folder = train(Tiny(config(tmp_path, keep=1))).folder
     data = bytearray((folder / "last.pt").read_bytes())
@@ -190,8 +216,6 @@ def test_damage_without_another_checkpoint_says_what_is_left(tmp_path: Path) -> 
 def test_a_cause_outside_of_the_program_is_named_and_is_no_bug(
     error: Exception, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import re
-
     def work() -> int:
         raise error
 
