@@ -17,14 +17,18 @@ REMEDIES = {
     errno.EMFILE: "raise the number of files that may be open (`ulimit -n`), or use fewer workers",
     errno.ENFILE: "raise the number of files that may be open on this machine, or use fewer workers",
     errno.ENOMEM: "give the job more memory, or use fewer workers and smaller batches",
+    errno.EISDIR: "there is a folder of that name: move it away",
     errno.ENOENT: "it may have been deleted or moved in the meantime",
     errno.ENOTDIR: "it may have been replaced in the meantime",
     errno.ENAMETOOLONG: "choose a shorter name",
 }
 
 
-def outside_cause(error: Exception) -> str | None:
-    """Return what happened and what to do, if an error's cause is the system's and not a fault of ours; else None."""
+def outside_cause(error: Exception, *, place: bool = True) -> str | None:
+    """Return what happened and what to do, if an error's cause is the system's and not a fault of ours; else None.
+
+    ``place`` begins with the file.
+    """
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # the second is PyTorch's
         first = str(error).partition("\n")[0].partition(". ")[0]
         return (
@@ -32,6 +36,6 @@ def outside_cause(error: Exception) -> str | None:
             "train.accumulate, or use fewer workers"
         )
     if isinstance(error, OSError) and error.errno in REMEDIES:
-        place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
-        return f"{place}{error.strerror}; {REMEDIES[error.errno]}"
+        file = f"{os.fsdecode(error.filename)}: " if place and isinstance(error.filename, str | bytes) else ""
+        return f"{file}{error.strerror}; {REMEDIES[error.errno]}"
     return None

@@ -24,9 +24,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
+from importlib import import_module
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,12 @@ class Bench:
         self.runs = folder / "runs"
         if not self.data.exists():
             _in_a_fork(partial(_write_data, self.data, data))
+        # A training imports for five times as long as it trains here: what it needs is imported once.
+        words = self.words(self.runs / "first", "train.iterations=1")
+        _in_a_fork(partial(_list_modules, self.method, words, folder / "modules.json"))
+        for name in json.loads((folder / "modules.json").read_text()):
+            with suppress(ImportError):
+                import_module(name)
         self._whole = cache(self._train_whole)
         self.numbers = count()
         self.seconds = 0.0
@@ -246,6 +253,7 @@ class Bench:
 def _train(method: str, words: list[str], output: Path, environment: dict[str, str], prepare: Any) -> None:
     """Become a training: a process of its own group, with its output in a file."""
     os.setsid()
+    torch.set_num_threads(1)  # threads do not survive a fork
     with output.open("ab", buffering=0) as file:
         for number in (1, 2):
             os.dup2(file.fileno(), number)
@@ -256,6 +264,14 @@ def _train(method: str, words: list[str], output: Path, environment: dict[str, s
     if prepare is not None:
         prepare()
     raise SystemExit(method_main(method, words))
+
+
+def _list_modules(method: str, words: list[str], target: Path) -> None:
+    """Train, and write the names of the modules that were imported meanwhile, in their order."""
+    before = set(sys.modules)
+    with target.with_suffix(".txt").open("w") as output, redirect_stdout(output):
+        assert method_main(method, words) == 0
+    target.write_text(json.dumps([name for name in sys.modules if name not in before and name != "__mp_main__"]))
 
 
 def _in_a_fork(work: Callable[[], object]) -> None:
@@ -840,7 +856,6 @@ def main() -> int:
     if args.list:
         print("\n".join(FAULTS))
         return 0
-    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         found = run_table(args.methods, args.faults, Path(folder))
     if args.out:

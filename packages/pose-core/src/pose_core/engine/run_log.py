@@ -21,6 +21,7 @@ from typing import Any
 from pose_core.engine.run_folder import RunLock
 from pose_core.errors import PoseError
 from pose_core.files import write_text
+from pose_core.outside import outside_cause
 from pose_core.verbosity import is_quiet
 
 
@@ -97,7 +98,7 @@ class RunLog:
             self._warn(file, error)
 
     def _warn(self, file: Path, error: OSError | PoseError) -> None:
-        cause = str(error.strerror if isinstance(error, OSError) else error)
+        cause = str(error if isinstance(error, PoseError) else outside_cause(error, place=False) or error)
         if cause in self.refused:
             return
         self.refused.add(cause)

@@ -9,8 +9,8 @@ and the step, so a run that was killed continues exactly from its last checkpoin
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -27,9 +27,18 @@ from pose_core.engine.interfaces import Evaluation, Task
 from pose_core.engine.interrupt import Interrupt, closable_output, interruptible
 from pose_core.engine.precision import fixed_sizes
 from pose_core.engine.run import Run
-from pose_core.engine.run_folder import CHECKPOINT, Resume, RunLock, holds_run, outstanding, run_path, start
+from pose_core.engine.run_folder import (
+    CHECKPOINT,
+    Resume,
+    RunLock,
+    checkpoints,
+    holds_run,
+    outstanding,
+    run_path,
+    start,
+)
 from pose_core.engine.run_log import RunLog
-from pose_core.errors import PoseError
+from pose_core.errors import ConfigError, PoseError
 from pose_core.plurals import counted
 from pose_core.verbosity import no_bar
 
@@ -94,7 +103,22 @@ def train(
                 log.say(note)
             loop = Loop(run, log, interrupt, pace)
             stack.callback(loop.close)
-            return loop.go()
+            with _telling_how_to_go_on(run):
+                return loop.go()
+
+
+@contextmanager
+def _telling_how_to_go_on(run: Run) -> Iterator[None]:
+    """Add to an error that ends a run how to continue it, unless the error's message already names an option."""
+    try:
+        yield
+    except PoseError as error:
+        if "--" not in str(error) and not isinstance(error, ConfigError) and checkpoints(run.folder):
+            error.args = (
+                f"{error}. Training is saved up to step {run.saved}: once this is solved, run the same command with "
+                "--resume",
+            )
+        raise
 
 
 class Loop:
