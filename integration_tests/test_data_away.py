@@ -48,7 +48,9 @@ def blinking(root: Path, start: Path) -> Iterator[None]:
         thread.join()
 
 
-@pytest.mark.parametrize(("method", "workers"), [("lite", 0), ("lite", 2), ("dekr", 2)])
+@pytest.mark.parametrize(
+    ("method", "workers"), [("lite", 0), ("lite", 2), pytest.param("dekr", 2, marks=pytest.mark.slow)]
+)
 def test_training_goes_on_when_the_data_comes_back(
     method: str, workers: int, people: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
