@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from pose_core.cli import main
+from pose_core.data import patience
 from pose_testing.tiny import TINY
 
 CONFIGS = {
@@ -52,8 +53,14 @@ def blinking(root: Path, start: Path) -> Iterator[None]:
     ("method", "workers"), [("lite", 0), ("lite", 2), pytest.param("dekr", 2, marks=pytest.mark.slow)]
 )
 def test_training_goes_on_when_the_data_comes_back(
-    method: str, workers: int, people: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    method: str,
+    workers: int,
+    people: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(patience, "WAITS", (0.1, 0.5, 2.0))
     root = tmp_path / "data"
     shutil.copytree(people, root)
     words = ["train", *CONFIGS[method], f"data.root={root}", f"run.dir={tmp_path}", f"train.workers={workers}",
