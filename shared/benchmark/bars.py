@@ -17,8 +17,14 @@ from paired import print_table
 RESULTS = Path(__file__).parent / "results"
 FIGURES = (
     "ratio", "keeps", "of decode", "ratio to faster-coco-eval", "memory ratio", "ours ×", "onnx ×", "bf16 ×",
+    "loop now, ms", "EMA, ms", "of a real step",
 )  # fmt: skip
 """Columns with the figures that bars apply to."""
+
+
+def shown(value: object) -> str:
+    """Return a figure as text, and nothing for a column that a row leaves empty."""
+    return f"{value:.2f}" if isinstance(value, float) else "" if value in {None, "-"} else str(value)
 
 
 def main() -> None:
@@ -29,7 +35,7 @@ def main() -> None:
         for row in content["rows"]:
             if row.get("bar", "-") in {"", "-"}:
                 continue
-            reached = [f"{name} {row[name]:.2f}" for name in FIGURES if isinstance(row.get(name), float)]
+            reached = [f"{name} {figure}" for name in FIGURES if (figure := shown(row.get(name)))]
             rows.append(
                 {
                     "bar of": row.get("#", file.stem),

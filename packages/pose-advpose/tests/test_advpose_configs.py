@@ -17,7 +17,7 @@ from pose_advpose.task import make_task
 from pose_core.cli import method_main
 from pose_core.engine.distributed import ProcessContext
 from pose_core.engine.optim import build_optimizer
-from pose_core.engine.trainer import Run
+from pose_core.engine.run import Run
 from pose_core.errors import ConfigError
 from pose_core.plugins.experiments import load_config
 from pose_core.plugins.method import get_method
@@ -182,7 +182,7 @@ def test_without_the_critic_the_same_network_sees_the_same_data(task: str, tiny:
     for key, value in against.networks["pose"].state_dict().items():
         assert torch.equal(value, state[key]), key
     drawn = 0
-    for (one,), (other,) in islice(zip(against._load(), alone._load(), strict=True), 2 * against.steps_per_epoch):
+    for (one,), (other,) in islice(zip(against.batches(), alone.batches(), strict=True), 2 * against.steps_per_epoch):
         assert equal_batches(one, other)
         drawn += len(columns(one)[0])
     assert drawn == 2 * against.feed.length > 0

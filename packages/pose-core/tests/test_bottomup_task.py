@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -21,6 +22,7 @@ from pose_core.bottomup.evaluate import evaluate_bottomup
 from pose_core.bottomup.predictor import BottomUpPredictor, People, View, Views
 from pose_core.bottomup.task import BottomUpTask
 from pose_core.config import DataConfig, ModelConfig, TrainConfig
+from pose_core.data import json_file
 from pose_core.engine.interfaces import Objective
 from pose_core.errors import ConfigError, DataError
 from pose_core.geometry import apply_affine
@@ -235,6 +237,29 @@ class KnowingTask(BottomUpTask):
 
     def predictor(self, network: nn.Module, device: torch.device) -> BottomUpPredictor:
         return knowing(self.config)
+
+
+@pytest.mark.parametrize("layout", SPLITS)
+def test_annotations_are_read_again_only_if_they_have_changed(
+    layout: str, crowds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(crowds / layout, tmp_path / layout)
+    task = KnowingTask(experiment(tmp_path, layout), build_network)
+    file = read_dataset(task.config.data, task.config.data.val).annotation_file
+    os.utime(file, (1e9, 1e9))
+    predictor = knowing(task.config)
+    monkeypatch.setattr(task, "predictor", lambda network, device: predictor)
+    parsed: list[int] = []
+    read = json_file.json.loads
+    monkeypatch.setattr(json_file.json, "loads", lambda text: parsed.append(1) or read(text))
+    first = task.evaluate(task.networks(), CPU, tmp_path)
+    assert len(parsed) == 2, "once for the images, once for scoring"
+    assert task.evaluate(task.networks(), CPU, tmp_path) == first
+    assert len(parsed) == 2
+    content = json.loads(file.read_text())
+    content["annotations"][0]["keypoints"][0::3] = [-1000] * (len(content["annotations"][0]["keypoints"]) // 3)
+    file.write_text(json.dumps(content))
+    assert task.evaluate(task.networks(), CPU, tmp_path).value < first.value
 
 
 def test_a_task_gives_networks_data_and_figures(crowds: Path, tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from pose_core.engine import trainer
 from pose_core.engine.interfaces import Evaluation
+from pose_core.engine.run import Run
 from pose_core.engine.run_folder import outstanding, weights_file
 from pose_core.engine.trainer import Result, train
 from pose_core.errors import ConfigError, DataError, PoseError
@@ -81,13 +81,13 @@ def test_weights_after_the_checkpoint_are_not_evaluated(
     whole: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Killed between the weights of the second epoch and its checkpoint.
-    def save(run: trainer.Run, *args: object) -> None:
+    def save(run: Run, *args: object) -> None:
         if run.step == 10:
             raise KeyboardInterrupt
         saved(run, *args)  # type: ignore[arg-type]
 
-    saved = trainer.Run.save
-    monkeypatch.setattr(trainer.Run, "save", save)
+    saved = Run.save
+    monkeypatch.setattr(Run, "save", save)
     with pytest.raises(KeyboardInterrupt):
         train(Tiny(config(tmp_path, evaluate_on="cpu")))
     monkeypatch.undo()

@@ -16,6 +16,7 @@ from torch import nn
 
 from pose_core.digests import is_damaged
 from pose_core.engine import interrupt
+from pose_core.engine import run as engine_run
 from pose_core.engine.checkpoint import save_checkpoint
 from pose_core.engine.interfaces import Evaluation
 from pose_core.engine.run_folder import RunLock
@@ -237,11 +238,9 @@ def test_an_inexact_continuation_is_asked_for_and_says_so(tmp_path: Path) -> Non
 
 
 def test_changed_annotations_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pose_core.engine import trainer
-
-    monkeypatch.setattr(trainer, "annotations_digest", lambda _: "one")
+    monkeypatch.setattr(engine_run, "annotations_digest", lambda _: "one")
     train(Tiny(config(tmp_path, epochs=1)))
-    monkeypatch.setattr(trainer, "annotations_digest", lambda _: "two")
+    monkeypatch.setattr(engine_run, "annotations_digest", lambda _: "two")
     with pytest.raises(ConfigError, match="the training annotations have changed"):
         train(Tiny(config(tmp_path, epochs=2)), resume=True)
     assert train(Tiny(config(tmp_path, epochs=2)), resume=True, inexact=True).step == 10
@@ -252,6 +251,21 @@ def test_torchrun_s_restarts_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
     assert train(Tiny(config(tmp_path)), overwrite=True).step == 15
     assert not (tmp_path / "tiny.old-1").exists()
+
+
+def test_no_loader_is_left_to_python_s_end_which_would_wait_for_it_for_ever(tmp_path: Path) -> None:
+    import gc
+    import multiprocessing
+
+    gc.disable()
+    try:
+        train(Tiny(config(tmp_path, workers=1)))
+        assert not multiprocessing.active_children()
+        with pytest.raises(PoseError):
+            train(Tiny(config(tmp_path / "nan", workers=1), poison=3))
+        assert not multiprocessing.active_children()
+    finally:
+        gc.enable()
 
 
 def test_a_closed_pipe_is_no_success() -> None:

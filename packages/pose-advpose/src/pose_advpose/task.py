@@ -35,7 +35,6 @@ from pose_core.layouts.reader import AnnotatedSet
 from pose_core.plugins.method import expect
 from pose_core.structures import ImageRecord
 from pose_core.topdown.dataset import TopDownDataset
-from pose_core.topdown.evaluate import evaluated_people
 from pose_core.topdown.person_table import PersonTable
 from pose_core.topdown.task import TopDownTask
 
@@ -145,7 +144,7 @@ class HourglassTask(AdversarialMixin, TopDownTask):
     def batch_accuracy(self, network: nn.Module, device: torch.device) -> float:
         """Return the mean accuracy of the held-out split's batches of test.batch_size, each with equal weight."""
         rank, world = rank_and_world_size()
-        data = self.dataset(evaluated_people(self.config)[1], training=False)
+        data = self.dataset(self.held_out().records, training=False)
         test = self.config.test
         loader = DataLoader(
             data,

@@ -7,7 +7,7 @@ of each. Processes do not communicate, and epochs share no state.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -152,12 +152,6 @@ def worker_init(worker: int) -> None:
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     # The main process itself terminates a loader that does not end: with a second signal.
     signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
-
-
-def watched(loader: Iterable[T]) -> Iterator[T]:
-    """Yield a loader's batches; raise DataError if one of its processes was killed."""
-    with watching_workers():
-        yield from loader
 
 
 @contextmanager

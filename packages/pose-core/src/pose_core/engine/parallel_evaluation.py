@@ -16,7 +16,6 @@ from typing import NamedTuple, NoReturn
 import torch
 from torch import nn
 
-from pose_core.engine.distributed import choose_device
 from pose_core.engine.interfaces import Evaluation, Task
 from pose_core.errors import PoseError
 from pose_core.models.weights import read_checkpoint
@@ -34,9 +33,8 @@ class Finished(NamedTuple):
 class Evaluator:
     """A process that evaluates weights on a device, one file after the other."""
 
-    def __init__(self, task: Task, network: nn.Module, device: str, folder: Path) -> None:
-        self.device = choose_device(device)
-        self.task, self.network, self.folder = task, network, folder
+    def __init__(self, task: Task, network: nn.Module, device: torch.device, folder: Path) -> None:
+        self.task, self.network, self.device, self.folder = task, network, device, folder
         self.process: multiprocessing.process.BaseProcess | None = None
         self.waiting: dict[int, Path] = {}
 
@@ -76,7 +74,7 @@ class Evaluator:
         self.connection, other = context.Pipe()
         network = deepcopy(self.network).cpu()
         self.process = context.Process(
-            target=_evaluate_all, args=(other, self.task, network, str(self.device), self.folder), name="evaluation"
+            target=_evaluate_all, args=(other, self.task, network, self.device, self.folder), name="evaluation"
         )
         self.process.start()
         other.close()
@@ -98,14 +96,13 @@ class Evaluator:
         )
 
 
-def _evaluate_all(connection: Connection, task: Task, network: nn.Module, device: str, folder: Path) -> None:
+def _evaluate_all(connection: Connection, task: Task, network: nn.Module, device: torch.device, folder: Path) -> None:
     """Evaluate weights as they come, until the training ends; the work of the other process."""
     # The training stops this process, whatever signal stops the training.
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     set_verbosity(Verbosity.QUIET)
-    target = torch.device(device)
     while True:
         try:
             step, file = connection.recv()
@@ -113,7 +110,7 @@ def _evaluate_all(connection: Connection, task: Task, network: nn.Module, device
             return
         try:
             network.load_state_dict(read_checkpoint(file)["weights"])
-            result: Evaluation | BaseException = task.evaluate({"pose": network.to(target)}, target, folder)
+            result: Evaluation | BaseException = task.evaluate({"pose": network.to(device)}, device, folder)
         except PoseError as error:
             result = type(error)(f"the evaluation of step {step} failed: {error}")
         except Exception as error:

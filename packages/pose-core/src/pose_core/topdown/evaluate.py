@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -68,14 +69,47 @@ def evaluated_people(config: TopDownConfig) -> tuple[AnnotatedSet, Sequence[Imag
     return found, records, boxes
 
 
-def evaluate_topdown(network: nn.Module, config: TopDownConfig, device: torch.device, folder: Path) -> Evaluation:
-    """Score ``network`` on the config's validation split and write its predictions below ``folder/results``.
+class HeldOutPeople(NamedTuple):
+    """What an evaluation needs besides the network: the split, the people to predict, and their crops."""
 
-    Every process predicts its share, and scores all predictions, so that each returns the same.
-    """
+    found: AnnotatedSet
+    records: Sequence[ImageRecord]
+    boxes: str
+    """The source of the people's boxes, for the protocol line."""
+    crops: TopDownDataset
+
+    detections: Path | None
+    """The file of the boxes, if people were detected."""
+
+    def files(self) -> list[Path] | None:
+        """Return the files that this came from; None if images are missing, which may come back."""
+        if self.found.problems.counts["image missing"]:
+            return None
+        files = [self.found.annotation_file, *self.found.layout.ground_truth_files(self.found)]
+        return files if self.detections is None else [*files, self.detections]
+
+
+def held_out_people(config: TopDownConfig) -> HeldOutPeople:
+    """Read the config's validation split."""
     found, records, boxes = evaluated_people(config)
     found.layout.check_ground_truth(found)
-    dataset = crop_dataset(config, records, training=False)
+    detections = find_detections(config.data) if config.test.boxes == "detections" else None
+    return HeldOutPeople(found, records, boxes, crop_dataset(config, records, training=False), detections)
+
+
+def evaluate_topdown(
+    network: nn.Module,
+    config: TopDownConfig,
+    device: torch.device,
+    folder: Path,
+    people: HeldOutPeople | None = None,
+) -> Evaluation:
+    """Score ``network`` on the config's validation split and write its predictions below ``folder/results``.
+
+    Every process predicts its share, and scores all predictions, so that each returns the same. ``people`` is the split
+    if it has been read already.
+    """
+    found, records, boxes, dataset, _ = people or held_out_people(config)
     results = merge(gather_objects(predict_dataset(network, dataset, config, device)))
     rank, _ = rank_and_world_size()
     categories = {person.annotation_id: person.category_id for record in records for person in record.persons}
