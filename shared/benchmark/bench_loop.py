@@ -146,17 +146,17 @@ class Watched:
 
 
 class InMemory:
-    """A training set whose samples have been made before."""
+    """A training set whose samples have been made before, and come a thousand times in an epoch."""
 
     def __init__(self, inner: Any) -> None:
         self.inner = inner
         self.samples = [inner[index] for index in range(len(inner))]
 
     def __len__(self) -> int:
-        return len(self.samples)
+        return 1000 * len(self.samples)  # each epoch ends with a checkpoint
 
     def __getitem__(self, key: tuple[int, int]) -> Any:
-        return self.samples[key[1]]
+        return self.samples[key[1] % len(self.samples)]
 
     def __getattr__(self, name: str) -> Any:
         if name == "__getitems__":  # the loader asks for samples one by one
