@@ -4,10 +4,11 @@
     python shared/benchmark/on_a_gpu.py --device cpu --tiny       # every part's code at toy sizes, to test the script
 
 Parts: every op's fast path against its reference (errors, time, bandwidth); training steps under PyTorch's check that
-nothing waits for the device; five networks' training, plain and with the settings of --fast (rate with the data at hand,
-rate with the loader, the loader's share of a step, host time, memory); the loader alone, with JPEGs decoded by the CPU
-or by the GPU; evaluation; networks alone. Each part runs in a process of its own, so that a failed kernel or a part that
-takes too long ends only itself; parts for which no time is left are named. `scaling.py` takes the figures of training.
+nothing waits for the device; five networks' training, plain and with the settings of --fast (rate with the data at
+hand, rate with the loader, the loader's share of a step, host time, memory); the loader alone, with JPEGs decoded by
+the CPU or by the GPU; evaluation; networks alone. Each part runs in a process of its own, so that a failed kernel or a
+part that takes too long ends only itself; parts for which no time is left are named. `scaling.py` takes the figures of
+training.
 """
 
 from __future__ import annotations
@@ -49,13 +50,19 @@ TRAINED = {
     "hourglass_2": ("pose-advpose/mpii_hgpose_stack2_256x256", 32),
 }
 """Network → experiment, and samples in a step."""
+TOYS = {
+    "lpn_50": "pose-lite/synthetic_quick",
+    "dekr_w32": "pose-dekr/synthetic_dekr",
+    "hourglass_2": "pose-advpose/synthetic_hgpose",
+}
+"""The experiments of --tiny in place of these."""
 STEPPED = (
     "pose-lite/synthetic_quick", "pose-mrpose/synthetic_mpii", "pose-dekr/synthetic_dekr",
     "pose-dekr/synthetic_bottomup", "pose-advpose/synthetic_hgpose", "pose-advpose/synthetic_advpose",
     "pose-advpose/synthetic_hgpose_ae", "pose-advpose/synthetic_advpose_ae", "pose-asda/synthetic_adversarial",
 )  # fmt: skip
 """An experiment of each objective."""
-EVALUATED = ("hrnet_w32", "dekr_w32")
+EVALUATED = ("hrnet_w32", "lpn_50", "dekr_w32")
 ERROR = 1e-3
 """The largest error of an op, relative to its largest value: in float32, with pixels to a part of a gray level."""
 
@@ -71,6 +78,15 @@ class Setting(NamedTuple):
     def seconds(self) -> float:
         """Return the time of each figure."""
         return 0.1 if self.tiny else 3.0
+
+    @property
+    def least(self) -> int:
+        """Return the fewest repetitions of a figure."""
+        return 1 if self.tiny else 3
+
+    def experiment(self, network: str) -> tuple[str, int]:
+        """Return the experiment of a network, and the samples in a step."""
+        return (TOYS[network], 2) if self.tiny else TRAINED[network]
 
     def run(self, experiment: str, *words: str) -> Run:
         """Return a training run that has not started."""
@@ -116,7 +132,7 @@ def kernels(setting: Setting) -> Rows:
 def waits(setting: Setting) -> Rows:
     """Run training steps under PyTorch's check that no operation waits for the device."""
     for experiment in STEPPED:
-        for fast in (False, True):
+        for fast in (False,) if setting.tiny else (False, True):
             words = ["train.batch_size=4", "train.workers=0", "train.ema=0.99"]
             words += [f"{key}={value}" for key, value in _fast_words(setting, fast) if key != "train.compile"]
             run = setting.run(experiment, *words)
@@ -153,7 +169,7 @@ def _fast_words(setting: Setting, fast: bool) -> list[tuple[str, str]]:
 
 def training(setting: Setting, network: str, *, fast: bool) -> Rows:
     """Measure a network's training: steps with the data at hand at two batch sizes, and steps with the loader."""
-    experiment, batch = TRAINED[network]
+    experiment, batch = setting.experiment(network)
     words = [*setting.words(batch), *(f"{key}={value}" for key, value in _fast_words(setting, fast))]
     wait = synchronizer(setting.device)
     run = setting.run(experiment, *words)
@@ -161,15 +177,15 @@ def training(setting: Setting, network: str, *, fast: bool) -> Rows:
     held = next(batches)
     count = sum(len(part) for part in held)
     started = time.perf_counter()
-    for _ in range(3):  # compiles, and chooses algorithms
+    for _ in range(setting.least):  # compiles, and chooses algorithms
         run._train_step(held)
     wait()
     first = time.perf_counter() - started
     if setting.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    step = seconds_of(lambda: run._train_step(held), setting.device, setting.seconds)
+    step = seconds_of(lambda: run._train_step(held), setting.device, setting.seconds, setting.least)
     launched = []
-    for _ in range(3):
+    for _ in range(setting.least):
         wait()
         before = time.perf_counter()
         run._train_step(held)
@@ -187,7 +203,7 @@ def training(setting: Setting, network: str, *, fast: bool) -> Rows:
         return  # compiled code is made for one size of batch
     # For scaling.py: the part of a step that does not depend on the batch.
     less = [next(iter(held[0].split(2 if count < 4 else 4)))]
-    quicker = seconds_of(lambda: run._train_step(less), setting.device, setting.seconds)
+    quicker = seconds_of(lambda: run._train_step(less), setting.device, setting.seconds, setting.least)
     each = (step - quicker) / (count - len(less[0]))
     fixed = max(step - count * each, 0.0)
     words_of_step = f"--step-ms {1e3 * fixed:.2f} {1e3 * each:.4f} --host-ms {1e3 * median(launched):.2f}"
@@ -196,7 +212,7 @@ def training(setting: Setting, network: str, *, fast: bool) -> Rows:
 
 def loading(setting: Setting) -> Rows:
     """Measure the loader alone, with JPEGs decoded by the CPU or on the device."""
-    experiment, batch = TRAINED["lpn_50"]
+    experiment, batch = setting.experiment("lpn_50")
     for name, words in (
         ("by the CPU", []),
         ("by the CPU, an image's people together", ["train.share_decode=true"]),
@@ -204,7 +220,7 @@ def loading(setting: Setting) -> Rows:
         ("on the device", ["train.device_decode=true"]),
     ):
         run = setting.run(experiment, *setting.words(batch), *words)
-        batches = run.feed.batches(0, lambda: run.total_steps)
+        batches = run.feed.batches(0, partial(getattr, run, "total_steps"))
         yield {"decoded": name, "samples/s": loaded_rate(setting, batches, lambda parts: None)}
 
 
@@ -228,7 +244,9 @@ def loaded_rate(setting: Setting, batches: Iterator[list[Any]], step: Callable[[
 def evaluation(setting: Setting) -> Rows:
     """Measure the evaluation of untrained networks on a small set, plain and with the settings of --fast."""
     for network in EVALUATED:
-        experiment, batch = TRAINED[network]
+        if setting.tiny and network not in TOYS:
+            continue
+        experiment, batch = setting.experiment(network)
         for fast in (False, True):
             preset = fast_settings(setting.device, "inference") if fast else {}
             run = setting.run(experiment, *setting.words(batch), *(f"{key}={v}" for key, (v, _) in preset.items()))
@@ -269,6 +287,11 @@ PARTS: dict[str, tuple[Callable[[Setting], Rows], float]] = {
 """Each part, in order of importance, and the seconds after which it is stopped."""
 FEWEST = 20.0
 """Seconds that a part needs at least."""
+
+
+def parts(*, tiny: bool) -> list[str]:
+    """Return the names of the parts to run."""
+    return [name for name in PARTS if not tiny or name.partition(":")[2] in {"", *TOYS}]
 
 
 def measure(name: str, setting: Setting, out: Path) -> None:
@@ -354,16 +377,14 @@ def main() -> int:
         write_data(Path(folder), tiny=args.tiny)
         setting = Setting(device, args.tiny, Path(folder))
         minutes = args.minutes - (time.perf_counter() - started) / 60
-        found = measure_all(args.only or list(PARTS), setting, minutes)
+        found = measure_all(args.only or parts(tiny=args.tiny), setting, minutes)
     if args.out is not None:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps({"machine": f"{name}, {machine()}", "parts": found}, indent=1) + "\n")
     failed = [
         part for part, result in found.items() if result["problem"] and not result["problem"].startswith("skipped")
     ]
-    print(
-        f"\n{len(found) - len(failed)} of {len(found)} parts without a failure{': ' if failed else ''}{', '.join(failed)}"
-    )
+    print("\n" + (f"failed: {', '.join(failed)}" if failed else "no part has failed"))
     return 1 if failed else 0
 
 

@@ -48,7 +48,7 @@ SAMPLES, CROPS, SCORED = 149_813, 6352, 500
 """People of COCO's train2017; people of val2017; images of the set that scoring is measured on."""
 IMAGES = 5000
 EXPERIMENT = "pose-lite/synthetic_quick"
-BATCH, LOG_EVERY = 16, 6
+BATCH, LOG_EVERY = 16, 5
 
 
 def decode_seconds(experiment: str, words: Sequence[str], people: Path, rounds: int = 3) -> float:
@@ -274,8 +274,10 @@ def validation_rows(rounds: int, steps: int) -> tuple[list[dict[str, object]], P
         for _ in range(rounds):
             pieces, cluster = cpu_pieces(people, steps)
             for count, values in found.items():
-                measured = trained_rate(count, many, steps // 2)
-                values.append((samples_per_second(pieces, cluster, count, BATCH), measured))
+                guess = samples_per_second(pieces, cluster, count, BATCH)
+                measured = trained_rate(count, many, steps // 3)
+                print(f"{count} processes: predicted {guess:.1f}, measured {measured:.1f} samples/s", file=sys.stderr)
+                values.append((guess, measured))
     rows: list[dict[str, object]] = []
     for count, values in found.items():
         errors = sorted(100 * (guess / rate - 1) for guess, rate in values)
