@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).parents[1] / "shared" / "benchmark"))
 
 import bench_loop
+import on_a_gpu
 import scaling
 import scaling_model
 import stand_in
@@ -114,3 +116,41 @@ def test_the_prediction_is_drawn(tmp_path: Path) -> None:
     assert [row["GPUs"] for row in rows] == list(COUNTS)
     scaling.draw(rows, "title", tmp_path / "rate.svg")
     assert "<svg" in (tmp_path / "rate.svg").read_text()
+
+
+def test_what_needs_a_gpu_says_so(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["on_a_gpu.py"])
+    assert on_a_gpu.main() == 1
+    assert capsys.readouterr().err.startswith("error: PyTorch finds no GPU")
+    monkeypatch.setattr(sys, "argv", ["on_a_gpu.py", "--device", "cpu"])
+    assert on_a_gpu.main() == 1
+    assert "--tiny" in capsys.readouterr().err
+
+
+def test_parts_beyond_the_time_are_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    setting = on_a_gpu.Setting(torch.device("cpu"), tiny=True, data=tmp_path)
+    found = on_a_gpu.measure_all(["kernels"], setting, minutes=0.1)
+    assert found["kernels"]["rows"] == []
+    assert "--only kernels" in capsys.readouterr().out
+
+
+def test_a_part_that_takes_too_long_or_fails_ends_only_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    setting = on_a_gpu.Setting(torch.device("cpu"), tiny=True, data=tmp_path / "missing")
+    assert on_a_gpu.measure_apart("kernels", setting, tmp_path / "rows.json", 0.01).startswith("stopped after")
+
+
+@pytest.mark.slow
+def test_every_part_for_a_gpu_runs_at_toy_sizes(tmp_path: Path) -> None:
+    on_a_gpu.write_data(tmp_path, tiny=True)
+    setting = on_a_gpu.Setting(torch.device("cpu"), tiny=True, data=tmp_path)
+    for name in on_a_gpu.parts(tiny=True):
+        if name == "inference":
+            on_a_gpu.measure_apart(name, setting, tmp_path / f"{name}.json", 120)
+        else:
+            on_a_gpu.measure(name, setting, tmp_path / f"{name}.json")
+        rows = json.loads((tmp_path / f"{name}.json").read_text())
+        assert rows
+        assert all(row.get("agrees", "yes") == "yes" for row in rows)
+        for row in rows:
+            assert all(value > 0 for key, value in row.items() if key.startswith(("samples/s", "images/s", "step, ms")))
