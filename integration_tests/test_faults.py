@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from copy import deepcopy
-from pathlib import Path
 
 import pytest
 import torch
