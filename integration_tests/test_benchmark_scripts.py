@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,9 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).parents[1] / "shared" / "benchmark"))
 
 import bench_loop
+import on_a_gpu
+import scaling
+import scaling_model
 import stand_in
 from baselines.average_by_tensor import AverageByTensor
 
@@ -53,3 +58,99 @@ def test_the_baseline_averages_the_same() -> None:
     one, two = (average.network.state_dict() for average in averages)
     assert all(torch.allclose(one[name], two[name]) for name in one)
     assert int(one["1.num_batches_tracked"]) == 3
+
+
+PIECES = scaling_model.Pieces(
+    decode=2e-3, step=1e-3, sample=5e-4, host=5e-3, gradients=1e8, evaluation=10.0, scoring=0.1
+)
+CLUSTER = scaling_model.Cluster()
+COUNTS = (1, 2, 4, 8, 16, 32, 64)
+
+
+def test_more_devices_are_faster_but_never_more_than_linearly() -> None:
+    rates = [scaling_model.samples_per_second(PIECES, CLUSTER, count, 64, 150_000) for count in COUNTS]
+    assert rates == sorted(rates)
+    assert all(rate <= count * rates[0] * 1.001 for rate, count in zip(rates, COUNTS, strict=True))
+    cheap = replace(PIECES, gradients=0.0)
+    assert scaling_model.samples_per_second(cheap, CLUSTER, 16, 64) >= scaling_model.samples_per_second(
+        PIECES, CLUSTER, 16, 64
+    )
+
+
+def test_one_process_takes_what_was_measured() -> None:
+    assert scaling_model.step_seconds(PIECES, CLUSTER, 1, 64) == pytest.approx(1e-3 + 64 * 5e-4)
+    assert scaling_model.reduce_seconds(PIECES, CLUSTER, 1) == 0
+    seconds = 150_000 / 64 * (1e-3 + 64 * 5e-4) + 10.1
+    assert scaling_model.samples_per_second(PIECES, CLUSTER, 1, 64, 150_000) == pytest.approx(150_000 / seconds)
+
+
+@pytest.mark.parametrize(
+    ("changes", "cluster", "expected"),
+    [
+        ({}, CLUSTER, "device"),
+        ({"decode": 2e-2}, CLUSTER, "decoding"),
+        ({"host": 0.1}, CLUSTER, "host"),
+        ({}, replace(CLUSTER, link=1e9), "gradients"),
+        ({"evaluation": 1e4}, CLUSTER, "evaluation"),
+    ],
+)
+def test_the_bottleneck_is_what_was_made_slow(
+    changes: dict[str, float], cluster: scaling_model.Cluster, expected: str
+) -> None:
+    assert scaling_model.bottleneck(replace(PIECES, **changes), cluster, 8, 64, 150_000) == expected
+
+
+def test_cores_that_compute_and_decode_take_turns() -> None:
+    cores = scaling_model.Cluster(2, 2, overlap=0.0, on_cores=True, link=1e9, latency=0.0)
+    pieces = replace(PIECES, host=0.0, sample=5e-3)
+    computing = 1e-3 + 10 * 5e-3
+    # One process leaves a core to its loader; of two, each has one core for both, and sums the gradients.
+    assert scaling_model.step_seconds(pieces, cores, 1, 10) == pytest.approx(computing)
+    assert scaling_model.step_seconds(pieces, cores, 2, 10) == pytest.approx(computing + 0.1 + 10 * 2e-3)
+    crowded = replace(cores, crowding=1.5)
+    assert scaling_model.step_seconds(pieces, crowded, 2, 10) == pytest.approx(1.5 * computing + 0.1 + 10 * 2e-3)
+
+
+def test_the_prediction_is_drawn(tmp_path: Path) -> None:
+    rows = scaling.predicted_rows("a network", PIECES, CLUSTER, 64)
+    assert [row["GPUs"] for row in rows] == list(COUNTS)
+    scaling.draw(rows, "title", tmp_path / "rate.svg")
+    assert "<svg" in (tmp_path / "rate.svg").read_text()
+
+
+def test_what_needs_a_gpu_says_so(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["on_a_gpu.py"])
+    assert on_a_gpu.main() == 1
+    assert capsys.readouterr().err.startswith("error: PyTorch finds no GPU")
+    monkeypatch.setattr(sys, "argv", ["on_a_gpu.py", "--device", "cpu"])
+    assert on_a_gpu.main() == 1
+    assert "--tiny" in capsys.readouterr().err
+
+
+def test_parts_beyond_the_time_are_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    setting = on_a_gpu.Setting(torch.device("cpu"), tiny=True, data=tmp_path)
+    found = on_a_gpu.measure_all(["kernels"], setting, minutes=0.1)
+    assert found["kernels"]["rows"] == []
+    assert "--only kernels" in capsys.readouterr().out
+
+
+def test_a_part_that_takes_too_long_or_fails_ends_only_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    setting = on_a_gpu.Setting(torch.device("cpu"), tiny=True, data=tmp_path / "missing")
+    assert on_a_gpu.measure_apart("kernels", setting, tmp_path / "rows.json", 0.01).startswith("stopped after")
+
+
+@pytest.mark.slow
+def test_every_part_for_a_gpu_runs_at_toy_sizes(tmp_path: Path) -> None:
+    on_a_gpu.write_data(tmp_path, tiny=True)
+    setting = on_a_gpu.Setting(torch.device("cpu"), tiny=True, data=tmp_path)
+    for name in on_a_gpu.parts(tiny=True):
+        if name == "inference":
+            on_a_gpu.measure_apart(name, setting, tmp_path / f"{name}.json", 120)
+        else:
+            on_a_gpu.measure(name, setting, tmp_path / f"{name}.json")
+        rows = json.loads((tmp_path / f"{name}.json").read_text())
+        assert rows
+        assert all(row.get("agrees", "yes") == "yes" for row in rows)
+        for row in rows:
+            assert all(value > 0 for key, value in row.items() if key.startswith(("samples/s", "images/s", "step, ms")))

@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
@@ -108,15 +108,15 @@ def measure_in(checkout: Path, shapes: Mapping[str, Outline], rounds: int) -> di
 class Watched:
     """An objective that times the steps of another: all of a step, and forward, backward and optimizer alone."""
 
-    def __init__(self, inner: Any) -> None:
-        self.inner = inner
+    def __init__(self, inner: Any, clock: Callable[[], float] = time.process_time) -> None:
+        self.inner, self.clock = inner, clock
         self.whole: list[float] = []
         self.computing: list[float] = []
         self.started: float | None = None
 
     def step(self, networks: Mapping[str, nn.Module], batch: Any, update: Any) -> dict[str, Tensor]:
         """Take a step of the other objective."""
-        now = time.process_time()
+        now = self.clock()
         if self.started is not None:
             self.whole.append(now - self.started)
         self.started, seconds = now, 0.0
@@ -124,9 +124,9 @@ class Watched:
         def timed(run: Any) -> Any:
             def call(*args: Any) -> Any:
                 nonlocal seconds
-                before = time.process_time()
+                before = self.clock()
                 result = run(*args)
-                seconds += time.process_time() - before
+                seconds += self.clock() - before
                 return result
 
             return call
@@ -146,17 +146,17 @@ class Watched:
 
 
 class InMemory:
-    """A training set whose samples have been made before."""
+    """A training set whose samples have been made before, and come a thousand times in an epoch."""
 
     def __init__(self, inner: Any) -> None:
         self.inner = inner
         self.samples = [inner[index] for index in range(len(inner))]
 
     def __len__(self) -> int:
-        return len(self.samples)
+        return 1000 * len(self.samples)  # each epoch ends with a checkpoint
 
     def __getitem__(self, key: tuple[int, int]) -> Any:
-        return self.samples[key[1]]
+        return self.samples[key[1] % len(self.samples)]
 
     def __getattr__(self, name: str) -> Any:
         if name == "__getitems__":  # the loader asks for samples one by one
@@ -164,28 +164,36 @@ class InMemory:
         return getattr(self.inner, name)
 
 
-def real_steps(name: str, steps: int, folder: Path, words: tuple[str, ...] = ()) -> tuple[list[float], list[float]]:
-    """Train a real network and objective; return each step's seconds, and the part that is the loop's."""
+def write_people(folder: Path) -> Path:
+    """Write a small COCO data set and return its folder."""
+    from pose_core.synthetic import write_dataset
+
+    write_dataset(folder, layout="coco", images=24, val_images=2, people=(2, 3), size=(640, 480), seed=0)
+    return folder
+
+
+def real_steps(
+    experiment: str, words: Sequence[str], steps: int, people: Path, clock: Callable[[], float] = time.process_time
+) -> Watched:
+    """Train a real network for ``steps`` steps and some to warm up, on samples in memory; return its times."""
     from pose_core.engine.trainer import train
     from pose_core.plugins.experiments import load_config
     from pose_core.plugins.tasks import build_task
-    from pose_core.synthetic import write_dataset
 
-    write_dataset(folder / "people", layout="coco", images=24, val_images=2, people=(2, 3), size=(320, 240), seed=0)
-    settings = [
-        f"data.root={folder / 'people'}", f"model.name={name}", f"run.dir={folder}", f"train.iterations={steps + 3}",
-        "train.epochs=1000", "train.batch_size=32", "train.workers=0", f"train.ema={EMA}", "train.validate_every=0",
-        "run.device=cpu", *words,
-    ]  # fmt: skip
-    task = build_task(load_config("pose-lite/coco_lpn50_256x192", settings))
-    watched = Watched(task.objective(torch.device("cpu")))
-    data = InMemory(task.training_set())
-    task.objective = lambda device: watched  # type: ignore[method-assign,assignment,return-value]
-    task.training_set = lambda: data  # type: ignore[method-assign,assignment,return-value]
-    task.evaluate = lambda *_: make_evaluation()  # type: ignore[method-assign]
-    with contextlib.redirect_stdout(io.StringIO()):
-        train(task)
-    return watched.whole[1:], watched.shares()
+    with tempfile.TemporaryDirectory() as folder:
+        settings = [
+            f"data.root={people}", f"run.dir={folder}", f"train.iterations={steps + 3}", "train.epochs=1000",
+            "train.workers=0", "train.validate_every=0", "run.device=cpu", *words,
+        ]  # fmt: skip
+        task = build_task(load_config(experiment, settings))
+        watched = Watched(task.objective(torch.device("cpu")), clock)
+        data = InMemory(task.training_set())
+        task.objective = lambda device: watched  # type: ignore[method-assign,assignment,return-value]
+        task.training_set = lambda: data  # type: ignore[method-assign,assignment,return-value]
+        task.evaluate = lambda *_: make_evaluation()  # type: ignore[method-assign]
+        with contextlib.redirect_stdout(io.StringIO()):
+            train(task)
+    return watched
 
 
 def spread(values: list[float], factor: float) -> str:
@@ -235,8 +243,9 @@ def main() -> None:
     before = measure_in(args.before, shapes, args.rounds) if args.before else {}
     table = rows(measure(shapes, args.rounds), before, shapes, args.rounds)
     with tempfile.TemporaryDirectory() as folder:
-        seconds, shares = real_steps("lpn_18", args.rounds, Path(folder))
-    table[0]["of a real step"] = f"{spread(shares, 100)} % of {1e3 * median(seconds):.0f} ms"
+        words = ["model.name=lpn_18", "train.batch_size=32", f"train.ema={EMA}"]
+        watched = real_steps("pose-lite/coco_lpn50_256x192", words, args.rounds, write_people(Path(folder)))
+    table[0]["of a real step"] = f"{spread(watched.shares(), 100)} % of {1e3 * median(watched.whole):.0f} ms"
     print(f"PyTorch {torch.__version__}, one thread, load {os.getloadavg()[0]:.1f}")
     finish(table, args.out)
 

@@ -22,12 +22,16 @@ from torch.utils.data import DataLoader
 from pose_core.bottomup.dataset import BottomUpDataset
 from pose_core.bottomup.evaluate import ViewedImages
 from pose_core.bottomup.predictor import View
-from pose_core.data import images
+from pose_core.config import DataConfig
+from pose_core.data import images, patience
 from pose_core.data.images import UnreadableError, open_annotated, open_image, read_annotated
+from pose_core.data.json_file import read_json
 from pose_core.engine.interrupt import interruptible
 from pose_core.errors import DataError
+from pose_core.layouts.reader import read_dataset
 from pose_core.skeleton import SKELETONS
 from pose_core.structures import ImageRecord, Person
+from pose_core.synthetic import write_dataset
 from pose_core.topdown.dataset import TopDownDataset
 from pose_core.topdown.device_decode import EncodedCrops
 from pose_testing.annotations import write_image
@@ -37,7 +41,7 @@ SKELETON = SKELETONS["coco17"]
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "WAITS", (0.05, 0.25, 0.5))
+    monkeypatch.setattr(patience, "WAITS", (0.05, 0.25, 0.5))
     monkeypatch.setattr(images, "_in_vain", [])
 
 
@@ -138,7 +142,7 @@ def test_an_archive_that_comes_back_is_read(picture: Path) -> None:
 
 
 def test_what_no_waiting_helps_fails_at_once(picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "WAITS", (60.0,))
+    monkeypatch.setattr(patience, "WAITS", (60.0,))
     archive = picture.parent.with_name("images.zip")
     with zipfile.ZipFile(archive, "w") as file:
         file.write(picture, "a.jpg")
@@ -151,7 +155,7 @@ def test_what_no_waiting_helps_fails_at_once(picture: Path, monkeypatch: pytest.
 
 
 def test_a_users_own_picture_is_not_waited_for(picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "WAITS", (60.0,))
+    monkeypatch.setattr(patience, "WAITS", (60.0,))
     picture.unlink()
     with pytest.raises(DataError, match="does not exist"):
         open_image(str(picture))
@@ -161,11 +165,11 @@ def test_skipping_many_pictures_takes_no_longer_than_skipping_a_few(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(images.time, "sleep", waits.append)
+    monkeypatch.setattr(patience.time, "sleep", waits.append)
     found = [record(tmp_path / f"{number}.jpg") for number in range(50)]
     data = TopDownDataset(found, SKELETON, input_size=(32, 32), on_bad_image="skip")
     assert not any(bool(data[index].valid) for index in range(50))
-    assert len(waits) == images.MAX_IN_VAIN * len(images.WAITS)
+    assert len(waits) == images.MAX_IN_VAIN * len(patience.WAITS)
 
 
 def test_a_picture_that_comes_back_is_not_skipped(picture: Path) -> None:
@@ -175,7 +179,7 @@ def test_a_picture_that_comes_back_is_not_skipped(picture: Path) -> None:
 
 
 def test_a_signal_during_the_wait_is_heeded(picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "WAITS", (0.3, 60.0))
+    monkeypatch.setattr(patience, "WAITS", (0.3, 60.0))
     picture.unlink()
     # The first one only asks the loop to stop after its step; the second one stops at once.
     timers = [threading.Timer(after, os.kill, (os.getpid(), signal.SIGINT)) for after in (0.1, 0.5)]
@@ -192,3 +196,24 @@ def test_the_error_crosses_processes() -> None:
     again = pickle.loads(pickle.dumps(UnreadableError("image a.jpg does not exist")))
     assert isinstance(again, DataError)
     assert again.exit_code == 3
+
+
+def test_annotations_that_were_there_before_are_waited_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = tmp_path / "data"
+    write_dataset(root, images=2, val_images=2, people=(1, 1), size=(64, 64), seed=3)
+    config = DataConfig(root=str(root))
+    read_dataset(config, "train2017")
+    with caplog.at_level(logging.WARNING), away(root):
+        assert len(read_dataset(config, "val2017").records) == 2
+    assert "trying again" in caplog.text
+    file = root / "annotations/person_keypoints_val2017.json"
+    with away(file):
+        read_json(file)
+
+
+def test_a_data_set_that_was_never_there_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "WAITS", (60.0,))
+    with pytest.raises(DataError, match="does not exist"):
+        read_dataset(DataConfig(root=str(tmp_path / "typo")), "train2017")
+    with pytest.raises(DataError, match="does not exist"):
+        read_json(tmp_path / "typo.json")

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import time
 import zipfile
 import zlib
 from collections.abc import Iterable
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Literal
 
 import cv2
 import numpy as np
 
+from pose_core.data import patience
+from pose_core.data.patience import read_patiently
 from pose_core.data.sources import ARCHIVE, split_source
 from pose_core.errors import DataError
 from pose_core.photos import is_truncated as is_truncated
@@ -21,12 +21,9 @@ from pose_core.structures import ImageRecord
 
 Color = Literal["rgb", "bgr"]
 
-WAITS = (0.1, 0.5, 2.0)
-"""Seconds before an annotated image that cannot be read is tried again."""
 MAX_IN_VAIN = 5
 """Images for which a process waits in vain before it does not wait any more, where bad images are skipped."""
 
-_log = logging.getLogger(__name__)
 _in_vain: list[str] = []
 
 # The annotations of every data set refer to the stored pixels, regardless of EXIF orientation.
@@ -133,25 +130,26 @@ def read_annotated(source: str, *, skips: bool = False) -> bytes:
     A network file system that is away for a moment must not end a training. Where bad images are skipped, missing ones
     must not take much time: there a process waits in vain `MAX_IN_VAIN` times.
     """
-    waits = () if skips and len(_in_vain) >= MAX_IN_VAIN else WAITS
-    for number, seconds in enumerate(waits):
-        try:
-            return read_bytes(source)
-        except UnreadableError as error:
-            if not number:
-                _log.warning("%s; trying again for %g s", error, sum(waits))
-            _open_archive.cache_clear()  # a handle of before may be stale
-            time.sleep(seconds)
-    try:
+    if skips and len(_in_vain) >= MAX_IN_VAIN:
         return read_bytes(source)
+    try:
+        return read_patiently(partial(_read_anew, source), UnreadableError)
     except UnreadableError as error:
         if skips:
             _in_vain.append(source)
             raise
         raise UnreadableError(
-            f"{error}. It was tried again for {sum(waits):g} s; once it is back, run the same command again, a "
-            "training with --resume"
+            f"{error}. It was tried again for {sum(patience.WAITS):g} s; once it is back, run the same command again, "
+            "a training with --resume"
         ) from None
+
+
+def _read_anew(source: str) -> bytes:
+    try:
+        return read_bytes(source)
+    except UnreadableError:
+        _open_archive.cache_clear()  # its handles may be stale
+        raise
 
 
 def jpeg_size(content: bytes) -> tuple[int, int] | None:

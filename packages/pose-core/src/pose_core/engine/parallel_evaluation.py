@@ -7,7 +7,9 @@ loses no evaluation: a resumed one makes up for it.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import sys
 from copy import deepcopy
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -17,9 +19,13 @@ import torch
 from torch import nn
 
 from pose_core.engine.interfaces import Evaluation, Task
+from pose_core.engine.interrupt import STOPPING
 from pose_core.errors import PoseError
 from pose_core.models.weights import read_checkpoint
 from pose_core.verbosity import Verbosity, set_verbosity
+
+QUIT = getattr(signal, "SIGUSR2", signal.SIGTERM)
+"""The signal that ends an evaluation nobody waits for any more, with its loader's processes."""
 
 
 class Finished(NamedTuple):
@@ -64,10 +70,14 @@ class Evaluator:
 
     def close(self) -> None:
         """End the process."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.join()
-            self.connection.close()
+        if self.process is None:
+            return
+        self.connection.close()
+        if self.process.is_alive() and self.waiting:
+            os.kill(self.process.pid or 0, QUIT)
+        self.process.join(5)
+        self.process.kill()
+        self.process.join()
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")  # a forked process could not use a GPU
@@ -99,9 +109,9 @@ class Evaluator:
 def _evaluate_all(connection: Connection, task: Task, network: nn.Module, device: torch.device, folder: Path) -> None:
     """Evaluate weights as they come, until the training ends; the work of the other process."""
     # The training stops this process, whatever signal stops the training.
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(QUIT, lambda *_: sys.exit())
     set_verbosity(Verbosity.QUIET)
     while True:
         try:

@@ -74,7 +74,7 @@ class Run:
             )
         self.evaluation_device = process.device
         if settings.evaluate_on is not None:
-            self.evaluation_device = choose_device(settings.evaluate_on)
+            self.evaluation_device = choose_device(settings.evaluate_on, key="train.evaluate_on")
         inference_dtype(self.config.test.precision, self.evaluation_device)  # refused now, not after an epoch
         self.annotations = annotations_digest(self.config) if process.is_main else None
         self.step = 0

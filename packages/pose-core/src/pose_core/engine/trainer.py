@@ -38,7 +38,7 @@ from pose_core.engine.run_folder import (
     start,
 )
 from pose_core.engine.run_log import RunLog
-from pose_core.errors import ConfigError, PoseError
+from pose_core.errors import ConfigError, DataError, PoseError
 from pose_core.plurals import counted
 from pose_core.verbosity import no_bar
 
@@ -146,7 +146,12 @@ class Loop:
             while run.due or run.step < run.total_steps:
                 if not run.due:
                     with fixed_sizes(run.process.device):
-                        finished = self._train_epoch(bar)
+                        try:
+                            finished = self._train_epoch(bar)
+                        except DataError:  # of the next batch: the steps before it are whole
+                            if run.process.world_size == 1 and run.step > run.saved:
+                                run.save(log, {})
+                            raise
                     if not finished:
                         return self._stopped()
                 if run.due:
