@@ -8,12 +8,15 @@ import random
 import signal
 import subprocess
 import sys
+import time
+from multiprocessing.queues import Queue
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from pose_core.data.sampler import watching_workers
 from pose_core.digests import is_damaged
 from pose_core.engine import interrupt
 from pose_core.engine import run as engine_run
@@ -21,7 +24,7 @@ from pose_core.engine.checkpoint import save_checkpoint
 from pose_core.engine.interfaces import Evaluation
 from pose_core.engine.run_folder import RunLock
 from pose_core.engine.trainer import train
-from pose_core.errors import ConfigError, PoseError, WeightsError
+from pose_core.errors import ConfigError, DataError, PoseError, WeightsError
 from pose_testing.tiny_task import Tiny, config, equal, weights
 
 
@@ -276,3 +279,23 @@ def test_a_closed_pipe_is_no_success() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+def _send_a_tensor(queue: Queue[torch.Tensor]) -> None:
+    queue.put(torch.zeros(1000))
+    time.sleep(60)
+
+
+def test_a_loader_killed_before_it_handed_over_a_batch_is_named() -> None:
+    context = torch.multiprocessing.get_context("fork")
+    queue = context.Queue()
+    process = context.Process(target=_send_a_tensor, args=(queue,))
+    process.start()
+    while queue.empty():
+        time.sleep(0.01)
+    process.kill()
+    process.join()
+    with pytest.raises(DataError, match=r"a loader process was killed \(.*fewer workers"), watching_workers():
+        queue.get(timeout=10)
+    with pytest.raises(FileNotFoundError), watching_workers():
+        Path("no such file").read_bytes()

@@ -9,6 +9,8 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from traceback import extract_tb
 from typing import TypeVar
 
 import cv2
@@ -162,13 +164,22 @@ def watching_workers() -> Iterator[None]:
     """
     try:
         yield
-    except RuntimeError as error:
-        if not str(error).startswith("DataLoader worker"):
+    except (RuntimeError, EOFError, ConnectionError, FileNotFoundError) as error:
+        if not (str(error).startswith("DataLoader worker") or _was_handed_over(error)):
             raise
+        cause = str(error).strip() or "its batch is gone"
         raise DataError(
-            f"a loader process was killed ({error}), most often by the system for lack of memory: use fewer workers "
+            f"a loader process was killed ({cause}), most often by the system for lack of memory: use fewer workers "
             "(train.workers, test.workers) or give the job more memory"
         ) from None
+
+
+def _was_handed_over(error: Exception) -> bool:
+    """Return whether an error is of the moment at which a process, killed just now, was to hand over its tensors."""
+    if isinstance(error, RuntimeError):
+        return False
+    files = {Path(frame.filename).name for frame in extract_tb(error.__traceback__)}
+    return bool(files & {"reductions.py", "resource_sharer.py"})
 
 
 def sample_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
