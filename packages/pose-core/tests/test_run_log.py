@@ -209,6 +209,7 @@ def test_damage_without_another_checkpoint_says_what_is_left(tmp_path: Path) -> 
         (OSError(errno.ENOSPC, "No space left on device", "/disk/x.json"), "/disk/x.json: No space left.*; free some"),
         (OSError(errno.EROFS, "Read-only file system", "/disk/x"), "Read-only file system; nothing can be written"),
         (OSError(errno.EIO, "Input/output error"), "^Input/output error; the disk or the network file system"),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), "^a loader process was killed"),
         (MemoryError(), "^out of memory; lower train.batch_size"),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "CUDA out of memory; lower train"),
     ],

@@ -35,6 +35,11 @@ def outside_cause(error: Exception, *, place: bool = True) -> str | None:
             f"out of memory{f': {first}' if first else ''}; lower train.batch_size or test.batch_size, raise "
             "train.accumulate, or use fewer workers"
         )
+    if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker"):
+        return (
+            f"a loader process was killed ({str(error).strip()}), most often by the system for lack of memory: use "
+            "fewer workers or give the job more memory"
+        )
     if isinstance(error, OSError) and error.errno in REMEDIES:
         file = f"{os.fsdecode(error.filename)}: " if place and isinstance(error.filename, str | bytes) else ""
         return f"{file}{error.strerror}; {REMEDIES[error.errno]}"

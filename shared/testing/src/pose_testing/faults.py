@@ -132,6 +132,11 @@ class Training:
         """Send a signal to a process, or to its group with its loaders."""
         (os.killpg if group else os.kill)(self.processes[rank].pid, number)
 
+    def children(self) -> list[int]:
+        """Return the processes of the first process, in the order of their start."""
+        pid = self.processes[0].pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
     def wait(self, seconds: float = PATIENCE) -> int:
         """Return the exit code of the first process once all have ended."""
         for process in self.processes:
@@ -209,7 +214,7 @@ class Bench:
 
     def whole(self, *more: str, processes: int = 1) -> dict[str, Any]:
         """Return the last checkpoint of a training that is left alone, without loaders and checkpoints in between."""
-        free = ("train.workers=", "train.checkpoint_every=")
+        free = ("train.workers=", "train.checkpoint_every=", "train.evaluate_on=")
         return self._whole(*(word for word in more if not word.startswith(free)), processes=processes)
 
     def _train_whole(self, *more: str, processes: int) -> dict[str, Any]:
@@ -506,9 +511,9 @@ def read_only(bench: Bench) -> Outcome:
     return outcome
 
 
-def folder_deleted(bench: Bench) -> Outcome:
+def folder_deleted(bench: Bench, *more: str) -> Outcome:
     """The run folder is deleted while the run goes on."""
-    training = bench.start(bench.new(), "train.checkpoint_every=2")
+    training = bench.start(bench.new(), "train.checkpoint_every=2", *more)
     assert training.until(lambda: training.step() >= 5), training.text()
     training.signal(signal.SIGSTOP)
     shutil.rmtree(training.folder)
@@ -543,20 +548,29 @@ def data_gone(bench: Bench, *, for_good: bool) -> Outcome:
 def worker_killed(bench: Bench) -> Outcome:
     """A loader process is killed, as by the kernel for lack of memory."""
     more = ("train.workers=2", "train.checkpoint_every=2")
-    training = bench.start(bench.new(), *more, "train.epochs=40")
+    training = bench.start(bench.new(), *more)
     assert training.until(lambda: training.step() >= 5), training.text()
-    pid = training.processes[0].pid
-    loaders = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    os.kill(int(loaders[0]), signal.SIGKILL)
+    training.signal(signal.SIGSTOP)
+    os.kill(training.children()[0], signal.SIGKILL)
+    training.signal(signal.SIGCONT)
     code = training.wait()
     assert code == 3, training.text()
     assert "a loader process was killed" in training.text(), training.text()
-    done, found = training.step(), checkpoint(training.folder)["step"]
-    # It reads ahead: the length is chosen so that loaders are still at work, and the end is that of a longer training.
-    longer = ("train.workers=2", "train.checkpoint_every=2", "train.epochs=40")
-    iterations = f"train.iterations={done + 3}"
-    rest = bench.train(training.folder, "--resume", "--inexact", *longer, iterations)
-    return Outcome(code, done - found, None, messages(training) + messages(rest)[-1:])
+    return bench.resumed(training, *more)
+
+
+def evaluator_killed(bench: Bench) -> Outcome:
+    """The process is killed that evaluates while training goes on."""
+    more = ("train.evaluate_on=cpu", "train.checkpoint_every=2", "train.epochs=12")
+    training = bench.start(bench.new(), *more)
+    assert training.until(lambda: len(training.children()) > 1), training.text()  # multiprocessing has one of its own
+    training.signal(signal.SIGSTOP)
+    os.kill(training.children()[-1], signal.SIGKILL)
+    training.signal(signal.SIGCONT)
+    code = training.wait()
+    assert code == 1, training.text()
+    assert "the process that evaluates" in training.text(), training.text()
+    return bench.resumed(training, *more)
 
 
 def rank_killed(bench: Bench) -> Outcome:
@@ -754,6 +768,8 @@ FAULTS: Mapping[str, Callable[[Bench], Outcome]] = {
     "logs refused": refused_logs,
     "read-only": read_only,
     "run folder deleted": folder_deleted,
+    "run folder deleted, evaluated elsewhere": lambda bench: folder_deleted(bench, "train.evaluate_on=cpu"),
+    "evaluating process killed": evaluator_killed,
     "data gone": partial(data_gone, for_good=True),
     "data gone and back": partial(data_gone, for_good=False),
     "loader killed": worker_killed,
@@ -798,20 +814,19 @@ FAULTS: Mapping[str, Callable[[Bench], Outcome]] = {
 }  # fmt: skip
 
 
-def run_table(variants: Sequence[str], faults: Sequence[str], folder: Path) -> dict[tuple[str, str], Outcome | str]:
-    """Return the outcome of each fault and variant; a text says why there is none."""
+def run_table(variant: str, faults: Sequence[str], folder: Path) -> dict[tuple[str, str], Outcome | str]:
+    """Return the outcome of each fault for a variant, by both; a text says why there is none."""
     found: dict[tuple[str, str], Outcome | str] = {}
-    for variant in variants:
-        bench = Bench(variant, folder / variant)
-        for name in faults:
-            before = time.monotonic()
-            try:
-                found[name, variant] = FAULTS[name](bench)
-            except Skipped as reason:
-                found[name, variant] = f"skipped: {reason}"
-            except AssertionError as error:
-                found[name, variant] = f"FAILED: {error}"
-            print(f"{variant}: {name}: {found[name, variant]} ({time.monotonic() - before:.0f} s)", flush=True)
+    bench = Bench(variant, folder / variant)
+    for name in faults:
+        before = time.monotonic()
+        try:
+            found[name, variant] = FAULTS[name](bench)
+        except Skipped as reason:
+            found[name, variant] = f"skipped: {reason}"
+        except AssertionError as error:
+            found[name, variant] = f"FAILED: {error}"
+        print(f"{variant}: {name}: {found[name, variant]} ({time.monotonic() - before:.0f} s)", flush=True)
     return found
 
 
@@ -851,18 +866,16 @@ def main() -> int:
     parser.add_argument("--faults", nargs="+", choices=FAULTS, default=list(FAULTS), metavar="FAULT")
     parser.add_argument("--list", action="store_true", help="print the names of the faults")
     parser.add_argument("--out", type=Path, help="write the table and the messages to this Markdown file")
-    parser.add_argument("--json", type=Path, help="write the outcomes to this file, for tables made in pieces")
     args = parser.parse_args()
     if args.list:
         print("\n".join(FAULTS))
         return 0
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
-        found = run_table(args.methods, args.faults, Path(folder))
-    if args.out:
-        args.out.write_text(as_markdown(found))
-    if args.json:
-        rows = [[*key, vars(cell) if isinstance(cell, Outcome) else cell] for key, cell in found.items()]
-        args.json.write_text(json.dumps(rows, indent=1))
+        found: dict[tuple[str, str], Outcome | str] = {}
+        for variant in args.methods:
+            found |= run_table(variant, args.faults, Path(folder))
+            if args.out:
+                args.out.write_text(as_markdown(found))
     return 0 if all(map(is_good, found.values())) else 1
 
 

@@ -10,7 +10,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from traceback import extract_tb
+from traceback import walk_tb
 from typing import TypeVar
 
 import cv2
@@ -162,23 +162,26 @@ def watching_workers() -> Iterator[None]:
 
     PyTorch learns of it by a signal, and raises wherever the main process is: most often in the work on a batch.
     """
+    message = (
+        "a loader process was killed ({}), most often by the system for lack of memory: use fewer workers "
+        "(train.workers, test.workers) or give the job more memory"
+    )
     try:
-        yield
-    except (RuntimeError, EOFError, ConnectionError, FileNotFoundError) as error:
-        if not (str(error).startswith("DataLoader worker") or _was_handed_over(error)):
+        try:
+            yield
+        except (EOFError, ConnectionError, FileNotFoundError) as error:
+            if _is_handing_over(error):
+                raise DataError(message.format("its batch is gone")) from None
             raise
-        cause = str(error).strip() or "its batch is gone"
-        raise DataError(
-            f"a loader process was killed ({cause}), most often by the system for lack of memory: use fewer workers "
-            "(train.workers, test.workers) or give the job more memory"
-        ) from None
+    except RuntimeError as error:  # also while the other error is looked at
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise DataError(message.format(str(error).strip())) from None
 
 
-def _was_handed_over(error: Exception) -> bool:
+def _is_handing_over(error: Exception) -> bool:
     """Return whether an error is of the moment at which a process, killed just now, was to hand over its tensors."""
-    if isinstance(error, RuntimeError):
-        return False
-    files = {Path(frame.filename).name for frame in extract_tb(error.__traceback__)}
+    files = {Path(frame.f_code.co_filename).name for frame, _ in walk_tb(error.__traceback__)}
     return bool(files & {"reductions.py", "resource_sharer.py"})
 
 

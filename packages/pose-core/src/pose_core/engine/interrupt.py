@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TextIO
 
@@ -60,6 +60,19 @@ def interruptible() -> Iterator[Interrupt]:
 def _is_ignored(number: int) -> bool:
     """Return whether a signal is to be left alone: SIGHUP under nohup. (Shells ignore SIGINT for background jobs.)"""
     return number != signal.SIGINT and signal.getsignal(number) == signal.SIG_IGN
+
+
+@contextmanager
+def ending_processes() -> Iterator[None]:
+    """Let loader processes end: PyTorch would raise RuntimeError at each signal of an end, once one was killed."""
+    before = None
+    with suppress(ValueError, AttributeError):  # only in the main thread, and not on Windows
+        before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGCHLD, before)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from multiprocessing import active_children
 from pathlib import Path
 from typing import NoReturn
 
@@ -24,7 +25,7 @@ from pose_core.engine.clock import Clock
 from pose_core.engine.distributed import Agreement, any_process, broadcast_object, first_process, process_group
 from pose_core.engine.evaluations import WAITING, Evaluations
 from pose_core.engine.interfaces import Evaluation, Task
-from pose_core.engine.interrupt import Interrupt, closable_output, interruptible
+from pose_core.engine.interrupt import Interrupt, closable_output, ending_processes, interruptible
 from pose_core.engine.precision import fixed_sizes
 from pose_core.engine.run import Run
 from pose_core.engine.run_folder import (
@@ -130,6 +131,8 @@ class Loop:
         self.agreement = Agreement()
         self.clock = Clock(run.total_steps)
         self.batches = run.batches()
+        self.others = set(active_children())
+        """Processes that are not the training's."""
 
     @watching_workers()
     def go(self) -> Result:
@@ -171,8 +174,13 @@ class Loop:
 
     def close(self) -> None:
         """End the loader's processes and the one that evaluates: what is left to Python's end may wait for ever."""
-        self.batches.close()
-        self.evaluations.close()
+        with ending_processes():
+            self.batches.close()
+            self.evaluations.close()
+            # PyTorch leaves loaders behind if it is interrupted while it ends them.
+            for process in set(active_children()) - self.others:
+                process.kill()
+                process.join()
 
     def _train_epoch(self, bar: tqdm[NoReturn]) -> bool:
         """Train to the end of the epoch or of the run, and return True; return False if interrupted before."""
