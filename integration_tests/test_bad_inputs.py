@@ -146,6 +146,25 @@ def test_bad_images_may_be_skipped(people: Path, tmp_path: Path) -> None:
     assert main(train(root, tmp_path, "data.on_bad_image=skip", "train.epochs=1")) == 0
 
 
+def test_a_training_stops_when_most_images_are_bad(
+    people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(people, root)
+    images = sorted((root / "images" / "train2017").iterdir())
+    for image in images[1::2]:
+        image.write_bytes(b"not a picture")
+    words = train(root, tmp_path, "data.on_bad_image=skip", "train.epochs=1")
+    assert main(words) == 3
+    text = capsys.readouterr().err
+    assert "samples had to be skipped" in text
+    assert "data.max_skipped=0.1" in text
+    assert main([*words, "data.max_skipped=0.9", "--resume"]) == 0
+    for image in images[1::2]:
+        image.unlink()
+    refused(capsys, 3, train(root, tmp_path, "data.on_bad_image=skip", "run.name=new"), "images are missing (50%)")
+
+
 def test_weights_missing(people: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["eval", *CFG, f"data.root={people}", "--weights", "nowhere/best.pt", *TINY]
     refused(capsys, 1, words, "nowhere/best.pt")

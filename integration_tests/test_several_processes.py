@@ -45,3 +45,27 @@ def test_a_refused_folder_is_reported_once(people: Path, tmp_path: Path) -> None
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1
     assert "--resume: there is no run in" in errors[0]
+
+
+@pytest.mark.slow
+def test_an_evaluation_besides_two_processes_gives_what_training_alone_does(people: Path, tmp_path: Path) -> None:
+    words = [
+        "train",
+        "--cfg",
+        "pose-lite/synthetic_quick",
+        f"data.root={people}",
+        f"run.dir={tmp_path}",
+        *TINY,
+        "train.validate_every=1",
+    ]
+    found = []
+    for name, more in (("waits", []), ("goes_on", ["train.evaluate_on=cpu"])):
+        done = subprocess.run(
+            [*TORCHRUN, *words, f"run.name={name}", *more], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        rows = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        found.append([row for row in rows if row["split"] == "val"])
+        assert not list((tmp_path / name).glob("evaluate-*"))
+    assert len(found[0]) == 2
+    assert found[0] == found[1]

@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from pose_asda.build_parts import synthetic_people, write_pool
 from pose_core.engine.distributed import ProcessContext
 from pose_core.engine.interfaces import Task
-from pose_core.engine.trainer import Run
+from pose_core.engine.run import Run
 from pose_core.ops import constants
 from pose_core.plugins.experiments import load_config
 from pose_core.plugins.tasks import build_task
@@ -97,9 +97,9 @@ def waits_of_a_step(task: Task, patch: pytest.MonkeyPatch) -> list[str]:
 
         patch.setattr(Tensor, "backward", backward)
         on_device = [on_gpu(mode, part) for part in parts]
-        run._train_step(on_device)
+        run.train_step(on_device)
         with Waits() as waits:
-            run._train_step(on_device)
+            run.train_step(on_device)
     return waits.lines
 
 

@@ -35,7 +35,7 @@ from pose_core.benchmark.timing import seconds_of, synchronizer
 from pose_core.data.sampler import available_cores
 from pose_core.engine.distributed import ProcessContext
 from pose_core.engine.presets import fast_settings
-from pose_core.engine.trainer import Run
+from pose_core.engine.run import Run
 from pose_core.plugins.experiments import load_config
 from pose_core.plugins.tasks import build_task
 from pose_core.synthetic import write_dataset
@@ -143,7 +143,7 @@ def waits(setting: Setting) -> Rows:
             run = setting.run(experiment, *words)
             batch = next(run.feed.batches(0, lambda: 1))
             for _ in range(2):  # constants and the optimizer's state come to the device in the first step
-                run._train_step(batch)
+                run.train_step(batch)
             row = {"experiment": experiment, "settings": "--fast" if fast else "plain"}
             yield {**row, "waits": _waiting_line(run, batch, setting.device)}
 
@@ -151,12 +151,12 @@ def waits(setting: Setting) -> Rows:
 def _waiting_line(run: Run, batch: Any, device: torch.device) -> str:
     """Return the line of ours that waits for the device in a step, or "no"."""
     if device.type != "cuda":
-        run._train_step(batch)
+        run.train_step(batch)
         return "not checked: no GPU"
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        run._train_step(batch)
+        run.train_step(batch)
     except RuntimeError as error:
         if "synchroniz" not in str(error):
             raise
@@ -184,7 +184,7 @@ def training(setting: Setting, network: str, *, fast: bool) -> Rows:
     count = sum(len(part) for part in held)
     started = time.perf_counter()
     for _ in range(setting.least):  # compiles, and chooses algorithms
-        run._train_step(held)
+        run.train_step(held)
     wait()
     first = time.perf_counter() - started
     if setting.device.type == "cuda":
@@ -194,7 +194,7 @@ def training(setting: Setting, network: str, *, fast: bool) -> Rows:
     for _ in range(setting.least):
         wait()
         before = time.perf_counter()
-        run._train_step(held)
+        run.train_step(held)
         launched.append(time.perf_counter() - before)
     row: dict[str, object] = {
         "network": network, "settings": "--fast" if fast else "plain", "batch": count, "first steps, s": first,
@@ -202,7 +202,7 @@ def training(setting: Setting, network: str, *, fast: bool) -> Rows:
     }  # fmt: skip
     peak = torch.cuda.max_memory_allocated() / 2**30 if setting.device.type == "cuda" else None
     row["memory, GiB"] = "-" if peak is None else peak
-    loaded = loaded_rate(setting, batches, run._train_step)
+    loaded = loaded_rate(setting, batches, run.train_step)
     row |= {"samples/s, with the loader": loaded, "loader's share of a step": max(0.0, 1 - loaded * step / count)}
     if fast:
         yield row
@@ -222,7 +222,7 @@ def seconds_of_step(run: Run, batch: list[Any], setting: Setting) -> float:
 
     def steps() -> None:
         for _ in range(count):
-            run._train_step(batch)
+            run.train_step(batch)
 
     return seconds_of(steps, setting.device, setting.seconds, setting.least) / count
 

@@ -17,7 +17,7 @@ from pose_advpose.task import make_task
 from pose_core.cli import method_main
 from pose_core.engine.distributed import ProcessContext
 from pose_core.engine.optim import build_optimizer
-from pose_core.engine.trainer import Run
+from pose_core.engine.run import Run
 from pose_core.errors import ConfigError
 from pose_core.plugins.experiments import load_config
 from pose_core.plugins.method import get_method
@@ -51,7 +51,7 @@ SINGLE = {
     "model.input_size": (256, 256), "heatmap_size": (64, 64), "heatmap.sigma": 1, "heatmap.compat": True,
     "heatmap.target": "quantized", "augment.scale": 0.25, "augment.rotation": 30, "augment.flip": 0.5,
     "augment.color": 0.4, "augment.half_body": 0, "augment.mirror": "edge", "train.optimizer": "rmsprop",
-    "train.lr": 2.5e-4, "train.epochs": 100, "train.workers": 4,
+    "train.lr": 2.5e-4, "train.epochs": 100,
 }  # fmt: skip
 HGPOSE = SINGLE | {
     "task": "hgpose", "augment.scale_law": "power", "augment.rotation_probability": 0.4, "augment.rotation_limit": None,
@@ -76,7 +76,7 @@ PUBLISHED: dict[str, tuple[dict[str, Any], int, int | None]] = {
     "mpii_hgpose_stack2_256x256": (HGPOSE, 6_570_400, None),
     "lsp_mpii_advpose_stack4_256x256": (ADVPOSE | {"data.layout": "lsp_mpii"}, 24_871_872, 24_873_408),
     "mpii_advpose_stack4_256x256": (ADVPOSE | {"data.layout": "mpii"}, 24_871_872, 24_873_408),
-    "coco_hgpose_ae_stack4_512x512": (EMBEDDING | {"task": "hgpose-ae", "train.workers": 4}, 138_893_840, None),
+    "coco_hgpose_ae_stack4_512x512": (EMBEDDING | {"task": "hgpose-ae"}, 138_893_840, None),
     "coco_advpose_ae_stack4_512x512": (EMBEDDING | {"task": "advpose-ae", "train.workers": 6}, 138_893_840, 3_335_044),
 }
 EVERYWHERE = {
@@ -182,7 +182,7 @@ def test_without_the_critic_the_same_network_sees_the_same_data(task: str, tiny:
     for key, value in against.networks["pose"].state_dict().items():
         assert torch.equal(value, state[key]), key
     drawn = 0
-    for (one,), (other,) in islice(zip(against._load(), alone._load(), strict=True), 2 * against.steps_per_epoch):
+    for (one,), (other,) in islice(zip(against.batches(), alone.batches(), strict=True), 2 * against.steps_per_epoch):
         assert equal_batches(one, other)
         drawn += len(columns(one)[0])
     assert drawn == 2 * against.feed.length > 0

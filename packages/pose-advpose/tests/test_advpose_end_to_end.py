@@ -13,11 +13,14 @@ from scipy.io import loadmat
 
 import pose_core
 from pose_core.cli import method_main
+from pose_core.errors import DataError
 from pose_core.files import write_json
 from pose_core.layouts.reader import read_dataset
 from pose_core.models.weights import save_weights
 from pose_core.plugins.networks import create_model
+from pose_core.plugins.tasks import build_task
 from pose_core.topdown.config import TopDownConfig
+from pose_testing.loaders import EXPLAINED, kill_loaders
 
 Array = np.ndarray
 Words = Callable[..., list[str]]
@@ -205,3 +208,10 @@ def unequal(one: object, other: object, where: str = "") -> list[str]:
     if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
         return [] if torch.equal(one, other) else [where]
     return [] if one == other else [where]
+
+
+def test_a_killed_loader_of_the_published_accuracy_is_explained(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = build_task(tiny("hgpose", "test.workers=1"))
+    monkeypatch.setattr(task, "content", kill_loaders)
+    with pytest.raises(DataError, match=EXPLAINED):
+        task.batch_accuracy(task.networks()["pose"], torch.device("cpu"))

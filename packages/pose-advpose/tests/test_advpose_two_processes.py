@@ -20,7 +20,7 @@ from pose_advpose.adversary import unwrap
 from pose_advpose.task import make_task
 from pose_core.bottomup.dataset import WholeBatch
 from pose_core.engine.distributed import ProcessContext
-from pose_core.engine.trainer import Run
+from pose_core.engine.run import Run
 from pose_core.plugins.networks import build_network
 from pose_core.topdown.config import TopDownConfig
 from pose_core.topdown.dataset import CropBatch
@@ -182,7 +182,7 @@ def train_together(rank: int, config: TopDownConfig, folder: str) -> None:
         for step in range(STEPS):
             people = int(chance.choice([0, 0, 1, 2, 5]))
             seen.append(people)
-            run._train_step([crowd([people], seed=WORLD * step + rank)])
+            run.train_step([crowd([people], seed=WORLD * step + rank)])
             run.step += 1
         state = {
             "people": seen,

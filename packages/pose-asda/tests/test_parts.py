@@ -242,3 +242,31 @@ def test_coco_people_are_cut_by_mask_and_joints(tmp_path: Path) -> None:
     moved = np.array(found["All"][0]["keypoints"]).reshape(16, 3)
     assert moved[13].tolist() == [41.0, 36.0, 2.0]  # the left shoulder, in the order of MPII
     assert np.flatnonzero(moved[:, 2]).tolist() == [2, 3, 12, 13, 14, 15]
+
+
+def test_a_pool_may_lack_a_limited_share_of_its_parts(tmp_path: Path) -> None:
+    file = write_pool(tmp_path, Left_arm=4)
+    for number in (0, 1):
+        (tmp_path / f"Left-arm/{number}.bmp").unlink()
+    assert len(read_pool(file, skip_missing=True, max_skipped=0.5)) == 2
+    with pytest.raises(DataError, match=r"2 of 4 part images are missing \(50%\).*data\.max_skipped=0\.1"):
+        read_pool(file, skip_missing=True, max_skipped=0.1)
+
+
+def test_a_part_that_is_away_for_a_moment_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "KEPT", 0)
+    sampler = PartSampler(read_pool(write_pool(tmp_path, Left_arm=1)), (64, 64), (1,))
+    expected = sampler.draw(np.random.default_rng(0), 1.0)
+    path = tmp_path / "Left-arm/0.bmp"
+    content = path.read_bytes()
+    path.unlink()
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        path.write_bytes(content)
+
+    monkeypatch.setattr("pose_core.data.patience.time.sleep", sleep)
+    again = sampler.draw(np.random.default_rng(0), 1.0)
+    assert len(waits) == 1
+    assert all(np.array_equal(a, b) for a, b in zip(expected, again, strict=True))

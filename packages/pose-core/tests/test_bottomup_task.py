@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -21,6 +22,7 @@ from pose_core.bottomup.evaluate import evaluate_bottomup
 from pose_core.bottomup.predictor import BottomUpPredictor, People, View, Views
 from pose_core.bottomup.task import BottomUpTask
 from pose_core.config import DataConfig, ModelConfig, TrainConfig
+from pose_core.data import json_file
 from pose_core.engine.interfaces import Objective
 from pose_core.errors import ConfigError, DataError
 from pose_core.geometry import apply_affine
@@ -29,6 +31,7 @@ from pose_core.plugins.networks import build_network
 from pose_core.plugins.predictors import Predictor
 from pose_core.skeleton import get_skeleton
 from pose_core.synthetic import write_dataset
+from pose_testing.loaders import EXPLAINED, kill_loaders
 
 CPU = torch.device("cpu")
 STATISTICS = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])
@@ -130,6 +133,16 @@ def test_perfect_predictions_score_one(layout: str, workers: int, crowds: Path, 
     assert np.allclose(points[:, :2], truth[:, :2] + 6, atol=1e-4), "the best comes first"
 
 
+def test_a_killed_loader_of_an_evaluation_is_explained(
+    crowds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = experiment(crowds, "coco", workers=1)
+    predictor = knowing(config)
+    monkeypatch.setattr(predictor, "find", kill_loaders)
+    with pytest.raises(DataError, match=EXPLAINED):
+        evaluate_bottomup(predictor, config, tmp_path)
+
+
 def test_several_kinds_of_results_have_a_file_each_and_the_last_counts(crowds: Path, tmp_path: Path) -> None:
     config = experiment(crowds, "coco")
     predictor = knowing(config)
@@ -170,7 +183,11 @@ def test_a_bad_image_stops_or_is_counted(crowds: Path, tmp_path: Path) -> None:
     config = experiment(tmp_path, "crowdpose", data={"on_bad_image": "skip"})
     evaluation = evaluate_bottomup(predictor, config, tmp_path)
     assert 0 < evaluation.value < 1
-    assert "skipped: 1 images" in evaluation.report
+    assert "skipped: 1 image missing" in evaluation.report
+    for record in read_dataset(config.data, "train").records[:3]:
+        Path(record.source).write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"2 of \d+ samples had to be skipped.*data\.max_skipped=0\.1"):
+        evaluate_bottomup(predictor, config, tmp_path)
 
 
 def test_annotations_without_a_crowd_index_are_refused_before_anything_is_predicted(
@@ -220,6 +237,29 @@ class KnowingTask(BottomUpTask):
 
     def predictor(self, network: nn.Module, device: torch.device) -> BottomUpPredictor:
         return knowing(self.config)
+
+
+@pytest.mark.parametrize("layout", SPLITS)
+def test_annotations_are_read_again_only_if_they_have_changed(
+    layout: str, crowds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(crowds / layout, tmp_path / layout)
+    task = KnowingTask(experiment(tmp_path, layout), build_network)
+    file = read_dataset(task.config.data, task.config.data.val).annotation_file
+    os.utime(file, (1e9, 1e9))
+    predictor = knowing(task.config)
+    monkeypatch.setattr(task, "predictor", lambda network, device: predictor)
+    parsed: list[int] = []
+    read = json_file.json.loads
+    monkeypatch.setattr(json_file.json, "loads", lambda text: parsed.append(1) or read(text))
+    first = task.evaluate(task.networks(), CPU, tmp_path)
+    assert len(parsed) == 2, "once for the images, once for scoring"
+    assert task.evaluate(task.networks(), CPU, tmp_path) == first
+    assert len(parsed) == 2
+    content = json.loads(file.read_text())
+    content["annotations"][0]["keypoints"][0::3] = [-1000] * (len(content["annotations"][0]["keypoints"]) // 3)
+    file.write_text(json.dumps(content))
+    assert task.evaluate(task.networks(), CPU, tmp_path).value < first.value
 
 
 def test_a_task_gives_networks_data_and_figures(crowds: Path, tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from pose_core.errors import DataError
-from pose_core.evaluation import crowdpose_ap
+from pose_core.evaluation import coco_keypoint_ap, crowdpose_ap
+from pose_core.evaluation.keypoint_files import AREA_OF_BOX, read_ground_truth
 from pose_core.skeleton import SKELETONS
 from pose_testing.golden import FOLDER
 
@@ -106,6 +107,26 @@ def test_a_level_without_images_is_minus_one() -> None:
     found = crowdpose_ap(truth, detections)
     assert found["APE"] == pytest.approx(found["AP"], abs=5e-5)  # rounded to four places, as published
     assert (found["APM"], found["APH"]) == (-1, -1)
+
+
+def test_ground_truth_that_was_read_is_scored_as_its_file_without_some_images() -> None:
+    truth, detections = random_set(5)
+    read = read_ground_truth(truth, 14, area_of_box=AREA_OF_BOX)
+    assert crowdpose_ap(read, detections) == crowdpose_ap(truth, detections)
+    gone = {1, 4, 8}
+    fewer = {
+        **truth,
+        "images": [image for image in truth["images"] if image["id"] not in gone],
+        "annotations": [person for person in truth["annotations"] if person["image_id"] not in gone],
+    }
+    left = [entry for entry in detections if entry["image_id"] not in gone]
+    assert crowdpose_ap(read.without(gone), left) == crowdpose_ap(fewer, left)
+    sigmas = SKELETONS["crowdpose14"].sigmas
+    areas = read_ground_truth(fewer, 14)
+    assert coco_keypoint_ap(read.without(gone), left, sigmas) == coco_keypoint_ap(areas, left, sigmas)
+    assert coco_keypoint_ap(areas, left, sigmas) == coco_keypoint_ap(fewer, left, sigmas)
+    with pytest.raises(DataError, match="not in the ground truth"):
+        crowdpose_ap(read.without(gone), detections)
 
 
 def test_crowd_indices_are_needed() -> None:

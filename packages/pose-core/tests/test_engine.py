@@ -22,7 +22,7 @@ from pose_core.engine.ema import Average
 from pose_core.engine.interfaces import Update
 from pose_core.engine.optim import Updater, build_optimizer
 from pose_core.engine.overfit import overfit
-from pose_core.engine.run_folder import RunLog
+from pose_core.engine.run_log import RunLog
 from pose_core.engine.schedule import lr_factor
 from pose_core.engine.trainer import train
 from pose_core.errors import ConfigError, PoseError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,19 @@ def test_a_file_that_answers_otherwise_is_not_kept(tmp_path: Path) -> None:
     with pytest.raises(PoseError, match="differs from PyTorch"):
         export_onnx(Moody(), (8, 8), tmp_path / "net.onnx")
     assert not (tmp_path / "net.onnx").exists()
+
+
+def test_the_network_and_the_loggers_stay_as_they_were(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2), nn.Dropout()).double().train()
+    logger = logging.getLogger("torch.onnx")
+    before = {key: value.clone() for key, value in network.state_dict().items()}, logger.level
+    logger.setLevel(logging.INFO)
+    try:
+        export_onnx(network, (8, 8), tmp_path / "net.onnx")
+        assert logger.level == logging.INFO
+    finally:
+        logger.setLevel(before[1])
+    assert all(part.training for part in network.modules())
+    for key, value in network.state_dict().items():
+        assert value.dtype == before[0][key].dtype
+        assert torch.equal(value, before[0][key])

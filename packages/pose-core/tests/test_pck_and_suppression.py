@@ -200,3 +200,5 @@ def test_the_familiar_ten_lines() -> None:
 def test_the_protocol_line_says_what_a_number_means() -> None:
     line = protocol_line(boxes="ground-truth", flip=True, decode="argmax+quarter", evaluator="COCO AP")
     assert line == "boxes=ground-truth flip=yes decode=argmax+quarter scales=1 evaluator=COCO AP"
+    half = protocol_line(boxes="none", flip=False, decode="tags", scales=(2, 1), precision="bf16", evaluator="COCO AP")
+    assert half == "boxes=none flip=no decode=tags scales=2,1 precision=bf16 evaluator=COCO AP"

@@ -8,19 +8,23 @@ import random
 import signal
 import subprocess
 import sys
+import time
+from multiprocessing.queues import Queue
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from pose_core.data.sampler import watching_workers
 from pose_core.digests import is_damaged
 from pose_core.engine import interrupt
+from pose_core.engine import run as engine_run
 from pose_core.engine.checkpoint import save_checkpoint
 from pose_core.engine.interfaces import Evaluation
-from pose_core.engine.run_folder import locked
+from pose_core.engine.run_folder import RunLock
 from pose_core.engine.trainer import train
-from pose_core.errors import ConfigError, PoseError, WeightsError
+from pose_core.errors import ConfigError, DataError, PoseError, WeightsError
 from pose_testing.tiny_task import Tiny, config, equal, weights
 
 
@@ -65,8 +69,8 @@ def test_overwrite_deletes_nothing_before_the_new_run_stands_and_moves_the_old_o
 def test_a_folder_is_one_process_s(tmp_path: Path) -> None:
     folder = tmp_path / "tiny"
     hold = (
-        "import sys\nfrom pathlib import Path\nfrom pose_core.engine.run_folder import locked\n"
-        f"with locked(Path({str(folder)!r})):\n    print('held', flush=True)\n    sys.stdin.read()\n"
+        "import sys\nfrom pathlib import Path\nfrom pose_core.engine.run_folder import RunLock\n"
+        f"with RunLock(Path({str(folder)!r})):\n    print('held', flush=True)\n    sys.stdin.read()\n"
     )
     with subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
@@ -85,7 +89,7 @@ def test_temporary_files_of_killed_saves_are_cleared(tmp_path: Path) -> None:
     folder.mkdir()
     for name in (".last.pt.x1y2", ".best.pt.zzzz"):
         (folder / name).write_bytes(b"half")
-    with locked(folder):
+    with RunLock(folder):
         assert [path.name for path in folder.iterdir()] == [".lock"]
 
 
@@ -237,11 +241,9 @@ def test_an_inexact_continuation_is_asked_for_and_says_so(tmp_path: Path) -> Non
 
 
 def test_changed_annotations_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pose_core.engine import trainer
-
-    monkeypatch.setattr(trainer, "annotations_digest", lambda _: "one")
+    monkeypatch.setattr(engine_run, "annotations_digest", lambda _: "one")
     train(Tiny(config(tmp_path, epochs=1)))
-    monkeypatch.setattr(trainer, "annotations_digest", lambda _: "two")
+    monkeypatch.setattr(engine_run, "annotations_digest", lambda _: "two")
     with pytest.raises(ConfigError, match="the training annotations have changed"):
         train(Tiny(config(tmp_path, epochs=2)), resume=True)
     assert train(Tiny(config(tmp_path, epochs=2)), resume=True, inexact=True).step == 10
@@ -254,6 +256,21 @@ def test_torchrun_s_restarts_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert not (tmp_path / "tiny.old-1").exists()
 
 
+def test_no_loader_is_left_to_python_s_end_which_would_wait_for_it_for_ever(tmp_path: Path) -> None:
+    import gc
+    import multiprocessing
+
+    gc.disable()
+    try:
+        train(Tiny(config(tmp_path, workers=1)))
+        assert not multiprocessing.active_children()
+        with pytest.raises(PoseError):
+            train(Tiny(config(tmp_path / "nan", workers=1), poison=3))
+        assert not multiprocessing.active_children()
+    finally:
+        gc.enable()
+
+
 def test_a_closed_pipe_is_no_success() -> None:
     script = (
         "from pose_core.cli import guarded\n"
@@ -262,3 +279,23 @@ def test_a_closed_pipe_is_no_success() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+def _send_a_tensor(queue: Queue[torch.Tensor]) -> None:
+    queue.put(torch.zeros(1000))
+    time.sleep(60)
+
+
+def test_a_loader_killed_before_it_handed_over_a_batch_is_named() -> None:
+    context = torch.multiprocessing.get_context("fork")
+    queue = context.Queue()
+    process = context.Process(target=_send_a_tensor, args=(queue,))
+    process.start()
+    while queue.empty():
+        time.sleep(0.01)
+    process.kill()
+    process.join()
+    with pytest.raises(DataError, match=r"a loader process was killed \(.*fewer workers"), watching_workers():
+        queue.get(timeout=10)
+    with pytest.raises(FileNotFoundError), watching_workers():
+        Path("no such file").read_bytes()

@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from pose_core.config import DataConfig
-from pose_core.data.images import decode_bgr, read_bytes
+from pose_core.data.images import decode_bgr
 from pose_core.data.sampler import epoch_batches, worker_init
 from pose_core.errors import DataError
 from pose_core.geometry import apply_affine
@@ -138,7 +138,12 @@ def test_batches_are_what_single_samples_are(records: tuple[ImageRecord, ...]) -
 
 def test_an_image_is_decoded_once_per_batch(records: tuple[ImageRecord, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     opened = []
-    monkeypatch.setattr(topdown, "read_bytes", lambda source: opened.append(source) or read_bytes(source))
+
+    def decode(content: bytes, source: str) -> np.ndarray:
+        opened.append(source)
+        return decode_bgr(content, source)
+
+    monkeypatch.setattr(topdown, "decode_bgr", decode)
     dataset(records).__getitems__([0, 4, 1, 5, 9])
     assert len(opened) == 3
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from functools import partial
 from pathlib import Path
@@ -14,8 +15,10 @@ import torch
 from scipy.io import loadmat
 from torch import Tensor, nn
 
-from pose_core.config import DataConfig, ModelConfig, TrainConfig
+from pose_core.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from pose_core.data import json_file
 from pose_core.engine.overfit import overfit
+from pose_core.engine.trainer import train
 from pose_core.errors import ConfigError, DataError
 from pose_core.geometry import box_to_center_scale
 from pose_core.layouts.reader import AnnotatedSet, read_dataset
@@ -26,7 +29,8 @@ from pose_core.topdown import evaluate as module
 from pose_core.topdown.config import CropTestConfig, HeatmapConfig, TopDownConfig
 from pose_core.topdown.evaluate import evaluate_topdown, merge, score
 from pose_core.topdown.scoring import CropResults
-from pose_core.topdown.task import TopDownTask
+from pose_core.topdown.task import HeatmapObjective, TopDownTask
+from pose_testing.loaders import EXPLAINED, kill_loaders
 
 LAYOUTS = {
     "coco": ("coco17", "val2017", "COCO AP"),
@@ -276,8 +280,20 @@ def test_images_that_cannot_be_read_stop_or_count_as_missed(layout: str, damage:
         evaluate_topdown(Blur(joints), config, CPU, tmp_path / "stopped")
     config = experiment(tmp_path, layout, data={"on_bad_image": "skip"})
     evaluation = evaluate_topdown(Blur(joints), config, CPU, tmp_path / "skipped")
-    what = "1 missing images" if damage == "missing" else "1 people in images that cannot be decoded"
+    what = "1 missing image " if damage == "missing" else "1 person in images that cannot be decoded"
     assert f"skipped: {what}" in evaluation.report
+
+
+def test_an_evaluation_without_most_images_is_refused(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "coco", images=1, val_images=4, people=(1, 1), size=(160, 120), seed=1)
+    config = experiment(tmp_path, "coco", data={"on_bad_image": "skip", "max_skipped": 0.5})
+    pictures = [Path(record.source) for record in read_dataset(config.data, config.data.val).records]
+    for number, picture in enumerate(pictures[:3]):
+        picture.write_bytes(b"no picture")
+        if number < 2:
+            assert "cannot be decoded" in evaluate_topdown(Blur(17), config, CPU, tmp_path / "out").report
+    with pytest.raises(DataError, match=r"3 of 4 samples had to be skipped.*data\.max_skipped=0\.5"):
+        evaluate_topdown(Blur(17), config, CPU, tmp_path / "out")
 
 
 def test_a_person_without_a_prediction_is_a_miss(people: Path, tmp_path: Path) -> None:
@@ -307,3 +323,49 @@ def test_the_task_gives_the_engine_what_it_asks_for(people: Path, tmp_path: Path
     small = task.config.model.model_copy(update={"input_size": (60, 64)})
     with pytest.raises(ConfigError, match="multiples of 32"):
         TopDownTask(task.config.model_copy(update={"model": small}), build_network).networks()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_annotations_are_read_again_only_if_they_have_changed(
+    layout: str, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(people / layout, tmp_path / layout)
+    config = experiment(tmp_path, layout)
+    found = read_dataset(config.data, config.data.val)
+    files = [found.annotation_file, *found.layout.ground_truth_files(found)]
+    for file in files:
+        os.utime(file, (1e9, 1e9))
+    opened: list[str] = []
+    monkeypatch.setattr(module, "read_dataset", lambda *given: opened.append("read") or read_dataset(*given))
+    read = json_file.json.loads
+    monkeypatch.setattr(json_file.json, "loads", lambda text: opened.append("parsed") or read(text))
+    task = TopDownTask(config, build_network)
+    networks = {"pose": Blur(len(get_skeleton(config.data.skeleton).joints))}
+    first = task.evaluate(networks, CPU, tmp_path)
+    assert opened.count("read") == 1
+    assert opened.count("parsed") <= 2, "once for the people, once for scoring"
+    opened.clear()
+    assert task.evaluate(networks, CPU, tmp_path) == first
+    assert not opened
+    os.utime(files[0], (2e9, 1.1e9))
+    assert task.evaluate(networks, CPU, tmp_path) == first
+    assert opened.count("read") == 1
+
+
+def test_a_loader_killed_during_a_training_step_is_explained(
+    people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(HeatmapObjective, "step", kill_loaders)
+    config = experiment(people, "coco").model_copy(update={"run": RunConfig(dir=str(tmp_path), device="cpu")})
+    config = config.model_copy(update={"train": config.train.model_copy(update={"workers": 1})})
+    with pytest.raises(DataError, match=EXPLAINED):
+        train(TopDownTask(config, build_network))
+
+
+def test_a_killed_loader_of_an_evaluation_is_explained(
+    people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "predict_crops", kill_loaders)
+    config = experiment(people, "coco", test={"workers": 1, "batch_size": 1})
+    with pytest.raises(DataError, match=EXPLAINED):
+        evaluate_topdown(Blur(17), config, CPU, tmp_path)

@@ -8,16 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from pose_core.bottomup.resize import resize_for_test
 from pose_core.errors import ConfigError
+from pose_core.plugins.experiments import load_config
 from pose_core.skeleton import SKELETONS
 from pose_dekr.decode import BottomUpSettings, DekrSettings, absorb, check_scales, decode, suppress
 from pose_dekr.fit import fit_gaussians
 from pose_dekr.flip import Fused, forward_flip, mirror_poses, offsets_to_poses, up_interpolate
 from pose_dekr.grid import average, local_maxima, peaks
 from pose_dekr.models import HigherMaps, Maps
+from pose_dekr.predictor import DekrPredictor
 from pose_testing.golden import load_golden, relative_error, uniform
 
 ORDER = torch.from_numpy(SKELETONS["coco17"].flip_order)
@@ -299,3 +302,30 @@ def test_bad_scale_lists_are_refused() -> None:
     with pytest.raises(ConfigError, match="lack 1"):
         check_scales([0.5, 2])
     assert check_scales([0.5, 1, 2]) == (2.0, 1.0, 0.5)
+
+
+class Corner(nn.Module):
+    """A network that sees one person at the last white pixel, all joints in its center."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 18, 4, 4)
+        nn.init.constant_(self.layer.weight, 0.01)
+        nn.init.zeros_(self.layer.bias)
+
+    def forward(self, x: torch.Tensor) -> Maps:
+        heat = self.layer(x)
+        return Maps(heat, torch.zeros_like(heat).repeat(1, 2, 1, 1)[:, :34])
+
+
+def test_bfloat16_does_not_round_positions() -> None:
+    image = np.zeros((64, 2048, 3), np.uint8)
+    image[40:44, 1948:1952] = 255
+    found = []
+    for precision in ("fp32", "bf16"):
+        words = ["model.input_size=[64, 64]", "data.layout=coco", "data.skeleton=coco17", "test.flip=false"]
+        config = load_config("pose-dekr/synthetic_dekr", [*words, f"test.precision={precision}"])
+        predictor = DekrPredictor(Corner(), config, SKELETONS["coco17"], torch.device("cpu"))
+        found.append(predictor.predict_image(image).keypoints[0])
+    assert np.abs(found[0] - [1948, 40]).max() < 4
+    assert np.abs(found[1] - found[0]).max() < 0.01

@@ -18,7 +18,9 @@ from pose_core.data.images import open_image
 from pose_core.inference.video import read_frames
 from pose_core.inference.video_writing import video_writer
 from pose_core.models.weights import save_weights
+from pose_core.plugins.experiments import load_config
 from pose_core.plugins.networks import create_model
+from pose_core.plugins.predictors import Predictor
 from pose_core.synthetic import write_dataset
 from pose_dekr.rescore import ScoreNet, read_rescore_data
 
@@ -108,6 +110,23 @@ def test_an_overfitted_network_finds_the_training_poses(
     text = capsys.readouterr().out
     assert f"{metrics['AP']:.3f}" in text
     assert "boxes=none flip=no" in text
+
+
+def test_people_are_found_in_a_panorama(learned: tuple[str, Path], data: Path) -> None:
+    system, folder = learned
+    photo = sorted((data / "crowdpose" / "images").iterdir())[0]
+    image = open_image(str(photo))
+    config = load_config(f"pose-dekr/synthetic_{system}", [*TINY, "test.flip=false"])
+    predictor = Predictor.from_config(config, weights=str(folder / "best.pt"), device="cpu")
+    alone = predictor(image)
+    alone = alone.keypoints[alone.pose_scores > 0.1]
+    place = 9 * 64
+    long = np.full((64, 20 * 64, 3), image.mean((0, 1)), np.uint8)
+    long[:, place : place + 64] = image
+    found = predictor(long).keypoints
+    away = np.linalg.norm(found[None] - alone[:, None] - [place, 0], axis=-1).mean(-1)
+    assert len(alone) == 2
+    assert away.min(1).max() < 8, "of 64 pixels: the network has seen people only in the middle of its input"
 
 
 def test_predictions_in_images_and_videos(learned: tuple[str, Path], data: Path, tmp_path: Path) -> None:
@@ -320,7 +339,7 @@ def test_a_corrupt_zip_member_is_named_or_skipped(
     text = refused(3, "eval", *words)
     assert f"val2017.zip@{Path(names[1]).name} does not decode" in text
     assert coco("eval", *words, "data.on_bad_image=skip") == 0
-    assert "skipped: 1 images" in capsys.readouterr().out
+    assert "skipped: 1 image missing" in capsys.readouterr().out
 
 
 def test_crowdpose_without_its_index_is_refused(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

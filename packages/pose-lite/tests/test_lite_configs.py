@@ -167,6 +167,8 @@ def test_built_in_experiments_equal_the_converted_published_files(name: str) -> 
     ours = load_config(f"pose-lite/{name}").model_dump()
     for content in (theirs, ours):
         del content["name"], content["note"]
+    if row.workers == 4:  # what suits the authors' machine, and no more; ours take what this one has
+        assert (ours["train"].pop("workers"), theirs["train"].pop("workers")) == (None, 4)
     assert ours == theirs
 
 

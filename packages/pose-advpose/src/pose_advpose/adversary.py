@@ -59,9 +59,8 @@ class CriticObjective(Objective[Any]):
 
     def __init__(self, content: Content, settings: AdversarialConfig, device: torch.device) -> None:
         self.content, self.settings = content, settings
-        # Single precision would lose small steps of k near 1; Apple's GPUs have no other.
-        dtype = torch.float32 if device.type == "mps" else torch.float64
-        self.k = torch.tensor(settings.start, dtype=dtype, device=device)
+        # Single precision would lose small steps of k near 1.
+        self.k = torch.tensor(settings.start, dtype=torch.float64, device=device)
 
     def step(self, networks: Mapping[str, nn.Module], batch: Any, update: Update) -> dict[str, Tensor]:
         critic, weight = networks["critic"], self.settings.weight

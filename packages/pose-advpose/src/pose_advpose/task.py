@@ -28,14 +28,13 @@ from pose_advpose.predictor import EmbeddingPredictor
 from pose_advpose.splits import held_out_ids, keep_split
 from pose_core.bottomup.task import BottomUpTask
 from pose_core.config import Experiment, TrainConfig
-from pose_core.data.sampler import evaluation_batches, loader_workers, worker_init
+from pose_core.data.sampler import evaluation_batches, loader_workers, watching_workers, worker_init
 from pose_core.engine.distributed import gather_objects, rank_and_world_size
 from pose_core.engine.interfaces import BuildNetwork, Evaluation, Objective
 from pose_core.layouts.reader import AnnotatedSet
 from pose_core.plugins.method import expect
 from pose_core.structures import ImageRecord
 from pose_core.topdown.dataset import TopDownDataset
-from pose_core.topdown.evaluate import evaluated_people
 from pose_core.topdown.person_table import PersonTable
 from pose_core.topdown.task import TopDownTask
 
@@ -123,6 +122,7 @@ class HourglassTask(AdversarialMixin, TopDownTask):
             augment=config.augment,
             seed=config.run.seed,
             on_bad_image=config.data.on_bad_image,
+            max_skipped=config.data.max_skipped,
             reduced_decode=config.train.reduced_decode,
         )
 
@@ -139,11 +139,12 @@ class HourglassTask(AdversarialMixin, TopDownTask):
             report=f"{evaluation.report}\n{line}",
         )
 
+    @watching_workers()
     @torch.inference_mode()
     def batch_accuracy(self, network: nn.Module, device: torch.device) -> float:
         """Return the mean accuracy of the held-out split's batches of test.batch_size, each with equal weight."""
         rank, world = rank_and_world_size()
-        data = self.dataset(evaluated_people(self.config)[1], training=False)
+        data = self.dataset(self.held_out().records, training=False)
         test = self.config.test
         loader = DataLoader(
             data,

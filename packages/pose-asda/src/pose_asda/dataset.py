@@ -12,6 +12,7 @@ from torch.utils.data import default_collate
 from pose_asda.parts import DrawnParts, PartSampler
 from pose_core.data.sampler import Key, epoch_index
 from pose_core.engine.interfaces import TrainingSet
+from pose_core.structures import Batch
 from pose_core.topdown.dataset import CropBatch, TopDownDataset
 
 
@@ -68,6 +69,11 @@ class PartedDataset(TrainingSet[PartBatch]):
     def groups(self) -> np.ndarray:
         """The number ``(len,)`` of each person's image."""
         return self.people.groups
+
+    def to_device(self, batch: PartBatch, device: torch.device) -> Batch:
+        """Return a batch on a device; raise a DataError if too many samples have been skipped."""
+        self.people.count(batch.index, batch.valid)
+        return super().to_device(batch, device)
 
     def __getitem__(self, key: Key) -> PartBatch:
         return self.__getitems__([key])[0]

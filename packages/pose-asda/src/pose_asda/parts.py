@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -21,8 +21,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from pose_core.data.images import open_bgr
+from pose_core.data.images import decode_bgr, read_annotated, read_bytes
 from pose_core.data.json_file import read_json
+from pose_core.data.skipped import check_missing
 from pose_core.errors import ConfigError, DataError
 
 _log = logging.getLogger(__name__)
@@ -58,16 +59,19 @@ class PartPool:
     def __len__(self) -> int:
         return sum(map(len, self.files.values()))
 
-    def open(self, path: Path) -> np.ndarray:
-        """Return a part like `open_part`; do not write to it."""
+    def open(self, path: Path, *, skips: bool = False) -> np.ndarray:
+        """Return a part like `open_part`, read with the patience of `read_annotated`; do not write to it."""
         part = self.kept.get(path)
-        return open_part(path) if part is None else part
+        return open_part(path, partial(read_annotated, skips=skips)) if part is None else part
 
 
-def read_pool(annotations: Path, root: Path | None = None, *, skip_missing: bool = False) -> PartPool:
+def read_pool(
+    annotations: Path, root: Path | None = None, *, skip_missing: bool = False, max_skipped: float = 1.0
+) -> PartPool:
     """Read the pool of an annotation file; the images are in ``root`` (its folder by default) by type.
 
-    With ``skip_missing`` parts whose image is missing are skipped, as in the published code.
+    With ``skip_missing`` parts whose image is missing are skipped, as in the published code; at most a share
+    ``max_skipped`` of them.
     """
     root = annotations.parent if root is None else root
     content = read_json(annotations, "part annotations")
@@ -77,6 +81,7 @@ def read_pool(annotations: Path, root: Path | None = None, *, skip_missing: bool
         )
     files: dict[int, tuple[Path, ...]] = {}
     missing: list[Path] = []
+    total = 0
     for name, entries in content.items():
         if name not in TYPES:
             near = get_close_matches(name, TYPE_NAMES, n=1)
@@ -91,6 +96,7 @@ def read_pool(annotations: Path, root: Path | None = None, *, skip_missing: bool
             places.append(root / name / entry["file_name"])
         folder = root / name
         present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        total += len(places)
         missing += [path for path in places if path.name not in present]
         kept = tuple(path for path in places if path.name in present)
         if kept:
@@ -100,6 +106,7 @@ def read_pool(annotations: Path, root: Path | None = None, *, skip_missing: bool
             f"{annotations}: {len(missing)} part images are missing, the first is {missing[0]}; restore them, or train "
             "without them: data.on_bad_image=skip"
         )
+    check_missing(missing, total, max_skipped, "part image")
     if not files:
         raise DataError(f"{annotations}: the pool has no parts; build one with `pose-asda build-parts`")
     return PartPool(dict(sorted(files.items())), decode(chain.from_iterable(files.values())))
@@ -121,9 +128,9 @@ def decode(paths: Iterable[Path]) -> dict[Path, np.ndarray]:
     return kept
 
 
-def open_part(path: Path) -> np.ndarray:
+def open_part(path: Path, read: Callable[[str], bytes] = read_bytes) -> np.ndarray:
     """Read a part ``(h, w, 3)`` uint8 BGR; every pixel that is not black is the part, and some must be black."""
-    image = open_bgr(str(path))
+    image = decode_bgr(read(str(path)), str(path))
     # For almost every part the first and the middle row show that some pixels are black and some are not.
     for rows in (image[:: max(len(image) // 2, 1)], image):
         black = cv2.countNonZero(cv2.inRange(rows, BLACK, BLACK))
@@ -213,7 +220,8 @@ class PartSampler:
         kinds = tuple(self.pool.files)
         kind = kinds[rng.integers(len(kinds))]
         files = self.pool.files[kind]
-        return self.pool.open(files[rng.integers(len(files))]), kind, rng.uniform(*self.scale_range)
+        part = self.pool.open(files[rng.integers(len(files))], skips=self.skip_bad)
+        return part, kind, rng.uniform(*self.scale_range)
 
     def place(self, part: np.ndarray, kind: int, factor: float, zoom: float) -> tuple[np.ndarray, np.ndarray, Box]:
         """Scale a part (BGR) to its share of the body; return its colors, its soft mask, and its box on the canvas."""

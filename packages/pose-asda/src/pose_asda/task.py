@@ -89,7 +89,8 @@ def with_parts(people: TopDownDataset, config: AsdaConfig) -> PartedDataset:
 def sampler_of(config: AsdaConfig) -> PartSampler:
     """Return a sampler of the configured pool."""
     parts = config.parts
-    pool = read_pool(*parts.files(), skip_missing=config.data.on_bad_image == "skip")
+    data = config.data
+    pool = read_pool(*parts.files(), skip_missing=data.on_bad_image == "skip", max_skipped=data.max_skipped)
     return PartSampler(
         pool,
         config.model.input_size,

@@ -135,6 +135,7 @@ def evaluate_by_vote(
         flip=config.test.flip,
         decode=config.heatmap.decode + ("+quarter" if config.heatmap.quarter else ""),
         scales=tuple(config.test.scale * scale for scale in scales),
+        precision=config.test.precision,
         evaluator=scored.name,
     )
     lines = [
@@ -178,7 +179,7 @@ def fingerprint(
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     # The run folder and the training settings do not change predictions.
     settings = config.model_dump(mode="json", include={"data", "model", "heatmap", "test"})
-    digest.update(json.dumps([settings, config.train.precision, list(scales), stages], sort_keys=True).encode())
+    digest.update(json.dumps([settings, list(scales), stages], sort_keys=True).encode())
     detections = [find_detections(config.data)] if config.test.boxes == "detections" else []
     for file in (annotations, *detections):
         digest.update(file.read_bytes())

@@ -35,6 +35,9 @@ RENAMED_VALUES: dict[tuple[str, Any], Any] = {
     ("test.ties", "published"): True,
     ("heatmap.window", "reference"): True,
     ("heatmap.window", "symmetric"): False,
+    # The default was 4, which no experiment stated; now it is what the machine has.
+    ("train.workers", 4): None,
+    ("test.workers", 4): None,
     # DEKR's experiments named scoring networks that only the authors have.
     ("rescore.use", True): False,
     ("rescore.weights", "model/rescore/final_rescore_coco_kpt.pth"): None,

@@ -1,4 +1,7 @@
-"""Settings that affect rounding: ``POSE_TEST_ONEDNN=0`` switches oneDNN off; the test header prints them."""
+"""Settings that affect rounding: ``POSE_TEST_ONEDNN=0`` switches oneDNN off; the test header prints them.
+
+Tests do not wait for files that they have removed.
+"""
 
 from __future__ import annotations
 
@@ -22,3 +25,8 @@ def pytest_configure() -> None:
 def pytest_report_header() -> str:
     found = [f"{name}={os.environ[name]}" for name in VARIABLES if name in os.environ]
     return f"arithmetic: {', '.join(found) or 'as it comes'}"
+
+
+@pytest.fixture(autouse=True)
+def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pose_core.data.patience.WAITS", (0.001,) * 3)

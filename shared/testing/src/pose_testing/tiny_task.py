@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,3 +98,16 @@ def weights(result: Result) -> dict[str, Tensor]:
 
 def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return all(torch.equal(value, other[key]) for key, value in one.items())
+
+
+class Troubled(Tiny):
+    """A task whose second evaluation raises an error, or is killed."""
+
+    trouble: BaseException | int = 9
+
+    def evaluate(self, networks: Mapping[str, nn.Module], device: torch.device, folder: Path) -> Evaluation:
+        if self.evaluations == 1:
+            if isinstance(self.trouble, int):
+                os._exit(self.trouble)
+            raise self.trouble
+        return super().evaluate(networks, device, folder)

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from pose_core.benchmark.timing import seconds_of
 from pose_core.config import DataConfig
-from pose_core.data.sampler import epoch_batches, worker_init
+from pose_core.data.sampler import epoch_batches, watching_workers, worker_init
 from pose_core.evaluation import coco_keypoint_ap
 from pose_core.layouts.reader import read_dataset
 from pose_core.ops import decode_flipped, gaussian_heatmaps, heatmap_loss, normalize, oks_nms
@@ -59,6 +59,7 @@ def stages(folder: Path, device: torch.device, workers: int) -> Iterator[Microbe
         "training samples, one process", "samples", len(indices), lambda: dataset.__getitems__(indices)
     )
 
+    @watching_workers()
     def load() -> None:
         batches = epoch_batches(len(dataset), epoch=0, seed=0, batch_size=BATCH)
         for _ in DataLoader(

@@ -44,7 +44,7 @@ class WholeTestConfig(EvaluationConfig):
     scales: tuple[float, ...] = (1.0,)
     """Sizes at which the network runs on every image, relative to model.input_size; must include 1."""
     max_people: Annotated[int, Field(ge=1)] = 30
-    """Maximum number of people in an image."""
+    """Maximum number of people in an image, or in a tile of one longer than eight times its short side."""
 
     @model_validator(mode="after")
     def _scales_are_positive(self) -> WholeTestConfig:

@@ -18,8 +18,9 @@ import torch
 
 from pose_core.bottomup.config import WarpConfig
 from pose_core.bottomup.ignore_masks import chosen_regions, keep_mask
-from pose_core.data.images import Color, open_bgr
+from pose_core.data.images import Color, open_annotated
 from pose_core.data.sampler import Key, epoch_index, sample_rng
+from pose_core.data.skipped import SkippedSamples
 from pose_core.engine.interfaces import TrainingSet
 from pose_core.errors import DataError
 from pose_core.geometry import PIXEL_STD, Crop, apply_affine
@@ -118,6 +119,7 @@ class BottomUpDataset(TrainingSet[WholeBatch]):
         color: Color = "rgb",
         seed: int = 0,
         on_bad_image: str = "stop",
+        max_skipped: float = 1.0,
         describe: Describe = labeled_joints,
         recolor: Recolor | None = None,
     ) -> None:
@@ -134,6 +136,7 @@ class BottomUpDataset(TrainingSet[WholeBatch]):
         self._first = np.cumsum([0, *map(len, people)])
         self._sources = np.array([os.fsencode(record.source) for record in kept], dtype=np.bytes_)
         self._image_ids = np.array([record.image_id for record in kept], np.int64)
+        self.skipped = SkippedSamples(max_skipped, len(kept))
         regions = (chosen_regions(record.ignore, self.plain.ignore) for record in kept)
         self._regions = {number: json.dumps(found).encode() for number, found in enumerate(regions) if found}
         # Points beyond the joints keep their index.
@@ -161,7 +164,7 @@ class BottomUpDataset(TrainingSet[WholeBatch]):
     def __getitem__(self, key: Key) -> WholeBatch:
         _, index = epoch_index(key)
         try:
-            image = open_bgr(self.source(index))
+            image = open_annotated(self.source(index), "bgr", skips=self.on_bad_image == "skip")
             height, width = image.shape[:2]
             warp = self.variation(key, width, height)
             return self._sample(index, image, warp, key)
@@ -170,6 +173,11 @@ class BottomUpDataset(TrainingSet[WholeBatch]):
                 raise
             _log.warning("skipped: %s", error)
             return self._nothing(index)
+
+    def to_device(self, batch: WholeBatch, device: torch.device) -> Batch:
+        """Return a batch on a device; raise a DataError if too many samples have been skipped."""
+        self.skipped.count(len(batch), batch.index.numpy()[~batch.valid.numpy()].tolist(), self.source)
+        return super().to_device(batch, device)
 
     def _sample(self, index: int, image: Array, warp: Warp, key: Key) -> WholeBatch:
         height, width = image.shape[:2]

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from pose_core.bottomup.config import BottomUpConfig
 from pose_core.bottomup.dataset import WholeBatch
+from pose_core.bottomup.tiles import cut_tiles, people_of_tiles
 from pose_core.engine.interfaces import DetectedImage, PosePredictor
-from pose_core.engine.precision import autocast, dtype_of
+from pose_core.engine.precision import inference_dtype
 from pose_core.models.inference_copy import optimize_for_inference
 from pose_core.ops.normalizing import normalize
 from pose_core.skeleton import Skeleton
@@ -48,6 +49,15 @@ def render_views(image: Array, views: Sequence[View]) -> list[Array]:
     return [cv2.warpAffine(image, view.matrix, view.size, flags=cv2.INTER_LINEAR) for view in views]
 
 
+def render_tiles(image: Array, views_of: Views) -> Iterator[tuple[list[Array], list[View]]]:
+    """Yield the rendered views of each tile of an image ``(H, W, 3)``, and the views, which map the image's pixels."""
+    for tile in cut_tiles(image.shape[1], image.shape[0]):
+        (x, y), (width, height) = tile.corner, tile.size
+        views = views_of(width, height)
+        rendered = render_views(image[y : y + height, x : x + width], views)
+        yield rendered, [View(view.size, view.matrix @ [[1, 0, -x], [0, 1, -y], [0, 0, 1]]) for view in views]
+
+
 class BottomUpPredictor(PosePredictor):
     """A network that finds all people in an image. A method defines the views of an image and finds people in them."""
 
@@ -59,9 +69,9 @@ class BottomUpPredictor(PosePredictor):
         self.config: BottomUpConfig = config
         self.skeleton = skeleton
         self.device = device
-        self.precision = dtype_of(config.train.precision)
+        precision = inference_dtype(config.test.precision, device)
         self.network = optimize_for_inference(
-            network.to(device), config.model.input_size, self.precision, compiled=config.test.compile
+            network.to(device), config.model.input_size, precision, compiled=config.test.compile
         )
 
     @property
@@ -93,19 +103,34 @@ class BottomUpPredictor(PosePredictor):
     def predict_image(self, image: Array) -> Poses:
         """Return all poses in an RGB image ``(H, W, 3)`` uint8, the best first."""
         height, width = image.shape[:2]
-        views = self.views(width, height)
         pixels = image if self.config.data.color == "rgb" else np.ascontiguousarray(image[..., ::-1])
-        kinds = self.find_in(render_views(pixels, views), views)
+        kinds = self.find_people((width, height), render_tiles(pixels, self.views))
         return self.as_poses(list(kinds.values())[-1])
+
+    def find_people(
+        self, size: tuple[int, int], tiles: Iterable[tuple[Sequence[Array | Tensor], Sequence[View]]]
+    ) -> Mapping[str, People]:
+        """Find people in an image of ``size`` (w, h), given what `render_tiles` returns."""
+        found = [self.find_in(images, views) for images, views in tiles]
+        if len(found) == 1:
+            return found[0]
+        return {kind: self._merge(size, [people[kind] for people in found]) for kind in found[0]}
+
+    def _merge(self, size: tuple[int, int], found: Sequence[People]) -> People:
+        """Return the people of an image that were found in its tiles, each once."""
+        tile_of = np.repeat(np.arange(len(found)), [len(people.scores) for people in found])
+        whole = People(*(torch.cat([part.float().cpu() for part in column]) for column in zip(*found, strict=True)))
+        sigmas = np.array(self.skeleton.sigmas)
+        rows = people_of_tiles(cut_tiles(*size), tile_of, whole.points.numpy(), whole.scores.numpy(), sigmas)
+        return People(*(column[torch.from_numpy(rows)] for column in whole))
 
     @torch.inference_mode()
     def find_in(self, images: Sequence[Array | Tensor], views: Sequence[View]) -> Mapping[str, People]:
-        """Find people in an image's views ``(h, w, 3)`` uint8, in the network's channel order."""
+        """Find people in the views ``(h, w, 3)`` uint8 of a tile, in the network's channel order."""
         batches = [torch.as_tensor(image)[None].to(self.device, non_blocking=True) for image in images]
         last = self.device.type == "cpu"  # convolutions on a CPU are faster in this order
-        with autocast(self.device, self.precision):
-            pixels = self.config.data.pixels
-            return self.find([normalize(batch, pixels=pixels, channels_last=last) for batch in batches], views)
+        pixels = self.config.data.pixels
+        return self.find([normalize(batch, pixels=pixels, channels_last=last) for batch in batches], views)
 
     def as_poses(self, people: People) -> Poses:
         """Convert people to plain data, the best first."""

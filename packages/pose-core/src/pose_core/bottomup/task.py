@@ -7,14 +7,16 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from pose_core.bottomup.config import BottomUpConfig
 from pose_core.bottomup.dataset import BottomUpDataset, Describe, Recolor, labeled_joints
-from pose_core.bottomup.evaluate import evaluate_bottomup
+from pose_core.bottomup.evaluate import HeldOutImages, evaluate_bottomup, held_out_images
 from pose_core.bottomup.predictor import BottomUpPredictor
+from pose_core.data.kept_reading import KeptReading
 from pose_core.engine.distributed import rank_and_world_size
 from pose_core.engine.interfaces import BuildNetwork, Evaluation, Task
 from pose_core.layouts.reader import AnnotatedSet, read_dataset
@@ -35,6 +37,14 @@ class BottomUpTask(Task):
         self.build = build
         self.skeleton = get_skeleton(config.data.skeleton)
         self._training_set: BottomUpDataset | None = None
+        self.held_out = KeptReading(self._read_held_out, HeldOutImages.files)
+        """The validation split, read again only if its files have changed."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_training_set": None}  # another process reads the data itself
+
+    def _read_held_out(self) -> HeldOutImages:
+        return held_out_images(self.config, partial(self.chosen, training=False))
 
     def networks(self) -> dict[str, nn.Module]:
         return {"pose": self.build(self.config)}
@@ -77,10 +87,10 @@ class BottomUpTask(Task):
             color=data.color,
             seed=self.config.run.seed,
             on_bad_image=data.on_bad_image,
+            max_skipped=data.max_skipped,
             describe=self.describe,
             recolor=self.recolor,
         )
 
     def evaluate(self, networks: Mapping[str, nn.Module], device: torch.device, folder: Path) -> Evaluation:
-        choose = partial(self.chosen, training=False)
-        return evaluate_bottomup(self.predictor(networks["pose"], device), self.config, folder, choose)
+        return evaluate_bottomup(self.predictor(networks["pose"], device), self.config, folder, images=self.held_out())

@@ -16,6 +16,7 @@ from pose_core.cli.parser import CommandParser, add_verbosity
 from pose_core.cli.published_words import join_pairs, take_published
 from pose_core.cli.verbs import PLOT, VERBS
 from pose_core.errors import ConfigError, PoseError
+from pose_core.outside import outside_cause
 from pose_core.plugins.method import Command, get_method
 from pose_core.verbosity import Verbosity, is_verbose, set_verbosity
 
@@ -137,11 +138,11 @@ def guarded(work: Callable[[], int]) -> int:
     except Exception as error:
         if is_verbose() or os.environ.get("POSE_DEBUG"):
             traceback.print_exc()
-        print(
-            f"error: {type(error).__name__}: {error}\n"
-            "This is a bug. Please report it, with the traceback that the same command prints with -v.",
-            file=sys.stderr,
+        cause = outside_cause(error) or (
+            f"{type(error).__name__}: {error}\n"
+            "This is a bug. Please report it, with the traceback that the same command prints with -v."
         )
+        print(f"error: {cause}", file=sys.stderr)
         return 1
 
 

@@ -53,6 +53,10 @@ class DataConfig(Block):
     """Detections below this score are dropped."""
     on_bad_image: Literal["stop", "skip"] = "stop"
     """An image that is missing or does not decode: stop with its name, or skip and count it."""
+    max_skipped: Fraction = 0.1
+    """The largest share that on_bad_image=skip skips before it stops nevertheless: of a split's images, if they are
+    missing, and of the latest 2000 samples (in a smaller data set, of all), if their images do not decode. One image is
+    skipped in any case."""
 
 
 class VariationConfig(Block):
@@ -112,7 +116,7 @@ class TrainConfig(Block):
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     """Largest gradient norm."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Number format of the network's operations, in training and inference; weights and optimizer stay fp32."""
+    """Number format of the network's operations in training; weights and optimizer stay fp32."""
     channels_last: bool = False
     """Store channels last, which makes convolutions faster on many devices."""
     compile: bool = False
@@ -121,8 +125,10 @@ class TrainConfig(Block):
     """Decay of the exponential moving average that is evaluated and saved; 0 switches it off."""
     sync_bn: bool = False
     """Share batch statistics between processes."""
-    workers: Annotated[int, Field(ge=0)] = 4
-    """Loader processes for each training process; no more than there are CPU cores."""
+    workers: Annotated[int, Field(ge=0)] | None = None
+    """Loader processes of each training process; no more than there are CPU cores. By default the cores, divided among
+    the training processes of this machine: at most 16, fewer where memory is short, none on a single core. The number
+    changes no sample."""
     share_decode: bool = False
     """Put the people of one image into the same batch, so that it is decoded once."""
     reduced_decode: bool = False
@@ -133,6 +139,8 @@ class TrainConfig(Block):
     decoder, where the loader has too few CPU cores. Pixels differ by a few gray levels. Never used in evaluation."""
     validate_every: Annotated[int, Field(ge=0)] = 1
     """Epochs between evaluations; 0 evaluates only at the end."""
+    evaluate_on: str | None = None
+    """Device of a process that evaluates while training goes on, such as cpu or cuda:1; without it, training waits."""
     checkpoint_every: Annotated[int, Field(ge=0)] = 0
     """Optimizer steps between checkpoints within an epoch; each epoch ends with a checkpoint in any case."""
     keep: Annotated[int, Field(ge=1)] = 2
@@ -146,8 +154,11 @@ class EvaluationConfig(Block):
 
     flip: bool = True
     """Average with the mirrored image's prediction."""
-    workers: Annotated[int, Field(ge=0)] = 4
-    """Processes that decode images; no more than there are CPU cores."""
+    workers: Annotated[int, Field(ge=0)] | None = None
+    """Processes that decode images; no more than there are CPU cores, and by default as in training."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Number format of the network's operations in evaluation and prediction, also during a training. Published figures
+    are fp32's; results say it where it is not. fp16 needs a GPU. Everything after the network stays fp32."""
     compile: bool = False
     """torch.compile the network, on a GPU as CUDA graphs; the first batch of each size is slow."""
 

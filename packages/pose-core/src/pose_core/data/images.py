@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from collections.abc import Iterable
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Literal
 
 import cv2
 import numpy as np
 
+from pose_core.data import patience
+from pose_core.data.patience import read_patiently
 from pose_core.data.sources import ARCHIVE, split_source
 from pose_core.errors import DataError
 from pose_core.photos import is_truncated as is_truncated
@@ -18,11 +21,20 @@ from pose_core.structures import ImageRecord
 
 Color = Literal["rgb", "bgr"]
 
+MAX_IN_VAIN = 5
+"""Images for which a process waits in vain before it does not wait any more, where bad images are skipped."""
+
+_in_vain: list[str] = []
+
 # The annotations of every data set refer to the stored pixels, regardless of EXIF orientation.
 _DECODE = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 # Start-of-frame markers: each is followed by a length, a depth, the height and the width.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
+
+
+class UnreadableError(DataError):
+    """An image that cannot be read, but perhaps a moment later: its file system may be away."""
 
 
 class Archive:
@@ -33,9 +45,9 @@ class Archive:
         try:
             self.file = zipfile.ZipFile(path)
         except FileNotFoundError:
-            raise DataError(f"image archive {path} does not exist") from None
+            raise UnreadableError(f"image archive {path} does not exist") from None
         except (zipfile.BadZipFile, OSError) as error:
-            raise DataError(f"image archive {path} is not a readable zip file: {error}") from None
+            raise UnreadableError(f"image archive {path} is not a readable zip file: {error}") from None
 
     @cached_property
     def members(self) -> dict[str, str]:
@@ -51,8 +63,8 @@ class Archive:
             raise DataError(f"image {self.path}@{member} does not exist: the archive has no such member")
         try:
             return self.file.read(stored)
-        except (zipfile.BadZipFile, OSError) as error:
-            raise DataError(
+        except (zipfile.BadZipFile, OSError, EOFError, zlib.error) as error:
+            raise UnreadableError(
                 f"image {self.path}@{member} cannot be read: {error}; fetch the archive again, or set "
                 "data.on_bad_image=skip"
             ) from None
@@ -105,9 +117,39 @@ def read_bytes(source: str) -> bytes:
         with open(path, "rb") as file:  # noqa: PTH123  in the loader's hot path
             return file.read()
     except FileNotFoundError:
-        raise DataError(f"image {source} does not exist") from None
-    except OSError as error:
+        raise UnreadableError(f"image {source} does not exist") from None
+    except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
         raise DataError(f"image {source} cannot be read: {error.strerror}") from None
+    except OSError as error:
+        raise UnreadableError(f"image {source} cannot be read: {error.strerror}") from None
+
+
+def read_annotated(source: str, *, skips: bool = False) -> bytes:
+    """Return the bytes of an image that existed when its data set was read; if it cannot be read now, try again.
+
+    A network file system that is away for a moment must not end a training. Where bad images are skipped, missing ones
+    must not take much time: there a process waits in vain `MAX_IN_VAIN` times.
+    """
+    if skips and len(_in_vain) >= MAX_IN_VAIN:
+        return read_bytes(source)
+    try:
+        return read_patiently(partial(_read_anew, source), UnreadableError)
+    except UnreadableError as error:
+        if skips:
+            _in_vain.append(source)
+            raise
+        raise UnreadableError(
+            f"{error}. It was tried again for {sum(patience.WAITS):g} s; once it is back, run the same command again, "
+            "a training with --resume"
+        ) from None
+
+
+def _read_anew(source: str) -> bytes:
+    try:
+        return read_bytes(source)
+    except UnreadableError:
+        _open_archive.cache_clear()  # its handles may be stale
+        raise
 
 
 def jpeg_size(content: bytes) -> tuple[int, int] | None:
@@ -154,4 +196,10 @@ def open_bgr(source: str) -> np.ndarray:
 def open_image(source: str, color: Color = "rgb") -> np.ndarray:
     """Read pixels ``(H, W, 3)`` uint8 in the order ``color``, ignoring EXIF orientation."""
     image = open_bgr(source)
+    return image if color == "bgr" else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def open_annotated(source: str, color: Color = "rgb", *, skips: bool = False) -> np.ndarray:
+    """Read pixels as `open_image` does, but try again as `read_annotated` does."""
+    image = decode_bgr(read_annotated(source, skips=skips), source)
     return image if color == "bgr" else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

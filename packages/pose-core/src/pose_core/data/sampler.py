@@ -6,14 +6,17 @@ of each. Processes do not communicate, and epochs share no state.
 
 from __future__ import annotations
 
-import os
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from traceback import extract_tb
 from typing import TypeVar
 
 import cv2
 import numpy as np
 
+from pose_core.data.machine import available_cores, default_workers
 from pose_core.errors import ConfigError, DataError
 
 T = TypeVar("T")
@@ -131,17 +134,13 @@ def evaluation_batches(length: int, batch_size: int, rank: int = 0, world: int =
     return batches[share.start : share.stop]
 
 
-def loader_workers(asked: int) -> int:
+def loader_workers(asked: int | None) -> int:
     """Return the number of loader processes: ``asked``, but at most the CPU cores of this process.
 
-    More would only take turns. The number changes no sample.
+    More would only take turns. By default (None) it is this process's share of the machine. The number changes no
+    sample.
     """
-    return min(asked, available_cores())
-
-
-def available_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return default_workers() if asked is None else min(asked, available_cores())
 
 
 def worker_init(worker: int) -> None:
@@ -157,17 +156,30 @@ def worker_init(worker: int) -> None:
     signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
 
 
-def watched(loader: Iterable[T]) -> Iterator[T]:
-    """Yield a loader's batches; raise DataError if one of its processes was killed."""
+@contextmanager
+def watching_workers() -> Iterator[None]:
+    """Raise DataError if a loader's process is killed within this context, or within a function that it decorates.
+
+    PyTorch learns of it by a signal, and raises wherever the main process is: most often in the work on a batch.
+    """
     try:
-        yield from loader
-    except RuntimeError as error:
-        if not str(error).startswith("DataLoader worker"):
+        yield
+    except (RuntimeError, EOFError, ConnectionError, FileNotFoundError) as error:
+        if not (str(error).startswith("DataLoader worker") or _was_handed_over(error)):
             raise
+        cause = str(error).strip() or "its batch is gone"
         raise DataError(
-            f"a loader process was killed ({error}), most often by the system for lack of memory: use fewer workers "
+            f"a loader process was killed ({cause}), most often by the system for lack of memory: use fewer workers "
             "(train.workers, test.workers) or give the job more memory"
         ) from None
+
+
+def _was_handed_over(error: Exception) -> bool:
+    """Return whether an error is of the moment at which a process, killed just now, was to hand over its tensors."""
+    if isinstance(error, RuntimeError):
+        return False
+    files = {Path(frame.filename).name for frame in extract_tb(error.__traceback__)}
+    return bool(files & {"reductions.py", "resource_sharer.py"})
 
 
 def sample_rng(seed: int, epoch: int, index: int) -> np.random.Generator:

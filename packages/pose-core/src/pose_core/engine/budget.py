@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader
 
-from pose_core.data.sampler import available_cores
+from pose_core.data.machine import available_cores
 from pose_core.engine.checkpoint import seed_everything
 from pose_core.engine.distributed import choose_device
 from pose_core.engine.feeding import samples_per_step

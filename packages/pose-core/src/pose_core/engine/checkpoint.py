@@ -24,10 +24,13 @@ from pose_core.plurals import counted
 
 FORMAT = 1
 FREE_KEYS = (
-    "note", "name", "run.dir", "run.name", "run.device", "data.root", "train.workers", "train.log_every",
-    "train.checkpoint_every", "train.validate_every", "train.keep", "test.",
+    "note", "name", "run.dir", "run.name", "run.device", "data.root", "data.max_skipped", "train.workers",
+    "train.log_every", "train.checkpoint_every", "train.validate_every", "train.evaluate_on", "train.keep", "test.",
 )  # fmt: skip
 """Prefixes of keys that may change when a run is resumed: they do not affect training."""
+
+SAVE_WAITS = (1, 3, 10)
+"""Seconds before each further attempt to write a checkpoint."""
 
 
 def save_checkpoint(path: Path, content: dict[str, Any], keep: int = 1) -> None:
@@ -109,7 +112,7 @@ def read_last_checkpoint(
             content, changed = read_run_checkpoint(path, config, inexact=inexact)
         except WeightsError as error:
             if number == len(found):
-                raise
+                raise WeightsError(f"{error}. {_advice(path, number)}") from None
             if not tolerant:
                 raise WeightsError(f"{error}. To continue from {found[number]}, use --resume=auto") from None
             aside = path.replace(path.with_name(f"{path.stem}.damaged{path.suffix}"))
@@ -118,6 +121,14 @@ def read_last_checkpoint(
             changed += _circumstances(path, content, annotations, processes, inexact=inexact)
             return content, notes + [f"no exact continuation: {line}" for line in changed]
     raise WeightsError("there is no checkpoint")
+
+
+def _advice(path: Path, number: int) -> str:
+    """Return what to do about a run whose ``number`` checkpoints are all damaged."""
+    best = path.with_name("best.pt")
+    hint = f", or another run from its best weights with --init {best} run.name=…" if best.is_file() else ""
+    none = "There is no checkpoint before it (train.keep)" if number == 1 else "So are those before it"
+    return f"{none}: start over with --overwrite{hint}"
 
 
 def _circumstances(

@@ -34,25 +34,28 @@ class ProcessContext:
         return self.rank == 0
 
 
-def choose_device(name: str, local_rank: int = 0) -> torch.device:
-    """Return the device for ``auto``, ``cpu``, ``cuda`` or ``cuda:1``; raise ConfigError if there is no such GPU."""
+def choose_device(name: str, local_rank: int = 0, *, key: str = "run.device") -> torch.device:
+    """Return the device for ``auto``, ``cpu``, ``cuda`` or ``cuda:1``, the value of ``key``.
+
+    Raise ConfigError if there is no such GPU.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ConfigError(f"run.device={name!r} is not a device; use auto, cpu, cuda or cuda:1") from None
+        raise ConfigError(f"{key}={name!r} is not a device; use auto, cpu, cuda or cuda:1") from None
     if device.type == "cpu":
         return device
     if device.type != "cuda":
         raise ConfigError(
-            f"run.device={name!r} is not supported: positions are computed in float64, which Apple's GPUs lack, and no "
+            f"{key}={name!r} is not supported: positions are computed in float64, which Apple's GPUs lack, and no "
             "other accelerator has been tried; use cpu, cuda or cuda:1"
         )
     count = torch.cuda.device_count()
     index = local_rank if device.index is None else device.index
     if index >= count:
-        raise ConfigError(f"run.device={name!r}: no such GPU, PyTorch finds {count}; use run.device=cpu")
+        raise ConfigError(f"{key}={name!r}: no such GPU, PyTorch finds {count}; use {key}=cpu")
     return torch.device("cuda", index)
 
 

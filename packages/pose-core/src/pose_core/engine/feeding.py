@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 
 from pose_core.config import Experiment
-from pose_core.data.sampler import batches_per_epoch, epoch_batches, loader_workers, watched, worker_init
+from pose_core.data.sampler import batches_per_epoch, epoch_batches, loader_workers, worker_init
 from pose_core.engine.distributed import ProcessContext
 from pose_core.engine.interfaces import TrainingSet
-from pose_core.errors import ConfigError
+from pose_core.errors import ConfigError, DataError
 from pose_core.structures import Batch
 
 
@@ -44,7 +44,7 @@ class Feed:
             self.length, self.batch_size, process.world_size, drop_last=self.drop_last
         )
 
-    def batches(self, step: int, end: Callable[[], int]) -> Iterator[list[Batch]]:
+    def batches(self, step: int, end: Callable[[], int]) -> Generator[list[Batch], None, None]:
         """Yield the micro-batches of each step on the device, from ``step`` to the run's end, which may change.
 
         All come from the same loader processes.
@@ -61,8 +61,15 @@ class Feed:
             # A loader draws a seed when it starts; with the global generator, a resumed run would differ.
             generator=torch.Generator().manual_seed(self.config.run.seed),
         )
-        for batch in watched(loader):
-            yield self.data.micro_batches(batch, self.process.device, self.config.train.accumulate)
+        try:
+            for batch in loader:
+                yield self.data.micro_batches(batch, self.process.device, self.config.train.accumulate)
+        except DataError as error:
+            if not workers:
+                raise
+            # The frames of its traceback would keep the loader's processes; its text has the traceback of the one it
+            # comes from.
+            raise error.with_traceback(None) from None
 
     def _keys(self, step: int, end: Callable[[], int]) -> Iterator[list[tuple[int, int]]]:
         """Yield the samples' keys of this process's batches."""

@@ -7,12 +7,23 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
+from pose_core.errors import ConfigError
+
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def dtype_of(precision: str) -> torch.dtype | None:
     """Return the autocast type of ``fp32``, ``bf16`` or ``fp16``; None for full precision."""
     return DTYPES.get(precision)
+
+
+def inference_dtype(precision: str, device: torch.device) -> torch.dtype | None:
+    """Return the type of ``test.precision``, see `dtype_of`; raise a ConfigError for fp16 on a CPU."""
+    if precision == "fp16" and device.type == "cpu":
+        raise ConfigError(
+            "test.precision=fp16 needs a GPU: on a CPU it is tens of times slower than fp32; use bf16 or fp32"
+        )
+    return dtype_of(precision)
 
 
 def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[object]:

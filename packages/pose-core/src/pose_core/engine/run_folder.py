@@ -1,27 +1,21 @@
-"""A run's folder: the resolved config, log.txt, metrics.jsonl, TensorBoard events, checkpoints, results."""
+"""A run's folder: what is in it, whether there is a run, and who may write there."""
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import re
-import sys
-import time
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack
 from difflib import get_close_matches
 from errno import EACCES, EAGAIN
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal
+from typing import Literal
 
 from pose_core.config import Experiment, dump_config
 from pose_core.errors import ConfigError
 from pose_core.files import lock_file, write_text
-from pose_core.verbosity import is_quiet
 
 
 def run_path(config: Experiment) -> Path:
@@ -35,7 +29,7 @@ Resume = bool | Literal["auto"]
 
 CHECKPOINT = "last.pt"
 BELONGINGS = ("config.yaml", "log.txt", "metrics.jsonl", CHECKPOINT, "best.pt", "results", "tensorboard")
-"""What a run writes to its folder, besides earlier checkpoints."""
+"""What a run writes to its folder, besides earlier checkpoints and weights to evaluate."""
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -45,6 +39,21 @@ def checkpoints(folder: Path) -> list[Path]:
     }
     last = folder / CHECKPOINT
     return [*([last] if last.exists() else []), *(earlier[number] for number in sorted(earlier))]
+
+
+def weights_file(folder: Path, step: int) -> Path:
+    """Return the file for the weights of a step that another process is to evaluate."""
+    return folder / f"evaluate-{step}.pt"
+
+
+def outstanding(folder: Path) -> dict[int, Path]:
+    """Return the files of weights to evaluate in a run's folder by step, in order."""
+    found = {
+        int(match[1]): path
+        for path in folder.glob("evaluate-*.pt")
+        if (match := re.fullmatch(r"evaluate-(\d+)", path.stem))
+    }
+    return dict(sorted(found.items()))
 
 
 def holds_run(folder: Path, *, resume: Resume, overwrite: bool) -> bool:
@@ -78,7 +87,8 @@ def holds_run(folder: Path, *, resume: Resume, overwrite: bool) -> bool:
 def start(folder: Path, config: Experiment) -> Path | None:
     """Begin a run in a folder, and return where the run that was there is now; None if there was none."""
     moved = None
-    old = [path for name in BELONGINGS if (path := folder / name).exists()] + checkpoints(folder)[1:]
+    old = [path for name in BELONGINGS if (path := folder / name).exists()]
+    old += [*checkpoints(folder)[1:], *outstanding(folder).values()]
     if any(path.name != "config.yaml" for path in old):
         moved = next(
             path for number in count(1) if not (path := folder.with_name(f"{folder.name}.old-{number}")).exists()
@@ -90,37 +100,69 @@ def start(folder: Path, config: Experiment) -> Path | None:
     return moved
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a run's folder, which is made if needed; raise ConfigError if another process holds it.
+class RunLock:
+    """The lock of a run's folder, which is made if needed; it ends with the process, however that ends."""
 
-    The lock ends with the process, however that ends. Temporary files that killed processes left are removed.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("a+", encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(
-            f"cannot write to the run folder {folder}: {error.strerror}; choose another with run.dir=…"
-        ) from None
-    with file:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.files = ExitStack()
+
+    def __enter__(self) -> None:
+        """Lock the folder, and remove temporary files that killed processes left there.
+
+        Raise ConfigError if another process holds the lock.
+        """
+        self._lock()
+        for path in chain(self.folder.iterdir(), (self.folder / "results").glob(".*")):
+            if re.fullmatch(r"\.(.+\.pt|config\.yaml|.+\.jsonl?)\..+", path.name) and path.is_file():
+                path.unlink()
+
+    def __exit__(self, *_: object) -> None:
+        self.files.close()
+
+    def renew(self) -> bool:
+        """Lock the folder again if it has been deleted or moved since; return whether it had been.
+
+        Raise ConfigError if another process has begun a run there.
+        """
+        try:
+            if os.path.samestat(os.fstat(self.file.fileno()), (self.folder / ".lock").stat()):
+                return False
+            lost = False  # only the lock's file was replaced
+        except FileNotFoundError:
+            lost = not self.folder.exists()
+        except OSError:  # the file system does not answer
+            return False
+        self._lock()
+        return lost
+
+    def _lock(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            file = self.files.enter_context((self.folder / ".lock").open("a+", encoding="utf-8", errors="replace"))
+        except OSError as error:
+            raise ConfigError(
+                f"cannot write to the run folder {self.folder}: {error.strerror}; choose another with run.dir=…"
+            ) from None
         try:
             lock_file(file)
         except OSError as error:
             if error.errno not in {EACCES, EAGAIN}:
-                warnings.warn(f"{folder} cannot be locked ({error.strerror}): start no other run there", stacklevel=2)
+                warnings.warn(
+                    f"{self.folder} cannot be locked ({error.strerror}): start no other run there", stacklevel=3
+                )
             else:
                 file.seek(0)
                 raise ConfigError(
-                    f"{folder} is in use by {file.read().strip() or 'another process'}: wait until it has ended, or "
-                    "choose another folder with run.name=…"
+                    f"{self.folder} is in use by {file.read().strip() or 'another process'}: wait until it has ended, "
+                    "or choose another folder with run.name=…"
                 ) from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {platform.node()}")
-        file.flush()
-        for path in folder.glob(".*.pt.*"):
-            path.unlink()
-        yield
+        self.file = file
+        try:
+            file.truncate(0)
+            os.write(file.fileno(), f"process {os.getpid()} on {platform.node()}".encode())
+        except OSError:  # a full disk: the lock holds, without the name of who holds it
+            pass
 
 
 def _has_content(file: Path) -> bool:
@@ -135,69 +177,3 @@ def _near_runs(folder: Path) -> str:
     if near:
         return f"; did you mean {' or '.join(str(found[name]) for name in near)} (run.name=…)?"
     return f"; the runs in {folder.parent} are {', '.join(sorted(found)[:5])}" if found else ""
-
-
-class RunLog:
-    """A writer of log lines and metrics; does nothing in processes other than the first."""
-
-    def __init__(self, folder: Path, *, is_main: bool, step: int = 0, due: bool = False) -> None:
-        """Open the files; metrics beyond ``step``, from which a resumed run continues, are dropped.
-
-        So are those of an evaluation at ``step`` that is ``due``: it is repeated.
-        """
-        self.is_main = is_main
-        if not is_main:
-            return
-        from torch.utils.tensorboard import SummaryWriter
-
-        self.metrics_file = folder / "metrics.jsonl"
-        if self.metrics_file.exists():
-            lines = [
-                line
-                for line in self.metrics_file.read_text("utf-8", "replace").splitlines()
-                if _precedes(line, step, due)
-            ]
-            write_text(self.metrics_file, "".join(f"{line}\n" for line in lines))
-        self.log = (folder / "log.txt").open("a", buffering=1, encoding="utf-8")
-        self.metrics = self.metrics_file.open("a", buffering=1, encoding="utf-8")
-        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
-
-    def say(self, text: str, *, always: bool = False) -> None:
-        """Write a line to log.txt and, unless quiet, to the terminal; ``always`` also if quiet."""
-        if self.is_main:
-            from tqdm import tqdm
-
-            if always or not is_quiet():
-                tqdm.write(text, file=sys.stdout)
-            self.log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
-
-    def record(self, split: str, step: int, epoch: int, values: Mapping[str, Any], prefix: str = "") -> None:
-        """Write the values of a step: a line in metrics.jsonl, and TensorBoard tags ``split/prefix…``."""
-        if not self.is_main:
-            return
-        self.metrics.write(json.dumps({"split": split, "step": step, "epoch": epoch, **values}) + "\n")
-        for name, value in values.items():
-            if isinstance(value, int | float):
-                self.board.add_scalar(f"{split}/{prefix}{name}", value, step)
-
-    def __enter__(self) -> RunLog:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self.is_main:
-            if error is not None and not isinstance(error, KeyboardInterrupt):
-                self.log.write(f"stopped by {type(error).__name__}: {error}\n")
-            self.board.close()
-            self.log.close()
-            self.metrics.close()
-
-
-def _precedes(line: str, step: int, due: bool) -> bool:
-    """Return whether a metrics line is from before a checkpoint; a line cut off by a crash is not."""
-    try:
-        row = json.loads(line)
-        return bool(row["step"] < step or (row["step"] == step and not (due and row["split"] == "val")))
-    except (json.JSONDecodeError, KeyError, TypeError):
-        return False

@@ -9,51 +9,37 @@ and the step, so a run that was killed continues exactly from its last checkpoin
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
-import torch
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 from tqdm import tqdm
 
-from pose_core.config import dump_config
+from pose_core.data.sampler import watching_workers
 from pose_core.engine.budget import Pace
-from pose_core.engine.checkpoint import (
-    annotations_digest,
-    random_state,
-    read_last_checkpoint,
-    record_place,
-    restore_random_state,
-    save_checkpoint,
-    seed_everything,
-)
 from pose_core.engine.clock import Clock
-from pose_core.engine.distributed import (
-    Agreement,
-    ProcessContext,
-    any_process,
-    broadcast_object,
-    first_process,
-    gather_objects,
-    process_group,
-)
-from pose_core.engine.ema import Average
-from pose_core.engine.feeding import Feed
+from pose_core.engine.distributed import Agreement, any_process, broadcast_object, first_process, process_group
+from pose_core.engine.evaluations import WAITING, Evaluations
 from pose_core.engine.interfaces import Evaluation, Task
 from pose_core.engine.interrupt import Interrupt, closable_output, interruptible
-from pose_core.engine.optim import Updater, build_optimizer
-from pose_core.engine.precision import autocast, dtype_of, fixed_sizes
-from pose_core.engine.run_folder import CHECKPOINT, Resume, RunLog, checkpoints, holds_run, locked, run_path, start
-from pose_core.engine.schedule import Progress, lr_factor
-from pose_core.errors import ConfigError, PoseError
-from pose_core.models.weights import load_weights, read_checkpoint
+from pose_core.engine.precision import fixed_sizes
+from pose_core.engine.run import Run
+from pose_core.engine.run_folder import (
+    CHECKPOINT,
+    Resume,
+    RunLock,
+    checkpoints,
+    holds_run,
+    outstanding,
+    run_path,
+    start,
+)
+from pose_core.engine.run_log import RunLog
+from pose_core.errors import ConfigError, DataError, PoseError
 from pose_core.plurals import counted
-from pose_core.structures import Batch
 from pose_core.verbosity import no_bar
 
 
@@ -91,10 +77,11 @@ def train(
     with process_group(config.run.device) as process, ExitStack() as stack:
         path = folder or run_path(config)
         found = first_process(lambda: holds_run(path, resume=resume, overwrite=overwrite))
-        run = Run(task, process, path, pace)
+        run = Run(task, process, path)
         if init is not None and not found:
             run.start_from(init)
-        first_process(lambda: stack.enter_context(locked(path)))
+        lock = RunLock(path)
+        first_process(lambda: stack.enter_context(lock))
         notes = run.restore(tolerant=resume == "auto", inexact=inexact) if found else []
         if not found:
             if resume:
@@ -107,330 +94,171 @@ def train(
             if init is not None:
                 notes.append(f"starting from the weights of {init}")
         stack.enter_context(closable_output())
-        with RunLog(path, is_main=process.is_main, step=run.step, due=run.due) as log, interruptible() as interrupt:
+        repeated = [*outstanding(path), *([run.step] if run.due else [])]
+        with (
+            RunLog(path, is_main=process.is_main, step=run.step, due=repeated, lock=lock) as log,
+            interruptible() as interrupt,
+        ):
             for note in notes:
                 log.say(note)
-            return run.go(log, interrupt)
+            loop = Loop(run, log, interrupt, pace)
+            stack.callback(loop.close)
+            with _telling_how_to_go_on(run):
+                return loop.go()
 
 
-class Run:
-    """A training run: networks, state and loop."""
-
-    def __init__(self, task: Task, process: ProcessContext, folder: Path, pace: Pace | None = None) -> None:
-        self.task, self.process, self.folder, self.pace = task, process, folder, pace
-        self.config, settings = task.config, task.config.train
-        seed_everything(self.config.run.seed, 0)  # every process starts from the same weights
-        self.networks = {name: network.to(process.device) for name, network in task.networks().items()}
-        if settings.channels_last:
-            self.networks = {
-                name: network.to(memory_format=torch.channels_last) for name, network in self.networks.items()
-            }
-        if settings.sync_bn and process.world_size > 1:
-            convert = nn.SyncBatchNorm.convert_sync_batchnorm
-            self.networks = {n: convert(net) for n, net in self.networks.items()}  # type: ignore[no-untyped-call]
-        self.average = Average(self.networks["pose"], settings.ema) if settings.ema else None
-        self.objective = task.objective(process.device)
-        self.wrapped = {name: self._wrap(network) for name, network in self.networks.items()}
-        self.settings = {name: task.train_settings(name) for name in self.networks}
-        optimizers = {
-            name: build_optimizer(net, self.settings[name], process.device) for name, net in self.networks.items()
-        }
-        self.updater = Updater(self.wrapped, optimizers, settings)
-        self.feed = Feed(task.training_set(), self.config, process)
-        self.steps_per_epoch = self.feed.steps_per_epoch
-        total_steps = settings.epochs * self.steps_per_epoch
-        if settings.iterations is not None:
-            total_steps = min(total_steps, settings.iterations)
-        self.progress = Progress(total_steps)
-        self.agreement = Agreement()
-        self.precision = dtype_of(settings.precision)
-        if settings.precision == "fp16" and process.device.type != "cuda":
-            raise ConfigError(
-                f"train.precision=fp16 needs a GPU: on {process.device.type} small gradients would vanish; use bf16 or "
-                "fp32"
+@contextmanager
+def _telling_how_to_go_on(run: Run) -> Iterator[None]:
+    """Add to an error that ends a run how to continue it, unless the error's message already names an option."""
+    try:
+        yield
+    except PoseError as error:
+        if "--" not in str(error) and not isinstance(error, ConfigError) and checkpoints(run.folder):
+            error.args = (
+                f"{error}. Training is saved up to step {run.saved}: once this is solved, run the same command with "
+                "--resume",
             )
-        self.annotations = annotations_digest(self.config) if process.is_main else None
-        self.step = 0
-        self.saved = 0
-        """The step of the last checkpoint."""
-        self.due = False
-        """Whether an epoch has ended whose evaluation is outstanding."""
-        self.best = float("-inf")
-        seed_everything(self.config.run.seed, process.rank)
+        raise
 
-    @property
-    def total_steps(self) -> int:
-        """The number of steps of the whole run."""
-        return self.progress.total_steps
 
-    def _batch_in_words(self) -> str:
-        """Return the size of a step's batch, and how it is divided."""
-        size, world, accumulate = self.feed.batch_size, self.process.world_size, self.config.train.accumulate
-        text = counted(size, "sample")
-        if world > 1:
-            text += f", {size // world} in each of {world} processes"
-        return text + (f", {size // world // accumulate} at a time," if accumulate > 1 else "")
+class Loop:
+    """The loop over the steps of a run, with evaluations in between."""
 
-    def _wrap(self, network: nn.Module) -> nn.Module:
-        wrapped: nn.Module = network
-        if self.process.world_size > 1:
-            devices = [self.process.device] if self.process.device.type == "cuda" else None
-            wrapped = DistributedDataParallel(wrapped, device_ids=devices)
-            # Batch statistics are the first process's; `_agree` sends them when they are needed. PyTorch 2.13 has
-            # renamed this.
-            synced = "forward_sync_buffers" if hasattr(wrapped, "forward_sync_buffers") else "broadcast_buffers"
-            setattr(wrapped, synced, False)
-        return torch.compile(wrapped) if self.config.train.compile else wrapped  # type: ignore[return-value]
+    def __init__(self, run: Run, log: RunLog, interrupt: Interrupt, pace: Pace | None = None) -> None:
+        self.run, self.log, self.interrupt, self.pace = run, log, interrupt, pace
+        self.evaluations = Evaluations(run, log)
+        self.agreement = Agreement()
+        self.clock = Clock(run.total_steps)
+        self.batches = run.batches()
 
-    def _agree(self) -> None:
-        """Give all processes the first one's batch statistics, so that they evaluate and save the same network."""
-        if self.process.world_size > 1:
-            for network in (*self.networks.values(), self.evaluated):
-                for buffer in network.buffers():
-                    torch.distributed.broadcast(buffer, 0)
-
-    def go(self, log: RunLog, interrupt: Interrupt) -> Result:
+    @watching_workers()
+    def go(self) -> Result:
         """Train to the end, or to an interrupt."""
-        evaluation = None
-        device = self.process.device if self.process.world_size == 1 else self.process.device.type
-        log.say(
-            f"{self.feed.length} samples, {self.steps_per_epoch} steps per epoch, {self.total_steps} steps of "
-            f"{self._batch_in_words()} on {device}, run folder {self.folder}"
-        )
-        if self.step >= self.total_steps and not self.due:
-            log.say(f"this run is finished at step {self.step}; train.epochs makes it longer")
-        if self.step == 0 and self.total_steps:
-            self.save(log, {})  # a run that diverges in its first steps keeps its initial state
-        clock = Clock(self.total_steps)
-        self.batches = self._load()
-        with tqdm(
-            total=self.total_steps, initial=self.step, unit="step", disable=no_bar(elsewhere=not log.is_main)
-        ) as bar:
-            while self.due or self.step < self.total_steps:
-                if not self.due:
-                    with fixed_sizes(self.process.device):
-                        finished = self._train_epoch(log, interrupt, clock, bar)
+        run, log = self.run, self.log
+        log.say(f"{counted(run.feed.length, 'sample')}, {describe_steps(run)}, run folder {run.folder}")
+        if run.step >= run.total_steps and not run.due:
+            log.say(f"this run is finished at step {run.step}; train.epochs makes it longer")
+        if run.step == 0 and run.total_steps:
+            run.save(log, {})  # a run that diverges in its first steps keeps its initial state
+        self.evaluations.catch_up()
+        hidden = no_bar(elsewhere=not log.is_main)
+        with tqdm(total=run.total_steps, initial=run.step, unit="step", disable=hidden) as bar:
+            while run.due or run.step < run.total_steps:
+                if not run.due:
+                    with fixed_sizes(run.process.device):
+                        try:
+                            finished = self._train_epoch(bar)
+                        except DataError:  # of the next batch: the steps before it are whole
+                            if run.process.world_size == 1 and run.step > run.saved:
+                                run.save(log, {})
+                            raise
                     if not finished:
-                        return self._stopped(log)
-                if self.due:
+                        return self._stopped()
+                if run.due:
                     try:
-                        with interrupt.immediate():
-                            evaluation = self._evaluate(log)
+                        with self.interrupt.immediate():
+                            self.evaluations.evaluate_now()
                     except KeyboardInterrupt:
-                        return self._stopped(log)
-                    self.due = False
-                    self.save(log, {})
-        if evaluation is None:
-            evaluation = self._evaluate(log)
-            self.save(log, {})
-        log.say(f"best {evaluation.name} {self.best:.4f}, weights in {self.folder / 'best.pt'}", always=True)
-        return Result(self.folder, self.step, evaluation)
+                        return self._stopped()
+                    run.save(log, {})
+            try:
+                with self.interrupt.immediate():
+                    evaluation = self.evaluations.last()
+            except KeyboardInterrupt:
+                return self._stopped()
+        log.say(f"best {evaluation.name} {run.best:.4f}, weights in {run.folder / 'best.pt'}", always=True)
+        return Result(run.folder, run.step, evaluation)
 
-    def _train_epoch(self, log: RunLog, interrupt: Interrupt, clock: Clock, bar: tqdm[NoReturn]) -> bool:
+    def close(self) -> None:
+        """End the loader's processes and the one that evaluates: what is left to Python's end may wait for ever."""
+        self.batches.close()
+        self.evaluations.close()
+
+    def _train_epoch(self, bar: tqdm[NoReturn]) -> bool:
         """Train to the end of the epoch or of the run, and return True; return False if interrupted before."""
-        settings, epoch = self.config.train, self.step // self.steps_per_epoch
-        for batch in clock.timed(self.batches):
-            values = self._train_step(batch)
-            self.step += 1
+        run, settings = self.run, self.run.config.train
+        epoch = run.step // run.steps_per_epoch
+        for batch in self.clock.timed(self.batches):
+            values = run.train_step(batch)
+            run.step += 1
             bar.update()
-            clock.count(sum(map(len, batch)) * self.process.world_size)
+            self.clock.count(sum(map(len, batch)) * run.process.world_size)
             if self.pace is not None:
-                self._keep_pace(self.pace, log, clock, bar)
-            is_end = self.step % self.steps_per_epoch == 0 or self.step == self.total_steps
-            self.due = is_end and self._is_evaluated(epoch)
-            if self.step % settings.log_every == 0 or is_end:
-                self._report(log, clock, epoch, values)
-            stopping = self.agreement.any(interrupt.asked, self.step, now=is_end)
-            if stopping or is_end or (settings.checkpoint_every and self.step % settings.checkpoint_every == 0):
-                self.save(log, values)
-            if stopping or is_end:
-                return not stopping
-        self.batches = self._load()  # the run has become longer after its loader had ended
+                self._keep_pace(self.pace, bar)
+            is_end = run.step % run.steps_per_epoch == 0 or run.step == run.total_steps
+            if is_end and self._is_evaluated(epoch):
+                self.evaluations.request()
+            if run.step % settings.log_every == 0 or is_end:
+                self._report(epoch, values)
+            is_stopping = self._agree_to_stop(now=is_end)
+            if is_stopping or is_end or (settings.checkpoint_every and run.step % settings.checkpoint_every == 0):
+                run.save(self.log, values)
+            if is_stopping or is_end:
+                return not is_stopping
+        self.batches = run.batches()  # the run has become longer after its loader had ended
         return True
 
-    def _stopped(self, log: RunLog) -> Result:
+    def _agree_to_stop(self, *, now: bool) -> bool:
+        """Return whether a process was asked to stop; else take evaluations that are finished."""
+        wants = self.interrupt.asked or self.evaluations.has_results()
+        if not self.agreement.any(wants, self.run.step, now=now):
+            return False
+        if any_process(self.interrupt.asked):
+            return True
+        self.evaluations.collect(most=WAITING)
+        return False
+
+    def _stopped(self) -> Result:
         """Say how to continue, and return the result so far."""
-        log.say(
-            f"stopped at step {self.step}; to continue{f' from step {self.saved}' if self.saved != self.step else ''}, "
-            "run the same command with --resume",
+        step, saved = self.run.step, self.run.saved
+        self.log.say(
+            f"stopped at step {step}; to continue{f' from step {saved}' if saved != step else ''}, run the same "
+            "command with --resume",
             always=True,
         )
-        return Result(self.folder, self.step, None, interrupted=True)
+        return Result(self.run.folder, step, None, interrupted=True)
 
     def _is_evaluated(self, epoch: int) -> bool:
-        every = self.config.train.validate_every
-        return self.step >= self.total_steps or bool(every and (epoch + 1) % every == 0)
+        every = self.run.config.train.validate_every
+        return self.run.step >= self.run.total_steps or bool(every and (epoch + 1) % every == 0)
 
-    def _keep_pace(self, pace: Pace, log: RunLog, clock: Clock, bar: tqdm[NoReturn]) -> None:
+    def _keep_pace(self, pace: Pace, bar: tqdm[NoReturn]) -> None:
         """Change the number of steps if ``pace`` asks for it; the schedule is stretched over the steps that remain."""
-        before = self.total_steps
-        total = broadcast_object(pace(self.step, before))  # the first process decides for all
+        step, before = self.run.step, self.run.total_steps
+        total = broadcast_object(pace(step, before))  # the first process decides for all
         if total == before:
             return
-        self.progress = self.progress.changed(self.step, total)
-        clock.total_steps = bar.total = total
-        direction = "slower" if total < before else "faster"
-        log.say(f"step {self.step}: {direction} than planned, so training ends after {total:,} steps, not {before:,}")
+        self.run.progress = self.run.progress.changed(step, total)
+        self.clock.total_steps = bar.total = total
+        how = "slower" if total < before else "faster"
+        self.log.say(f"step {step}: {how} than planned, so training ends after {total:,} steps, not {before:,}")
 
-    def _load(self) -> Iterator[list[Batch]]:
-        """Yield the batches from the current step to the end of the run."""
-        return self.feed.batches(self.step, lambda: self.total_steps)
-
-    def _train_step(self, batch: Sequence[Batch]) -> dict[str, Tensor]:
-        """Run one optimizer step on a batch's micro-batches, and return the values to log."""
-        self.updater.set_lr(
-            {
-                name: own.lr * lr_factor(own, self.step, self.steps_per_epoch, self.progress)
-                for name, own in self.settings.items()
-            }
-        )
-        for network in self.networks.values():
-            if not network.training:
-                network.train()
-        values: dict[str, Tensor] = {}
-        for number, part in enumerate(batch):
-            with self.updater.micro_batch(number), autocast(self.process.device, self.precision):
-                for name, value in self.objective.step(self.wrapped, part, self.updater).items():
-                    values[name] = values.get(name, 0) + value.detach() / len(batch)
-        if self.average is not None:
-            self.average.update()
-        return values
-
-    def _report(self, log: RunLog, clock: Clock, epoch: int, values: Mapping[str, Tensor]) -> None:
+    def _report(self, epoch: int, values: Mapping[str, Tensor]) -> None:
+        run = self.run
         numbers = {name: float(value) for name, value in values.items()}
         bad = [name for name, value in numbers.items() if value != value or abs(value) == float("inf")]
         if any_process(bool(bad)):
+            last = run.folder / CHECKPOINT
             raise PoseError(
-                f"{', '.join(bad) or 'the loss of another process'} is not finite at step {self.step}: {numbers}. "
-                f"The last good checkpoint is {self.folder / CHECKPOINT}, of step {self.saved}. Start another run from "
-                f"it, with --init {self.folder / CHECKPOINT} run.name=…, and a lower train.lr, train.clip_norm, or "
-                "train.precision=bf16 instead of fp16"
+                f"{', '.join(bad) or 'the loss of another process'} is not finite at step {run.step}: {numbers}. "
+                f"The last good checkpoint is {last}, of step {run.saved}. Start another run from it, with "
+                f"--init {last} run.name=…, and a lower train.lr, train.clip_norm, or train.precision=bf16 instead of "
+                "fp16"
             )
-        lr = self.updater.optimizers["pose"].param_groups[0]["lr"]
-        log.record("train", self.step, epoch, {**numbers, "lr": lr, **clock.figures()})
+        lr = run.updater.optimizers["pose"].param_groups[0]["lr"]
+        self.log.record("train", run.step, epoch, {**numbers, "lr": lr, **self.clock.figures()})
         text = "  ".join(f"{name} {value:.6f}" for name, value in numbers.items())
-        epochs = -(-self.total_steps // self.steps_per_epoch)
-        log.say(f"epoch {epoch + 1}/{epochs}  step {self.step}  {text}  lr {lr:.2e}  {clock.text(self.step)}")
+        epochs = -(-run.total_steps // run.steps_per_epoch)
+        speed = self.clock.text(run.step)
+        self.log.say(f"epoch {epoch + 1}/{epochs}  step {run.step}  {text}  lr {lr:.2e}  {speed}")
 
-    def _evaluate(self, log: RunLog) -> Evaluation:
-        epoch = max(self.step - 1, 0) // self.steps_per_epoch
-        networks = {**self.networks, "pose": self.evaluated}
-        self._agree()
-        modes = {name: network.training for name, network in networks.items()}
-        evaluation = self.task.evaluate(networks, self.process.device, self.folder)
-        for name, network in networks.items():
-            network.train(modes[name])
-        log.record("val", self.step, epoch, evaluation.metrics, prefix=f"{self.config.data.layout}/")
-        log.say(evaluation.report)
-        if evaluation.value > self.best:
-            self.best = evaluation.value
-            if self.process.is_main:
-                save_checkpoint(
-                    self.folder / "best.pt",
-                    {
-                        "method": self.config.method,
-                        "config": dump_config(self.config),
-                        **record_place(self.config),
-                        "step": self.step,
-                        "metrics": dict(evaluation.metrics),
-                        "weights": self.evaluated.state_dict(),
-                    },
-                )
-        return evaluation
 
-    @property
-    def evaluated(self) -> nn.Module:
-        """Return the network to score and to save for users: the average if there is one."""
-        return self.networks["pose"] if self.average is None else self.average.network
-
-    def save(self, log: RunLog, values: Mapping[str, Tensor]) -> None:
-        """Write last.pt, unless the latest loss or a weight is not finite: the last good checkpoint is kept."""
-        weights = (parameter.detach() for network in self.networks.values() for parameter in network.parameters())
-        finite = torch.stack([torch.isfinite(value).all() for value in chain(values.values(), weights)]).all()
-        if any_process(not finite):
-            log.say(
-                f"step {self.step} is not saved, since the loss or a weight is not finite; the last checkpoint, "
-                f"{self.folder / CHECKPOINT}, is of step {self.saved}",
-                always=True,
-            )
-            return
-        self._agree()
-        states = gather_objects(random_state(self.process.device))
-        first_process(lambda: self._write(states))
-        self.saved = self.step
-
-    def _write(self, states: list[dict[str, Any]]) -> None:
-        content = {
-            "method": self.config.method,
-            "config": dump_config(self.config),
-            **record_place(self.config),
-            "annotations": self.annotations,
-            "step": self.step,
-            "steps_per_epoch": self.steps_per_epoch,
-            "due": self.due,
-            "progress": self.progress._asdict(),
-            "best": self.best,
-            "weights": self.evaluated.state_dict(),
-            "networks": {name: network.state_dict() for name, network in self.networks.items()},
-            "average_updates": self.average.updates if self.average else 0,
-            "updater": self.updater.state_dict(),
-            "objective": self.objective.state_dict(),
-            "random": states,
-        }
-        try:
-            save_checkpoint(self.folder / CHECKPOINT, content, self.config.train.keep)
-        except PoseError as error:
-            raise PoseError(
-                f"{error}. The last complete checkpoint is of step {self.saved}: once it can be written, run the same "
-                "command with --resume"
-            ) from None
-
-    def start_from(self, file: Path) -> None:
-        """Take the weights of a checkpoint; of a run's, also those of the networks trained together with the pose's."""
-        load_weights(self.networks["pose"], file)
-        content = read_checkpoint(file)
-        others = content.get("networks") if isinstance(content, Mapping) else None
-        for name, network in self.networks.items():
-            if name != "pose" and isinstance(others, Mapping) and name in others:
-                load_weights(network, others[name])
-        if self.average is not None:
-            self.average = Average(self.networks["pose"], self.config.train.ema)
-
-    def restore(self, *, tolerant: bool, inexact: bool) -> list[str]:
-        """Continue from the last checkpoint, which the first process reads; return what there is to say about it.
-
-        ``tolerant`` takes the one before a damaged one. ``inexact`` allows changes that make it another training.
-        """
-        content, notes = first_process(
-            lambda: read_last_checkpoint(
-                checkpoints(self.folder),
-                self.config,
-                annotations=self.annotations,
-                processes=self.process.world_size,
-                tolerant=tolerant,
-                inexact=inexact,
-            )
-        )
-        if content["networks"].keys() != self.networks.keys():
-            raise ConfigError(
-                f"{self.folder} trained the networks {', '.join(content['networks'])}, but this training has "
-                f"{', '.join(self.networks)}: start another run with run.name=…"
-            )
-        for name, network in self.networks.items():
-            network.load_state_dict(content["networks"][name])
-        if self.average is not None:
-            self.average.network.load_state_dict(content["weights"])
-            self.average.updates = content["average_updates"]
-        self.updater.load_state_dict(content["updater"])
-        self.objective.load_state_dict(content["objective"])
-        if len(content["random"]) == self.process.world_size:
-            restore_random_state(content["random"][self.process.rank], self.process.device)
-        self.step, self.best, self.due = content["step"], content["best"], content.get("due", False)
-        progress = Progress(**content.get("progress", {"total_steps": self.total_steps}))
-        epoch = content.get("steps_per_epoch", self.steps_per_epoch)
-        if epoch != self.steps_per_epoch:
-            self.step = round(self.step / epoch * self.steps_per_epoch)
-        elif progress.since:  # the number of steps has been changed during the training
-            self.progress = progress
-        self.saved = self.step
-        return notes
+def describe_steps(run: Run) -> str:
+    """Return the number and size of a run's steps, and how they are divided."""
+    size, world, accumulate = run.feed.batch_size, run.process.world_size, run.config.train.accumulate
+    text = f"{run.steps_per_epoch} steps per epoch, {run.total_steps} steps of {counted(size, 'sample')}"
+    if world > 1:
+        text += f", {size // world} in each of {world} processes"
+    if accumulate > 1:
+        text += f", {size // world // accumulate} at a time,"
+    return f"{text} on {run.process.device if world == 1 else run.process.device.type}"

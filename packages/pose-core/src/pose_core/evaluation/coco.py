@@ -30,7 +30,7 @@ CHUNK = 1 << 13
 
 
 def coco_keypoint_ap(
-    ground_truth: Source,
+    ground_truth: Source | GroundTruth,
     detections: Source,
     sigmas: Sequence[float] | None = None,
     iou_areas: str = "segm",
@@ -42,8 +42,8 @@ def coco_keypoint_ap(
 
     ``ground_truth`` is a COCO mapping or the path of one, ``detections`` a list of results or its path. ``sigmas`` are
     the joint set's OKS constants, COCO's by default. ``iou_areas`` selects the area in OKS: ``"segm"`` the annotated
-    one, ``"bbox"`` the box's. ``image_ids`` restricts the evaluation to some images. Several categories are evaluated
-    one by one and averaged.
+    one, ``"bbox"`` the box's; a `GroundTruth`, which has been read already, has its areas. ``image_ids`` restricts the
+    evaluation to some images. Several categories are evaluated one by one and averaged.
 
     Detections of equal score are ordered by image id, then by position in the list; otherwise the order of the list
     does not matter. So results gathered from several processes give the same numbers as those of one process.
@@ -54,7 +54,10 @@ def coco_keypoint_ap(
     if iou_areas not in AREA_OF_BOX:
         raise ConfigError(f"iou_areas={iou_areas!r} is not one of {', '.join(AREA_OF_BOX)}")
     spread = np.array(SKELETONS["coco17"].sigmas if sigmas is None else sigmas, dtype=np.float64)
-    truth = read_ground_truth(ground_truth, len(spread), area_of_box=AREA_OF_BOX[iou_areas])
+    if isinstance(ground_truth, GroundTruth):
+        truth = ground_truth
+    else:
+        truth = read_ground_truth(ground_truth, len(spread), area_of_box=AREA_OF_BOX[iou_areas])
     found = read_detections(detections, truth, max_detections=max_detections)
     if image_ids is not None:
         truth, found = restrict(truth, found, _mask_of(image_ids, truth.image_ids))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -20,12 +20,15 @@ AREA_OF_BOX = 0.53
 """CrowdPose annotates no areas; its evaluator takes this fraction of the box's area, and so do files without areas."""
 _log = logging.getLogger(__name__)
 Source = str | Path | dict[str, Any] | Sequence[dict[str, Any]]
+"""A file, or its content."""
 
 
 @dataclass(frozen=True)
 class GroundTruth:
     """The annotated people, sorted by image. ``image`` indexes ``image_ids``, which is sorted."""
 
+    name: str
+    """The file, for messages."""
     image_ids: Array
     crowd_index: Array
     """``(I,)``: the crowd index of each image; NaN if the file has none."""
@@ -46,6 +49,17 @@ class GroundTruth:
         return replace(
             self, image=self.image[rows], category=self.category[rows], joints=self.joints[rows], box=self.box[rows],
             area=self.area[rows], crowd=self.crowd[rows], ignore=self.ignore[rows],
+        )  # fmt: skip
+
+    def without(self, image_ids: Set[int]) -> GroundTruth:
+        """Return the annotations without some images and their people."""
+        if not image_ids:
+            return self
+        kept = ~np.isin(self.image_ids, list(image_ids))
+        people = self.only(kept[self.image])
+        return replace(
+            people, image_ids=self.image_ids[kept], crowd_index=self.crowd_index[kept],
+            image=(np.cumsum(kept) - 1)[people.image],
         )  # fmt: skip
 
 
@@ -113,6 +127,7 @@ def read_ground_truth(source: Source, joints: int, *, area_of_box: float | None 
     index = {record["id"]: record.get("crowdIndex") for record in content["images"]}
     order = np.argsort(image_id[wanted], kind="stable")
     return GroundTruth(
+        name=name,
         image_ids=ids,
         crowd_index=np.array([c if isinstance(c := index[i], int | float) else np.nan for i in ids.tolist()]),
         categories=categories,

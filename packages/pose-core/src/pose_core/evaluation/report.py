@@ -92,9 +92,19 @@ def _explain_minus_one(result: Mapping[str, float], split: str) -> list[str]:
 
 
 def protocol_line(
-    *, boxes: str, flip: bool, decode: str, scales: float | tuple[float, ...] = 1.0, evaluator: str
+    *,
+    boxes: str,
+    flip: bool,
+    decode: str,
+    scales: float | tuple[float, ...] = 1.0,
+    precision: str = "fp32",
+    evaluator: str,
 ) -> str:
-    """Return a line that describes how a result was produced: boxes, test-time settings and evaluator."""
+    """Return a line that describes how a result was produced: boxes, test-time settings and evaluator.
+
+    ``precision`` is named unless it is ``fp32``, that of published figures.
+    """
     listed = scales if isinstance(scales, tuple) else (scales,)
     shown = ",".join(f"{scale:g}" for scale in listed)
-    return f"boxes={boxes} flip={'yes' if flip else 'no'} decode={decode} scales={shown} evaluator={evaluator}"
+    settings = f"boxes={boxes} flip={'yes' if flip else 'no'} decode={decode} scales={shown}"
+    return f"{settings}{'' if precision == 'fp32' else f' precision={precision}'} evaluator={evaluator}"

@@ -7,6 +7,7 @@ import json
 import logging
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -99,7 +100,7 @@ def network_graph(
         free = {0: ("batch", 1), 2: ("height", multiple), 3: ("width", multiple)}
     random = torch.Generator().manual_seed(0)
     examples = tuple(torch.randn(count, 3, *size, generator=random) for count, *size in sizes)
-    return Graph(network.cpu().float().eval(), examples, free)
+    return Graph(deepcopy(network).cpu().float().eval(), examples, free)
 
 
 def pipeline_graph(pipeline: Pipeline, input_size: tuple[int, int], *, batch: int | None = None) -> Graph:
@@ -121,7 +122,7 @@ def pipeline_graph(pipeline: Pipeline, input_size: tuple[int, int], *, batch: in
         free = {1: ("height", step), 2: ("width", step)}
     random = torch.Generator().manual_seed(0)
     examples = tuple(_smooth_images(*size, random) for size in sizes)
-    return Graph(pipeline.cpu().float().eval(), examples, free)
+    return Graph(deepcopy(pipeline).cpu().float().eval(), examples, free)
 
 
 def _smooth_images(count: int, height: int, width: int, random: torch.Generator) -> Tensor:
@@ -235,7 +236,9 @@ def _onnx(graph: Graph, opset: int, notes: Mapping[str, Any]) -> bytes:
         import onnxscript  # noqa: F401  # needed by torch.onnx
     except ImportError:
         raise ConfigError(f"exporting needs onnx and onnxscript: {install_hint('export')}") from None
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
         program = torch.onnx.export(
             graph.module, graph.examples[:1], dynamo=True, opset_version=opset, input_names=["images"],
@@ -243,6 +246,8 @@ def _onnx(graph: Graph, opset: int, notes: Mapping[str, Any]) -> bytes:
         )  # fmt: skip
     except torch.onnx.OnnxExporterError as failure:
         raise PoseError(f"this network does not export to ONNX: {failure}") from None
+    finally:
+        logger.setLevel(level)
     assert program is not None
     program.model.metadata_props.update({key: json.dumps(value) for key, value in notes.items()})
     content: bytes = program.model_proto.SerializeToString()

@@ -13,7 +13,7 @@ from pose_core.data.json_file import read_json
 from pose_core.data.sources import find_images, image_source
 from pose_core.errors import DataError
 from pose_core.evaluation.coco import coco_keypoint_ap
-from pose_core.evaluation.keypoint_files import AREA_OF_BOX, read_ground_truth
+from pose_core.evaluation.keypoint_files import AREA_OF_BOX
 from pose_core.evaluation.report import COCO_TITLES, Evaluation, format_coco
 from pose_core.layouts.layout import AnnotatedSet, Layout
 from pose_core.layouts.merge import merge_annotations
@@ -274,25 +274,14 @@ def score_entries(
     entries: list[dict[str, Any]], found: AnnotatedSet, name: str, *, without: Set[int] = frozenset()
 ) -> Evaluation:
     """Score by COCO's keypoint AP."""
-    file = found.annotation_file
-    truth = without_images(read_json(file), without) if without else file
-    metrics = coco_keypoint_ap(truth, entries, sigmas=list(found.skeleton.sigmas))
+    metrics = coco_keypoint_ap(found.ground_truth.without(without), entries, sigmas=list(found.skeleton.sigmas))
     return Evaluation("COCO AP", metrics["AP"], metrics, format_coco(metrics, name))
 
 
 def check_ground_truth(found: AnnotatedSet) -> None:
     """Raise a DataError for annotations that scoring would refuse."""
-    if not found.has_annotations:
-        return
-    read_ground_truth(found.annotation_file, found.skeleton.num_joints, area_of_box=found.layout.area_of_box)
-
-
-def without_images(truth: dict[str, Any], ids: Set[int]) -> dict[str, Any]:
-    """Return an annotation file's content without the images ``ids`` and their people."""
-    if not ids:
-        return truth
-    images = [image for image in truth["images"] if image["id"] not in ids]
-    return {**truth, "images": images, "annotations": [a for a in truth["annotations"] if a["image_id"] not in ids]}
+    if found.has_annotations:
+        found.ground_truth  # noqa: B018  reading it checks it
 
 
 def has_annotations(split: str, file: Path) -> bool:

@@ -14,7 +14,7 @@ from pose_core.evaluation.crowdpose import check_crowd_index, crowdpose_ap
 from pose_core.evaluation.keypoint_files import AREA_OF_BOX
 from pose_core.evaluation.report import CROWDPOSE_TITLES, Evaluation, format_crowdpose
 from pose_core.layouts.coco import check_ground_truth as check_annotations
-from pose_core.layouts.coco import records_from_coco, without_images
+from pose_core.layouts.coco import records_from_coco
 from pose_core.layouts.layout import AnnotatedSet, Layout
 from pose_core.layouts.merge import merge_annotations
 from pose_core.skeleton import Skeleton
@@ -46,14 +46,14 @@ def score_entries(
     entries: list[dict[str, Any]], found: AnnotatedSet, name: str, *, without: Set[int] = frozenset()
 ) -> Evaluation:
     """Score by CrowdPose's AP."""
-    metrics = crowdpose_ap(without_images(read_json(found.annotation_file), without), entries)
+    metrics = crowdpose_ap(found.ground_truth.without(without), entries)
     return Evaluation("CrowdPose AP", metrics["AP"], metrics, format_crowdpose(metrics, name))
 
 
 def check_ground_truth(found: AnnotatedSet) -> None:
     """Raise a DataError if an image has no crowd index, or for annotations that scoring would refuse."""
-    check_crowd_index(found.annotation_file)
     check_annotations(found)
+    check_crowd_index(found.ground_truth)
 
 
 CROWDPOSE = Layout(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from pose_core.data.diagnostics import Problems
+from pose_core.evaluation.keypoint_files import GroundTruth, read_ground_truth
 from pose_core.evaluation.report import Evaluation
 from pose_core.layouts.merge import Merged
 from pose_core.skeleton import Skeleton
@@ -75,6 +77,11 @@ class AnnotatedSet:
     def category_id(self) -> int:
         """COCO's category of the people, the lowest if there are several."""
         return min((person.category_id for record in self.records for person in record.persons), default=1)
+
+    @cached_property
+    def ground_truth(self) -> GroundTruth:
+        """The annotations to score COCO entries with, read once; they include images without people, and crowds."""
+        return read_ground_truth(self.annotation_file, self.skeleton.num_joints, area_of_box=self.layout.area_of_box)
 
     @property
     def num_persons(self) -> int:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from pose_core.config import DataConfig
 from pose_core.data.diagnostics import Problems
 from pose_core.data.images import missing_images
 from pose_core.data.json_file import collector_paused
+from pose_core.data.patience import read_patiently
+from pose_core.data.skipped import check_missing
 from pose_core.errors import DataError
 from pose_core.folders import find_data_root
 from pose_core.layouts.layout import AnnotatedSet
@@ -18,13 +21,30 @@ from pose_core.structures import ImageRecord
 __all__ = ["AnnotatedSet", "read_dataset"]
 
 
+_read_before: set[str] = set()
+
+
 def read_dataset(
     config: DataConfig, split: str, *, problems: Problems | None = None, keep_unlabeled: bool = False
 ) -> AnnotatedSet:
     """Read ``split`` (``config.train``, ``config.val``, or another) and check that its images exist.
 
     ``keep_unlabeled`` keeps COCO's and CrowdPose's crowds and unlabeled people, for methods that process whole images.
+    A data set of which this process has read a split before may be away for a moment: then it is tried again.
     """
+    read = partial(_read, config, split, problems, keep_unlabeled=keep_unlabeled)
+    is_known = problems is None and config.root in _read_before
+    found = read_patiently(read) if is_known else read()
+    remember(config)
+    return found
+
+
+def remember(config: DataConfig) -> None:
+    """Note that a split of this data set could be read."""
+    _read_before.add(config.root)
+
+
+def _read(config: DataConfig, split: str, problems: Problems | None, *, keep_unlabeled: bool) -> AnnotatedSet:
     layout, root, skeleton = get_layout(config.layout), find_data_root(config.root), get_skeleton(config.skeleton)
     problems = Problems() if problems is None else problems
     file = layout.annotation_file(root, split)
@@ -38,7 +58,10 @@ def read_dataset(
         records = layout.read(root, split, skeleton, problems, keep_unlabeled=keep_unlabeled)
         missing = missing_images(records)
     if missing:
-        records = _without(records, missing, config.on_bad_image == "skip", problems)
+        skip = config.on_bad_image == "skip"
+        if skip and not problems.keep_going:
+            check_missing([record.source for record in missing], len(records), config.max_skipped)
+        records = _without(records, missing, skip, problems)
     return AnnotatedSet(records, skeleton, layout, root, split, file, problems)
 
 

@@ -20,8 +20,10 @@ def optimize_for_inference(
     """Return a copy in evaluation mode, equal up to rounding: batch norm folded, channels last, weights packed (CPU).
 
     Weights are packed for ``input_size`` (w, h); other sizes and any batch work too. A network whose code depends on
-    its input cannot be folded and keeps its batch norms. Weights that autocast converts to ``precision`` are not
-    packed. A ``compiled`` copy uses torch.compile and, on a GPU, replays a CUDA graph for each batch size.
+    its input cannot be folded and keeps its batch norms. With a ``precision``, operators compute in that type
+    (autocast), weights are not packed, and outputs are converted to float32: decoding counts pixels, and bfloat16
+    cannot count beyond 256. A ``compiled`` copy uses torch.compile and, on a GPU, replays a CUDA graph for each batch
+    size.
     """
     try:
         quick = fold_batch_norm(network)
@@ -29,11 +31,27 @@ def optimize_for_inference(
         quick = deepcopy(network).eval()
     quick = quick.to(memory_format=torch.channels_last)
     if compiled:
-        return CudaGraphModule(torch.compile(quick, mode="reduce-overhead"))
+        quick = CudaGraphModule(torch.compile(quick, mode="reduce-overhead"))
+    if precision is not None:
+        return LowPrecision(quick, precision)
     weight = next(quick.parameters(), None)
-    if weight is not None and precision is None and weight.device.type == "cpu" and weight.dtype == torch.float32:
+    if weight is not None and not compiled and weight.device.type == "cpu" and weight.dtype == torch.float32:
         pack(quick, input_size)
     return quick
+
+
+class LowPrecision(nn.Module):
+    """A network whose operators compute in ``dtype``, and whose outputs are float32."""
+
+    def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.network = network
+        self.dtype = dtype
+
+    def forward(self, x: Tensor) -> Any:
+        with torch.autocast(x.device.type, self.dtype):
+            outputs = self.network(x)
+        return tree_map(Tensor.float, outputs)
 
 
 class CudaGraphModule(nn.Module):

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pose_core.engine.precision import autocast, dtype_of
 from pose_core.geometry import Array, apply_affines
 from pose_core.ops.normalizing import Pixels, normalize
 from pose_core.skeleton import Skeleton
@@ -25,7 +24,6 @@ class CropSettings:
     flip: bool = True
     shift: bool = True
     bias: float = 0.0
-    precision: torch.dtype | None = None
     pixels: Pixels = "imagenet"
 
     @classmethod
@@ -37,7 +35,6 @@ class CropSettings:
             config.test.flip,
             config.test.shift_heatmap and config.heatmap.convention == "published",
             config.heatmap.bias,
-            dtype_of(config.train.precision),
             config.data.pixels,
         )
 
@@ -51,16 +48,12 @@ def predict_crops(network: nn.Module, images: Tensor, to_image: Array, settings:
     """
     # On a CPU convolutions are up to a third faster in this order, regardless of the weights' order.
     x = normalize(images, pixels=settings.pixels, channels_last=images.device.type == "cpu")
-    with autocast(images.device, settings.precision):
-        if settings.flip:
-            plain, mirrored = last(network(torch.cat([x, x.flip(3)]))).chunk(2)
-        else:
-            plain = last(network(x))
     if settings.flip:
+        plain, mirrored = last(network(torch.cat([x, x.flip(3)]))).chunk(2)
         order = torch.tensor(settings.flip_order, device=images.device)
         points, scores = settings.codec.decode_flipped(plain, mirrored, order, shift=settings.shift)
     else:
-        points, scores = settings.codec.decode(plain)
+        points, scores = settings.codec.decode(last(network(x)))
     found = torch.cat([points.float(), scores[..., None].float()], -1).cpu().numpy()
     # Float32 would lose a hundredth of a pixel on large images.
     found[..., :2] = apply_affines(to_image.astype(np.float64, copy=False), found[..., :2]) - settings.bias

@@ -17,8 +17,9 @@ import cv2
 import numpy as np
 import torch
 
-from pose_core.data.images import Color, decode_bgr, jpeg_size, read_bytes
+from pose_core.data.images import Color, decode_bgr, jpeg_size, read_annotated
 from pose_core.data.sampler import Key, epoch_index, sample_rng
+from pose_core.data.skipped import SkippedSamples
 from pose_core.engine.interfaces import TrainingSet
 from pose_core.errors import DataError
 from pose_core.geometry import Convention, Crop, apply_affine
@@ -90,6 +91,7 @@ class TopDownDataset(TrainingSet[CropBatch]):
         augment: AugmentConfig | None = None,
         seed: int = 0,
         on_bad_image: str = "stop",
+        max_skipped: float = 1.0,
         test_scale: float = 1.0,
         reduced_decode: bool = False,
     ) -> None:
@@ -100,6 +102,7 @@ class TopDownDataset(TrainingSet[CropBatch]):
         if not isinstance(people, PersonTable):
             people = tabulate(people, skeleton.num_joints, input_size[0] / input_size[1])
         self.table = people
+        self.skipped = SkippedSamples(max_skipped, len(people.image))
         self._scale = people.scale
         flat = np.flatnonzero((self._scale[:, 0] == 0) | (convention != "published") & (self._scale[:, 1] == 0))
         if len(flat):
@@ -152,11 +155,20 @@ class TopDownDataset(TrainingSet[CropBatch]):
                 samples[slot] = self._sample(*pairs[slot], image)
         return [sample for sample in samples if sample is not None]
 
+    def to_device(self, batch: CropBatch, device: torch.device) -> Batch:
+        """Return a batch on a device; raise a DataError if too many samples have been skipped."""
+        self.count(batch.index, batch.valid)
+        return super().to_device(batch, device)
+
+    def count(self, index: torch.Tensor, valid: torch.Tensor) -> None:
+        """Count the samples of a batch from the loader; raise a DataError if too many have been skipped."""
+        self.skipped.count(len(index), index.numpy()[~valid.numpy()].tolist(), self.source)
+
     def _open(self, pairs: Sequence[tuple[int, int]]) -> DecodedImage | None:
         """Return the image that samples share, as large as the largest resolution among their crops needs."""
         source = self.source(pairs[0][1])
         try:
-            content = read_bytes(source)
+            content = read_annotated(source, skips=self.on_bad_image == "skip")
             size = jpeg_size(content) if self.reduced_decode else None
             if size is None:
                 pixels = decode_bgr(content, source)

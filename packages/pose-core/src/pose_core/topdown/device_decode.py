@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pose_core.data.images import decode_bgr, is_truncated, jpeg_size, read_bytes
+from pose_core.data.images import decode_bgr, is_truncated, jpeg_size, read_annotated
 from pose_core.data.sampler import Key, epoch_index
 from pose_core.engine.interfaces import TrainingSet
 from pose_core.errors import ConfigError, DataError
@@ -117,6 +117,7 @@ class EncodedCrops(TrainingSet[EncodedBatch]):
         shown = batch.image_of.clone()
         for number in broken:
             shown[batch.image_of == number] = -1
+        self.people.count(batch.crops.index, shown >= 0)
         kept = (shown >= 0).nonzero()[:, 0].to(device)
         if len(kept):
             cut = warp_crops(images, shown.to(device)[kept], crops.to_image[kept], (width, height))
@@ -134,7 +135,7 @@ class EncodedCrops(TrainingSet[EncodedBatch]):
         """Return an image's content to send, its size if sent as pixels, and its width; 0 if it could not be read."""
         source = self.people.source(index)
         try:
-            content = read_bytes(source)
+            content = read_annotated(source, skips=self.people.on_bad_image == "skip")
             size = jpeg_size(content)
             if size is not None and not is_truncated(content):
                 return np.frombuffer(content, np.uint8), (0, 0), size[0]

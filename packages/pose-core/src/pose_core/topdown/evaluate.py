@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,14 +12,16 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from pose_core.data.sampler import evaluation_batches, loader_workers, worker_init
+from pose_core.data.sampler import evaluation_batches, loader_workers, watching_workers, worker_init
 from pose_core.engine.distributed import gather_objects, rank_and_world_size
+from pose_core.engine.precision import inference_dtype
 from pose_core.errors import ConfigError, DataError
 from pose_core.evaluation.report import Evaluation, not_scored, protocol_line
 from pose_core.files import write_json
 from pose_core.layouts.layout import AnnotatedSet, ScoreEntries
 from pose_core.layouts.reader import read_dataset
 from pose_core.models.inference_copy import optimize_for_inference
+from pose_core.plurals import counted
 from pose_core.skeleton import get_skeleton
 from pose_core.structures import ImageRecord
 from pose_core.topdown.config import TopDownConfig
@@ -43,6 +46,7 @@ def crop_dataset(
         augment=config.augment if training else None,
         seed=config.run.seed,
         on_bad_image=config.data.on_bad_image,
+        max_skipped=config.data.max_skipped,
         test_scale=1.0 if training else config.test.scale,
         reduced_decode=training and config.train.reduced_decode,
     )
@@ -65,14 +69,47 @@ def evaluated_people(config: TopDownConfig) -> tuple[AnnotatedSet, Sequence[Imag
     return found, records, boxes
 
 
-def evaluate_topdown(network: nn.Module, config: TopDownConfig, device: torch.device, folder: Path) -> Evaluation:
-    """Score ``network`` on the config's validation split and write its predictions below ``folder/results``.
+class HeldOutPeople(NamedTuple):
+    """What an evaluation needs besides the network: the split, the people to predict, and their crops."""
 
-    Every process predicts its share, and scores all predictions, so that each returns the same.
-    """
+    found: AnnotatedSet
+    records: Sequence[ImageRecord]
+    boxes: str
+    """The source of the people's boxes, for the protocol line."""
+    crops: TopDownDataset
+
+    detections: Path | None
+    """The file of the boxes, if people were detected."""
+
+    def files(self) -> list[Path] | None:
+        """Return the files that this came from; None if images are missing, which may come back."""
+        if self.found.problems.counts["image missing"]:
+            return None
+        files = [self.found.annotation_file, *self.found.layout.ground_truth_files(self.found)]
+        return files if self.detections is None else [*files, self.detections]
+
+
+def held_out_people(config: TopDownConfig) -> HeldOutPeople:
+    """Read the config's validation split."""
     found, records, boxes = evaluated_people(config)
     found.layout.check_ground_truth(found)
-    dataset = crop_dataset(config, records, training=False)
+    detections = find_detections(config.data) if config.test.boxes == "detections" else None
+    return HeldOutPeople(found, records, boxes, crop_dataset(config, records, training=False), detections)
+
+
+def evaluate_topdown(
+    network: nn.Module,
+    config: TopDownConfig,
+    device: torch.device,
+    folder: Path,
+    people: HeldOutPeople | None = None,
+) -> Evaluation:
+    """Score ``network`` on the config's validation split and write its predictions below ``folder/results``.
+
+    Every process predicts its share, and scores all predictions, so that each returns the same. ``people`` is the split
+    if it has been read already.
+    """
+    found, records, boxes, dataset, _ = people or held_out_people(config)
     results = merge(gather_objects(predict_dataset(network, dataset, config, device)))
     rank, _ = rank_and_world_size()
     categories = {person.annotation_id: person.category_id for record in records for person in record.persons}
@@ -84,6 +121,7 @@ def evaluate_topdown(network: nn.Module, config: TopDownConfig, device: torch.de
         flip=config.test.flip,
         decode=heatmap.decode + ("+quarter" if quarter else ""),
         scales=config.test.scale,
+        precision=config.test.precision,
         evaluator=scored.name,
     )
     report = "\n".join([scored.report, protocol, *left_out(found, len(dataset) - len(results.image_id))])
@@ -96,20 +134,22 @@ def left_out(found: AnnotatedSet, crops: int) -> list[str]:
     lines = []
     if missing:
         effect = "their people count as missed" if found.layout.scores_missing_images else "not scored"
-        lines.append(f"skipped: {missing} missing images ({effect})")
+        lines.append(f"skipped: {counted(missing, 'missing image')} ({effect})")
     if crops:
-        lines.append(f"skipped: {crops} people in images that cannot be decoded (they count as missed)")
+        lines.append(f"skipped: {counted(crops, 'person', 'people')} in images that cannot be decoded: missed")
     return lines
 
 
+@watching_workers()
 def predict_dataset(
     network: nn.Module, dataset: TopDownDataset, config: TopDownConfig, device: torch.device
 ) -> CropResults:
     """Return predictions for this process's share of the crops; crops of bad images are skipped."""
     rank, world = rank_and_world_size()
     settings = CropSettings.from_config(config, dataset.skeleton)
+    precision = inference_dtype(config.test.precision, device)
     network = optimize_for_inference(
-        network.to(device), config.model.input_size, settings.precision, compiled=config.test.compile
+        network.to(device), config.model.input_size, precision, compiled=config.test.compile
     )
     loader = DataLoader(
         dataset,
@@ -123,6 +163,7 @@ def predict_dataset(
     columns: list[list[np.ndarray]] = [[] for _ in CropResults._fields]
     for batch in tqdm(loader, "evaluating", unit="batch", leave=False, disable=no_bar(elsewhere=rank != 0)):
         keypoints = predict_crops(network, batch.images.to(device, non_blocking=True), batch.to_image.numpy(), settings)
+        dataset.count(batch.index, batch.valid)
         row = (batch.center, batch.scale, batch.box_score, batch.image_id, batch.annotation_id)
         valid = batch.valid.numpy()
         for column, values in zip(columns, (keypoints, *(part.numpy() for part in row)), strict=True):

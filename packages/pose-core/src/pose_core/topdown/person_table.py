@@ -22,7 +22,7 @@ from pose_core.config import DataConfig
 from pose_core.errors import DataError
 from pose_core.folders import cache_home, find_data_root
 from pose_core.geometry import box_to_center_scale
-from pose_core.layouts.reader import read_dataset
+from pose_core.layouts.reader import read_dataset, remember
 from pose_core.layouts.table import get_layout
 from pose_core.skeleton import get_skeleton
 from pose_core.structures import ImageRecord, Person
@@ -101,9 +101,12 @@ def read_table(config: DataConfig, split: str, aspect: float) -> tuple[PersonTab
         return _read(config, split, aspect)
     folder = cache_home() / "people" / _key(config, split, aspect, file, root / "images")
     try:
-        return _load(folder)
+        stored = _load(folder)
     except (OSError, EOFError, ValueError, TypeError, KeyError):  # not cached yet, or damaged
         shutil.rmtree(folder, ignore_errors=True)
+    else:
+        remember(config)
+        return stored
     table, problems = _read(config, split, aspect)
     _save(folder, table, problems)
     return table, problems
@@ -122,7 +125,7 @@ def _key(config: DataConfig, split: str, aspect: float, file: Path, images: Path
     folders = [(str(place), place.stat().st_mtime_ns) for place in places if place.is_dir() or place.suffix == ".zip"]
     parts = [
         VERSION, str(file.resolve()), stat.st_size, stat.st_mtime_ns, folders, config.layout, split, skeleton.joints,
-        aspect, config.on_bad_image,
+        aspect, config.on_bad_image, config.max_skipped,
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 

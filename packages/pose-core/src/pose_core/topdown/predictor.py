@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from pose_core.engine.interfaces import DetectedImage, Pipeline, PosePredictor
+from pose_core.engine.precision import inference_dtype
 from pose_core.errors import DataError
 from pose_core.geometry import Crop, box_to_center_scale
 from pose_core.models.inference_copy import optimize_for_inference
@@ -40,8 +41,9 @@ class TopDownPredictor(PosePredictor):
         self.skeleton = skeleton
         self.device = device
         self.settings = CropSettings.from_config(config, skeleton)
+        precision = inference_dtype(config.test.precision, device)
         self.network = optimize_for_inference(
-            network.to(device), config.model.input_size, self.settings.precision, compiled=config.test.compile
+            network.to(device), config.model.input_size, precision, compiled=config.test.compile
         )
 
     def predict_stream(self, images: Iterable[DetectedImage[T]]) -> Iterator[tuple[T, Poses]]:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pose_core.data.kept_reading import KeptReading
 from pose_core.engine.distributed import rank_and_world_size
 from pose_core.engine.interfaces import BuildNetwork, Evaluation, Objective, Task, TrainingSet, Update
 from pose_core.ops.normalizing import Pixels, normalize
@@ -19,7 +20,7 @@ from pose_core.topdown.codec import HeatmapCodec
 from pose_core.topdown.config import TopDownConfig
 from pose_core.topdown.dataset import CropBatch, TopDownDataset
 from pose_core.topdown.device_decode import EncodedCrops
-from pose_core.topdown.evaluate import crop_dataset, evaluate_topdown
+from pose_core.topdown.evaluate import HeldOutPeople, crop_dataset, evaluate_topdown, held_out_people
 from pose_core.topdown.person_table import PersonTable, read_table
 
 _log = logging.getLogger(__name__)
@@ -51,9 +52,17 @@ class TopDownTask(Task):
         self.build = build
         self.skeleton = get_skeleton(config.data.skeleton)
         self._people: TopDownDataset | None = None
+        self.held_out = KeptReading(self._read_held_out, HeldOutPeople.files)
+        """The validation split, read again only if its files have changed."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_people": None}  # another process reads the data itself
 
     def networks(self) -> dict[str, nn.Module]:
         return {"pose": self.build(self.config)}
+
+    def _read_held_out(self) -> HeldOutPeople:
+        return held_out_people(self.config)
 
     def people(self) -> TopDownDataset:
         """Return the people of the training split as crops, decoded by the loader."""
@@ -74,7 +83,7 @@ class TopDownTask(Task):
         return HeatmapObjective(codec, self.config.train.channels_last, self.config.data.pixels)
 
     def evaluate(self, networks: Mapping[str, nn.Module], device: torch.device, folder: Path) -> Evaluation:
-        return evaluate_topdown(networks["pose"], self.config, device, folder)
+        return evaluate_topdown(networks["pose"], self.config, device, folder, self.held_out())
 
     def dataset(self, people: Sequence[ImageRecord] | PersonTable, *, training: bool) -> TopDownDataset:
         """Return crops of ``people``, augmented for training or plain."""

@@ -1,0 +1,29 @@
+"""Patience with files that were there before: a network file system may be away for a moment."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from pose_core.errors import DataError
+
+T = TypeVar("T")
+
+WAITS = (0.1, 0.5, 2.0)
+"""Seconds before each further attempt."""
+
+_log = logging.getLogger(__name__)
+
+
+def read_patiently(read: Callable[[], T], kind: type[DataError] = DataError) -> T:
+    """Return what ``read`` returns; when it raises an error of this kind, try again after each of `WAITS`."""
+    for number, seconds in enumerate(WAITS):
+        try:
+            return read()
+        except kind as error:
+            if not number:
+                _log.warning("%s; trying again for %g s", error, sum(WAITS))
+            time.sleep(seconds)
+    return read()
