@@ -153,9 +153,9 @@ def draw(rows: Sequence[dict[str, Any]], title: str, file: Path) -> None:
         axes.set(xscale="log", yscale="log", xlabel="GPUs", title=network)
         axes.minorticks_off()
         axes.set_xticks(counts, [str(count) for count in counts])
-        axes.set_ylim(bottom=min(row["samples/s"] for row in rows) / 2)
         axes.set_xlim(0.85, counts[-1] * 2)
         axes.grid(alpha=0.3)
+    panels[0].set_ylim(bottom=min(row["samples/s"] for row in rows) / 2)  # room for the text below the first
     panels[0].set_ylabel("samples per second")
     panels[0].legend(loc="upper left")
     figure.suptitle(title)
