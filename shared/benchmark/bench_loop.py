@@ -28,7 +28,7 @@ from typing import Any
 
 import torch
 from baselines.average_by_tensor import AverageByTensor
-from paired import arguments, compare, finish
+from paired import arguments, compare, machine, print_table, write_rows
 from stand_in import Outline, ReadyTask, StandIn, outline
 from torch import Tensor, nn
 
@@ -246,8 +246,10 @@ def main() -> None:
         words = ["model.name=lpn_18", "train.batch_size=32", f"train.ema={EMA}"]
         watched = real_steps("pose-lite/coco_lpn50_256x192", words, args.rounds, write_people(Path(folder)))
     table[0]["of a real step"] = f"{spread(watched.shares(), 100)} % of {1e3 * median(watched.whole):.0f} ms"
-    print(f"PyTorch {torch.__version__}, one thread, load {os.getloadavg()[0]:.1f}")
-    finish(table, args.out)
+    where = f"{machine()}, PyTorch {torch.__version__}, one thread, load {os.getloadavg()[0]:.1f}"
+    print(where)
+    print_table(table)
+    write_rows(table, args.out, where)
 
 
 if __name__ == "__main__":

@@ -314,7 +314,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="also write the figures as JSON")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="also draw the prediction, as PNG or SVG")
     args = parser.parse_args()
-    print(f"{machine()}, PyTorch {torch.__version__}, load {os.getloadavg()[0]:.1f}\n")
+    where = f"{machine()}, PyTorch {torch.__version__}, load {os.getloadavg()[0]:.1f}"
+    print(f"{where}\n")
     if args.validate:
         rows, pieces, cluster = validation_rows(args.rounds, args.steps)
         used = {EXPERIMENT: asdict(pieces)}
@@ -342,7 +343,7 @@ def main() -> None:
             draw(rows, f"Predicted rate of training, {args.batch} samples a GPU and step", args.plot)
     print_table(rows)
     if args.out is not None:
-        content = {"machine": machine(), "rows": rows, "pieces": used, "cluster": asdict(cluster)}
+        content = {"machine": where, "rows": rows, "pieces": used, "cluster": asdict(cluster)}
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(content, indent=1) + "\n")
 
