@@ -52,23 +52,23 @@ BATCH, LOG_EVERY = 16, 5
 
 
 def decode_seconds(experiment: str, words: Sequence[str], people: Path, rounds: int = 3) -> float:
-    """Measure the seconds of one training sample in one process: reading, decoding, cutting out."""
+    """Measure the processor seconds of one training sample: reading, decoding, cutting out."""
     data = build_task(load_config(experiment, [f"data.root={people}", *words])).training_set()
 
     def run() -> None:
         data.collate([data[(0, index)] for index in range(len(data))])
 
-    return seconds(run, rounds) / len(data)
+    return seconds(run, rounds, time.process_time) / len(data)
 
 
-def seconds(run: Callable[[], object], rounds: int) -> float:
+def seconds(run: Callable[[], object], rounds: int, clock: Callable[[], float] = time.perf_counter) -> float:
     """Return the median seconds of a call, after one that is not counted."""
     run()
     found = []
     for _ in range(rounds):
-        started = time.perf_counter()
+        started = clock()
         run()
-        found.append(time.perf_counter() - started)
+        found.append(clock() - started)
     return median(found)
 
 
@@ -77,16 +77,15 @@ def gradient_bytes(network: nn.Module) -> int:
     return sum(4 * parameter.numel() for parameter in network.parameters())
 
 
-def gpu_pieces(name: str, args: argparse.Namespace) -> tuple[Pieces, dict[str, str]]:
+def gpu_pieces(name: str, decode: float, args: argparse.Namespace) -> tuple[Pieces, dict[str, str]]:
     """Measure here what this machine can show, assume the rest; return the pieces and their origin."""
     network = create_model(name)
     flops = 6 * 1e9 * profile_model(name, (192, 256)).gmacs  # two of a multiply-add, backward is twice forward
     launches = 3 * sum(1 for module in network.modules() if not list(module.children()))
     with tempfile.TemporaryDirectory() as folder:
-        decode = decode_seconds("pose-lite/coco_lpn50_256x192", [], write_people(Path(folder) / "people"))
         loop = median(loop_seconds(outline(network), Path(folder), 11, 0.9999))
     truth, detections = evaluation_set(SCORED)
-    scoring = seconds(lambda: coco_keypoint_ap(truth, detections), 3) * IMAGES / SCORED
+    scoring = seconds(lambda: coco_keypoint_ap(truth, detections), 3, time.process_time) * IMAGES / SCORED
     step, sample = (value / 1e3 for value in args.step_ms or (0.0, 1e3 * flops / (args.tflops * 1e12)))
     host = args.host_ms / 1e3 if args.host_ms is not None else launches * args.launch_us / 1e6 + loop
     cores = args.cores_per_node / args.gpus_per_node
@@ -156,6 +155,7 @@ def draw(rows: Sequence[dict[str, Any]], title: str, file: Path) -> None:
         axes.set_xticks(counts, [str(count) for count in counts])
         axes.set_xlim(0.85, counts[-1] * 2)
         axes.grid(alpha=0.3)
+    panels[0].set_ylim(bottom=min(row["samples/s"] for row in rows) / 2)  # room for the text below the first
     panels[0].set_ylabel("samples per second")
     panels[0].legend(loc="upper left")
     figure.suptitle(title)
@@ -164,7 +164,7 @@ def draw(rows: Sequence[dict[str, Any]], title: str, file: Path) -> None:
 
 
 def timed_steps(batch: int, people: Path, steps: int, found: Any = None) -> float:
-    """Measure the median wall seconds of a step of the small network with samples in memory, on one thread."""
+    """Measure the median processor seconds of a step of the small network with samples in memory, on one thread."""
     torch.set_num_threads(1)
     watched = real_steps(EXPERIMENT, [f"train.batch_size={batch}"], steps, people, time.perf_counter)
     result = median(watched.whole[1:])
@@ -329,8 +329,10 @@ def main() -> None:
             f" nodes, {args.latency_us:g} µs a message; an evaluation after each epoch of {SAMPLES:,} samples\n"
         )
         rows, used = [], {}
+        with tempfile.TemporaryDirectory() as folder:
+            decode = decode_seconds("pose-lite/coco_lpn50_256x192", [], write_people(Path(folder)))
         for network in args.network:
-            pieces, origin = gpu_pieces(network, args)
+            pieces, origin = gpu_pieces(network, decode, args)
             for name, text in origin.items():
                 print(f"- {network}, {name}: {text}")
             rows += predicted_rows(network, pieces, cluster, args.batch)

@@ -87,7 +87,7 @@ def test_batches_without_people_train(task: str, sets: Path, words: Words, tmp_p
     shutil.copytree(sets / "coco", root)
     for image in (root / "images/train2017").iterdir():
         image.write_bytes(b"not an image")
-    settings = [f"data.root={root}", "data.on_bad_image=skip", *SHORT]
+    settings = [f"data.root={root}", "data.on_bad_image=skip", "data.max_skipped=1", *SHORT]
     assert method_main("advpose", words("train", task, tmp_path, *settings)) == 0
     folder = tmp_path / f"synthetic_{task.replace('-', '_')}"
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
