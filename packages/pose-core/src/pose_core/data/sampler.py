@@ -7,6 +7,7 @@ of each. Processes do not communicate, and epochs share no state.
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -171,6 +172,7 @@ def watching_workers() -> Iterator[None]:
             yield
         except (EOFError, ConnectionError, FileNotFoundError) as error:
             if _is_handing_over(error):
+                time.sleep(1)  # PyTorch's notice, with the signal, comes in a moment
                 raise DataError(message.format("its batch is gone")) from None
             raise
     except RuntimeError as error:  # also while the other error is looked at
