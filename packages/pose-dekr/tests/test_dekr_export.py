@@ -35,7 +35,7 @@ def test_an_exported_network_has_the_same_outputs(builder: Any, options: Any, de
     onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     onnx = pytest.importorskip("onnx", reason="onnx is not installed")
     torch.manual_seed(0)
-    network = builder(3, **options, **SMALL)
+    network = builder(3, **options, **SMALL).eval()
     for module in network.modules():
         # Initially every tap samples the center, which would test little.
         if isinstance(module, nn.Conv2d):
@@ -50,7 +50,7 @@ def test_an_exported_network_has_the_same_outputs(builder: Any, options: Any, de
     images = torch.randn(1, 3, 192, 128)
     session = onnxruntime.InferenceSession(str(exported.file), providers=["CPUExecutionProvider"])
     with torch.no_grad():
-        expected = network.eval()(images)
+        expected = network(images)
     for ours, theirs in zip(expected, session.run(None, {"images": images.numpy()}), strict=True):
         torch.testing.assert_close(torch.from_numpy(theirs), ours, rtol=1e-3, atol=float(1e-4 * ours.abs().max()))
 

@@ -131,7 +131,10 @@ def read_checkpoint(path: str | Path) -> Any:
             "and loading it could run code. Save its state_dict alone with the code that wrote it, then load that file"
         ) from None
     except Exception as error:  # a damaged file can fail in any step of reading
-        raise WeightsError(f"weights file {file} is damaged or not a checkpoint: {error}") from None
+        reason = str(error)
+        if "PytorchStreamReader" in reason:  # which goes on with advice for PyTorch's developers
+            reason = "its archive cannot be read, as if a part of the file were missing"
+        raise WeightsError(f"weights file {file} is damaged or not a checkpoint: {reason}") from None
 
 
 def _looks_like_a_checkpoint(file: Path) -> bool:
