@@ -71,7 +71,7 @@ def golden_networks() -> Networks:
     return {"pose": pose.train(), "generator": generator.train()}
 
 
-@pytest.mark.parametrize("case", range(3))
+@pytest.mark.parametrize("case", [0, *(pytest.param(case, marks=pytest.mark.slow) for case in (1, 2))])
 def test_published_steps(case: int) -> None:
     """Run three iterations on one batch; compare what does not depend on the processor's rounding.
 

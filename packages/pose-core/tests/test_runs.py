@@ -208,6 +208,7 @@ def test_a_save_that_fails_names_the_cause_and_keeps_the_old_checkpoint(
 ) -> None:
     import resource
 
+    monkeypatch.setattr(engine_run, "SAVE_WAITS", (0.01, 0.01))
     folder = train(Tiny(config(tmp_path, iterations=5))).folder
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:

@@ -75,6 +75,7 @@ def small_dekr(*settings: str) -> tuple[DekrConfig, nn.Module]:
     return config, network.eval()
 
 
+@pytest.mark.slow
 def test_a_bundle_predicts_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     pytest.importorskip("onnxscript", reason="onnxscript is not installed")

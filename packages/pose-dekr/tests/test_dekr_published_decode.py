@@ -294,7 +294,7 @@ def check_as_published(outputs: dict[float, Fused], size: tuple[int, int], adjus
     return poses
 
 
-@pytest.mark.parametrize("scales", [(1.0,), (2.0, 1.0, 0.5)])
+@pytest.mark.parametrize("scales", [(1.0,), pytest.param((2.0, 1.0, 0.5), marks=pytest.mark.slow)])
 @pytest.mark.parametrize("size", [(128, 128), (192, 128), (128, 320)])
 @pytest.mark.parametrize("kind", ["peaky", "diffuse", "ties", "flat", "edges"])
 def test_compat_decodes_as_the_published_code(kind: str, size: tuple[int, int], scales: tuple[float, ...]) -> None:
