@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import signal
+from multiprocessing import popen_spawn_posix
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from pose_core.engine.interfaces import Evaluation
 from pose_core.engine.run import Run
@@ -112,3 +116,31 @@ def test_the_run_that_is_overwritten_takes_its_weights_along(tmp_path: Path) -> 
 
 def test_a_task_is_sent_without_its_data(tmp_path: Path) -> None:
     assert len(pickle.dumps(Tiny(config(tmp_path)))) < 10_000
+
+
+class Large(Tiny):
+    """A task with a network whose description does not fit into a pipe's buffer."""
+
+    def networks(self) -> dict[str, nn.Module]:
+        networks = super().networks()
+        networks["pose"].note = "x" * (1 << 20)  # type: ignore[assignment]
+        return networks
+
+
+def test_one_that_is_killed_as_it_starts_does_not_block_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spawn = popen_spawn_posix.util.spawnv_passfds
+
+    def spawn_dead(*args: object) -> int:
+        pid = spawn(*args)
+        os.kill(pid, signal.SIGKILL)
+        return int(pid)
+
+    monkeypatch.setattr(popen_spawn_posix.util, "spawnv_passfds", spawn_dead)
+    with pytest.raises(PoseError, match=r"was killed \(exit code -9\)"):
+        train(Large(config(tmp_path, evaluate_on="cpu")))
+    monkeypatch.undo()
+    assert 5 in outstanding(tmp_path / "tiny")
+    assert train(Tiny(config(tmp_path, evaluate_on="cpu")), resume=True).step == 15
+    assert not list((tmp_path / "tiny").glob(".evaluator*"))

@@ -1,6 +1,6 @@
 """What becomes of a training when something goes wrong: train, do harm, resume, compare.
 
-    python -m pose_testing.faults --methods lite dekr --faults sigterm full_disk --out table.md
+    python -m pose_testing.faults --methods lite dekr --faults SIGTERM "full disk" --out table.md
 
 Every cell of the table trains a tiny network with the command line of its method, in processes that are forked from
 this one so that PyTorch is imported once. "equal" means that the last checkpoint of the harmed and resumed training

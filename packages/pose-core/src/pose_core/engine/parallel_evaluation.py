@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
+import tempfile
 from copy import deepcopy
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -46,9 +48,9 @@ class Evaluator:
 
     def submit(self, step: int, file: Path) -> None:
         """Have the weights in a file evaluated."""
+        self.waiting[step] = file
         if self.process is None:
             self._start()
-        self.waiting[step] = file
         self._send((step, file))
 
     def is_ready(self, seconds: float = 0) -> bool:
@@ -82,10 +84,11 @@ class Evaluator:
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")  # a forked process could not use a GPU
         self.connection, other = context.Pipe()
-        network = deepcopy(self.network).cpu()
-        self.process = context.Process(
-            target=_evaluate_all, args=(other, self.task, network, self.device, self.folder), name="evaluation"
-        )
+        # In a file: were they sent at the start, a process killed before it has read them would block this one.
+        handle, name = tempfile.mkstemp(prefix=".evaluator.pt.", dir=self.folder)
+        with os.fdopen(handle, "wb") as file:
+            pickle.dump((self.task, deepcopy(self.network).cpu(), self.device), file)
+        self.process = context.Process(target=_evaluate_all, args=(other, Path(name), self.folder), name="evaluation")
         self.process.start()
         other.close()
 
@@ -106,13 +109,18 @@ class Evaluator:
         )
 
 
-def _evaluate_all(connection: Connection, task: Task, network: nn.Module, device: torch.device, folder: Path) -> None:
+def _evaluate_all(connection: Connection, work: Path, folder: Path) -> None:
     """Evaluate weights as they come, until the training ends; the work of the other process."""
     # The training stops this process, whatever signal stops the training.
     for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(QUIT, lambda *_: sys.exit())
     set_verbosity(Verbosity.QUIET)
+    task: Task
+    network: nn.Module
+    device: torch.device
+    task, network, device = pickle.loads(work.read_bytes())
+    work.unlink()
     while True:
         try:
             step, file = connection.recv()
