@@ -13,7 +13,7 @@ from pose_core.engine.distributed import Agreement, ProcessContext
 from pose_core.engine.feeding import Feed, samples_per_step
 from pose_core.engine.precision import fixed_sizes
 from pose_core.engine.trainer import train
-from pose_core.errors import ConfigError
+from pose_core.errors import ConfigError, PoseError
 from pose_core.ops.constants import constant
 from pose_testing.tiny_task import Plane, Tiny, config
 
@@ -64,6 +64,19 @@ def test_processes_agree_about_once_a_second(monkeypatch: pytest.MonkeyPatch) ->
     # After a slow interval, the others are asked at each slow step.
     assert [round(b - a, 2) for a, b in zip(asked[-8:-1], asked[-7:], strict=True)] == [3.0] * 7
     assert agreement.any(True, 101, now=True)
+
+
+def test_processes_that_cannot_connect_are_no_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise RuntimeError("Gloo connectFullMesh failed with timed out\nmore")
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(distributed.dist, "init_process_group", refuse)
+    with (
+        pytest.raises(PoseError, match="could not connect to each other: Gloo connectFullMesh failed with timed out$"),
+        distributed.process_group("cpu"),
+    ):
+        pass
 
 
 def test_constants_are_copied_once_and_can_be_trained_with() -> None:

@@ -73,7 +73,11 @@ def process_group(device_name: str) -> Iterator[ProcessContext]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     # What is agreed on is sent from CPU to CPU, without waiting for the GPUs.
-    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
+    try:
+        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        raise PoseError(f"the processes of this job could not connect to each other: {reason}") from error
     try:
         yield ProcessContext(dist.get_rank(), world, device)
     except RuntimeError as error:
