@@ -73,7 +73,7 @@ def test_processes_that_cannot_connect_are_no_bug(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setattr(distributed.dist, "init_process_group", refuse)
     with (
-        pytest.raises(PoseError, match="could not connect to each other: Gloo connectFullMesh failed with timed out$"),
+        pytest.raises(PoseError, match=r"could not connect to each other: Gloo connectFullMesh failed with timed out$"),
         distributed.process_group("cpu"),
     ):
         pass
