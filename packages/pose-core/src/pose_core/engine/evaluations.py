@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from pose_core.engine.distributed import any_process, broadcast_object, first_process
 from pose_core.engine.interfaces import Evaluation
@@ -16,12 +16,6 @@ from pose_core.models.weights import read_checkpoint
 
 WAITING = 2
 """Evaluations that may be outstanding while training goes on."""
-
-
-class Weights(Protocol):
-    """A function that returns the content of a file of weights."""
-
-    def __call__(self) -> Mapping[str, Any]: ...
 
 
 class Evaluations:
@@ -103,7 +97,7 @@ class Evaluations:
         if self.evaluator is not None:
             self.evaluator.close()
 
-    def _take(self, step: int, evaluation: Evaluation, weights: Weights) -> None:
+    def _take(self, step: int, evaluation: Evaluation, weights: Callable[[], Mapping[str, Any]]) -> None:
         """Log the evaluation of a step, and keep its weights if they are the best."""
         run, self.latest = self.run, evaluation
         epoch = max(step - 1, 0) // run.steps_per_epoch

@@ -51,7 +51,10 @@ class Evaluator:
         self.waiting[step] = file
         if self.process is None:
             self._start()
-        self._send((step, file))
+        try:
+            self.connection.send((step, file))
+        except OSError:
+            self._raise_killed()
 
     def is_ready(self, seconds: float = 0) -> bool:
         """Return whether there is a result to collect, or an error; wait for one up to some seconds."""
@@ -92,12 +95,6 @@ class Evaluator:
         self.process.start()
         other.close()
 
-    def _send(self, work: tuple[int, Path]) -> None:
-        try:
-            self.connection.send(work)
-        except OSError:
-            self._raise_killed()
-
     def _raise_killed(self) -> NoReturn:
         assert self.process is not None
         self.process.join(5)
@@ -133,7 +130,6 @@ def _evaluate_all(connection: Connection, work: Path, folder: Path) -> None:
             result = type(error)(f"the evaluation of step {step} failed: {error}")
         except Exception as error:
             result = PoseError(f"the evaluation of step {step} failed: {type(error).__name__}: {error}")
-            result.__cause__ = error
         try:
             connection.send((step, result))
         except OSError:  # the training is gone
