@@ -19,8 +19,9 @@ import numpy as np
 import pytest
 
 from pose_core import downloads
-from pose_core.downloads import digest_of, fetch, size_text
+from pose_core.downloads import digest_of, fetch
 from pose_core.errors import PoseError
+from pose_core.plurals import size_text
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

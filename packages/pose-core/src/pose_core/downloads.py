@@ -26,6 +26,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from pose_core.errors import PoseError
 from pose_core.files import whole_file
+from pose_core.plurals import size_text
 from pose_core.verbosity import is_quiet, no_bar
 
 TIMEOUT = 20.0
@@ -96,15 +97,6 @@ def digest_of(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def size_text(size: float) -> str:
-    """Return a file size for people: ``114 MB``."""
-    for unit in ("bytes", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.1f} {unit}" if size < 10 and unit != "bytes" else f"{size:.0f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"
 
 
 def _mirrored(url: str) -> str:
