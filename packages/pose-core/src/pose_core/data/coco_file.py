@@ -9,14 +9,14 @@ from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
 from pose_core.data.diagnostics import Kind, Problems
-from pose_core.data.json_file import read_json
 from pose_core.data.numbers import FAR, is_number, shown, whole_number
 from pose_core.errors import DataError
+from pose_core.reading.json_text import stream_json
 from pose_core.skeleton import Skeleton
 
 Array = np.ndarray
@@ -25,6 +25,8 @@ AREA_OF_BOX = 0.53
 """CrowdPose annotates no areas; its evaluator takes this fraction of the box's area, and so do files without areas."""
 LARGEST_AREA = FAR**2
 """Largest area of a person in square pixels."""
+_ADDED = ...
+"""Stands in a list for an entry whose columns were added."""
 _NUMBERS = frozenset({int, float})
 _UNSTATED = -(2**63)
 """Stands in a column for what an entry does not state; no id is as low."""
@@ -78,11 +80,15 @@ def read_coco_file(
     lists: tuple[str, ...] = ("images",),
 ) -> CocoFile:
     """Read and check a file; ``lists`` must be in it. See `check_coco`."""
-    content = read_json(file, what)
-    if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in lists):
-        needed = " and ".join(f"'{key}'" for key in lists)
-        raise DataError(f"{file} is not a COCO annotation file: it needs a list {needed}")
-    return check_coco(content, file, problems, joints, skeleton, regions=regions)
+    for _ in range(2):  # a file system that was away for a moment makes stream_json start again
+        columns = _Columns(joints, skeleton, keeps_regions=regions)
+        content = stream_json(file, {"images": columns.add_image, "annotations": columns.add_annotation}, what)
+        if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in lists):
+            needed = " and ".join(f"'{key}'" for key in lists)
+            raise DataError(f"{file} is not a COCO annotation file: it needs a list {needed}")
+        if columns.images == _added(content, "images") and len(columns.ids) == _added(content, "annotations"):
+            return _finish(content, columns, file, problems)
+    raise DataError(f"{file} has a list 'images' or 'annotations' twice; remove one")
 
 
 def check_coco(
@@ -99,24 +105,27 @@ def check_coco(
     ``joints`` is their number; with a ``skeleton``, the file's joints must be in its order. Entries at fault are
     reported to ``problems`` in the order of the file and left out. ``regions`` keeps segmentations.
     """
+    if not isinstance(content, dict) or not isinstance(content.get("images"), list):
+        raise DataError(f"{file} is not a COCO annotation file: it needs a list 'images'")
     columns = _Columns(joints, skeleton, keeps_regions=regions)
-    if isinstance(content, dict):
-        for key, add in (("images", columns.add_image), ("annotations", columns.add_annotation)):
-            if isinstance(content.get(key), list):
-                for entry in content[key]:
-                    add(entry)
+    for key, add in (("images", columns.add_image), ("annotations", columns.add_annotation)):
+        if isinstance(content.get(key), list):
+            entries = [add(entry) if isinstance(entry, dict) else entry for entry in content[key]]
+            content = {**content, key: entries}
     return _finish(content, columns, file, problems)
 
 
-def _finish(content: object, columns: _Columns, file: Path, problems: Problems) -> CocoFile:
-    if not isinstance(content, dict) or not isinstance(content.get("images"), list):
-        raise DataError(f"{file} is not a COCO annotation file: it needs a list 'images'")
+def _added(content: dict[str, Any], key: str) -> int:
+    """Return how many entries of a list were objects."""
+    entries = content.get(key)
+    return sum(entry is _ADDED for entry in entries) if isinstance(entries, list) else 0
+
+
+def _finish(content: dict[str, Any], columns: _Columns, file: Path, problems: Problems) -> CocoFile:
     if not isinstance(content.get("annotations", []), list):
         raise DataError(f"{file} is not a COCO annotation file: 'annotations' is not a list")
     categories = _person_categories(content.get("categories"), file, columns.joints, columns.skeleton)
-    for kind, text in columns.image_faults:
-        problems.stop(kind, file, text)
-    return columns.finish(categories, file, problems)
+    return columns.finish(content, categories, file, problems)
 
 
 def _person_categories(listed: object, file: Path, joints: int, skeleton: Skeleton | None) -> tuple[int, ...]:
@@ -165,29 +174,30 @@ class _Columns:
         self.image_row: dict[int, int] = {}
         self.file_names: list[str | None] = []
         self.size, self.crowd_index = array("q"), array("d")
-        self.image_faults: list[tuple[Kind, str]] = []
-        self.annotations = 0
+        self.image_faults: dict[int, tuple[Kind, str]] = {}
+        """What is wrong with an image, by its number."""
         self.ids, self.image_id, self.category = array("q"), array("q"), array("q")
         self.points, self.box, self.area = array("d"), array("d"), array("d")
         self.count, self.crowd = array("q"), array("b")
         self.regions: dict[int, object] = {}
-        self.nameless: list[int] = []
-        """Positions of entries without an id, which have no row."""
-        self.position: dict[int, int] = {}
         self.faults: dict[int, tuple[Kind, str]] = {}
         """What is wrong with the entry of a row."""
         self._no_points, self._no_box = array("d", bytes(8 * 3 * joints)), array("d", bytes(8 * 4))
 
-    def add_image(self, entry: object) -> None:
+    def add_image(self, entry: dict[str, Any]) -> object:
         """Add an entry of ``images``."""
-        position, self.images = self.images, self.images + 1
-        identity = whole_number(entry.get("id")) if isinstance(entry, dict) else None
-        if not isinstance(entry, dict) or identity is None:
-            self.image_faults.append(("bad annotation", f"entry {position} of 'images' has no integer 'id'"))
-            return
+        number, self.images = self.images, self.images + 1
+        fault = self._add_image(entry)
+        if fault:
+            self.image_faults[number] = fault
+        return _ADDED
+
+    def _add_image(self, entry: dict[str, Any]) -> tuple[Kind, str] | None:
+        identity = whole_number(entry.get("id"))
+        if identity is None:
+            return "bad annotation", ""
         if identity in self.image_row:
-            self.image_faults.append(("repeated id", f"two images have the id {identity}"))
-            return
+            return "repeated id", f"two images have the id {identity}; give each its own"
         width, height = entry.get("width"), entry.get("height")
         name, index = entry.get("file_name"), entry.get("crowdIndex")
         fault = ""
@@ -198,25 +208,21 @@ class _Columns:
         elif index is not None and not (is_number(index) and 0 <= index <= 1):
             fault = f"the 'crowdIndex' {shown(index)}, which is not a number from 0 to 1"
         if fault:
-            self.image_faults.append(("bad annotation", f"image {identity} has {fault}"))
-            return
+            return "bad annotation", f"image {identity} has {fault}"
         self.image_row[identity] = len(self.file_names)
         self.file_names.append(name)
         self.size.extend((cast(int, width), cast(int, height)))
         self.crowd_index.append(np.nan if index is None else index)
+        return None
 
-    def add_annotation(self, entry: object) -> None:
+    def add_annotation(self, entry: dict[str, Any]) -> object:
         """Add an entry of ``annotations``."""
-        position, self.annotations = self.annotations, self.annotations + 1
-        identity = entry.get("id") if isinstance(entry, dict) else None
+        row, identity = len(self.ids), entry.get("id")
         if type(identity) is not int or abs(identity) >= -_UNSTATED:
             identity = whole_number(identity)
-        if not isinstance(entry, dict) or identity is None:
-            self.nameless.append(position)
-            return
-        row = len(self.ids)
-        if row != position:
-            self.position[row] = position
+        if identity is None:
+            self._fault(row, "")
+            identity, entry = _UNSTATED, {}
         self.ids.append(identity)
         self.category.append(self._id(entry, "category_id", row))
         self.image_id.append(self._id(entry, "image_id", row))
@@ -236,9 +242,11 @@ class _Columns:
                 labeled = sum(value > 0 for value in self.points[-3 * self.joints :][2::3])
             if crowd or not labeled:
                 self.regions[row] = entry["segmentation"]
+        return _ADDED
 
-    def finish(self, categories: tuple[int, ...], file: Path, problems: Problems) -> CocoFile:
+    def finish(self, content: dict[str, Any], categories: tuple[int, ...], file: Path, problems: Problems) -> CocoFile:
         """Report what is wrong, and return the rest."""
+        _report("images", content["images"], self.image_faults, file, problems)
         ids, category, count = (_column(each, np.int64) for each in (self.ids, self.category, self.count))
         joints = _column(self.points, np.float64).reshape(-1, self.joints, 3)
         box = _column(self.box, np.float64).reshape(-1, 4)
@@ -247,13 +255,7 @@ class _Columns:
         wanted = np.isin(category, categories)
         labeled = (joints[..., 2] > 0).sum(1)
         faults = self._faults(wanted, ids, image, joints, box, count, labeled)
-        nameless = [(position, -1) for position in self.nameless]
-        for position, row in sorted([*((self.position.get(row, row), row) for row in faults), *nameless]):
-            if row < 0:
-                problems.stop("bad annotation", file, f"entry {position} of 'annotations' has no integer 'id'")
-            else:
-                kind, text = faults[row]
-                problems.stop(kind, file, text, int(ids[row]))
+        _report("annotations", content.get("annotations", []), faults, file, problems, ids)
         wanted[list(faults)] = False
         places = np.flatnonzero(wanted)
         rows = slice(None) if len(places) == len(ids) else places  # the usual case, without copies
@@ -278,7 +280,7 @@ class _Columns:
             times = "two" if number == 2 else str(number)
             found[row] = "repeated id", f"{times} annotations have this id; give each its own"
         for row, fault in self.faults.items():
-            if wanted[row]:
+            if wanted[row] or ids[row] == _UNSTATED:
                 found.setdefault(row, fault)
         for row in np.flatnonzero((image < 0) & wanted).tolist():
             text = f"image_id {self.image_id[row]} is not among the {len(self.file_names)} images of this file"
@@ -371,6 +373,24 @@ class _Columns:
         return _UNSTATED
 
 
+def _report(
+    key: str,
+    entries: Sequence[object],
+    faults: Mapping[int, tuple[Kind, str]],
+    file: Path,
+    problems: Problems,
+    ids: Array | None = None,
+) -> None:
+    """Report the faults of a list in its order; ``faults`` has them by their number among the entries added."""
+    numbers = [place for place, entry in enumerate(entries) if entry is _ADDED]
+    found = {numbers[number]: (*fault, number) for number, fault in faults.items()}
+    for place in set(range(len(entries))).difference(numbers) if len(numbers) < len(entries) else ():
+        found[place] = "bad annotation", "", -1
+    for place, (kind, text, number) in sorted(found.items()):
+        nameless = f"entry {place} of {key!r} has no integer 'id'"
+        problems.stop(kind, file, text or nameless, int(ids[number]) if text and ids is not None else None)
+
+
 def _column(values: Sequence[float], dtype: type) -> Array:
     """Return the numbers of an array that does not grow any more, without a copy."""
     return np.frombuffer(values, dtype) if len(values) else np.zeros(0, dtype)  # type: ignore[call-overload]
@@ -386,6 +406,6 @@ def _within(values: Array) -> Array:
 def _repeated(ids: Array) -> dict[int, int]:
     """Return the rows whose id an earlier row has, with the number of rows that have it."""
     values, first, counts = np.unique(ids, return_index=True, return_counts=True)
-    again = np.setdiff1d(np.arange(len(ids)), first, assume_unique=True)
+    again = np.setdiff1d(np.flatnonzero(ids != _UNSTATED), first, assume_unique=True)
     numbers = counts[np.searchsorted(values, ids[again])]
     return dict(zip(again.tolist(), numbers.tolist(), strict=True))

@@ -12,11 +12,11 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from pose_core.data import patience
-from pose_core.data.patience import read_patiently
 from pose_core.data.sources import ARCHIVE, split_source
 from pose_core.errors import DataError
 from pose_core.photos import is_truncated as is_truncated
+from pose_core.reading import patience
+from pose_core.reading.patience import read_patiently
 from pose_core.structures import ImageRecord
 
 Color = Literal["rgb", "bgr"]

@@ -117,7 +117,7 @@ def people_from_coco(
     small = (area <= 0) & (area_of_box is None)
     outside: Array = np.isnan(boxes[:, 0])
     # The published code keeps it and crops with a scale of zero, which gives an empty crop.
-    empty: Array = (boxes[:, 2:] <= 0).all(1)
+    empty = (boxes[:, 2] <= 0) & (boxes[:, 3] <= 0)
     clipped = (stated[:, :2].min(1, initial=0.0) < -1) | (stated[:, :2] + stated[:, 2:] > size + 1).any(1)
     ids = content.ids.tolist()
     for row in np.flatnonzero(kept & (no_area | small | outside | empty | clipped)).tolist():
