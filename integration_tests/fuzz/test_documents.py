@@ -46,7 +46,8 @@ def coco(joints: int) -> st.SearchStrategy:
     images = entries(id=small, file_name=st.text(max_size=12), width=st.integers(1, 64), height=st.integers(1, 64),
                      crowdIndex=st.floats(0, 1))  # fmt: skip
     annotations = entries(id=st.integers(0, 9), image_id=small, category_id=st.just(1), keypoints=triples(joints),
-                          bbox=box, area=number, iscrowd=st.integers(0, 1), num_keypoints=st.integers(0, joints))  # fmt: skip
+                          bbox=box, area=number, iscrowd=st.integers(0, 1),
+                          num_keypoints=st.integers(0, joints))  # fmt: skip
     return mostly(st.fixed_dictionaries({
         "images": mostly(images), "annotations": mostly(annotations),
         "categories": mostly(entries(id=st.just(1), name=st.just("person"), keypoints=st.lists(st.text(max_size=4)))),
