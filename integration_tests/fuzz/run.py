@@ -66,6 +66,9 @@ def prepare(name: str, folder: Path):
     """Return a kind, with logs and warnings off: only errors count here."""
     from kinds import KINDS
 
+    from pose_core.data import patience
+
+    patience.WAITS = ()
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
     os.environ.setdefault("POSE_HOME", str(folder / "home"))

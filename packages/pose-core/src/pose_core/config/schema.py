@@ -25,7 +25,7 @@ class Renamed(NamedTuple):
 class Block(BaseModel):
     """A group of settings: frozen, and strict about its keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
     renamed: ClassVar[Mapping[str, Renamed]] = {}
     """Keys of earlier versions. They are still read, with a note that names today's key."""
 
