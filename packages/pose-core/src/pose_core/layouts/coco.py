@@ -49,7 +49,8 @@ def read_coco(
     and people without labeled joints, for methods that process whole images.
     """
     file = annotation_file(root, split)
-    content = read_coco_file(file, problems, skeleton.num_joints, skeleton, regions=keep_unlabeled)
+    lists = ("images", "annotations") if has_annotations(split, file) else ("images",)
+    content = read_coco_file(file, problems, skeleton.num_joints, skeleton, regions=keep_unlabeled, lists=lists)
     if split.endswith(".json"):
         place, pattern = _place_of_own_images(root, file, content.file_names), "{}.jpg"
     else:

@@ -34,7 +34,8 @@ def read_crowdpose(
 ) -> tuple[ImageRecord, ...]:
     """Read the images of a split with their crowd index; people by COCO's rules, with areas computed from boxes."""
     file = annotation_file(root, split)
-    content = read_coco_file(file, problems, skeleton.num_joints, skeleton, regions=keep_unlabeled)
+    lists = ("images", "annotations")
+    content = read_coco_file(file, problems, skeleton.num_joints, skeleton, regions=keep_unlabeled, lists=lists)
     place = find_images(root / "images")
     return records_from_coco(
         content, file, place, "{}.jpg", problems, keep_unlabeled=keep_unlabeled, area_of_box=AREA_OF_BOX
