@@ -24,8 +24,9 @@ from pose_core.reading.yaml_text import parse_yaml
 
 FORMAT = 1
 FREE_KEYS = (
-    "note", "name", "run.dir", "run.name", "run.device", "data.root", "data.max_skipped", "train.workers",
-    "train.log_every", "train.checkpoint_every", "train.validate_every", "train.evaluate_on", "train.keep", "test.",
+    "note", "name", "run.dir", "run.name", "run.device", "data.root", "data.allowed_folders", "data.max_skipped",
+    "train.workers", "train.log_every", "train.checkpoint_every", "train.validate_every", "train.evaluate_on",
+    "train.keep", "test.",
 )  # fmt: skip
 """Prefixes of keys that may change when a run is resumed: they do not affect training."""
 
