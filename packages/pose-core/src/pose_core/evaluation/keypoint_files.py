@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from pose_core.data.json_file import read_json
 from pose_core.errors import DataError
+from pose_core.reading.json_text import read_json
 
 Array = np.ndarray
 AREA_OF_BOX = 0.53

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from pose_core.data.diagnostics import Problems
 from pose_core.data.images import image_exists, open_archive
-from pose_core.data.json_file import read_json
 from pose_core.data.sources import image_source
 from pose_core.errors import ConfigError, DataError
 from pose_core.folders import find_data_root
@@ -20,6 +19,7 @@ from pose_core.layouts.mpii import group_by_image, persons_from_json
 from pose_core.layouts.table import get_layout
 from pose_core.photos import SUFFIXES
 from pose_core.plurals import counted
+from pose_core.reading.json_text import read_json
 from pose_core.skeleton import Skeleton, get_skeleton
 from pose_core.structures import ImageRecord, Person, Poses
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from pose_core.data.diagnostics import Problems
-from pose_core.data.json_file import read_json
 from pose_core.data.sources import find_images, image_source
 from pose_core.errors import DataError
 from pose_core.evaluation.coco import coco_keypoint_ap
@@ -17,6 +16,7 @@ from pose_core.evaluation.keypoint_files import AREA_OF_BOX
 from pose_core.evaluation.report import COCO_TITLES, Evaluation, format_coco
 from pose_core.layouts.layout import AnnotatedSet, Layout
 from pose_core.layouts.merge import merge_annotations
+from pose_core.reading.json_text import read_json
 from pose_core.skeleton import Skeleton
 from pose_core.structures import ImageRecord, Person
 

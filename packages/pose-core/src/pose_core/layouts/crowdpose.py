@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from pose_core.data.diagnostics import Problems
-from pose_core.data.json_file import read_json
 from pose_core.data.sources import find_images
 from pose_core.evaluation.crowdpose import check_crowd_index, crowdpose_ap
 from pose_core.evaluation.keypoint_files import AREA_OF_BOX
@@ -17,6 +16,7 @@ from pose_core.layouts.coco import check_ground_truth as check_annotations
 from pose_core.layouts.coco import records_from_coco
 from pose_core.layouts.layout import AnnotatedSet, Layout
 from pose_core.layouts.merge import merge_annotations
+from pose_core.reading.json_text import read_json
 from pose_core.skeleton import Skeleton
 from pose_core.structures import ImageRecord
 

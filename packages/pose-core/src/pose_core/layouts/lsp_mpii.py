@@ -15,6 +15,7 @@ from pose_core.errors import DataError
 from pose_core.evaluation.report import Evaluation
 from pose_core.layouts import lsp, mpii
 from pose_core.layouts.layout import AnnotatedSet, Layout
+from pose_core.reading.names import check_name
 from pose_core.skeleton import Skeleton
 from pose_core.structures import ImageRecord, Person
 
@@ -69,7 +70,7 @@ def _with_sources(root: Path, people: dict[str, list[Person]]) -> Iterator[tuple
     """Yield image sources below the root with their people; an image folder may be an archive."""
     places: dict[str, Path] = {}
     for name, persons in people.items():
-        folder, _, file = name.rpartition("/")
+        folder, _, file = check_name(name, f"{root}: image name").rpartition("/")
         if folder not in places:
             places[folder] = find_images(root / folder)
         yield image_source(places[folder], file), persons

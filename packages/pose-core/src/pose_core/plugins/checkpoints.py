@@ -28,6 +28,7 @@ from pose_core.installation import shell_command
 from pose_core.plugins.experiments import load_config
 from pose_core.plugins.method import get_method, installed_methods, package_file
 from pose_core.reading.regular import read_regular
+from pose_core.reading.yaml_text import parse_yaml
 
 _log = logging.getLogger(__name__)
 
@@ -308,7 +309,7 @@ def _run_config(content: object, path: Path) -> Experiment | None:
     """Return the experiment in a run's checkpoint, or in the card of one; None for other content."""
     if not isinstance(content, Mapping) or not isinstance(content.get("config"), str):
         return None
-    settings = yaml.safe_load(content["config"])
+    settings = parse_yaml(content["config"], f"config in {path}", error=WeightsError)
     if not isinstance(settings, dict) or not isinstance(settings.get("method"), str):
         raise WeightsError(f"{path} holds a config that names no method; give the experiment with --cfg")
     schema = get_method(settings["method"]).schema(settings, str(path))

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from pose_core.config import DataConfig
-from pose_core.data.json_file import read_json
 from pose_core.errors import ConfigError, DataError, WeightsError
 from pose_core.geometry import PIXEL_STD
 from pose_core.layouts.reader import read_dataset
+from pose_core.reading.json_text import read_json
 from pose_core.structures import Person
 from pose_core.topdown.detections import PERSON, detection_fields
 
