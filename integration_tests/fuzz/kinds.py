@@ -199,7 +199,7 @@ def coco_both(folder: Path) -> Kind:
         errors = []
         for reader in (
             lambda: read_coco(root, "train2017", get_skeleton("coco17"), Problems(), keep_unlabeled=True),
-            lambda: read_ground_truth(file, 17),
+            lambda: read_ground_truth(file, 17, skeleton=get_skeleton("coco17")),
         ):
             try:
                 reader()
