@@ -15,13 +15,13 @@ import numpy as np
 from pose_core.data.diagnostics import Problems
 from pose_core.data.h5_file import read_people
 from pose_core.data.json_file import read_json
-from pose_core.data.mat_file import read_matlab
 from pose_core.data.sources import find_images, image_source
 from pose_core.errors import DataError
 from pose_core.evaluation.mpii import check_same_people, mpii_pckh
 from pose_core.evaluation.report import Evaluation, format_pck, not_scored
 from pose_core.layouts.layout import AnnotatedSet, Layout
 from pose_core.layouts.points import points_by_person, write_points
+from pose_core.reading.matlab import read_matlab
 from pose_core.skeleton import Skeleton
 from pose_core.structures import ImageRecord, Person
 
