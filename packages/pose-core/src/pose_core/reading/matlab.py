@@ -40,6 +40,8 @@ _CELL, _STRUCT, _CHAR = 1, 2, 4
 _REFUSED = {3: "an object", 5: "a sparse matrix", 16: "a function handle", 17: "an object"}
 _OLD_NUMBERS = ("f8", "f4", "i4", "i2", "u2", "u1")
 """Types of version 4, by the third digit of a variable's type."""
+_SINGLE = (_MATRIX, 6, 8, 5, 8, 1, 1, 1, 0)
+"""Kinds and sizes of the parts of a single number without a name: flags, shape and name."""
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 _MAX_DIMENSIONS = 16
 _START = 4096
@@ -140,6 +142,7 @@ class _Parser:
     def __init__(self, data: bytes, order: str, squeeze: bool) -> None:
         self.data, self.order, self.squeeze = data, order, squeeze
         self.two, self.four = Struct(f"{order}2I"), Struct(f"{order}4I")
+        self.single = Struct(f"{order}5I4x8I")
         self.types = {code: np.dtype(order + name) for code, name in _NUMBERS.items()}
         self.scalars = {code: Struct(order + letter) for code, letter in _SCALARS.items()}
 
@@ -232,6 +235,17 @@ class _Parser:
         return self.squeezed(values.reshape(shape, order="F"))
 
     def element(self, at: int, end: int, depth: int) -> tuple[Any, int]:
+        """Return the value of a cell or field, and where the next begins."""
+        if self.squeeze and at + 64 <= end:
+            # Almost all are single numbers, whose parts are in fixed places.
+            first, size, *middle, one, none, stored, length = self.single.unpack_from(self.data, at)
+            flags = middle.pop(2)
+            if (first, *middle, one, none) == _SINGLE and size in {48, 56} and 6 <= flags & 0xFF <= 15:
+                small = stored >> 16
+                number = self.scalars.get(stored & 0xFFFF)
+                right = (size == 48) == bool(small) and not flags & 0x800
+                if right and number is not None and number.size == (small or length):
+                    return number.unpack_from(self.data, at + (52 if small else 56))[0], at + 8 + size
         kind, size, start, following = self.tag(at, end)
         if kind != _MATRIX:
             raise _Fault(f"a cell or field is of the unknown kind {kind}")
