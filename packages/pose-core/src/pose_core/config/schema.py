@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from pose_core.folders import check_name, check_printable
 
 Size = tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+FolderName = Annotated[str, AfterValidator(check_name)]
 
 
 class Renamed(NamedTuple):
@@ -166,9 +169,10 @@ class EvaluationConfig(Block):
 class RunConfig(Block):
     """The run's folder, seed and device."""
 
-    dir: str = "runs"
-    """Runs are written to dir/<experiment name>."""
-    name: str | None = None
+    dir: Annotated[str, AfterValidator(check_printable)] = "runs"
+    """Runs are written to dir/<experiment name>. In a file it must be below the current folder; on the command line
+    it may be any folder."""
+    name: FolderName | None = None
     """Folder name; the config's name by default."""
     seed: int = 1337
     """Seed of the initial weights, the order of samples and their augmentation."""
@@ -181,7 +185,7 @@ class Experiment(Block):
 
     method: str
     """The method that trains it: its package's name without the prefix, for example lite for pose-lite."""
-    name: str = "experiment"
+    name: FolderName = "experiment"
     """Name of the run folder; the file's name by default."""
     note: str = ""
     """Remarks for readers: the paper's row, the expected figure, differences from the paper."""
