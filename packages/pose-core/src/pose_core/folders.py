@@ -35,8 +35,9 @@ def cache_home() -> Path:
 def make_cache(*parts: str) -> Path:
     """Return a folder below `cache_home`, made if needed; the folder of caches is the owner's alone when it is made."""
     home = cache_home()
-    home.parent.mkdir(parents=True, exist_ok=True)
-    home.mkdir(mode=0o700, exist_ok=True)
+    if not home.exists():
+        home.parent.mkdir(parents=True, exist_ok=True)
+        home.mkdir(mode=0o700, exist_ok=True)
     folder = home.joinpath(*parts)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
