@@ -25,8 +25,8 @@ LICENSE = (ROOT / "LICENSE").read_bytes()
 UV = shutil.which("uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
 
 
-def run(*words: str, cwd: Path | None = None) -> str:
-    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=cwd)
+def run(*words: str, cwd: Path | None = None, env: dict[str, str] | None = None, umask: int = -1) -> str:
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=cwd, env=env, umask=umask)
     assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -37,8 +37,14 @@ def dists(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if UV is None:
         pytest.skip("uv is not installed; it builds the wheels")
     folder = tmp_path_factory.mktemp("dists")
-    run(UV, "build", "--all-packages", "--quiet", "--out-dir", str(folder), str(ROOT))
+    build(folder, ROOT)
     return folder
+
+
+def build(folder: Path, root: Path, **more: int | dict[str, str]) -> None:
+    """Build a wheel and a source distribution of each package of a workspace."""
+    assert UV is not None
+    run(UV, "build", "--all-packages", "--quiet", "--out-dir", str(folder), str(root), **more)  # type: ignore[arg-type]
 
 
 def read_wheel(dists: Path, package: str) -> dict[str, bytes]:
@@ -98,6 +104,28 @@ def test_metadata_says_what_a_user_looks_for(package: str, dists: Path) -> None:
     assert {"Summary", "Keywords", "Author"} <= set(found.keys())
     versions = {line.removeprefix("Programming Language :: Python :: ") for line in found.get_all("Classifier", [])}
     assert versions >= {"3.11", "3.12", "3.13"}
+
+
+def test_built_elsewhere_at_another_time_each_file_has_the_same_bytes(dists: Path, tmp_path: Path) -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    copy = tmp_path / "another folder"
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file() and not name.startswith("shared/golden"):
+            target = copy / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes((ROOT / name).read_bytes())
+            target.chmod(0o600)
+            os.utime(target, (1e9, 1e9))
+    elsewhere = {name: value for name, value in os.environ.items() if name != "SOURCE_DATE_EPOCH"}
+    build(tmp_path / "dists", copy, env={**elsewhere, "TZ": "Pacific/Auckland", "LC_ALL": "C"}, umask=0o077)
+    files = sorted(file.name for file in dists.iterdir() if file.suffix in {".whl", ".gz"})
+    assert len(files) >= 2 * len(PACKAGES)
+    assert [name for name in files if (dists / name).read_bytes() != (tmp_path / "dists" / name).read_bytes()] == []
 
 
 @pytest.mark.parametrize("package", METHODS)
