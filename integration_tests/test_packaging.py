@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ from packaging.version import Version
 ROOT = Path(__file__).parents[1]
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.toml"))
 METHODS = [name for name in PACKAGES if name != "pose-core"]
+PYTHONS = os.environ.get("POSE_TEST_INSTALLS", "").split()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LICENSE = (ROOT / "LICENSE").read_bytes()
 UV = shutil.which("uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
@@ -148,25 +150,48 @@ def test_there_is_one_project_address(file: str) -> None:
     assert PROJECT["urls"]["Homepage"] in (ROOT / file).read_text()
 
 
+def install_alone(package: str, dists: Path, environment: Path, python: str) -> Path:
+    """Install the wheels of a package and of the core into a fresh environment; return its folder of scripts."""
+    assert UV is not None
+    run(UV, "venv", "--quiet", "--python", python, str(environment))
+    scripts = environment / "bin"
+    wheels = [str(next(dists.glob(f"{name.replace('-', '_')}-*.whl"))) for name in sorted({"pose-core", package})]
+    run(UV, "pip", "install", "--quiet", "--python", str(scripts / "python"), *wheels)
+    return environment
+
+
+def check_installed(package: str, environment: Path, folder: Path) -> None:
+    """Run what needs no data, from another folder than the repository's."""
+    scripts = environment / "bin"
+    modules = {f"pose_{path.name[5:].replace('-', '_')}" for path in ROOT.glob("packages/pose-*")}
+    listing = "from importlib.metadata import distributions; print({d.name for d in distributions()})"
+    installed = ast.literal_eval(run(str(scripts / "python"), "-c", listing, cwd=folder))
+    assert {name for name in installed if name.replace("-", "_") in modules} == {"pose-core", package}
+    run(str(scripts / "python"), "-c", f"import {package.replace('-', '_')}", cwd=folder)
+    script = str(scripts / ("pose" if package == "pose-core" else package))
+    assert "usage: " in run(script, "--help", cwd=folder)
+    if package != "pose-core":
+        assert run(script, "configs", cwd=folder).strip()
+    assert "no problems" in run(str(scripts / "pose"), "doctor", cwd=folder)
+    assert f"| {package} | " in run(str(scripts / "pose"), "doctor", "--licenses", "--sbom", "sbom.json", cwd=folder)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not PYTHONS, reason="POSE_TEST_INSTALLS names no Pythons, such as '3.11 3.13'")
+@pytest.mark.parametrize("python", PYTHONS or [None])
+@pytest.mark.parametrize("package", PACKAGES)
+def test_each_wheel_installs_alone(package: str, python: str, dists: Path, tmp_path: Path) -> None:
+    environment = install_alone(package, dists, tmp_path / "env", python)
+    try:
+        check_installed(package, environment, tmp_path)
+    finally:
+        shutil.rmtree(environment)  # gigabytes, where file systems have no hard links
+
+
 @pytest.mark.slow
 def test_one_method_installs_alone_and_works(dists: Path, tmp_path: Path) -> None:
-    assert UV is not None
-    environment = tmp_path / "env"
-    run(UV, "venv", "--quiet", "--python", sys.executable, str(environment))
-    python = environment / "bin" / "python"
-    run(
-        UV,
-        "pip",
-        "install",
-        "--quiet",
-        "--python",
-        str(python),
-        *(str(next(dists.glob(f"{name}-*.whl"))) for name in ("pose_core", "pose_lite")),
-    )
-    listed = run(UV, "pip", "list", "--python", str(python), "--format", "freeze")
-    ours = {line.split("==")[0] for line in listed.splitlines() if line.startswith("pose")}
-    assert ours == {"pose-core", "pose-lite"}
-
+    environment = install_alone("pose-lite", dists, tmp_path / "env", sys.executable)
+    check_installed("pose-lite", environment, tmp_path)
     script = str(environment / "bin" / "pose-lite")
     data, cfg = tmp_path / "data", ["--cfg", "synthetic_quick", f"data.root={tmp_path / 'data'}"]
     small = ["model.input_size=[64, 64]", "train.epochs=1", "train.batch_size=8", "train.workers=0", "test.workers=0",

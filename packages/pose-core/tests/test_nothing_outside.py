@@ -18,7 +18,7 @@ from pose_core.downloads import file_name
 from pose_core.engine.checkpoint import save_checkpoint
 from pose_core.engine.run_folder import run_path
 from pose_core.errors import ConfigError
-from pose_core.folders import check_name, leads_outside
+from pose_core.folders import check_folder_name, leads_outside
 from pose_core.layouts.layout import AnnotatedSet
 from pose_core.layouts.table import get_layout
 from pose_core.plugins.checkpoints import config_of
@@ -82,7 +82,7 @@ def test_ordinary_names_stay_as_they_are(name: str, here: Path) -> None:
 @given(st.text(max_size=12) | st.sampled_from(NO_NAMES))
 def test_a_checked_name_never_leaves_its_folder(name: str) -> None:
     try:
-        check_name(name)
+        check_folder_name(name)
     except ValueError:
         return
     path = os.path.normpath(os.path.join("/runs", name))  # noqa: PTH118

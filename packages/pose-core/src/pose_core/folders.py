@@ -43,7 +43,7 @@ def make_cache(*parts: str) -> Path:
     return folder
 
 
-def check_name(name: str) -> str:
+def check_folder_name(name: str) -> str:
     """Return the name of a folder if it is one plain part of a path on every system; raise ValueError otherwise."""
     if not name or name in {".", ".."}:
         raise ValueError("must be the name of a folder")

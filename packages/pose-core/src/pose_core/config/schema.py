@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from pose_core.folders import check_name, check_printable
+from pose_core.folders import check_folder_name, check_printable
 
 Size = tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -186,7 +186,7 @@ class RunConfig(Block):
     @field_validator("name")
     @classmethod
     def _is_folder_name(cls, value: str | None) -> str | None:
-        return None if value is None else check_name(value)
+        return None if value is None else check_folder_name(value)
 
 
 class Experiment(Block):
@@ -209,7 +209,7 @@ class Experiment(Block):
     @field_validator("name")
     @classmethod
     def _is_folder_name(cls, value: str) -> str:
-        return check_name(value)
+        return check_folder_name(value)
 
     def without_variation(self) -> Self:
         """Return the same experiment on training samples that never vary."""

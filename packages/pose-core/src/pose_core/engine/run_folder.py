@@ -16,7 +16,7 @@ from typing import BinaryIO, Literal
 from pose_core.config import Experiment, dump_config
 from pose_core.errors import ConfigError
 from pose_core.files import IS_A_LINK, lock_file, open_in_place, write_text
-from pose_core.folders import check_name
+from pose_core.folders import check_folder_name
 
 
 def run_path(config: Experiment) -> Path:
@@ -26,7 +26,7 @@ def run_path(config: Experiment) -> Path:
     """
     name = config.run.name or config.name
     try:
-        return Path(config.run.dir) / check_name(name)
+        return Path(config.run.dir) / check_folder_name(name)
     except ValueError as error:
         raise ConfigError(f"the run's name {name!r} {error}; set another with run.name=…") from None
 

@@ -23,7 +23,7 @@ import yaml
 
 from pose_core.config import Experiment, all_keys, parse_config, update_override
 from pose_core.errors import ConfigError, WeightsError
-from pose_core.folders import check_name, leads_outside
+from pose_core.folders import check_folder_name, leads_outside
 from pose_core.installation import shell_command
 from pose_core.plugins.experiments import load_config
 from pose_core.plugins.method import get_method, installed_methods, package_file
@@ -293,7 +293,7 @@ def _bound_experiment(weights: str | Path) -> tuple[Experiment, tuple[str, ...]]
             return None
         name, experiment, settings = card["name"], card["experiment"], tuple(card.get("settings", ()))
     try:
-        check_name(name)  # files are named by it
+        check_folder_name(name)  # files are named by it
     except ValueError as error:
         raise WeightsError(f"{weights}: the name of these weights, {name!r}, {error}") from None
     config = load_config(experiment, settings).model_copy(update={"name": name})
