@@ -43,7 +43,7 @@ REFUSED = {
     "a tag": ("a: !!python/tuple [1]", "remove the tag !!python/tuple, line 1: only plain data is read"),
     "a repeated key": ("a: 1\nb: {c: 1}\na: 2", "key 'a' appears twice, line 3"),
     "a key that is a number": ("{a: 1, 2: 3}", "a key '2' is not text, line 1; write it in quotes"),
-    "a key that is a list": ("? [a]\n: 1", "a key is a list or a mapping, line 1; write it in quotes"),
+    "a key that is a list": ("? [a]\n: 1", "a key is a list or mapping, line 1; write it in quotes"),
     "two documents": ("a: 1\n---\nb: 2", "a second document begins, line 2; keep one"),
     "an escape": ("a: 1\nb: \x1b]0;x\x07", "it holds the character '\\x1b', line 2"),
     "an escape in an escape": ('a: "\\e]0;x"', "the text '\\x1b]0;x' holds a control character, line 1"),

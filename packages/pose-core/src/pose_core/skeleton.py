@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pose_core.errors import ConfigError
+from pose_core.reading.printable import shown
 from pose_core.reading.yaml_text import read_yaml_file
 
 __all__ = ["SKELETONS", "Color", "Skeleton", "estimate_sigmas", "get_skeleton", "list_skeletons", "read_skeleton"]
@@ -52,9 +53,7 @@ class Skeleton:
             raise ConfigError(f"{where}: {count} joints; give 1 to {MAX_JOINTS}")
         for name in (self.name, *self.joints):
             if not name.strip() or not name.isprintable() or len(name) > MAX_NAME:
-                raise ConfigError(
-                    f"{where}: a name is {ascii(name)[:MAX_NAME]}; give 1 to {MAX_NAME} visible characters"
-                )
+                raise ConfigError(f"{where}: a name is {shown(name)}; give 1 to {MAX_NAME} visible characters")
         if len(set(self.joints)) != count:
             raise ConfigError(f"{where}: joint names repeat; give every joint its own name")
         if len(self.sigmas) != count:
@@ -64,7 +63,7 @@ class Skeleton:
         for joint, sigma in zip(self.joints, self.sigmas, strict=True):
             if not MIN_SIGMA <= sigma <= MAX_SIGMA:
                 raise ConfigError(
-                    f"{where}: the OKS sigma of {joint!r} is {sigma:g}; OKS sigmas must be positive numbers, "
+                    f"{where}: the OKS sigma of {shown(joint)} is {sigma:g}; OKS sigmas must be positive numbers, "
                     f"{MIN_SIGMA:g} to {MAX_SIGMA:g}"
                 )
         used = [i for pair in (*self.flip_pairs, *self.limbs) for i in pair] + list(self.upper_body)
@@ -233,7 +232,7 @@ def read_skeleton(path: str | Path) -> Skeleton:
         if key not in known:
             near = get_close_matches(key, known, n=1)
             raise ConfigError(
-                f"skeleton file {file}: unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+                f"skeleton file {file}: unknown key {shown(key)}" + (f"; did you mean {near[0]!r}?" if near else "")
             )
     joints = content.get("joints")
     if not isinstance(joints, list) or not joints:
@@ -250,7 +249,7 @@ def read_skeleton(path: str | Path) -> Skeleton:
     def index(joint: object, key: str) -> int:
         found = positions.get(_text(joint, f"skeleton file {file}: a joint in '{key}'"))
         if found is None:
-            raise ConfigError(f"skeleton file {file}: '{key}' names {joint!r}, which is not among the joints")
+            raise ConfigError(f"skeleton file {file}: '{key}' names {shown(joint)}, which is not among the joints")
         return found
 
     def rows(key: str) -> list[Any]:
@@ -283,7 +282,7 @@ def read_skeleton(path: str | Path) -> Skeleton:
 def _text(value: object, what: str) -> str:
     """Return a name, which may be a whole number in YAML."""
     if not isinstance(value, str | int) or isinstance(value, bool):
-        raise ConfigError(f"{what} is {value!r}, not a name; write it in quotes")
+        raise ConfigError(f"{what} is {shown(value)}, not a name; write it in quotes")
     return str(value)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from pose_core.errors import DataError
 from pose_core.plurals import size_text
 from pose_core.reading.pickled_numbers import NumbersOnly, PickledArray
+from pose_core.reading.reasons import quoted
 from pose_core.reading.regular import open_regular
 
 HEADER = ["pose", "pose_heatval", "oks"]
@@ -98,7 +99,7 @@ def pickled_arrays(file: IO[bytes]) -> list[np.ndarray]:
     try:
         rows = NumbersOnly(file).load()
     except Exception as error:  # a damaged pickle fails in any way
-        raise DataError(f"cannot be unpickled: {str(error) or type(error).__name__:.300}") from None
+        raise DataError(f"cannot be unpickled: {quoted(error)}") from None
     head = rows[0] if type(rows) is list and len(rows) > 1 else None
     if type(head) is not list or head != HEADER:
         raise DataError(f"are not a list that starts with {HEADER}, followed by poses")

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from pose_core.config.schema import Block, Experiment
 from pose_core.errors import ConfigError
+from pose_core.reading.printable import printable, shortened, shown
 from pose_core.reading.yaml_text import parse_yaml, read_yaml_file
 
 C = TypeVar("C", bound=Experiment)
@@ -42,15 +43,17 @@ def apply_overrides(content: Mapping[str, Any], overrides: Sequence[str]) -> dic
     result: dict[str, Any] = _copy(content)
     for item in overrides:
         key, equals, text = item.partition("=")
+        if printable(item) != item:
+            raise ConfigError(f"override {shown(item)} holds a character that cannot be shown")
         if not equals or not key:
-            raise ConfigError(f"override {item!r} must have the form key=value, for example train.epochs=10")
-        value = parse_yaml(text, f"override {item!r}: the value")
+            raise ConfigError(f"override {shown(item)} must have the form key=value, for example train.epochs=10")
+        value = parse_yaml(text, f"override {shown(item)}: the value")
         *parents, last = key.split(".")
         block = result
         for parent in parents:
             block = block.setdefault(parent, {})
             if not isinstance(block, dict):
-                raise ConfigError(f"override {item!r}: {parent!r} is a value, not a block of settings")
+                raise ConfigError(f"override {shown(item)}: {shown(parent)} is a value, not a block of settings")
         # YAML 1.1 reads 1e-3 as text.
         block[last] = float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value
     return result
@@ -140,7 +143,7 @@ def parse_config(content: Mapping[str, Any], schema: type[C], where: str) -> C:
 
 def _explain(fault: Any, schema: type[BaseModel]) -> str:
     path = [str(part) for part in fault["loc"]]
-    key = ".".join(path) or "the whole"
+    key = shortened(".".join(path)) or "the whole"
     if fault["type"] == "extra_forbidden":
         near = nearest_key(key, schema)
         return f"unknown key {key!r}" + (f"; did you mean {near!r}?" if near else "")
@@ -150,7 +153,7 @@ def _explain(fault: Any, schema: type[BaseModel]) -> str:
     if fault["type"] == "value_error" and (not path or isinstance(fault["input"], Mapping)):
         # A rule about several keys names them itself; the whole block's values would hide it.
         return message if not path or message.startswith(f"{key}.") else f"{key}: {message}"
-    return f"{key!r} is {fault['input']!r}: {message[:1].lower()}{message[1:]}"
+    return f"{key!r} is {shown(fault['input'])}: {message[:1].lower()}{message[1:]}"
 
 
 def all_keys(schema: type[BaseModel], prefix: str = "") -> list[str]:

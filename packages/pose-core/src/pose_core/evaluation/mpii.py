@@ -12,6 +12,7 @@ import numpy as np
 from pose_core.data.numbers import FAR, numeric, within
 from pose_core.errors import DataError
 from pose_core.plurals import counted
+from pose_core.reading.matlab import read_fields
 
 Array = np.ndarray
 _log = logging.getLogger(__name__)
@@ -119,15 +120,10 @@ def _read(source: str | Path | Mapping[str, Any]) -> dict[str, Array]:
     if isinstance(source, Mapping):
         content, name = source, "the given ground truth"
     else:
-        from scipy.io import loadmat
-
         name = f"ground truth {source}"
         if not Path(source).is_file():
             raise DataError(f"{name} does not exist: PCKh needs annot/gt_valid.mat of the MPII annotations")
-        try:
-            content = loadmat(source)
-        except Exception as error:  # scipy and zlib raise many unrelated exceptions on damaged files
-            raise DataError(f"{name} is not a MATLAB file that scipy can read: {error}") from None
+        content = read_fields(Path(source), FIELDS, "MPII's ground truth for PCKh")
     for field in FIELDS:
         if field not in content:
             have = ", ".join(key for key in content if not key.startswith("__"))

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from pose_core.data.mat_file import read_matlab
 from pose_core.data.numbers import numeric, shown, whole_number, within
 from pose_core.errors import ConfigError, DataError
 from pose_core.evaluation.keypoint_files import FARTHEST, read_poses
 from pose_core.plurals import counted, size_text
 from pose_core.reading.json_text import parse_json
+from pose_core.reading.matlab import read_matlab
 from pose_core.reading.regular import open_regular
 from pose_core.skeleton import SKELETONS, Skeleton, get_skeleton, list_skeletons
 from pose_core.structures import ImageRecord, Poses

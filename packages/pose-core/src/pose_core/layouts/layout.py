@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -71,7 +72,8 @@ class AnnotatedSet:
     @property
     def name(self) -> str:
         """The split's name, for names of files; that of a split that is a file is the file's, without the ending."""
-        return Path(self.split).stem if self.split.endswith(".json") else self.split
+        name = Path(self.split).stem if self.split.endswith(".json") else self.split
+        return re.sub(r"[/\\\x00-\x1f]+", "_", name)
 
     @property
     def category_id(self) -> int:

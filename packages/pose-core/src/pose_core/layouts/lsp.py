@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from pose_core.data.diagnostics import Problems
-from pose_core.data.mat_file import read_matlab
 from pose_core.data.numbers import FAR, numeric, within
 from pose_core.data.sources import find_images, image_source
 from pose_core.errors import DataError
@@ -19,6 +18,7 @@ from pose_core.evaluation.lsp import lsp_pck
 from pose_core.evaluation.report import Evaluation, format_pck, not_scored
 from pose_core.layouts.layout import AnnotatedSet, Layout
 from pose_core.layouts.points import points_by_person, write_points
+from pose_core.reading.matlab import read_matlab
 from pose_core.skeleton import Skeleton
 from pose_core.structures import ImageRecord, Person
 

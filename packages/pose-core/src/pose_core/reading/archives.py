@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 from pose_core.errors import DataError
 from pose_core.plurals import size_text
+from pose_core.reading.reasons import quoted
 from pose_core.reading.regular import open_regular
 
 MAX_MEMBERS = 4_000_000
@@ -56,7 +57,7 @@ def open_zip(file: BinaryIO, where: str) -> zipfile.ZipFile:
         archive = zipfile.ZipFile(file)
     except Exception as error:  # zipfile raises a dozen unrelated exceptions on damaged files
         file.close()
-        raise UnreadableError(f"{where} is not a readable zip file: {error}") from None
+        raise UnreadableError(f"{where} is not a readable zip file: {quoted(error)}") from None
     if len(archive.infolist()) > MAX_MEMBERS:
         file.close()
         raise DataError(f"{where} has {len(archive.infolist())} members, of at most {MAX_MEMBERS}")
@@ -85,5 +86,5 @@ def read_member(archive: zipfile.ZipFile, stored: str, where: str, limit: int, a
                 if size > info.file_size:
                     raise zipfile.BadZipFile("it is longer than its header says")
     except Exception as error:  # zipfile and four decompressors raise unrelated exceptions on damaged files
-        raise UnreadableError(f"{where} cannot be read: {error}; {advice}") from None
+        raise UnreadableError(f"{where} cannot be read: {quoted(error)}; {advice}") from None
     return parts[0] if len(parts) == 1 else b"".join(parts)

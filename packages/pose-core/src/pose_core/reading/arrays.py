@@ -17,6 +17,7 @@ import numpy as np
 from pose_core.errors import DataError
 from pose_core.plurals import size_text
 from pose_core.reading.archives import open_zip, read_member
+from pose_core.reading.reasons import quoted
 from pose_core.reading.regular import open_regular
 
 Array = np.ndarray
@@ -37,7 +38,7 @@ def read_npz(source: Path | bytes, what: str, names: Sequence[str]) -> dict[str,
         stored = set(archive.namelist())
         lacking = [name for name in names if f"{name}.npy" not in stored]
         if lacking:
-            have = ", ".join(sorted(stored)[:8]) or "nothing"
+            have = ", ".join(map(quoted, sorted(stored)[:8])) or "nothing"
             raise DataError(f"{where} has no array {lacking[0]!r} (it has {have})")
         found = {}
         for name in names:
@@ -63,7 +64,7 @@ def read_npy(path: Path, what: str, *, mapped: bool = False) -> Array:
             file.seek(start)
             return np.frombuffer(file.read(dtype.itemsize * count), dtype).reshape(shape, order=order).copy()
         except (OSError, ValueError, MemoryError) as error:
-            raise DataError(f"{where} cannot be read: {error}") from None
+            raise DataError(f"{where} cannot be read: {quoted(error)}") from None
 
 
 def _header(file: BinaryIO, size: int, where: str) -> tuple[np.dtype, tuple[int, ...], bool, int]:
@@ -87,13 +88,13 @@ def _header(file: BinaryIO, size: int, where: str) -> tuple[np.dtype, tuple[int,
     except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError):
         raise DataError(f"{where} is damaged: its header is not the description of an array") from None
     if not isinstance(code, str) or not _TYPES.fullmatch(code):
-        raise DataError(f"{where} holds {str(code)[:40]!r}; expected numbers or text (objects could run code)")
+        raise DataError(f"{where} holds {ascii(code)[:40]}; expected numbers or text (objects could run code)")
     dtype = np.dtype(code)
     needed = dtype.itemsize * math.prod(shape)
     if needed > MAX_ARRAY_BYTES:
         raise DataError(f"{where} is too large: {size_text(needed)}, of at most {size_text(MAX_ARRAY_BYTES)}")
     if needed != size - begin:
         raise DataError(
-            f"{where} is damaged: an array {shape} of {code} has {needed} bytes, but there are {size - begin}"
+            f"{where} is damaged: an array {shape!s:.100} of {code} has {needed} bytes, but there are {size - begin}"
         )
     return dtype, shape, fortran, begin

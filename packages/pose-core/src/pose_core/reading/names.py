@@ -6,6 +6,7 @@ import os
 import re
 
 from pose_core.errors import DataError
+from pose_core.reading.printable import shown
 
 MAX_LENGTH = 4096
 """Characters of the longest name: the longest path of Linux."""
@@ -24,7 +25,7 @@ def check_name(name: object, what: str, *, absolute_too: bool = False) -> str:
         return name
     fault = _fault(name, absolute_too)
     if fault:
-        raise DataError(f"{what} {ascii(name)[:200]} {fault}")
+        raise DataError(f"{what} {shown(name)} {fault}")
     return str(name)
 
 

@@ -14,6 +14,7 @@ import yaml
 
 from pose_core.errors import ConfigError, PoseError
 from pose_core.plurals import size_text
+from pose_core.reading.printable import shortened, shown
 from pose_core.reading.regular import read_regular
 
 MAX_BYTES = 1_000_000
@@ -79,7 +80,7 @@ def _integer(loader: Any, node: yaml.ScalarNode) -> int:
     try:
         value = int(loader.construct_yaml_int(node))
     except ValueError:
-        raise _RefusedError(f"{node.value!r} is not a number, line {_line(node)}") from None
+        raise _RefusedError(f"{shown(node.value)} is not a number, line {_line(node)}") from None
     if abs(value) >= MAX_NUMBER:
         raise _RefusedError(f"the number {node.value[:30]} is too large, line {_line(node)}")
     return value
@@ -89,7 +90,7 @@ def _float(loader: Any, node: yaml.ScalarNode) -> float:
     try:
         return float(loader.construct_yaml_float(node))
     except (ValueError, OverflowError):
-        raise _RefusedError(f"{node.value!r} is not a number, line {_line(node)}") from None
+        raise _RefusedError(f"{shown(node.value)} is not a number, line {_line(node)}") from None
 
 
 _Loader.add_constructor(f"{_PREFIX}int", _integer)
@@ -134,7 +135,9 @@ def _check_events(text: str) -> None:
             if isinstance(event, yaml.AliasEvent):
                 size = sizes.get(event.anchor, 0)
                 if size is None:
-                    raise _RefusedError(f"*{event.anchor} stands within what it stands for, line {line}")
+                    raise _RefusedError(
+                        f"*{shortened(str(event.anchor))} stands within what it stands for, line {line}"
+                    )
                 nodes += size
             elif isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent):
                 nodes += 1
@@ -168,15 +171,17 @@ def _check_nodes(node: yaml.Node, seen: set[int]) -> None:
         keys = set()
         for key, value in node.value:
             if key.tag not in {f"{_PREFIX}str", f"{_PREFIX}merge"}:
-                shown = f"{key.value!r} is not text" if isinstance(key, yaml.ScalarNode) else "is a list or a mapping"
-                raise _RefusedError(f"a key {shown}, line {_line(key)}; write it in quotes")
+                fault = (
+                    f"{shown(key.value)} is not text" if isinstance(key, yaml.ScalarNode) else "is a list or mapping"
+                )
+                raise _RefusedError(f"a key {fault}, line {_line(key)}; write it in quotes")
             if key.value in keys:
-                raise _RefusedError(f"key {key.value!r} appears twice, line {_line(key)}")
+                raise _RefusedError(f"key {shown(key.value)} appears twice, line {_line(key)}")
             keys.add(key.value)
             _check_nodes(key, seen)
             _check_nodes(value, seen)
     elif _HIDDEN.search(node.value):
-        raise _RefusedError(f"the text {ascii(node.value)[:60]} holds a control character, line {_line(node)}")
+        raise _RefusedError(f"the text {shown(node.value)} holds a control character, line {_line(node)}")
     elif node.tag in {f"{_PREFIX}int", f"{_PREFIX}float"} and len(node.value) > MAX_NUMBER_CHARACTERS:
         raise _RefusedError(f"a number has {len(node.value)} characters, line {_line(node)}")
 

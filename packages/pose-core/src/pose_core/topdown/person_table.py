@@ -22,7 +22,7 @@ import numpy as np
 from pose_core.config import DataConfig
 from pose_core.digests import digest_of_arrays, file_digest
 from pose_core.errors import DataError
-from pose_core.folders import cache_home, find_data_root
+from pose_core.folders import cache_home, find_data_root, make_cache
 from pose_core.geometry import box_to_center_scale
 from pose_core.layouts.reader import read_dataset, remember
 from pose_core.layouts.table import get_layout
@@ -143,7 +143,7 @@ def _save(folder: Path, table: PersonTable, problems: str) -> None:
     """Write the cache atomically; if several processes write, one of them wins. Without a cache, only time is lost."""
     started = None
     try:
-        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_cache("people")
         started = Path(tempfile.mkdtemp(dir=folder.parent))
         for name, column in table._asdict().items():
             np.save(started / f"{name}.npy", column)
