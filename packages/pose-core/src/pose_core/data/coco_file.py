@@ -17,7 +17,7 @@ from pose_core.data.diagnostics import Kind, Problems
 from pose_core.data.numbers import FAR, is_number, shown, whole_number
 from pose_core.errors import DataError
 from pose_core.reading.json_text import stream_json
-from pose_core.reading.names import name_fault
+from pose_core.reading.names import check_name
 from pose_core.skeleton import Skeleton
 
 Array = np.ndarray
@@ -204,12 +204,15 @@ class _Columns:
         fault = ""
         if type(width) is not int or type(height) is not int or not (0 < width <= FAR and 0 < height <= FAR):
             fault = f"no positive integer 'width' and 'height' of at most {FAR:.0f}"
-        elif name is not None and (reason := name_fault(name)):
-            fault = f"the 'file_name' {shown(name)}, which {reason}"
         elif index is not None and not (is_number(index) and 0 <= index <= 1):
             fault = f"the 'crowdIndex' {shown(index)}, which is not a number from 0 to 1"
         if fault:
             return "bad annotation", f"image {identity} has {fault}"
+        if name is not None:
+            try:
+                check_name(name, "the 'file_name'", absolute_too=True)
+            except DataError as error:
+                return "bad annotation", f"image {identity}: {error}"
         self.image_row[identity] = len(self.file_names)
         self.file_names.append(name)
         self.size.extend((cast(int, width), cast(int, height)))
