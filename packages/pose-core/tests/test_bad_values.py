@@ -24,6 +24,7 @@ from pose_core.structures import ImageRecord, Person
 from pose_core.topdown.detections import read_detections
 from pose_testing.annotations import coco_content, write_image, write_json
 
+JOINTS = SKELETONS["coco17"].joints
 RECORDS = (ImageRecord(1, "1.jpg"), ImageRecord(2, "2.jpg"))
 
 
@@ -208,14 +209,14 @@ def test_frames_of_a_video(tmp_path: Path, line: str, message: str) -> None:
         ({"score": math.inf}, "'score' holds a number beyond"),
         ({"track_id": 1.5}, r"'track_id' is 1\.5, which is not an integer"),
         (
-            {"keypoints": {key: [1000000000000.0, 1, 1] for key in SKELETONS["coco17"].joints}},
+            {"keypoints": {key: [1e12, 1, 1] for key in JOINTS}},
             "'keypoints' holds a number beyond",
         ),
-        ({"keypoints": dict.fromkeys(SKELETONS["coco17"].joints, "abc")}, "'keypoints' must be numbers"),
+        ({"keypoints": dict.fromkeys(JOINTS, "abc")}, "'keypoints' must be numbers"),
     ],
 )
 def test_people_of_a_frame(tmp_path: Path, change: dict[str, Any], message: str) -> None:
-    who = {"score": 0.5, "keypoints": {key: [1, 2, 0.5] for key in SKELETONS["coco17"].joints}}
+    who = {"score": 0.5, "keypoints": {key: [1, 2, 0.5] for key in JOINTS}}
     content = {"frame": 0, "skeleton": "coco17", "people": [who]}
     file = tmp_path / "poses.jsonl"
     file.write_text(json.dumps(content))
