@@ -39,6 +39,10 @@ def points(value: object) -> Callable[[dict[str, Any]], None]:
     return damage
 
 
+def region(segmentation: object) -> Callable[[dict[str, Any]], None]:
+    return entry(iscrowd=1, num_keypoints=0, keypoints=[0] * 51, segmentation=segmentation)
+
+
 def put(key: str, value: object) -> Callable[[dict[str, Any]], None]:
     return lambda content: content[key].append(value)
 
@@ -78,6 +82,15 @@ FAULTS: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
         "annotation 20: 'num_keypoints' is 18, expected an integer from 0",
     ),
     "a crowd of two": (entry(iscrowd=2), "annotation 20: 'iscrowd' is 2, expected 0 or 1"),
+    "a polygon of texts": (region([["1", "2", "3", "4"]]), "annotation 20: 'segmentation' is neither polygons of at"),
+    "a polygon far outside": (region([[0, 0, 1e9, 0, 0, 1e9]]), "annotation 20: 'segmentation' is neither polygons"),
+    "an odd polygon": (region([[1, 2, 3, 4, 5]]), "annotation 20: 'segmentation' is neither polygons"),
+    "a polygon that is not finite": (region([[1, 2, math.nan, 4]]), "annotation 20: 'segmentation' is neither"),
+    "a mask of a country": (
+        region({"size": [10**6, 10**6], "counts": [0]}),
+        "annotation 20: 'segmentation' is neither",
+    ),
+    "a mask of another size": (region({"size": [4, 4], "counts": [0, 17]}), "annotation 20: 'segmentation' is neither"),
     "a category without an id": (put("categories", {"name": "dog"}), "entry 1 of 'categories' has no integer 'id'"),
     "a repeated category": (put("categories", {"id": 1}), "two categories have the id 1; give each its own"),
     "another order of joints": (
