@@ -66,7 +66,7 @@ def prepare(name: str, folder: Path):
     """Return a kind, with logs and warnings off: only errors count here."""
     from kinds import KINDS
 
-    from pose_core.data import patience
+    from pose_core.reading import patience
 
     patience.WAITS = ()
     logging.disable(logging.CRITICAL)

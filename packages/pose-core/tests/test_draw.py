@@ -294,7 +294,7 @@ def test_the_number_of_joints_decides_the_skeleton() -> None:
             "entry 1 has 42 keypoint numbers, expected 51",
         ),
         ([{"image_id": 1, "keypoints": [1] * 51, "score": float("nan")}], "entry 0 has a 'score' that is not a finite"),
-        ([7], "entry 0 is not a mapping but '7'"),
+        ([7], "entry 0 is not a mapping but 7"),
     ],
 )
 def test_other_files_are_refused(content: object, message: str, one: AnnotatedSet, tmp_path: Path) -> None:

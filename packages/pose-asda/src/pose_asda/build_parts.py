@@ -24,12 +24,12 @@ import numpy as np
 
 from pose_asda.parts import ANNOTATIONS
 from pose_core.data.images import open_bgr
-from pose_core.data.json_file import read_json
 from pose_core.data.sources import find_images, image_source
 from pose_core.errors import ConfigError, DataError
 from pose_core.files import whole_file, write_json
 from pose_core.installation import shell_command
 from pose_core.reading.images import MAX_BYTES, decode_image
+from pose_core.reading.json_text import read_json
 from pose_core.reading.regular import read_regular
 from pose_core.synthetic import PARTS, write_dataset
 

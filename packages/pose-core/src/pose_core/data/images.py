@@ -11,14 +11,14 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from pose_core.data import patience
-from pose_core.data.patience import read_patiently
-from pose_core.data.sources import ARCHIVE, split_source
+from pose_core.data.sources import ARCHIVE, check_inside, split_source
 from pose_core.errors import DataError
+from pose_core.reading import patience
 from pose_core.reading.archives import Archive, UnreadableError
 from pose_core.reading.images import MAX_BYTES, FaultError, decode
 from pose_core.reading.images import is_truncated as is_truncated
 from pose_core.reading.images import jpeg_size as jpeg_size
+from pose_core.reading.patience import read_patiently
 from pose_core.structures import ImageRecord
 
 Color = Literal["rgb", "bgr"]
@@ -56,8 +56,11 @@ def image_exists(source: str) -> bool:
 
 
 def missing_images(records: Iterable[ImageRecord]) -> list[ImageRecord]:
-    """Return the records whose image is missing. Each folder is listed once, which is faster than testing each file."""
-    listed: dict[str, set[str]] = {}
+    """Return the records whose image is missing. Each folder is listed once, which is faster than testing each file.
+
+    Raise a DataError for one that is a link out of its folder: see `check_inside`.
+    """
+    listed: dict[str, dict[str, bool]] = {}
     missing = []
     for record in records:
         if ARCHIVE in record.source:
@@ -65,8 +68,11 @@ def missing_images(records: Iterable[ImageRecord]) -> list[ImageRecord]:
         else:
             folder, _, name = record.source.rpartition(os.sep)
             if folder not in listed:
-                listed[folder] = set(os.listdir(folder or ".")) if os.path.isdir(folder or ".") else set()  # noqa: PTH112, PTH208
-            present = name in listed[folder]
+                listed[folder] = _names(folder or ".")
+            is_link = listed[folder].get(name)
+            present = is_link is not None
+            if is_link:
+                check_inside(record.source, folder, record.source)
         if not present:
             missing.append(record)
     return missing
@@ -74,6 +80,15 @@ def missing_images(records: Iterable[ImageRecord]) -> list[ImageRecord]:
 
 def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | _NONBLOCK)
+
+
+def _names(folder: str) -> dict[str, bool]:
+    """Return what is in a folder, and whether it is a link; nothing if there is no such folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name: entry.is_symlink() for entry in entries}
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
 
 
 def read_bytes(source: str) -> bytes:

@@ -24,10 +24,12 @@ import yaml
 
 from pose_core.config import Experiment, all_keys, parse_config, update_override
 from pose_core.errors import ConfigError, WeightsError
+from pose_core.folders import check_folder_name, leads_outside
 from pose_core.installation import shell_command
 from pose_core.plugins.experiments import load_config
 from pose_core.plugins.method import get_method, installed_methods, package_file
 from pose_core.reading.regular import read_regular
+from pose_core.reading.yaml_text import parse_yaml
 
 _log = logging.getLogger(__name__)
 
@@ -299,6 +301,10 @@ def _bound_experiment(weights: str | Path) -> tuple[Experiment, tuple[str, ...]]
         if card is None or not card.get("experiment"):
             return None
         name, experiment, settings = card["name"], card["experiment"], tuple(card.get("settings", ()))
+    try:
+        check_folder_name(name)  # files are named by it
+    except ValueError as error:
+        raise WeightsError(f"{weights}: the name of these weights, {name!r}, {error}") from None
     config = load_config(experiment, settings).model_copy(update={"name": name})
     own = [item.partition("=")[0] for item in settings]
     return config, (*BOUND, *(key for key in own if not key.startswith(("data.", "train.", "run."))))
@@ -308,18 +314,30 @@ def _run_config(content: object, path: Path) -> Experiment | None:
     """Return the experiment in a run's checkpoint, or in the card of one; None for other content."""
     if not isinstance(content, Mapping) or not isinstance(content.get("config"), str):
         return None
-    settings = yaml.safe_load(content["config"])
+    settings = parse_yaml(content["config"], f"config in {path}", error=WeightsError)
     if not isinstance(settings, dict) or not isinstance(settings.get("method"), str):
         raise WeightsError(f"{path} holds a config that names no method; give the experiment with --cfg")
     schema = get_method(settings["method"]).schema(settings, str(path))
     from pose_core.engine.checkpoint import find_files
 
+    settings = _without_place(settings)
     config = find_files(parse_config(settings, schema, f"config in {path}"), content)
     folder = path.absolute().parent
     if not (folder / "config.yaml").is_file():  # not in its run's folder
         return config
     run = config.run.model_copy(update={"dir": str(folder.parent), "name": folder.name})
     return config.model_copy(update={"run": run})
+
+
+def _without_place(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a checkpoint's settings without a run folder that is outside of the current one, or on another machine."""
+    run = settings.get("run")
+    if not isinstance(run, Mapping):
+        return dict(settings)
+    place = {key: str(run[key]) for key in ("dir", "name") if run.get(key) is not None}
+    outside = leads_outside(place.get("dir", "")) or len(Path(place.get("name", "")).parts) > 1
+    kept = {key: value for key, value in run.items() if not outside or key not in place}
+    return {**settings, "run": kept}
 
 
 def _at(content: Mapping[str, Any], key: str) -> Any:
