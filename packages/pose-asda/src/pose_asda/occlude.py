@@ -77,9 +77,11 @@ def occlude(config: AsdaConfig, folder: Path, parts: int, seed: int = 0) -> tupl
     for number, record in enumerate(dataset.records):
         # A zip file becomes a folder.
         place = Path(record.source.replace(".zip@", "/"))
+        if not place.is_relative_to(root):
+            raise DataError(f"{dataset.annotation_file}: image {record.source} is outside {root}")
         target = (folder / place.relative_to(root)).resolve()
         if not target.is_relative_to(folder.resolve()):
-            raise DataError(f"{dataset.annotation_file}: image {record.source} is outside {root}")
+            raise DataError(f"{folder} holds a link out of it, to {target}; choose another folder with --out")
         rows = np.flatnonzero(people.image == number)
         if len(rows):
             image = open_bgr(record.source)
