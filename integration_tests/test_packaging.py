@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
@@ -20,13 +21,14 @@ from packaging.version import Version
 ROOT = Path(__file__).parents[1]
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.toml"))
 METHODS = [name for name in PACKAGES if name != "pose-core"]
+PYTHONS = os.environ.get("POSE_TEST_INSTALLS", "").split()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LICENSE = (ROOT / "LICENSE").read_bytes()
 UV = shutil.which("uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
 
 
-def run(*words: str, cwd: Path | None = None) -> str:
-    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=cwd)
+def run(*words: str, cwd: Path | None = None, env: dict[str, str] | None = None, umask: int = -1) -> str:
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=cwd, env=env, umask=umask)
     assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -37,8 +39,14 @@ def dists(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if UV is None:
         pytest.skip("uv is not installed; it builds the wheels")
     folder = tmp_path_factory.mktemp("dists")
-    run(UV, "build", "--all-packages", "--quiet", "--out-dir", str(folder), str(ROOT))
+    build(folder, ROOT)
     return folder
+
+
+def build(folder: Path, root: Path, **more: int | dict[str, str]) -> None:
+    """Build a wheel and a source distribution of each package of a workspace."""
+    assert UV is not None
+    run(UV, "build", "--all-packages", "--quiet", "--out-dir", str(folder), str(root), **more)  # type: ignore[arg-type]
 
 
 def read_wheel(dists: Path, package: str) -> dict[str, bytes]:
@@ -100,6 +108,28 @@ def test_metadata_says_what_a_user_looks_for(package: str, dists: Path) -> None:
     assert versions >= {"3.11", "3.12", "3.13"}
 
 
+def test_built_elsewhere_at_another_time_each_file_has_the_same_bytes(dists: Path, tmp_path: Path) -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    copy = tmp_path / "another folder"
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file() and not name.startswith("shared/golden"):
+            target = copy / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes((ROOT / name).read_bytes())
+            target.chmod(0o600)
+            os.utime(target, (1e9, 1e9))
+    elsewhere = {name: value for name, value in os.environ.items() if name != "SOURCE_DATE_EPOCH"}
+    build(tmp_path / "dists", copy, env={**elsewhere, "TZ": "Pacific/Auckland", "LC_ALL": "C"}, umask=0o077)
+    files = sorted(file.name for file in dists.iterdir() if file.suffix in {".whl", ".gz"})
+    assert len(files) >= 2 * len(PACKAGES)
+    assert [name for name in files if (dists / name).read_bytes() != (tmp_path / "dists" / name).read_bytes()] == []
+
+
 @pytest.mark.parametrize("package", METHODS)
 def test_a_method_bounds_the_core_on_both_sides(package: str, dists: Path) -> None:
     requirements = map(Requirement, metadata(dists, package).get_all("Requires-Dist", []))
@@ -120,25 +150,48 @@ def test_there_is_one_project_address(file: str) -> None:
     assert PROJECT["urls"]["Homepage"] in (ROOT / file).read_text()
 
 
+def install_alone(package: str, dists: Path, environment: Path, python: str) -> Path:
+    """Install the wheels of a package and of the core into a fresh environment; return its folder of scripts."""
+    assert UV is not None
+    run(UV, "venv", "--quiet", "--python", python, str(environment))
+    scripts = environment / "bin"
+    wheels = [str(next(dists.glob(f"{name.replace('-', '_')}-*.whl"))) for name in sorted({"pose-core", package})]
+    run(UV, "pip", "install", "--quiet", "--python", str(scripts / "python"), *wheels)
+    return environment
+
+
+def check_installed(package: str, environment: Path, folder: Path) -> None:
+    """Run what needs no data, from another folder than the repository's."""
+    scripts = environment / "bin"
+    modules = {f"pose_{path.name[5:].replace('-', '_')}" for path in ROOT.glob("packages/pose-*")}
+    listing = "from importlib.metadata import distributions; print({d.name for d in distributions()})"
+    installed = ast.literal_eval(run(str(scripts / "python"), "-c", listing, cwd=folder))
+    assert {name for name in installed if name.replace("-", "_") in modules} == {"pose-core", package}
+    run(str(scripts / "python"), "-c", f"import {package.replace('-', '_')}", cwd=folder)
+    script = str(scripts / ("pose" if package == "pose-core" else package))
+    assert "usage: " in run(script, "--help", cwd=folder)
+    if package != "pose-core":
+        assert run(script, "configs", cwd=folder).strip()
+    assert "no problems" in run(str(scripts / "pose"), "doctor", cwd=folder)
+    assert f"| {package} | " in run(str(scripts / "pose"), "doctor", "--licenses", "--sbom", "sbom.json", cwd=folder)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not PYTHONS, reason="POSE_TEST_INSTALLS names no Pythons, such as '3.11 3.13'")
+@pytest.mark.parametrize("python", PYTHONS or [None])
+@pytest.mark.parametrize("package", PACKAGES)
+def test_each_wheel_installs_alone(package: str, python: str, dists: Path, tmp_path: Path) -> None:
+    environment = install_alone(package, dists, tmp_path / "env", python)
+    try:
+        check_installed(package, environment, tmp_path)
+    finally:
+        shutil.rmtree(environment)  # gigabytes, where file systems have no hard links
+
+
 @pytest.mark.slow
 def test_one_method_installs_alone_and_works(dists: Path, tmp_path: Path) -> None:
-    assert UV is not None
-    environment = tmp_path / "env"
-    run(UV, "venv", "--quiet", "--python", sys.executable, str(environment))
-    python = environment / "bin" / "python"
-    run(
-        UV,
-        "pip",
-        "install",
-        "--quiet",
-        "--python",
-        str(python),
-        *(str(next(dists.glob(f"{name}-*.whl"))) for name in ("pose_core", "pose_lite")),
-    )
-    listed = run(UV, "pip", "list", "--python", str(python), "--format", "freeze")
-    ours = {line.split("==")[0] for line in listed.splitlines() if line.startswith("pose")}
-    assert ours == {"pose-core", "pose-lite"}
-
+    environment = install_alone("pose-lite", dists, tmp_path / "env", sys.executable)
+    check_installed("pose-lite", environment, tmp_path)
     script = str(environment / "bin" / "pose-lite")
     data, cfg = tmp_path / "data", ["--cfg", "synthetic_quick", f"data.root={tmp_path / 'data'}"]
     small = ["model.input_size=[64, 64]", "train.epochs=1", "train.batch_size=8", "train.workers=0", "test.workers=0",

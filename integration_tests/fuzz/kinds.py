@@ -199,7 +199,7 @@ def coco_both(folder: Path) -> Kind:
         errors = []
         for reader in (
             lambda: read_coco(root, "train2017", get_skeleton("coco17"), Problems(), keep_unlabeled=True),
-            lambda: read_ground_truth(file, 17),
+            lambda: read_ground_truth(file, 17, skeleton=get_skeleton("coco17")),
         ):
             try:
                 reader()
@@ -773,7 +773,7 @@ def image(folder: Path) -> Kind:
 
 
 def archive(folder: Path) -> Kind:
-    from pose_core.data.images import read_bytes
+    from pose_core.reading.archives import Archive
 
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "train2017.zip"
@@ -787,10 +787,8 @@ def archive(folder: Path) -> Kind:
         seeds.append(file.read_bytes())
 
     def read() -> object:
-        from pose_core.data.images import _open_archive
-
-        _open_archive.cache_clear()
-        return [read_bytes(f"{file}@{name}") for name in ("1.jpg", "/2.jpg")]
+        opened = Archive(str(file))
+        return [opened.read(name) for name in ("1.jpg", "/2.jpg")]
 
     return Kind(file, seeds, read)
 

@@ -141,10 +141,11 @@ def test_only_a_quickstarts_own_folder_is_written_to(tmp_path: Path) -> None:
     own = tmp_path / "own"
     assert claim(own, resume=False, overwrite=False) is None
     (own / "data").mkdir(parents=True)
-    (own / MARKER).write_text(json.dumps({"arguments": {"minutes": 7}}))
+    noted = {"minutes": 7, "images": None, "val_images": 9, "seed": 0, "overrides": ["train.lr=0.1"], "device": None}
+    (own / MARKER).write_text(json.dumps({"arguments": noted}))
     with pytest.raises(ConfigError, match=r"already holds a quickstart.*--resume.*--overwrite"):
         claim(own, resume=False, overwrite=False)
-    assert claim(own, resume=True, overwrite=False) == {"arguments": {"minutes": 7}}
+    assert claim(own, resume=True, overwrite=False) == {"arguments": noted}
     assert claim(own, resume=False, overwrite=True) is None
 
 

@@ -77,11 +77,10 @@ def occlude(config: AsdaConfig, folder: Path, parts: int, seed: int = 0) -> tupl
     for number, record in enumerate(dataset.records):
         # A zip file becomes a folder.
         place = Path(record.source.replace(".zip@", "/"))
-        if not place.is_relative_to(root):
+        inside = place.is_relative_to(root)
+        target = (folder / place.relative_to(root)).resolve() if inside else place
+        if not inside or not target.is_relative_to(folder.resolve()):
             raise DataError(f"{dataset.annotation_file}: image {record.source} is outside {root}")
-        target = (folder / place.relative_to(root)).resolve()
-        if not target.is_relative_to(folder.resolve()):
-            raise DataError(f"{folder} holds a link out of it, to {target}; choose another folder with --out")
         rows = np.flatnonzero(people.image == number)
         if len(rows):
             image = open_bgr(record.source)
@@ -92,9 +91,8 @@ def occlude(config: AsdaConfig, folder: Path, parts: int, seed: int = 0) -> tupl
             file.write(content.tobytes() if len(rows) else read_bytes(record.source))
     for truth in dataset.layout.ground_truth_files(dataset):
         if truth.exists():
-            copy = folder / truth.relative_to(root)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(truth, copy)
+            with truth.open("rb") as source, whole_file(folder / truth.relative_to(root)) as file:
+                shutil.copyfileobj(source, file)
     return len(dataset.records), pasted
 
 

@@ -12,8 +12,10 @@ import http.client
 import json
 import math
 import os
+import re
 import shutil
 import socket
+import stat
 import sys
 import time
 import urllib.error
@@ -21,11 +23,11 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO
 from urllib.parse import quote, unquote, urlsplit
 
 from pose_core.errors import PoseError
-from pose_core.files import whole_file
+from pose_core.files import open_in_place, whole_file, write_json
 from pose_core.plurals import size_text
 from pose_core.verbosity import is_quiet, no_bar
 
@@ -85,7 +87,9 @@ def is_offline() -> bool:
 
 def file_name(url: str) -> str:
     """Return the file name in a URL."""
-    return unquote(urlsplit(url).path.rstrip("/").rpartition("/")[2]) or "download"
+    decoded = re.split(r"[/\\]", unquote(urlsplit(url).path).rstrip("/"))[-1]  # %2F is a slash, too
+    name = "".join(character if character.isprintable() else "_" for character in decoded)
+    return name if name.strip(".") else "download"
 
 
 def local_path(url: str) -> Path:
@@ -163,13 +167,23 @@ def _resumable(url: str, partial: Path, record: Path, sha256: str) -> int:
     """Return the size of a partial file that can be continued; delete any other."""
     try:
         known = json.loads(record.read_text())
-        if known["url"] == url and (known["validator"] or sha256):
-            return partial.stat().st_size
+        found = partial.lstat()  # a link that someone has put there is removed, not followed
+        if known["url"] == url and (known["validator"] or sha256) and stat.S_ISREG(found.st_mode):
+            return found.st_size
     except (OSError, ValueError, KeyError, TypeError):
         pass
     partial.unlink(missing_ok=True)
     record.unlink(missing_ok=True)
     return 0
+
+
+def _open_partial(partial: Path, start: int) -> BinaryIO:
+    """Open a partial file to continue at byte ``start``; at 0 it is made anew, so that it is nobody else's."""
+    if not start:
+        partial.unlink(missing_ok=True)
+    file = open_in_place(partial, private=True)
+    file.truncate(start)
+    return file
 
 
 def _receive(url: str, start: int, partial: Path, record: Path, about: str, limit: float, *, mirror_hint: bool) -> None:
@@ -188,12 +202,12 @@ def _receive(url: str, start: int, partial: Path, record: Path, about: str, limi
                 raise PoseError(f"{url} is larger than {size_text(limit)}: download it yourself and give the file")
             validator = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
             # A weak tag does not promise the same bytes.
-            record.write_text(json.dumps({"url": url, "validator": "" if validator.startswith("W/") else validator}))
+            write_json(record, {"url": url, "validator": "" if validator.startswith("W/") else validator}, sync=False)
             size = size_text(total) if total is not None else "unknown size"
             more = f", continued at {size_text(start)}" if start else ""
             what = f"\n  {about}" if about else ""
             _say(f"downloading {file_name(url)} ({size}{more}) from {urlsplit(response.url).hostname}{what}")
-            with partial.open("ab" if start else "wb") as file:
+            with _open_partial(partial, start) as file:
                 got = start
                 for block in _progress(_blocks(response), start, total):
                     file.write(block)
@@ -305,8 +319,10 @@ def _progress(blocks: Iterator[bytes], start: int, total: int | None) -> Iterato
 def locked(target: Path) -> Iterator[None]:
     """Let one process at a time make a file; the others wait, and find it."""
     path = target.with_name(f".{target.name}.lock")
+    if path.is_symlink():
+        path.unlink()
     while True:
-        file = path.open("w")
+        file = open_in_place(path, private=True)
         if not _take(file, wait=False):
             _say(f"another process is making {target.name}; waiting for it")
             _take(file, wait=True)
@@ -322,7 +338,7 @@ def locked(target: Path) -> Iterator[None]:
         file.close()
 
 
-def _take(file: IO[str], *, wait: bool) -> bool:
+def _take(file: BinaryIO, *, wait: bool) -> bool:
     """Lock a file for this process; return False where another process has it and ``wait`` is false."""
     if sys.platform == "win32":
         import msvcrt

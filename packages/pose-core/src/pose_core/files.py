@@ -1,21 +1,25 @@
 """Atomic writing: a file is written completely or not at all, by renaming a temporary file in the same folder.
 
-And locks, which end with the process that holds them.
+Files that grow in place, which are never reached through a link. And locks, which end with the process that holds them.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 from pose_core.errors import PoseError
+
+IS_A_LINK = "it is a link to another file, which is not followed: remove it"
 
 _UMASK = Lock()
 """The umask can only be read by changing it, which two threads must not do at once."""
@@ -63,6 +67,29 @@ def write_json(
 ) -> None:
     """Write a JSON file atomically."""
     write_text(path, json.dumps(content, indent=indent, sort_keys=sort_keys), sync=sync)
+
+
+def open_in_place(path: str | Path, *, private: bool = False) -> BinaryIO:
+    """Open a file to append to and to read, which is made if needed, without a buffer.
+
+    ``private`` makes it the owner's alone. Raise OSError if the path is a link, or no regular file: a link that someone
+    has put there would lead the writing to another file.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+    # A pipe would wait for a reader without O_NONBLOCK, which regular files ignore.
+    flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    if not hasattr(os, "O_NOFOLLOW") and Path(path).is_symlink():
+        raise OSError(errno.ELOOP, IS_A_LINK)
+    try:
+        handle = os.open(path, flags, 0o600 if private else 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, IS_A_LINK) from None
+        raise
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "it is a pipe or a device, not a file")
+    return os.fdopen(handle, "r+b", buffering=0)
 
 
 def lock_file(file: IO[Any]) -> None:

@@ -10,7 +10,6 @@ prediction: pose-dekr eval … rescore.weights=score.pt. Takes seconds to minute
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from pose_core.cli.arguments import add_config, add_overrides, load
 
@@ -19,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     add_overrides(parser)
     parser.add_argument(
-        "--data", metavar="FILE", help="data written by rescore-data or by the published code; rescore.data by default"
+        "--data", metavar="FILE", help="data written by rescore-data or rescore-convert; rescore.data by default"
     )
     parser.add_argument("--out", metavar="FILE", help="the weights file to write; rescore.weights by default")
 
@@ -31,12 +30,13 @@ def run(args: argparse.Namespace) -> int:
     from pose_core.skeleton import get_skeleton
     from pose_dekr.config import DekrConfig
     from pose_dekr.rescore import read_rescore_data, train_score_net
+    from pose_dekr.rescore_data import output_file
 
     assert isinstance(config, DekrConfig)
     settings = config.rescore
-    out = args.out or settings.weights
-    if out is None:
+    if not args.out and settings.weights is None:
         raise ConfigError("no output file for the scoring network: give --out FILE, or set rescore.weights")
+    out = output_file(args, "rescore.weights", settings.weights or "")
     source = args.data or settings.data
     data = read_rescore_data(source)
     joints = get_skeleton(config.data.skeleton).num_joints
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     )
     for epoch, loss in enumerate(losses, 1):
         print(f"epoch {epoch}/{len(losses)}  loss {loss:.5f}")
-    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
     save_weights(network, out)
     print(f"written: {out}; use it with rescore.weights={out}")
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -16,7 +17,7 @@ from pose_core.config import Experiment
 from pose_core.engine.distributed import ProcessContext
 from pose_core.engine.metrics import run_names
 from pose_core.errors import ConfigError, DataError, PoseError
-from pose_core.folders import cache_home, find_data_root
+from pose_core.folders import cache_home, find_data_root, make_cache
 from pose_core.layouts.reader import read_dataset
 from pose_core.layouts.table import LAYOUTS
 from pose_core.plugins.experiments import load_config
@@ -78,7 +79,7 @@ def read_run(folder: Path) -> Experiment:
                 f"{file} does not exist: --runs takes folders of trained runs, such as runs/NAME, in which training "
                 "wrote config.yaml and, at the first evaluation, best.pt; finish a run that was stopped with --resume"
             )
-    return load_config(folder / "config.yaml")
+    return load_config(folder / "config.yaml", [f"run.dir={json.dumps(str(folder.parent))}"])
 
 
 def put_on(config: Experiment, run: Path, where: tuple[str, str, str] | None) -> Experiment:
@@ -111,7 +112,7 @@ def synthetic_people(layout: str) -> Path:
     if folder.exists():
         return folder
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        make_cache("benchmark")
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".drawing") as started:
             drawn = Path(started) / layout
             # Only COCO has crowds; without them the images are the same in every layout.

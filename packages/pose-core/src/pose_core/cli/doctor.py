@@ -1,7 +1,9 @@
 """Print the installed packages and methods, the devices, and what is missing.
 
 pose doctor
-pose doctor -v     also the implementation that each numeric operation uses
+pose doctor -v                 also the implementation that each numeric operation uses
+pose doctor --licenses         the licenses of all installed packages that the pose packages use
+pose doctor --sbom sbom.json   the same packages as a bill of materials, in the format CycloneDX 1.6
 """
 
 from __future__ import annotations
@@ -9,9 +11,13 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shlex
 from importlib.metadata import PackageNotFoundError, distributions, version
+from pathlib import Path
 
+from pose_core.folders import cache_home
 from pose_core.installation import install_hint, package_hint
+from pose_core.plurals import counted
 from pose_core.verbosity import is_verbose
 
 NEEDED = (
@@ -36,12 +42,17 @@ OPTIONAL = {
 """Packages with the extra that installs them, and what they are for."""
 
 
-def add_arguments(_: argparse.ArgumentParser) -> None:
-    """Add no arguments."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``doctor``."""
+    parser.add_argument("--licenses", action="store_true", help="print the licenses of the packages in use instead")
+    parser.add_argument("--sbom", metavar="FILE", help="write the packages in use as CycloneDX JSON instead")
 
 
-def run(_: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Print the report and return 1 if there are problems."""
+    if args.licenses or args.sbom:
+        _list_packages(args)
+        return 0
     problems = []
     print(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores")
     print("\npackages")
@@ -90,10 +101,36 @@ def run(_: argparse.Namespace) -> int:
     print("\nfolders")
     print(f"  POSE_DATA  {os.environ.get('POSE_DATA', 'not set: data roots are searched in the current directory')}")
     print(f"  POSE_HOME  {os.environ.get('POSE_HOME', 'not set: caches are in ~/.cache/pose')}")
+    problems += _open_to_others(cache_home())
     for problem in problems:
         print(f"\nproblem: {problem}")
     print("\nno problems" if not problems else "")
     return 1 if problems else 0
+
+
+def _list_packages(args: argparse.Namespace) -> None:
+    """Print the table of licenses, and write the bill of materials."""
+    from pose_core.cli import bill_of_materials
+    from pose_core.files import write_json
+
+    roots = bill_of_materials.own_packages()
+    found = bill_of_materials.components(roots)
+    if args.licenses:
+        print(bill_of_materials.license_table(found))
+        if remarks := bill_of_materials.summary(found):
+            print(f"\nto mind:\n{remarks}")
+    if args.sbom:
+        write_json(args.sbom, bill_of_materials.cyclonedx(found, roots), indent=1)
+        print(f"written: {args.sbom}, {counted(len(found), 'package')} of {', '.join(roots)}")
+
+
+def _open_to_others(folder: Path) -> list[str]:
+    """Return a problem if others may write to the folder of caches, and so exchange weights and downloads."""
+    if os.name != "posix" or not folder.is_dir() or not folder.stat().st_mode & 0o022:
+        return []
+    return [
+        f"other users may write to {folder}, and so exchange downloaded weights: chmod go-w {shlex.quote(str(folder))}"
+    ]
 
 
 def _version(name: str) -> str | None:

@@ -28,12 +28,13 @@ def run(args: argparse.Namespace) -> int:
     """Train, draw the predictions, and return 1 if the network did not learn the images."""
     config = load(args)
     from pose_core.engine.overfit import overfit
+    from pose_core.engine.run_folder import run_path
     from pose_core.inference.sheets import batch_sheet
     from pose_core.plugins.method import get_method
     from pose_core.plugins.tasks import build_task
     from pose_core.skeleton import get_skeleton
 
-    folder = Path(args.out) if args.out else Path(config.run.dir) / f"overfit-{config.name}"
+    folder = Path(args.out) if args.out else run_path(config).with_name(f"overfit-{config.name}")
     result = overfit(build_task, config, images=args.images, steps=args.steps)
     print(result)
     sheet = folder / "learned.jpg"

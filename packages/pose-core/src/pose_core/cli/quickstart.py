@@ -30,8 +30,11 @@ if TYPE_CHECKING:
 
 MARKER = "quickstart.json"
 """The file that a quickstart leaves in its folder: no other folder is ever written to."""
+MAX_MARKER = 1 << 20
+"""Largest size of that file in bytes; it has about 1000."""
 KEPT = ("minutes", "images", "val_images", "seed", "overrides", "device")
 """The arguments that a stopped quickstart continues with."""
+NUMBERS = ("minutes", "images", "val_images", "seed", "training_seconds", "threads", "trained_seconds")
 SIZE = (256, 192)
 """Size of the images, (width, height)."""
 DRAWING_SHARE = 0.07
@@ -98,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
             raise ConfigError(
                 f"--resume uses the settings of the quickstart in {folder}: leave out {args.overrides[0]}"
             )
-        vars(args).update(stopped["arguments"])
+        vars(args).update({name: stopped["arguments"][name] for name in KEPT})
     resuming = stopped is not None and "threads" in stopped
     if not resuming:
         _begin(args, folder)
@@ -142,7 +145,32 @@ def claim(folder: Path, *, resume: bool, overwrite: bool) -> dict[str, Any] | No
             f"{folder} already holds a quickstart: continue it with --resume, replace it with --overwrite, "
             "or choose another folder with --out"
         )
-    return json.loads((folder / MARKER).read_text()) if resume else None
+    return _noted(folder) if resume else None
+
+
+def _noted(folder: Path) -> dict[str, Any]:
+    """Return what a quickstart has noted in its folder."""
+    from pose_core.errors import ConfigError
+    from pose_core.reading.regular import read_regular
+
+    file = folder / MARKER
+    text = read_regular(file, "the quickstart's file", limit=MAX_MARKER, error=ConfigError)
+    try:
+        content: dict[str, Any] = json.loads(text)
+        arguments = content["arguments"]
+        words = [*arguments["overrides"], *content.get("overrides", []), content.get("experiment", "")]
+        numbers = [value for key, value in {**arguments, **content}.items() if key in NUMBERS]
+        sound = (
+            all(isinstance(word, str) for word in words)
+            and all(value is None or isinstance(value, int | float) for value in numbers)
+            and isinstance(arguments["device"], str | None)
+            and arguments.keys() >= set(KEPT)
+        )
+    except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
+        sound = False
+    if not sound:
+        raise ConfigError(f"{file} is damaged: start over with --overwrite")
+    return content
 
 
 def _begin(args: argparse.Namespace, folder: Path) -> None:
@@ -158,7 +186,7 @@ def _stopped(folder: Path) -> tuple[Experiment, Plan]:
     """Return the config and the plan of a quickstart that was stopped in its training."""
     from pose_core.plugins.experiments import load_config
 
-    content = json.loads((folder / MARKER).read_text())
+    content = _noted(folder)
     config = load_config(content.pop("experiment"), content.pop("overrides"))
     return config, Plan(**{key: value for key, value in content.items() if key in Plan._fields})
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from pose_core.folders import check_folder_name, check_printable
 
 Size = tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -169,13 +171,24 @@ class RunConfig(Block):
     """The run's folder, seed and device."""
 
     dir: str = "runs"
-    """Runs are written to dir/<experiment name>."""
+    """Runs are written to dir/<experiment name>. In a file it must be below the current folder; on the command line
+    it may be any folder."""
     name: str | None = None
     """Folder name; the config's name by default."""
     seed: int = 1337
     """Seed of the initial weights, the order of samples and their augmentation."""
     device: str = "auto"
     """auto uses a GPU if there is one; or cpu, cuda, cuda:1."""
+
+    @field_validator("dir")
+    @classmethod
+    def _is_printable(cls, value: str) -> str:
+        return check_printable(value)
+
+    @field_validator("name")
+    @classmethod
+    def _is_folder_name(cls, value: str | None) -> str | None:
+        return None if value is None else check_folder_name(value)
 
 
 class Experiment(Block):
@@ -194,6 +207,11 @@ class Experiment(Block):
     train: TrainConfig = TrainConfig()
     test: EvaluationConfig = EvaluationConfig()
     run: RunConfig = RunConfig()
+
+    @field_validator("name")
+    @classmethod
+    def _is_folder_name(cls, value: str) -> str:
+        return check_folder_name(value)
 
     def without_variation(self) -> Self:
         """Return the same experiment on training samples that never vary."""

@@ -11,16 +11,24 @@ from difflib import get_close_matches
 from errno import EACCES, EAGAIN
 from itertools import chain, count
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from pose_core.config import Experiment, dump_config
 from pose_core.errors import ConfigError
-from pose_core.files import lock_file, write_text
+from pose_core.files import IS_A_LINK, lock_file, open_in_place, write_text
+from pose_core.folders import check_folder_name
 
 
 def run_path(config: Experiment) -> Path:
-    """Return the run folder of a config."""
-    return Path(config.run.dir) / (config.run.name or config.name)
+    """Return the run folder of a config; raise ConfigError if its name is no name of a folder.
+
+    Schemas refuse such a name, but a config may have been given another one since.
+    """
+    name = config.run.name or config.name
+    try:
+        return Path(config.run.dir) / check_folder_name(name)
+    except ValueError as error:
+        raise ConfigError(f"the run's name {name!r} {error}; set another with run.name=…") from None
 
 
 Resume = bool | Literal["auto"]
@@ -139,11 +147,13 @@ class RunLock:
     def _lock(self) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            file = self.files.enter_context((self.folder / ".lock").open("a+", encoding="utf-8", errors="replace"))
         except OSError as error:
-            raise ConfigError(
-                f"cannot write to the run folder {self.folder}: {error.strerror}; choose another with run.dir=…"
-            ) from None
+            raise _not_writable(self.folder, error) from None
+        try:
+            file = self.files.enter_context(open_in_place(self.folder / ".lock"))
+        except OSError as error:
+            linked = error.strerror == IS_A_LINK
+            raise _not_writable(self.folder / ".lock" if linked else self.folder, error) from None
         try:
             lock_file(file)
         except OSError as error:
@@ -154,7 +164,7 @@ class RunLock:
             else:
                 file.seek(0)
                 raise ConfigError(
-                    f"{self.folder} is in use by {file.read().strip() or 'another process'}: wait until it has ended, "
+                    f"{self.folder} is in use by {_holder(file)}: wait until it has ended, "
                     "or choose another folder with run.name=…"
                 ) from None
         self.file = file
@@ -163,6 +173,16 @@ class RunLock:
             os.write(file.fileno(), f"process {os.getpid()} on {platform.node()}".encode())
         except OSError:  # a full disk: the lock holds, without the name of who holds it
             pass
+
+
+def _not_writable(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"cannot write to the run folder {path}: {error.strerror}; choose another with run.dir=…")
+
+
+def _holder(file: BinaryIO) -> str:
+    """Return who holds a lock, as it has written to the lock's file."""
+    text = file.read(200).decode(errors="replace").strip()
+    return text if re.fullmatch(r"process \d+ on [\w.-]+", text) else "another process"
 
 
 def _has_content(file: Path) -> bool:

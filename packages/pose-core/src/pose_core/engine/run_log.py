@@ -20,7 +20,7 @@ from typing import Any
 
 from pose_core.engine.run_folder import RunLock
 from pose_core.errors import DataError, PoseError
-from pose_core.files import write_text
+from pose_core.files import open_in_place, write_text
 from pose_core.outside import outside_cause
 from pose_core.reading.json_text import parse_json
 from pose_core.verbosity import is_quiet
@@ -47,7 +47,7 @@ class RunLog:
         config = folder / "config.yaml"
         self.config = config.read_bytes() if config.is_file() else None
         try:
-            if self.metrics.exists():
+            if self.metrics.is_file():
                 lines = self.metrics.read_text("utf-8", "replace").splitlines()
                 write_text(self.metrics, "".join(f"{line}\n" for line in lines if _precedes(line, step, due)))
         except (OSError, PoseError) as error:
@@ -99,7 +99,9 @@ class RunLog:
             self._warn(file, error)
 
     def _warn(self, file: Path, error: OSError | PoseError) -> None:
-        cause = str(error if isinstance(error, PoseError) else outside_cause(error, place=False) or error)
+        cause = str(error)
+        if isinstance(error, OSError):
+            cause = outside_cause(error, place=False) or error.strerror or cause
         if cause in self.refused:
             return
         self.refused.add(cause)
@@ -125,8 +127,8 @@ class RunLog:
 
 def _append(path: Path, data: bytes, start: bytes) -> None:
     """Append to a file, which begins with ``start``; what is not written completely is taken back."""
-    with path.open("ab", buffering=0) as file:
-        length = file.tell()
+    with open_in_place(path) as file:
+        length = file.seek(0, os.SEEK_END)
         data = data if length else start + data
         if (file.write(data) or 0) < len(data):
             file.truncate(length)

@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 from pose_core.errors import ConfigError, DataError
 from pose_core.inference.video import SUFFIXES as VIDEOS
 from pose_core.inference.video import is_camera, is_stream
-from pose_core.photos import IMAGE_BRANDS, download, is_url
 from pose_core.photos import SUFFIXES as IMAGES
+from pose_core.photos import download, is_url
 from pose_core.plurals import counted
+from pose_core.reading.images import IMAGE_BRANDS
 
 Kind = Literal["image", "video", "stream"]
 

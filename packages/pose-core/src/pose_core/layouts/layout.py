@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -71,7 +72,8 @@ class AnnotatedSet:
     @property
     def name(self) -> str:
         """The split's name, for names of files; that of a split that is a file is the file's, without the ending."""
-        return Path(self.split).stem if self.split.endswith(".json") else self.split
+        name = Path(self.split).stem if self.split.endswith(".json") else self.split
+        return re.sub(r"[/\\\x00-\x1f]+", "_", name)
 
     @property
     def category_id(self) -> int:
@@ -81,7 +83,8 @@ class AnnotatedSet:
     @cached_property
     def ground_truth(self) -> GroundTruth:
         """The annotations to score COCO entries with, read once; they include images without people, and crowds."""
-        return read_ground_truth(self.annotation_file, self.skeleton.num_joints, area_of_box=self.layout.area_of_box)
+        joints, area = self.skeleton.num_joints, self.layout.area_of_box
+        return read_ground_truth(self.annotation_file, joints, area_of_box=area, skeleton=self.skeleton)
 
     @property
     def num_persons(self) -> int:

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from pose_core.downloads import digest_of, fetch, file_name, local_path, locked
 from pose_core.errors import PoseError, WeightsError
 from pose_core.files import whole_file, write_json
-from pose_core.folders import cache_home
+from pose_core.folders import cache_home, make_cache
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def stored_weights(url: str, sha256: str, card: Mapping[str, object]) -> Path:
     if is_whole(target):
         return target
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_cache("weights")
         with locked(target):
             if target.exists() and not is_whole(target):
                 _log.warning("%s is damaged: its hash differs from its card's; it is made anew", target)

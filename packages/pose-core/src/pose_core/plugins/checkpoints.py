@@ -24,6 +24,7 @@ import yaml
 
 from pose_core.config import Experiment, all_keys, parse_config, update_override
 from pose_core.errors import ConfigError, WeightsError
+from pose_core.folders import check_folder_name, leads_outside
 from pose_core.installation import shell_command
 from pose_core.plugins.experiments import load_config
 from pose_core.plugins.method import get_method, installed_methods, package_file
@@ -300,6 +301,10 @@ def _bound_experiment(weights: str | Path) -> tuple[Experiment, tuple[str, ...]]
         if card is None or not card.get("experiment"):
             return None
         name, experiment, settings = card["name"], card["experiment"], tuple(card.get("settings", ()))
+    try:
+        check_folder_name(name)  # files are named by it
+    except ValueError as error:
+        raise WeightsError(f"{weights}: the name of these weights, {name!r}, {error}") from None
     config = load_config(experiment, settings).model_copy(update={"name": name})
     own = [item.partition("=")[0] for item in settings]
     return config, (*BOUND, *(key for key in own if not key.startswith(("data.", "train.", "run."))))
@@ -315,12 +320,24 @@ def _run_config(content: object, path: Path) -> Experiment | None:
     schema = get_method(settings["method"]).schema(settings, str(path))
     from pose_core.engine.checkpoint import find_files
 
+    settings = _without_place(settings)
     config = find_files(parse_config(settings, schema, f"config in {path}"), content)
     folder = path.absolute().parent
     if not (folder / "config.yaml").is_file():  # not in its run's folder
         return config
     run = config.run.model_copy(update={"dir": str(folder.parent), "name": folder.name})
     return config.model_copy(update={"run": run})
+
+
+def _without_place(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a checkpoint's settings without a run folder that is outside of the current one, or on another machine."""
+    run = settings.get("run")
+    if not isinstance(run, Mapping):
+        return dict(settings)
+    place = {key: str(run[key]) for key in ("dir", "name") if run.get(key) is not None}
+    outside = leads_outside(place.get("dir", "")) or len(Path(place.get("name", "")).parts) > 1
+    kept = {key: value for key, value in run.items() if not outside or key not in place}
+    return {**settings, "run": kept}
 
 
 def _at(content: Mapping[str, Any], key: str) -> Any:

@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from pose_core.files import whole_file
 from pose_core.synthetic.annotate import DrawnPerson, Size
 from pose_core.synthetic.scene import render_scene
 from pose_core.verbosity import no_bar
@@ -113,8 +114,10 @@ def _one_thread() -> None:
 
 def _archive(target: Target) -> zipfile.ZipFile:
     target.folder.parent.mkdir(parents=True, exist_ok=True)
-    # JPEGs do not compress further.
-    return zipfile.ZipFile(target.folder.with_name(f"{target.folder.name}.zip"), "a" if target.append else "w")
+    file = target.folder.with_name(f"{target.folder.name}.zip")
+    if file.is_symlink():  # it would lead the writing to another file
+        file.unlink()
+    return zipfile.ZipFile(file, "a" if target.append else "w")  # JPEGs do not compress further
 
 
 def _store(target: Target, archive: zipfile.ZipFile | None, name: str, drawn: Drawn) -> None:
@@ -122,8 +125,8 @@ def _store(target: Target, archive: zipfile.ZipFile | None, name: str, drawn: Dr
         # A fixed date: the same arguments write the same bytes.
         archive.writestr(zipfile.ZipInfo(f"{target.folder.name}/{name}", (2026, 1, 1, 0, 0, 0)), drawn.jpeg)
     else:
-        target.folder.mkdir(parents=True, exist_ok=True)
-        (target.folder / name).write_bytes(drawn.jpeg)
+        with whole_file(target.folder / name, sync=False) as file:
+            file.write(drawn.jpeg)
     if drawn.part_png is not None:
-        target.part_folder.mkdir(parents=True, exist_ok=True)
-        (target.part_folder / name).with_suffix(".png").write_bytes(drawn.part_png)
+        with whole_file((target.part_folder / name).with_suffix(".png"), sync=False) as file:
+            file.write(drawn.part_png)

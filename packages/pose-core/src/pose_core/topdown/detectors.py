@@ -60,8 +60,8 @@ class FileDetector:
         self.path, self.threshold, self.low = path, threshold, 0
         self.boxes: dict[int, list[tuple[float, ...]]] = defaultdict(list)
         for row, entry in enumerate(content):
-            image_id, box, score = detection_fields(entry, row, path)
-            if entry.get("category_id", PERSON) == PERSON and box[2] > 0 and box[3] > 0:
+            image_id, box, score, category = detection_fields(entry, row, path)
+            if category == PERSON and box[2] > 0 and box[3] > 0:
                 self.boxes[image_id].append((*box, score))
 
     def __call__(self, image: Array, source: Path | None = None) -> tuple[Array, Array]:
