@@ -238,12 +238,12 @@ def test_nothing_is_replaced_silently(one: AnnotatedSet, tmp_path: Path, capsys:
 def test_results_stay_in_their_folder_whatever_the_names(one: AnnotatedSet, tmp_path: Path) -> None:
     images = tmp_path / "images"
     (images / "a").mkdir(parents=True)
-    shutil.copy(one.records[0].source, images / "up.jpg")
+    shutil.copy(one.records[0].source, tmp_path / "up.jpg")
     shutil.copy(one.records[0].source, images / "a" / "up.jpg")
     content = json.loads(one.annotation_file.read_text())
     content["images"] = [
         {"id": number, "file_name": name, "width": 120, "height": 100}
-        for number, name in ((1, "up.jpg"), (2, "a/up.jpg"))
+        for number, name in ((1, "../up.jpg"), (2, "a/up.jpg"))
     ]
     content["annotations"] = []
     truth = write(tmp_path / "truth.json", content)
@@ -253,9 +253,6 @@ def test_results_stay_in_their_folder_whatever_the_names(one: AnnotatedSet, tmp_
     assert sorted(each.name for each in (tmp_path / "results_drawn").iterdir()) == ["up.jpg", "up_2.jpg"]
     with pytest.raises(ConfigError, match="--ground-truth needs annotated people"):
         draw_results(file, ImagesOf(images, truth), tmp_path / "x", ground_truth=True)
-    stray = write(tmp_path / "stray.json", {**content, "images": [{**content["images"][0], "file_name": "../up.jpg"}]})
-    with pytest.raises(DataError, match=r"image name '\.\./up\.jpg' leads out of its folder"):
-        draw_results(file, ImagesOf(images, stray))
     other = write(tmp_path / "other.json", [{**entries[0], "image_id": 7}])
     with pytest.raises(DataError, match="1 image not in the annotations, for example image id 7"):
         draw_results(other, ImagesOf(images, truth), tmp_path / "x")

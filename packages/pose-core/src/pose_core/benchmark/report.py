@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -30,7 +31,6 @@ from pose_core.drawing.figures import (
 from pose_core.errors import ConfigError, DataError
 from pose_core.evaluation.report import markdown_table
 from pose_core.plugins.method import installed_methods
-from pose_core.reading.json_text import read_json
 
 if TYPE_CHECKING:
     from matplotlib.collections import PathCollection
@@ -192,9 +192,12 @@ def _ratio(before: float | None, after: float | None, sign: int) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        raise DataError(f"{path} does not exist; `pose benchmark --out DIR` writes DIR/benchmark.json")
-    content = read_json(path, "benchmark file")
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist; `pose benchmark --out DIR` writes DIR/benchmark.json") from None
+    except ValueError as error:
+        raise DataError(f"{path} is not valid JSON: {error}") from None
     missing = {"device", "threads", "fast", "networks", "stages"} - set(content if isinstance(content, dict) else ())
     if missing:
         raise DataError(f"{path} is not a file of `pose benchmark`: {', '.join(sorted(missing))} missing")

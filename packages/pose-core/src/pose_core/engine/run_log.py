@@ -19,10 +19,9 @@ from types import TracebackType
 from typing import Any
 
 from pose_core.engine.run_folder import RunLock
-from pose_core.errors import DataError, PoseError
+from pose_core.errors import PoseError
 from pose_core.files import open_in_place, write_text
 from pose_core.outside import outside_cause
-from pose_core.reading.json_text import parse_json
 from pose_core.verbosity import is_quiet
 
 
@@ -166,7 +165,7 @@ def _framed(event: Any) -> bytes:
 def _precedes(line: str, step: int, due: Collection[int]) -> bool:
     """Return whether a metrics line is from before a checkpoint; a line cut off by a crash is not."""
     try:
-        row = parse_json(line, "line")
+        row = json.loads(line)
         return bool(row["step"] <= step and not (row["split"] == "val" and row["step"] in due))
-    except (DataError, KeyError, TypeError):
+    except (json.JSONDecodeError, KeyError, TypeError):
         return False

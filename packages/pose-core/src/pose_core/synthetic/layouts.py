@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import NamedTuple
 
 from pose_core.errors import ConfigError
 from pose_core.files import write_json
-from pose_core.reading.json_text import read_json
 from pose_core.synthetic.coco_files import coco_content, crowdpose_content, fake_detections, image_info
 from pose_core.synthetic.drawing import Drawn, Recipe, Target, draw_all, image_ids
 from pose_core.synthetic.matlab_files import mpii_rows, write_lsp_joints, write_mpii_release, write_mpii_truth
@@ -115,9 +115,7 @@ def _claim(folder: Path, layout: str, splits: list[str], *, overwrite: bool) -> 
     marker = folder / MARKER
     held: list[str] = []
     if marker.exists():
-        drawn = read_json(marker, "file of `pose data synth`")
-        if not isinstance(drawn, dict) or not isinstance(drawn.get("splits"), list) or "layout" not in drawn:
-            raise ConfigError(f"{marker} does not name the layout and splits that were drawn: choose another folder")
+        drawn = json.loads(marker.read_text())
         if drawn["layout"] != layout:
             raise ConfigError(
                 f"{folder} already holds synthetic people in the layout {drawn['layout']}; choose another folder"
