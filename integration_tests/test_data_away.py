@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from pose_core.cli import main
-from pose_core.data import patience
+from pose_core.reading import patience
 from pose_testing.tiny import TINY
 
 CONFIGS = {

@@ -266,7 +266,7 @@ def test_a_part_that_is_away_for_a_moment_is_drawn(tmp_path: Path, monkeypatch: 
         waits.append(seconds)
         path.write_bytes(content)
 
-    monkeypatch.setattr("pose_core.data.patience.time.sleep", sleep)
+    monkeypatch.setattr("pose_core.reading.patience.time.sleep", sleep)
     again = sampler.draw(np.random.default_rng(0), 1.0)
     assert len(waits) == 1
     assert all(np.array_equal(a, b) for a, b in zip(expected, again, strict=True))

@@ -14,7 +14,7 @@ from scipy.io import loadmat
 from pose_asda.config import AsdaConfig
 from pose_asda.task import AsdaTask
 from pose_asda.visualize import paste_tiles
-from pose_asda.vote import evaluate_by_vote, vote
+from pose_asda.vote import evaluate_by_vote, read_cache, vote, write_cache
 from pose_core.cli import method_main
 from pose_core.config import dump_config
 from pose_core.errors import ConfigError, WeightsError
@@ -22,6 +22,7 @@ from pose_core.layouts.reader import read_dataset
 from pose_core.plugins.networks import build_network
 from pose_core.synthetic import write_dataset
 from pose_core.topdown.evaluate import evaluate_topdown
+from pose_core.topdown.scoring import CropResults
 from pose_testing.golden import load_golden, uniform
 
 CPU = torch.device("cpu")
@@ -110,6 +111,31 @@ def test_a_stale_cache_is_refused(
     annotations.write_bytes(content)
     cache.write_bytes(b"no cache")
     assert is_stale(config, [1.0])
+
+
+def test_a_damaged_cache_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    columns = CropResults(
+        np.ones((3, 16, 3), np.float32), np.ones((3, 2)), np.ones((3, 2)), np.ones(3), np.arange(3), np.arange(3)
+    )
+    points = np.ones((2, 3, 16, 3), np.float32)
+    file = tmp_path / "votes.npz"
+    write_cache(file, "abc", columns, points)
+    whole = file.read_bytes()
+    found = read_cache(file, "abc")
+    assert found is not None
+    assert np.array_equal(found[1], points)
+    rng = np.random.default_rng(0)
+    for place in rng.integers(0, len(whole), 300).tolist():
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << int(rng.integers(8))]) + whole[place + 1 :])
+        found = read_cache(file, "abc")
+        if found is not None:  # a byte without a meaning, such as a date in the archive
+            assert all(np.array_equal(one, other) for one, other in zip(found[0], columns, strict=True))
+            assert np.array_equal(found[1], points)
+    for wrong in (columns._replace(center=np.ones((3, 3))), columns._replace(image_id=np.ones(3))):
+        caplog.clear()
+        write_cache(file, "abc", wrong, points)
+        assert read_cache(file, "abc") is None
+        assert "has arrays of other types or shapes: predicting again" in caplog.text
 
 
 def test_the_command(config: AsdaConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -300,7 +300,7 @@ def test_two_annotations_of_one_id_are_refused(tmp_path: Path) -> None:
         coco_keypoint_ap(truth, detections)
     file = tmp_path / "truth.json"
     file.write_text(json.dumps(truth))
-    with pytest.raises(DataError, match=r"truth\.json: 3 annotations have the id 2"):
+    with pytest.raises(DataError, match=r"truth\.json: annotation 2: 3 annotations have this id"):
         coco_keypoint_ap(file, detections)
 
 

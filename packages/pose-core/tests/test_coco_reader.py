@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from pose_core.config import DataConfig
+from pose_core.data.coco_file import check_coco
 from pose_core.data.diagnostics import Problems
 from pose_core.errors import ConfigError, DataError
 from pose_core.geometry import box_to_center_scale
-from pose_core.layouts.coco import clip_box, records_from_coco
+from pose_core.layouts.coco import clip_boxes, records_from_coco
 from pose_core.layouts.reader import read_dataset
 from pose_core.skeleton import SKELETONS
 from pose_core.structures import Person
@@ -34,14 +35,9 @@ def test_records_are_the_published_ones(tmp_path: Path) -> None:
     golden = load_golden("asda/functions")["coco_records"]
     annotations = [a | {"id": i, "image_id": 139} for i, a in enumerate(golden["annotations"])]
     problems = Problems()
-    (record,) = records_from_coco(
-        {"images": [golden["image"]], "annotations": annotations},
-        tmp_path / "x.json",
-        Path("R/images/val2017"),
-        COCO,
-        "{:012d}.jpg",
-        problems,
-    )
+    file = tmp_path / "x.json"
+    content = check_coco({"images": [golden["image"]], "annotations": annotations}, file, problems, 17, COCO)
+    (record,) = records_from_coco(content, file, Path("R/images/val2017"), "{:012d}.jpg", problems)
     # Two of the published records have a scale of zero; ours are skipped and counted instead.
     expected = [r for r in golden["records"] if r["scale"] != [0.0, 0.0]]
     assert problems.counts["zero-area person"] == 1 + len(golden["records"]) - len(expected)
@@ -57,9 +53,10 @@ def test_records_are_the_published_ones(tmp_path: Path) -> None:
 
 
 def test_a_box_ends_on_its_last_pixel() -> None:
-    assert clip_box((0, 0, 64, 48), 64, 48) == (0, 0, 63, 47)
-    assert clip_box((-5, -5, 20, 20), 64, 48) == (0, 0, 19, 19)
-    assert clip_box((70, 10, 20, 20), 64, 48) is None
+    boxes = np.array([(0, 0, 64, 48), (-5, -5, 20, 20), (70, 10, 20, 20)], np.float64)
+    clipped = clip_boxes(boxes, np.full((3, 2), (64, 48)))
+    assert clipped[:2].tolist() == [[0, 0, 63, 47], [0, 0, 19, 19]]
+    assert np.isnan(clipped[2]).all()
 
 
 def test_crowds_and_unlabeled_people_are_dropped_but_ignored_regions_kept(tmp_path: Path) -> None:
@@ -74,9 +71,9 @@ def test_crowds_and_unlabeled_people_are_dropped_but_ignored_regions_kept(tmp_pa
     config = DataConfig(root=str(tmp_path))
     found = read_dataset(config, "train2017")
     assert [p.annotation_id for p in found.records[0].persons] == [10]
-    assert found.records[0].ignore == ({"counts": [1, 2], "size": [48, 64]}, region)
     assert not found.problems.counts
     everyone = read_dataset(config, "train2017", keep_unlabeled=True)
+    assert everyone.records[0].ignore == ({"counts": [1, 2], "size": [48, 64]}, region)
     assert [(p.annotation_id, p.is_crowd) for p in everyone.records[0].persons] == [
         (10, False),
         (90, True),

@@ -120,7 +120,7 @@ def test_folders_are_not_configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ConfigError, match="no config named"):
         load_config("never_heard_of_it")
     Path("folder.yaml").mkdir()
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="is a folder, not a file"):
         load_config("folder.yaml")
 
 

@@ -17,6 +17,7 @@ from pose_testing.annotations import coco_content, write_coco, write_image
 def test_a_good_data_set(tmp_path: Path) -> None:
     content = coco_content(images=3, people=2)
     content["annotations"][0]["keypoints"][2] = 0
+    content["annotations"][0]["num_keypoints"] = 16
     write_coco(tmp_path, content)
     report = check_dataset("coco", tmp_path, ["train2017"], decode="all")
     assert report.ok

@@ -23,12 +23,13 @@ from pose_core.bottomup.dataset import BottomUpDataset
 from pose_core.bottomup.evaluate import ViewedImages
 from pose_core.bottomup.predictor import View
 from pose_core.config import DataConfig
-from pose_core.data import images, patience
+from pose_core.data import images
 from pose_core.data.images import UnreadableError, open_annotated, open_image, read_annotated
-from pose_core.data.json_file import read_json
 from pose_core.engine.interrupt import interruptible
 from pose_core.errors import DataError
 from pose_core.layouts.reader import read_dataset
+from pose_core.reading import patience
+from pose_core.reading.json_text import read_json
 from pose_core.skeleton import SKELETONS
 from pose_core.structures import ImageRecord, Person
 from pose_core.synthetic import write_dataset

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from pose_core.config import DataConfig
+from pose_core.digests import digest_of_arrays
 from pose_core.errors import DataError
 from pose_core.skeleton import get_skeleton
 from pose_core.synthetic import write_dataset
@@ -58,10 +59,12 @@ def test_whatever_matters_makes_a_cache_of_its_own(config: DataConfig, tmp_path:
     assert not same(before, read_table(config, "train2017", 1.0)[0])
     assert not same(before, read_table(config, "val2017", 0.75)[0])
     file = tmp_path / "data" / "annotations" / "person_keypoints_train2017.json"
-    content = json.loads(file.read_text())
+    text, status = file.read_text(), file.stat()
+    content = json.loads(text)
     gone = content["annotations"].pop()
-    file.write_text(json.dumps(content))
-    os.utime(file, ns=(1, 1))
+    file.write_text(json.dumps(content).ljust(len(text)))
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert file.stat().st_size == status.st_size
     after, _ = read_table(config, "train2017", 0.75)
     assert gone["id"] in before.annotation_id
     assert gone["id"] not in after.annotation_id
@@ -92,7 +95,7 @@ def test_small_files_are_not_cached(config: DataConfig, tmp_path: Path, monkeypa
     assert not cached(tmp_path)
 
 
-@pytest.mark.parametrize("harm", ["shorter", "other numbers", "empty", "no notes"])
+@pytest.mark.parametrize("harm", ["shorter", "other numbers", "empty", "no notes", "forged", "forged rows"])
 def test_a_damaged_cache_is_rebuilt(config: DataConfig, tmp_path: Path, harm: str) -> None:
     first, _ = read_table(config, "train2017", 0.75)
     folder = cached(tmp_path)[0]
@@ -103,8 +106,13 @@ def test_a_damaged_cache_is_rebuilt(config: DataConfig, tmp_path: Path, harm: st
         np.save(folder / "joints.npy", joints + 1)
     elif harm == "empty":
         (folder / "joints.npy").write_bytes(b"")
-    else:
+    elif harm == "no notes":
         (folder / "problems.json").write_text("[]")
+    else:
+        table = first._replace(joints=joints[:, :5]) if harm == "forged" else first._replace(image=first.image + 100)
+        np.save(folder / "joints.npy", table.joints)
+        np.save(folder / "image.npy", table.image)
+        (folder / "problems.json").write_text(json.dumps({"problems": "", "digest": digest_of_arrays(table._asdict())}))
     assert same(first, read_table(config, "train2017", 0.75)[0])
     assert np.array_equal(np.load(folder / "joints.npy"), joints)
 
@@ -117,3 +125,32 @@ def test_a_cache_that_cannot_be_written_is_a_warning(
     with pytest.warns(UserWarning, match="cannot write .*: Not a directory; set POSE_HOME"):
         table, _ = read_table(config, "train2017", 0.75)
     assert len(table.joints)
+
+
+def test_the_folder_of_caches_is_private(config: DataConfig, tmp_path: Path) -> None:
+    first, _ = read_table(config, "train2017", 0.75)
+    place = tmp_path / "home" / "people"
+    assert place.stat().st_mode & 0o777 == 0o700
+    place.chmod(0o777)
+    (place / "planted").write_text("")
+    assert same(first, read_table(config, "train2017", 0.75)[0])
+    assert place.stat().st_mode & 0o777 == 0o700
+    assert not (place / "planted").exists()
+
+
+def test_a_folder_of_another_user_is_not_used(
+    config: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = read_table(config, "train2017", 0.75)
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    with pytest.warns(UserWarning, match="people is not a folder of this user's own; set POSE_HOME"):
+        assert same(first, read_table(config, "train2017", 0.75)[0])
+
+
+def test_a_link_to_another_folder_is_not_used(config: DataConfig, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "people").symlink_to(tmp_path / "elsewhere")
+    with pytest.warns(UserWarning, match="is not a folder of this user's own"):
+        read_table(config, "train2017", 0.75)
+    assert not list((tmp_path / "elsewhere").iterdir())

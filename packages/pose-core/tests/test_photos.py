@@ -140,7 +140,7 @@ def test_an_array_is_not_copied() -> None:
         pytest.param({"a": 1}, "cannot be a builtins.dict", id="dict"),
         pytest.param(b"", "is empty", id="no bytes"),
         pytest.param(encoded(PICTURE, "JPEG")[:-300], "the given bytes is cut off", id="truncated"),
-        pytest.param(encoded(PICTURE, "PNG")[:60], "is damaged", id="damaged"),
+        pytest.param(encoded(PICTURE, "PNG")[:60], "is cut off", id="cut off"),
         pytest.param(b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC photo", id="HEIC"),
     ],
 )

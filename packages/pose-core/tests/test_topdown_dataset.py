@@ -36,6 +36,7 @@ def records(tmp_path: Path) -> tuple[ImageRecord, ...]:
     for number, annotation in enumerate(content["annotations"]):
         annotation["bbox"] = [5.0 + 3 * number, 4.0 + number, 40.0, 30.0 + number]
         annotation["keypoints"][5] = 0  # joint 1 is not labeled
+        annotation["num_keypoints"] = 16
         annotation["keypoints"][8] = 1  # joint 2 is hidden
     write_coco(tmp_path, content)
     return read_dataset(DataConfig(root=str(tmp_path)), "train2017").records

@@ -16,13 +16,13 @@ from scipy.io import loadmat
 from torch import Tensor, nn
 
 from pose_core.config import DataConfig, ModelConfig, RunConfig, TrainConfig
-from pose_core.data import json_file
 from pose_core.engine.overfit import overfit
 from pose_core.engine.trainer import train
 from pose_core.errors import ConfigError, DataError
 from pose_core.geometry import box_to_center_scale
 from pose_core.layouts.reader import AnnotatedSet, read_dataset
 from pose_core.plugins.networks import build_network
+from pose_core.reading import json_text
 from pose_core.skeleton import get_skeleton
 from pose_core.synthetic import write_dataset
 from pose_core.topdown import evaluate as module
@@ -337,8 +337,8 @@ def test_annotations_are_read_again_only_if_they_have_changed(
         os.utime(file, (1e9, 1e9))
     opened: list[str] = []
     monkeypatch.setattr(module, "read_dataset", lambda *given: opened.append("read") or read_dataset(*given))
-    read = json_file.json.loads
-    monkeypatch.setattr(json_file.json, "loads", lambda text: opened.append("parsed") or read(text))
+    read = json_text.json.loads
+    monkeypatch.setattr(json_text.json, "loads", lambda text: opened.append("parsed") or read(text))
     task = TopDownTask(config, build_network)
     networks = {"pose": Blur(len(get_skeleton(config.data.skeleton).joints))}
     first = task.evaluate(networks, CPU, tmp_path)

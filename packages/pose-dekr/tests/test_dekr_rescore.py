@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
+import re
+import struct
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,7 @@ from pose_core.models.weights import save_weights
 from pose_dekr.rescore import (
     RescoreData,
     ScoreNet,
+    convert_rescore_data,
     load_score_net,
     make_rescore_data,
     pose_features,
@@ -24,6 +29,7 @@ from pose_dekr.rescore import (
     save_rescore_data,
     train_score_net,
 )
+from pose_dekr.rescore_pickle import pickled_arrays
 from pose_testing.golden import FOLDER, load_golden, uniform
 from pose_testing.networks import published_state
 
@@ -96,7 +102,7 @@ def test_what_cannot_be_learned_from_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         read_rescore_data(tmp_path / "none.npz")
     (tmp_path / "bad.npz").write_bytes(b"PK no archive")
-    with pytest.raises(DataError, match="is not a file of"):
+    with pytest.raises(DataError, match="is not a readable zip file"):
         read_rescore_data(tmp_path / "bad.npz")
     with pytest.raises(ConfigError, match="not 16"):
         ScoreNet(16)
@@ -114,9 +120,31 @@ def test_data_of_the_published_code_are_read(tmp_path: Path, protocol: int, modu
     content = pickle.dumps(published_rows(data), protocol=protocol)
     if module == b"numpy.core":  # as NumPy 1 wrote it
         content = pickle.dumps(published_rows(data), protocol=2).replace(b"numpy._core", module)
-    file = tmp_path / "rescore_dataset_train_coco_kpt"
+    file, out = tmp_path / "rescore_dataset_train_coco_kpt", tmp_path / "data.npz"
     file.write_bytes(content)
-    assert all(np.array_equal(a, b) for a, b in zip(read_rescore_data(file), data, strict=True))
+    with pytest.raises(DataError, match=r"rescore-convert .*_coco_kpt --out .*_coco_kpt.npz"):
+        read_rescore_data(file)
+    convert_rescore_data(file, out)
+    assert all(np.array_equal(a, b) for a, b in zip(read_rescore_data(out), data, strict=True))
+
+
+def test_a_pickle_of_python_2_is_read(tmp_path: Path) -> None:
+    # Bytes are text there: SHORT_BINSTRING in place of the call of _codecs.encode.
+    rows = published_rows(made_up(2))
+    content = pickle.dumps(rows, protocol=2)
+    for row in rows[1:]:
+        for cell in row:
+            data = np.asarray(cell).tobytes()
+            text = data.decode("latin-1").encode()
+            call = re.escape(b"X" + struct.pack("<I", len(text)) + text)
+            encoded = rb"(?:c_codecs\nencode\nq.|h.)" + call + rb"q.(?:X\x06\0\0\0latin1q.|h.)\x86q.Rq."
+            content, found = re.subn(
+                encoded, lambda _, data=data: b"T" + struct.pack("<I", len(data)) + data, content, flags=re.S
+            )
+            assert found == 1
+    (tmp_path / "old").write_bytes(content)
+    found = convert_rescore_data(tmp_path / "old", tmp_path / "new.npz")
+    assert all(np.array_equal(a, b) for a, b in zip(found, made_up(2), strict=True))
 
 
 def test_pickles_that_are_no_rescore_data_are_refused(tmp_path: Path) -> None:
@@ -129,13 +157,79 @@ def test_pickles_that_are_no_rescore_data_are_refused(tmp_path: Path) -> None:
         ([*rows, [np.zeros((3, 2))]], "a row is not"),
         ([rows[0], [np.zeros(17), np.zeros(17), 0.5]], "not .joints, 2."),
         ([*rows, tmp_path], "more than numbers"),
+        ([*rows, [*rows[1][:2], float("nan")]], "'oks' of pose 3 is nan, not from 0 to 1"),
+        ([*rows, [*rows[1][:2], 1.5]], "'oks' of pose 3 is 1.5"),
     ):
         file.write_bytes(pickle.dumps(content))
         with pytest.raises(DataError, match=message):
-            read_rescore_data(file)
+            convert_rescore_data(file, tmp_path / "out.npz")
     file.write_bytes(pickle.dumps(rows)[:-40])
     with pytest.raises(DataError, match="cannot be unpickled"):
-        read_rescore_data(file)
+        convert_rescore_data(file, tmp_path / "out.npz")
+    with pytest.raises(DataError, match="does not exist"):
+        convert_rescore_data(tmp_path / "none", tmp_path / "out.npz")
+
+
+class Call:
+    """An object whose pickle calls what is given."""
+
+    def __init__(self, function: object, words: tuple[object, ...], state: object = None) -> None:
+        self.made = (function, words, state) if state is not None else (function, words)
+
+    def __reduce__(self) -> Any:
+        return self.made
+
+
+def array(state: tuple[object, ...]) -> Call:
+    return Call(np._core.multiarray._reconstruct, (np.ndarray, (0,), b"b"), state)
+
+
+def dtype(code: str, flags: int = 0) -> Call:
+    return Call(np.dtype, (code, False, True), (3, "|", None, None, None, -1, -1, flags))
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        (array((1, (1,), dtype("O8"), False, b"\1" * 8)), "unsupported NumPy number of type 'O8'"),
+        (array((1, (1,), dtype("V8"), False, b"\1" * 8)), "unsupported"),
+        (array((1, (10**12,), dtype("f8"), False, b"\1" * 8)), "an array of shape"),
+        (array((1, (-1,), dtype("f8"), False, b"\1" * 8)), "an array of shape"),
+        (array((1, (1,), "f8", False, b"\1" * 8)), "an array without a type"),
+        (Call(np._core.multiarray.scalar, (dtype("O8"), b"\1" * 8)), "unsupported NumPy number"),
+        (Call(np._core.multiarray.scalar, (dtype("f8"), b"\1" * 4)), "a number of 4 bytes in place of 8"),
+        (Call(print, ("run",)), "print', and contains more than numbers"),
+        ({"a": 1}, "neither a number nor an array"),
+    ],
+)
+def test_lying_arrays_in_pickles_are_refused(cell: object, message: str) -> None:
+    content = pickle.dumps([["pose", "pose_heatval", "oks"], [cell, cell, 0.5]], protocol=2)
+    with pytest.raises(DataError, match=message):
+        pickled_arrays(io.BytesIO(content))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limits of a process")
+def test_a_pickle_that_grows_is_ended_within_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "memo").write_bytes(b"\x80\x02]r\xff\xff\xff\x7f.")
+    with pytest.raises(DataError, match=r"memo cannot be unpickled: "):
+        convert_rescore_data(tmp_path / "memo", tmp_path / "out.npz")
+    monkeypatch.setattr("pose_dekr.rescore_pickle.MAX_FILE", 10)
+    (tmp_path / "memo").write_bytes(b"\x80\x02" + b"]" * 100)
+    with pytest.raises(DataError, match="too large: 102 bytes"):
+        convert_rescore_data(tmp_path / "memo", tmp_path / "out.npz")
+
+
+def test_values_that_are_no_poses_are_refused(tmp_path: Path) -> None:
+    data = made_up(3)
+    for changed, message in (
+        (data._replace(points=data.points * np.nan), "'points' of pose 0 is nan"),
+        (data._replace(points=data.points[:2]), "shapes"),
+        (data._replace(joint_scores=data.joint_scores.astype("S4")), "must be of floats"),
+        (data._replace(oks=data.oks + 1), "'oks' of pose 0"),
+    ):
+        save_rescore_data(changed, tmp_path / "data.npz")
+        with pytest.raises(DataError, match=message):
+            read_rescore_data(tmp_path / "data.npz")
 
 
 def test_a_pose_that_is_not_a_number_scores_nothing() -> None:

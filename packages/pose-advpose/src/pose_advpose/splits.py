@@ -7,8 +7,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pose_core.data.json_file import read_json
 from pose_core.errors import ConfigError, DataError
+from pose_core.reading.json_text import read_json
 from pose_core.structures import ImageRecord
 
 if TYPE_CHECKING:

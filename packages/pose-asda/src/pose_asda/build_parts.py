@@ -24,11 +24,13 @@ import numpy as np
 
 from pose_asda.parts import ANNOTATIONS
 from pose_core.data.images import open_bgr
-from pose_core.data.json_file import read_json
 from pose_core.data.sources import find_images, image_source
 from pose_core.errors import ConfigError, DataError
 from pose_core.files import whole_file, write_json
 from pose_core.installation import shell_command
+from pose_core.reading.images import MAX_BYTES, decode_image
+from pose_core.reading.json_text import read_json
+from pose_core.reading.regular import read_regular
 from pose_core.synthetic import PARTS, write_dataset
 
 Array = np.ndarray
@@ -174,10 +176,10 @@ def labeled_people(images: Path, labels: Path, unions: Mapping[str, tuple[int, .
         if path.stem not in by_stem:
             raise DataError(f"label map {path} has no image {path.stem}.* in {images}")
         image = open_bgr(str(by_stem[path.stem]))
-        values = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-        if values is None or values.shape != image.shape[:2]:
-            fault = "does not decode" if values is None else f"is {values.shape[::-1]}, its image {image.shape[1::-1]}"
-            raise DataError(f"label map {path} {fault}")
+        content = read_regular(path, "label map", limit=MAX_BYTES)
+        values = decode_image(content, f"label map {path}", cv2.IMREAD_GRAYSCALE)
+        if values.shape != image.shape[:2]:
+            raise DataError(f"label map {path} is {values.shape[::-1]}, its image {image.shape[1::-1]}")
         yield path.stem, image, {kind: np.isin(values, union) for kind, union in unions.items()}, [0.0] * 48
 
 

@@ -196,33 +196,50 @@ def fingerprint(
 
 
 def read_cache(file: Path, made_from: str) -> tuple[CropResults, np.ndarray] | None:
-    """Return stored predictions; None where there are none, or ``made_from`` differs."""
+    """Return stored predictions; None where there are none, they are damaged, or ``made_from`` differs."""
     import logging
 
+    from pose_core.digests import digest_of_arrays
+    from pose_core.errors import DataError
+    from pose_core.reading.arrays import read_npz
     from pose_core.topdown.scoring import CropResults
 
     if not file.exists():
         return None
     log = logging.getLogger(__name__)
     try:
-        with np.load(file) as content:
-            if str(content["made_from"]) == made_from:
-                columns = CropResults(*(content[name] for name in CropResults._fields))
-                return columns, content["points"]
-    except (OSError, ValueError, KeyError) as error:
-        log.warning("%s is not a cache of predictions (%s): predicting again", file, error)
+        stored = read_npz(file, "cache of predictions", [*CropResults._fields, "points", "made_from", "digest"])
+    except DataError as error:
+        log.warning("%s: predicting again", error)
         return None
-    log.warning("%s was made with other weights, settings, people or images: predicting again", file)
-    return None
+    digest = str(stored.pop("digest"))
+    if digest != digest_of_arrays(stored):
+        log.warning("cache of predictions %s is damaged: predicting again", file)
+        return None
+    if str(stored.pop("made_from")) != made_from:
+        log.warning("%s was made with other weights, settings, people or images: predicting again", file)
+        return None
+    points = stored.pop("points")
+    columns = CropResults(**stored)
+    people, joints = columns.keypoints.shape[:2] if columns.keypoints.ndim == 3 else (-1, -1)
+    shapes = {"keypoints": (people, joints, 3), "center": (people, 2), "scale": (people, 2)}
+    fits = all(column.shape == shapes.get(name, (people,)) for name, column in columns._asdict().items())
+    numbers = all(column.dtype.kind == ("i" if name.endswith("_id") else "f") for name, column in stored.items())
+    if not fits or not numbers or points.shape[1:] != (people, joints, 3) or points.dtype.kind != "f":
+        log.warning("cache of predictions %s has arrays of other types or shapes: predicting again", file)
+        return None
+    return columns, points
 
 
 def write_cache(file: Path, made_from: str, columns: CropResults, points: np.ndarray) -> None:
-    """Write predictions with the digest of what they depend on."""
+    """Write predictions with what they depend on, and a digest of all."""
     from io import BytesIO
 
+    from pose_core.digests import digest_of_arrays
     from pose_core.files import whole_file
 
+    arrays = {**columns._asdict(), "points": points, "made_from": np.array(made_from)}
     content = BytesIO()
-    np.savez(content, made_from=np.array(made_from), points=points, **columns._asdict())
+    np.savez(content, **arrays, digest=np.array(digest_of_arrays(arrays)))
     with whole_file(file) as opened:
         opened.write(content.getvalue())

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _MARK = b"pose-core sha256 "
 _SIZE = len(_MARK) + hashlib.sha256().digest_size
@@ -40,6 +44,23 @@ class DigestWriter:
     def finish(self) -> None:
         """Write the digest."""
         self.file.write(_MARK + self.digest.digest())
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_of_arrays(arrays: Mapping[str, np.ndarray]) -> str:
+    """Return the SHA-256 of arrays, with their names, types and shapes, in hexadecimal digits."""
+    import numpy as np  # slow to import
+
+    digest = hashlib.sha256()
+    for name, array in arrays.items():
+        digest.update(f"{name} {array.dtype.str} {array.shape} ".encode())
+        digest.update(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
+    return digest.hexdigest()
 
 
 def is_damaged(path: Path) -> bool:

@@ -1,10 +1,15 @@
 """Errors that a user can act on. The command line prints only their text and exits with their code."""
 
+from pose_core.reading.printable import printable_message
+
 
 class PoseError(Exception):
     """Something failed: exit code 1. The message says what was read, what was expected, and what to do."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return printable_message(super().__str__())
 
 
 class ConfigError(PoseError):

@@ -17,6 +17,8 @@ import numpy as np
 
 from pose_core.downloads import fetch, file_name, is_offline
 from pose_core.errors import DataError, PoseError
+from pose_core.reading.images import MAX_BYTES, decode_image
+from pose_core.reading.regular import read_regular
 
 if TYPE_CHECKING:
     import torch
@@ -34,10 +36,6 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 """Suffixes of image files, to find them in folders."""
 LIMIT = 2e9
 """Most bytes that are fetched from a URL: something larger is no photo, and some URLs never end."""
-_SIGNATURES = (b"\xff\xd8", b"\x89PNG", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*")
-_HEIC = {b"heic", b"heix", b"hevc", b"mif1", b"msf1"}
-IMAGE_BRANDS = _HEIC | {b"avif", b"avis"}
-"""Types of image files that begin as an MP4 does."""
 
 
 def as_pixels(photo: Photo) -> tuple[Array, str]:
@@ -73,15 +71,9 @@ def read_photo(name: str) -> Array:
         with tempfile.TemporaryDirectory(prefix="pose-") as folder:
             return decode_photo(download(name, Path(folder)).read_bytes(), name)
     path = Path(name)
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise DataError(f"image {name} does not exist") from None
-    except IsADirectoryError:
-        raise DataError(f"{name} is a folder, not an image: give a list of its images") from None
-    except OSError as error:
-        raise DataError(f"image {name} cannot be read: {error.strerror}") from None
-    return decode_photo(content, name)
+    if path.is_dir():
+        raise DataError(f"{name} is a folder, not an image: give a list of its images")
+    return decode_photo(read_regular(path, "image", limit=MAX_BYTES), name)
 
 
 def download(url: str, folder: Path) -> Path:
@@ -96,33 +88,8 @@ def decode_photo(content: bytes, name: str) -> Array:
 
     16-bit values are scaled to 8 bits, transparency is dropped, and of an animation the first picture is taken.
     """
-    image = None
-    if content:
-        try:
-            image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-        except cv2.error:  # a header that promises an absurd size
-            image = None
-    if image is None or is_truncated(content):
-        raise DataError(_refusal(content, name))
+    image = decode_image(content, f"image {name}", cv2.IMREAD_COLOR)
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-
-def is_truncated(content: bytes) -> bool:
-    """Return whether a JPEG lacks its end marker. OpenCV 4 fills the missing part with gray; OpenCV 5 refuses it."""
-    return content[:2] == b"\xff\xd8" and content.rfind(b"\xff\xd9") < 0
-
-
-def _refusal(content: bytes, name: str) -> str:
-    """Return why bytes cannot be decoded."""
-    if not content:
-        return f"image {name} is empty (0 bytes)"
-    if content[4:8] == b"ftyp" and content[8:12] in _HEIC:
-        return f"image {name} is a HEIC photo, which OpenCV does not read: convert it to JPEG or PNG"
-    if is_truncated(content):
-        return f"image {name} is cut off: its end is missing; copy or download it again"
-    if content.startswith(_SIGNATURES):
-        return f"image {name} is damaged, or of a kind that OpenCV {cv2.__version__} does not read"
-    return f"{name} is not an image file ({', '.join(sorted(SUFFIXES))})"
 
 
 def _from_array(image: Array) -> Array:

@@ -10,13 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from pose_core.errors import ConfigError
+from pose_core.reading.printable import shown
+from pose_core.reading.yaml_text import read_yaml_file
 
 __all__ = ["SKELETONS", "Color", "Skeleton", "estimate_sigmas", "get_skeleton", "list_skeletons", "read_skeleton"]
 
 Color = tuple[int, int, int]
+
+MAX_JOINTS = 1000
+"""The most joints of a skeleton; DeepFashion2's has 294."""
+MAX_NAME = 100
+"""Characters of the longest name of a joint or skeleton."""
+MIN_SIGMA, MAX_SIGMA = 1e-4, 10.0
+"""The range of OKS sigmas; published ones are 0.007 to 0.107."""
 
 LEFT_COLOR: Color = (252, 152, 60)
 RIGHT_COLOR: Color = (60, 140, 252)
@@ -40,21 +48,32 @@ class Skeleton:
 
     def __post_init__(self) -> None:
         count = len(self.joints)
-        where = f"skeleton {self.name!r}"
+        where = f"skeleton {self.name[:MAX_NAME]!r}"
+        if not 1 <= count <= MAX_JOINTS:
+            raise ConfigError(f"{where}: {count} joints; give 1 to {MAX_JOINTS}")
+        for name in (self.name, *self.joints):
+            if not name.strip() or not name.isprintable() or len(name) > MAX_NAME:
+                raise ConfigError(f"{where}: a name is {shown(name)}; give 1 to {MAX_NAME} visible characters")
         if len(set(self.joints)) != count:
             raise ConfigError(f"{where}: joint names repeat; give every joint its own name")
         if len(self.sigmas) != count:
             raise ConfigError(
                 f"{where}: {count} joints but {len(self.sigmas)} OKS sigmas; give one positive number per joint"
             )
-        if min(self.sigmas, default=1.0) <= 0:
-            raise ConfigError(f"{where}: OKS sigmas must be positive numbers")
+        for joint, sigma in zip(self.joints, self.sigmas, strict=True):
+            if not MIN_SIGMA <= sigma <= MAX_SIGMA:
+                raise ConfigError(
+                    f"{where}: the OKS sigma of {shown(joint)} is {sigma:g}; OKS sigmas must be positive numbers, "
+                    f"{MIN_SIGMA:g} to {MAX_SIGMA:g}"
+                )
         used = [i for pair in (*self.flip_pairs, *self.limbs) for i in pair] + list(self.upper_body)
         if used and not 0 <= min(used) <= max(used) < count:
             raise ConfigError(f"{where}: flip_pairs, limbs and upper_body must hold joint indices 0 to {count - 1}")
         mirrored = [i for pair in self.flip_pairs for i in pair]
         if len(set(mirrored)) != len(mirrored):
             raise ConfigError(f"{where}: a joint is in two flip pairs; list every pair once")
+        if len(set(self.upper_body)) != len(self.upper_body):
+            raise ConfigError(f"{where}: a joint is in upper_body twice")
 
     @property
     def num_joints(self) -> int:
@@ -205,20 +224,15 @@ def read_skeleton(path: str | Path) -> Skeleton:
     annotations). Optional, by joint name: ``flip_pairs``, ``limbs``, ``upper_body``, and ``name``.
     """
     file = Path(path)
-    try:
-        content: Any = yaml.safe_load(file.read_text())
-    except FileNotFoundError:
-        raise ConfigError(f"skeleton file {file} does not exist") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"skeleton file {file} is not valid YAML: {error}") from None
+    content: Any = read_yaml_file(file, "skeleton file")
     if not isinstance(content, dict):
         raise ConfigError(f"skeleton file {file} must hold a mapping with the keys joints and sigmas")
     known = {"name", "joints", "sigmas", "flip_pairs", "limbs", "upper_body"}
     for key in content:
         if key not in known:
-            near = get_close_matches(str(key), known, n=1)
+            near = get_close_matches(key, known, n=1)
             raise ConfigError(
-                f"skeleton file {file}: unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+                f"skeleton file {file}: unknown key {shown(key)}" + (f"; did you mean {near[0]!r}?" if near else "")
             )
     joints = content.get("joints")
     if not isinstance(joints, list) or not joints:
@@ -229,31 +243,47 @@ def read_skeleton(path: str | Path) -> Skeleton:
             f"skeleton file {file}: 'sigmas' is missing. AP needs the joint set's own OKS sigmas: list one per joint, "
             "or estimate them from images annotated twice with `pose data sigmas`"
         )
-    names = [str(joint) for joint in joints]
+    names = [_text(joint, f"skeleton file {file}: joint {number}") for number, joint in enumerate(joints, 1)]
+    positions = {name: position for position, name in enumerate(names)}
 
     def index(joint: object, key: str) -> int:
-        if str(joint) not in names:
-            raise ConfigError(f"skeleton file {file}: '{key}' names {joint!r}, which is not among the joints")
-        return names.index(str(joint))
+        found = positions.get(_text(joint, f"skeleton file {file}: a joint in '{key}'"))
+        if found is None:
+            raise ConfigError(f"skeleton file {file}: '{key}' names {shown(joint)}, which is not among the joints")
+        return found
+
+    def rows(key: str) -> list[Any]:
+        found = content.get(key)
+        if found is not None and not isinstance(found, list):
+            raise ConfigError(f"skeleton file {file}: '{key}' must be a list")
+        return found or []
 
     def pairs(key: str) -> tuple[tuple[int, int], ...]:
-        rows = content.get(key) or []
-        if not all(isinstance(row, list) and len(row) == 2 for row in rows):
+        if not all(isinstance(row, list) and len(row) == 2 for row in rows(key)):
             raise ConfigError(f"skeleton file {file}: '{key}' must be a list of pairs of joint names")
-        return tuple((index(a, key), index(b, key)) for a, b in rows)
+        return tuple((index(a, key), index(b, key)) for a, b in rows(key))
 
     try:
+        if any(isinstance(sigma, bool) for sigma in sigmas):
+            raise TypeError
         values = tuple(float(sigma) for sigma in sigmas)
     except (TypeError, ValueError):
         raise ConfigError(f"skeleton file {file}: 'sigmas' must be numbers, one per joint") from None
     return Skeleton(
-        name=str(content.get("name", file.stem)),
+        name=_text(content.get("name", file.stem), f"skeleton file {file}: 'name'"),
         joints=tuple(names),
         flip_pairs=pairs("flip_pairs"),
         limbs=pairs("limbs"),
         sigmas=values,
-        upper_body=tuple(index(joint, "upper_body") for joint in content.get("upper_body") or []),
+        upper_body=tuple(index(joint, "upper_body") for joint in rows("upper_body")),
     )
+
+
+def _text(value: object, what: str) -> str:
+    """Return a name, which may be a whole number in YAML."""
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        raise ConfigError(f"{what} is {shown(value)}, not a name; write it in quotes")
+    return str(value)
 
 
 def estimate_sigmas(repeated: np.ndarray, areas: np.ndarray) -> np.ndarray:

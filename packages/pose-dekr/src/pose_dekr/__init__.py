@@ -66,6 +66,7 @@ class Dekr(Method):
     def commands(self) -> Mapping[str, Command]:
         return {
             "rescore-data": Command("collect training data for a scoring network", _rescore_data),
+            "rescore-convert": Command("convert the published code's training data for it", _rescore_convert),
             "rescore-train": Command("train a scoring network", _rescore_train),
         }
 
@@ -84,6 +85,12 @@ def _rescore_data() -> CommandModule:
     from pose_dekr import rescore_data
 
     return rescore_data
+
+
+def _rescore_convert() -> CommandModule:
+    from pose_dekr import rescore_convert
+
+    return rescore_convert
 
 
 def _rescore_train() -> CommandModule:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from pose_core.evaluation.keypoint_files import Source, read_detections, read_gr
 from pose_core.files import whole_file
 from pose_core.models.weights import load_weights, network_state, read_checkpoint
 from pose_core.models.zoo import zoo_generation
+from pose_core.reading.arrays import read_npz
 from pose_core.skeleton import SKELETONS
 from pose_dekr.rescore_pickle import is_pickle, read_pickled
 
@@ -33,6 +35,8 @@ LINKS: dict[int, tuple[tuple[int, int], ...]] = {
 }  # fmt: skip
 NORM_LINKS = (9, 11)
 HIDDEN = 256
+MAX_COORDINATE = 1e6
+"""Largest coordinate of a joint in training data, in pixels: far outside any image."""
 
 
 def links_of(num_joints: int) -> Tensor:
@@ -168,17 +172,45 @@ def save_rescore_data(data: RescoreData, path: str | Path) -> None:
 
 
 def read_rescore_data(path: str | Path) -> RescoreData:
-    """Read what `save_rescore_data` wrote, or the pickle of the published code."""
+    """Read what `save_rescore_data` wrote."""
     file = Path(path)
+    if not file.exists():
+        raise DataError(f"rescore data {path} does not exist: make it with pose-dekr rescore-data")
     if is_pickle(file):
-        return RescoreData(*read_pickled(file))
-    try:
-        with np.load(file, allow_pickle=False) as content:
-            return RescoreData(*(content[field] for field in RescoreData._fields))
-    except FileNotFoundError:
-        raise DataError(f"rescore data {path} does not exist: make it with pose-dekr rescore-data") from None
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"rescore data {path} is not a file of pose-dekr rescore-data: {error}") from None
+        raise DataError(
+            f"rescore data {path} is a pickle of the published code: convert it once, pose-dekr rescore-convert "
+            f"{shlex.quote(str(path))} --out {shlex.quote(str(file.with_name(f'{file.stem}.npz')))}"
+        )
+    return _checked(file, "rescore data", str(path))
+
+
+def convert_rescore_data(pickled: Path, out: Path) -> RescoreData:
+    """Write the published code's pickle as `save_rescore_data` writes it, and return it."""
+    data = _checked(read_pickled(pickled), "rescore data", str(pickled))
+    save_rescore_data(data, out)
+    return data
+
+
+def _checked(source: Path | bytes, what: str, name: str) -> RescoreData:
+    """Read data from an ``.npz`` file or its bytes; check shapes, types and values."""
+    where = f"{what} {name}"
+    found = read_npz(source, what if isinstance(source, Path) else where, RescoreData._fields)
+    points, scores, oks = (found[field] for field in RescoreData._fields)
+    poses = len(oks) if oks.ndim == 1 else 0
+    if points.ndim != 3 or points.shape[::2] != (poses, 2) or scores.shape != points.shape[:2] or not poses:
+        raise DataError(
+            f"{where}: shapes {points.shape}, {scores.shape} and {oks.shape} are not those of poses (N, K, 2), joint "
+            "scores (N, K) and OKS (N,): make it again with pose-dekr rescore-data"
+        )
+    for field, low, high in (("points", -MAX_COORDINATE, MAX_COORDINATE), ("joint_scores", -1e6, 1e6), ("oks", 0, 1)):
+        values = found[field]
+        if values.dtype.kind != "f":
+            raise DataError(f"{where}: {field!r} must be of floats, not of {values.dtype}")
+        wrong = ~((values >= low) & (values <= high))  # NaN, too
+        if wrong.any():
+            row = int(np.argwhere(wrong)[0][0])
+            raise DataError(f"{where}: {field!r} of pose {row} is {values[wrong][0]:g}, not from {low:g} to {high:g}")
+    return RescoreData(points, scores, oks)
 
 
 def train_score_net(

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     add_overrides(parser)
     parser.add_argument(
-        "--data", metavar="FILE", help="data written by rescore-data or by the published code; rescore.data by default"
+        "--data", metavar="FILE", help="data written by rescore-data or rescore-convert; rescore.data by default"
     )
     parser.add_argument("--out", metavar="FILE", help="the weights file to write; rescore.weights by default")
 

@@ -29,4 +29,4 @@ def pytest_report_header() -> str:
 
 @pytest.fixture(autouse=True)
 def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pose_core.data.patience.WAITS", (0.001,) * 3)
+    monkeypatch.setattr("pose_core.reading.patience.WAITS", (0.001,) * 3)

@@ -18,6 +18,7 @@ from pose_core.cli.verbs import PLOT, VERBS
 from pose_core.errors import ConfigError, PoseError
 from pose_core.outside import outside_cause
 from pose_core.plugins.method import Command, get_method
+from pose_core.reading.printable import printable, printable_output
 from pose_core.verbosity import Verbosity, is_verbose, set_verbosity
 
 
@@ -118,13 +119,13 @@ def _parse_and_run(parser: CommandParser, run: Callable[[argparse.Namespace], in
 def guarded(work: Callable[[], int]) -> int:
     """Run ``work`` and turn its errors into messages and exit codes; a traceback only with -v or POSE_DEBUG."""
     try:
-        code = work()
+        with printable_output():
+            code = work()
         sys.stdout.flush()  # a closed pipe shows here
         return code
     except PoseError as error:
-        if is_verbose() or os.environ.get("POSE_DEBUG"):
-            traceback.print_exc()
-        print(f"error: {text_of(error)}", file=sys.stderr)
+        _trace()
+        print(f"error: {printable(text_of(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -136,14 +137,19 @@ def guarded(work: Callable[[], int]) -> int:
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else 1
     except Exception as error:
-        if is_verbose() or os.environ.get("POSE_DEBUG"):
-            traceback.print_exc()
+        _trace()
         cause = outside_cause(error) or (
             f"{type(error).__name__}: {error}\n"
             "This is a bug. Please report it, with the traceback that the same command prints with -v."
         )
-        print(f"error: {cause}", file=sys.stderr)
+        print(f"error: {printable(cause)}", file=sys.stderr)
         return 1
+
+
+def _trace() -> None:
+    """Print the traceback of the error that is being handled, with -v or POSE_DEBUG."""
+    if is_verbose() or os.environ.get("POSE_DEBUG"):
+        print(printable(traceback.format_exc()), file=sys.stderr)
 
 
 def text_of(error: PoseError) -> str:

@@ -218,6 +218,13 @@ def _add_where(parser: argparse.ArgumentParser) -> None:
     _add_layout(parser, _layouts, "coco")
     parser.add_argument("--root", required=True, metavar="DIR", help="the data set's folder")
     parser.add_argument("--skeleton", metavar="NAME|FILE", help="joint set (the layout's own)")
+    parser.add_argument(
+        "--allow",
+        nargs="+",
+        default=(),
+        metavar="DIR",
+        help="folders outside the root that names and links of images may lead to (data.allowed_folders)",
+    )
 
 
 def parse_range(text: str, option: str) -> tuple[int, int]:
@@ -260,7 +267,14 @@ def _synth(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> int:
     from pose_core.layouts.check import check_dataset
 
-    report = check_dataset(args.layout, args.root, args.splits, decode=args.decode, skeleton=args.skeleton)
+    report = check_dataset(
+        args.layout,
+        args.root,
+        args.splits,
+        decode=args.decode,
+        skeleton=args.skeleton,
+        allowed_folders=args.allow,
+    )
     print(report)
     return 0 if report.ok else 3
 
@@ -271,7 +285,12 @@ def _browse(args: argparse.Namespace) -> int:
     from pose_core.layouts.table import get_layout
 
     layout = get_layout(args.layout)
-    data = DataConfig(layout=layout.name, root=args.root, skeleton=args.skeleton or layout.skeleton)
+    data = DataConfig(
+        layout=layout.name,
+        root=args.root,
+        skeleton=args.skeleton or layout.skeleton,
+        allowed_folders=tuple(args.allow),
+    )
     written = browse(data, args.split or layout.train, Path(args.out), args.count, args.seed)
     print(f"written: {written}")
     return 0

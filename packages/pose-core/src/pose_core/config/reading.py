@@ -18,8 +18,13 @@ from pydantic import BaseModel, ValidationError
 
 from pose_core.config.schema import Block, Experiment
 from pose_core.errors import ConfigError
+from pose_core.reading.printable import printable, shortened, shown
+from pose_core.reading.yaml_text import parse_yaml, read_yaml_file
 
 C = TypeVar("C", bound=Experiment)
+
+MAX_FAULTS = 20
+"""The most faults of one configuration that a message lists."""
 
 _log = logging.getLogger(__name__)
 _EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
@@ -27,14 +32,7 @@ _EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a mapping from a YAML file; raise a ConfigError that names the file."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"config file {path} does not exist") from None
-    except OSError as error:
-        raise ConfigError(f"config file {path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"config file {path} is not valid YAML: {error}") from None
+    content = read_yaml_file(path, "config file")
     if not isinstance(content, dict):
         raise ConfigError(f"config file {path} must be a mapping of keys to values")
     return content
@@ -42,24 +40,30 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def apply_overrides(content: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """Set dotted keys, ``train.lr=1e-3``; values are read as YAML."""
-    result: dict[str, Any] = yaml.safe_load(yaml.safe_dump(dict(content), sort_keys=False))
+    result: dict[str, Any] = _copy(content)
     for item in overrides:
         key, equals, text = item.partition("=")
+        if printable(item) != item:
+            raise ConfigError(f"override {shown(item)} holds a character that cannot be shown")
         if not equals or not key:
-            raise ConfigError(f"override {item!r} must have the form key=value, for example train.epochs=10")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"override {item!r}: the value is not valid YAML: {error}") from None
+            raise ConfigError(f"override {shown(item)} must have the form key=value, for example train.epochs=10")
+        value = parse_yaml(text, f"override {shown(item)}: the value")
         *parents, last = key.split(".")
         block = result
         for parent in parents:
             block = block.setdefault(parent, {})
             if not isinstance(block, dict):
-                raise ConfigError(f"override {item!r}: {parent!r} is a value, not a block of settings")
+                raise ConfigError(f"override {shown(item)}: {shown(parent)} is a value, not a block of settings")
         # YAML 1.1 reads 1e-3 as text.
         block[last] = float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value
     return result
+
+
+def _copy(value: Any) -> Any:
+    """Return a value whose mappings and lists are new ones."""
+    if isinstance(value, Mapping):
+        return {key: _copy(item) for key, item in value.items()}
+    return [_copy(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def update_spelling(content: Mapping[str, Any], schema: type[Block], where: str) -> dict[str, Any]:
@@ -130,13 +134,16 @@ def parse_config(content: Mapping[str, Any], schema: type[C], where: str) -> C:
     try:
         return schema.model_validate(content)
     except ValidationError as error:
-        lines = [_explain(fault, schema) for fault in error.errors()]
+        faults = error.errors(include_url=False)
+        lines = [_explain(fault, schema) for fault in faults[:MAX_FAULTS]]
+        if len(faults) > MAX_FAULTS:
+            lines.append(f"and {len(faults) - MAX_FAULTS} more faults")
         raise ConfigError(f"{where}:\n" + "\n".join(f"  {line}" for line in lines)) from None
 
 
 def _explain(fault: Any, schema: type[BaseModel]) -> str:
     path = [str(part) for part in fault["loc"]]
-    key = ".".join(path) or "the whole"
+    key = shortened(".".join(path)) or "the whole"
     if fault["type"] == "extra_forbidden":
         near = nearest_key(key, schema)
         return f"unknown key {key!r}" + (f"; did you mean {near!r}?" if near else "")
@@ -146,7 +153,7 @@ def _explain(fault: Any, schema: type[BaseModel]) -> str:
     if fault["type"] == "value_error" and (not path or isinstance(fault["input"], Mapping)):
         # A rule about several keys names them itself; the whole block's values would hide it.
         return message if not path or message.startswith(f"{key}.") else f"{key}: {message}"
-    return f"{key!r} is {fault['input']!r}: {message[:1].lower()}{message[1:]}"
+    return f"{key!r} is {shown(fault['input'])}: {message[:1].lower()}{message[1:]}"
 
 
 def all_keys(schema: type[BaseModel], prefix: str = "") -> list[str]:

@@ -27,7 +27,7 @@ class Renamed(NamedTuple):
 class Block(BaseModel):
     """A group of settings: frozen, and strict about its keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
     renamed: ClassVar[Mapping[str, Renamed]] = {}
     """Keys of earlier versions. They are still read, with a note that names today's key."""
 
@@ -51,6 +51,8 @@ class DataConfig(Block):
     """Pixel values of the network's input: normalized by ImageNet's mean and standard deviation, or plain 0…1."""
     detections: str | None = None
     """Detections JSON for test.boxes=detections; relative to the data root or the current directory."""
+    allowed_folders: tuple[str, ...] = ()
+    """Folders outside the data root that names and links of images may lead to; others are refused."""
     min_box_score: float = 0.0
     """Detections below this score are dropped."""
     on_bad_image: Literal["stop", "skip"] = "stop"

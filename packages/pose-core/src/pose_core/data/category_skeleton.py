@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from pose_core.data.json_file import read_json
 from pose_core.errors import DataError
+from pose_core.reading.json_text import read_json
 from pose_core.skeleton import SKELETONS
 
 DEFAULT_SIGMA = 0.067

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from pose_core.errors import ConfigError, DataError
-from pose_core.installation import install_hint
+from pose_core.errors import DataError
+from pose_core.reading.hdf5 import import_h5py as import_h5py
+from pose_core.reading.hdf5 import read_columns
 from pose_core.skeleton import Skeleton
 
 Array = np.ndarray
@@ -31,35 +31,14 @@ class PeopleColumns(NamedTuple):
     """The additional columns requested, each ``(N,)``."""
 
 
-def import_h5py(purpose: str) -> ModuleType:
-    """Import h5py, an extra of this package."""
-    try:
-        import h5py
-    except ImportError:
-        raise ConfigError(f"{purpose} needs h5py: {install_hint('h5')}") from None
-    module: ModuleType = h5py
-    return module
-
-
 def read_people(file: Path, what: str, skeleton: Skeleton, extra: Sequence[str] = ()) -> PeopleColumns:
     """Read the fields imgname, part, center and scale of ``file``, and the ``extra`` fields.
 
     ``what`` describes the expected file in error messages. Names are byte strings ``(N,)``, or character codes
     ``(N, L)`` that end at the first zero.
     """
-    h5py = import_h5py(f"reading {file.name}")
-    if not file.exists():
-        raise DataError(f"annotation file {file} does not exist")
     keys = ("imgname", "part", "center", "scale", *extra)
-    try:
-        with h5py.File(file) as content:
-            lacking = [key for key in keys if key not in content]
-            if lacking:
-                fields = ", ".join(content) or "nothing"
-                raise DataError(f"{file} is not {what}: it has no field {lacking[0]!r} (it has {fields})")
-            columns = {key: np.asarray(content[key][()]) for key in keys}
-    except (OSError, TypeError) as error:  # not an HDF5 file, or a group in place of a field
-        raise DataError(f"{file} is not {what}: {error}; fetch or build it again") from None
+    columns = read_columns(file, keys, what)
     people = len(columns["imgname"]) if columns["imgname"].ndim else 0
     joints = skeleton.num_joints
     parts = columns["part"]

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
+import stat
 from collections.abc import Iterable
-from functools import cached_property, lru_cache, partial
+from functools import lru_cache, partial
 from typing import Literal
 
 import cv2
 import numpy as np
 
-from pose_core.data import patience
-from pose_core.data.patience import read_patiently
-from pose_core.data.sources import ARCHIVE, split_source
+from pose_core.data.sources import ARCHIVE, check_inside, split_source
 from pose_core.errors import DataError
-from pose_core.photos import is_truncated as is_truncated
+from pose_core.reading import patience
+from pose_core.reading.archives import Archive, UnreadableError
+from pose_core.reading.images import MAX_BYTES, FaultError, decode
+from pose_core.reading.images import is_truncated as is_truncated
+from pose_core.reading.images import jpeg_size as jpeg_size
+from pose_core.reading.patience import read_patiently
 from pose_core.structures import ImageRecord
 
 Color = Literal["rgb", "bgr"]
@@ -25,49 +27,11 @@ MAX_IN_VAIN = 5
 """Images for which a process waits in vain before it does not wait any more, where bad images are skipped."""
 
 _in_vain: list[str] = []
+_NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 
 # The annotations of every data set refer to the stored pixels, regardless of EXIF orientation.
 _DECODE = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-# Start-of-frame markers: each is followed by a length, a depth, the height and the width.
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
-
-
-class UnreadableError(DataError):
-    """An image that cannot be read, but perhaps a moment later: its file system may be away."""
-
-
-class Archive:
-    """An open zip file, and a lookup of its members by full or shortened name."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        try:
-            self.file = zipfile.ZipFile(path)
-        except FileNotFoundError:
-            raise UnreadableError(f"image archive {path} does not exist") from None
-        except (zipfile.BadZipFile, OSError) as error:
-            raise UnreadableError(f"image archive {path} is not a readable zip file: {error}") from None
-
-    @cached_property
-    def members(self) -> dict[str, str]:
-        """Map each member's name, with and without its leading folder, to the stored name."""
-        names = [name for name in self.file.namelist() if not name.endswith("/")]
-        shortened = {name.partition("/")[2]: name for name in names if "/" in name}
-        return shortened | {name: name for name in names}
-
-    def read(self, member: str) -> bytes:
-        """Return the bytes of a member; raise a DataError if it is missing or damaged."""
-        stored = self.members.get(member.lstrip("/"))
-        if stored is None:
-            raise DataError(f"image {self.path}@{member} does not exist: the archive has no such member")
-        try:
-            return self.file.read(stored)
-        except (zipfile.BadZipFile, OSError, EOFError, zlib.error) as error:
-            raise UnreadableError(
-                f"image {self.path}@{member} cannot be read: {error}; fetch the archive again, or set "
-                "data.on_bad_image=skip"
-            ) from None
 
 
 @lru_cache(maxsize=64)
@@ -92,8 +56,11 @@ def image_exists(source: str) -> bool:
 
 
 def missing_images(records: Iterable[ImageRecord]) -> list[ImageRecord]:
-    """Return the records whose image is missing. Each folder is listed once, which is faster than testing each file."""
-    listed: dict[str, set[str]] = {}
+    """Return the records whose image is missing. Each folder is listed once, which is faster than testing each file.
+
+    Raise a DataError for one that is a link out of its folder: see `check_inside`.
+    """
+    listed: dict[str, dict[str, bool]] = {}
     missing = []
     for record in records:
         if ARCHIVE in record.source:
@@ -101,11 +68,27 @@ def missing_images(records: Iterable[ImageRecord]) -> list[ImageRecord]:
         else:
             folder, _, name = record.source.rpartition(os.sep)
             if folder not in listed:
-                listed[folder] = set(os.listdir(folder or ".")) if os.path.isdir(folder or ".") else set()  # noqa: PTH112, PTH208
-            present = name in listed[folder]
+                listed[folder] = _names(folder or ".")
+            is_link = listed[folder].get(name)
+            present = is_link is not None
+            if is_link:
+                check_inside(record.source, folder, record.source)
         if not present:
             missing.append(record)
     return missing
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | _NONBLOCK)
+
+
+def _names(folder: str) -> dict[str, bool]:
+    """Return what is in a folder, and whether it is a link; nothing if there is no such folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name: entry.is_symlink() for entry in entries}
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
 
 
 def read_bytes(source: str) -> bytes:
@@ -114,8 +97,13 @@ def read_bytes(source: str) -> bytes:
     if member is not None:
         return open_archive(path).read(member)
     try:
-        with open(path, "rb") as file:  # noqa: PTH123  in the loader's hot path
-            return file.read()
+        # A pipe without a writer would block here without O_NONBLOCK, which regular files ignore.
+        with open(path, "rb", opener=_open_at_once) as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_BYTES:
+                why = "it is too large" if stat.S_ISREG(found.st_mode) else "it is a pipe or a device, not a file"
+                raise DataError(f"image {source} cannot be read: {why}")
+            return file.read(found.st_size)
     except FileNotFoundError:
         raise UnreadableError(f"image {source} does not exist") from None
     except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
@@ -152,40 +140,19 @@ def _read_anew(source: str) -> bytes:
         raise
 
 
-def jpeg_size(content: bytes) -> tuple[int, int] | None:
-    """Return the width and height in a JPEG's header, or None if the bytes have no such header."""
-    if content[:2] != b"\xff\xd8":
-        return None
-    at = 2
-    while at + 9 <= len(content) and content[at] == 0xFF:
-        marker = content[at + 1]
-        if marker == 0xFF:  # padding
-            at += 1
-        elif marker in _FRAMES:
-            return int.from_bytes(content[at + 7 : at + 9], "big"), int.from_bytes(content[at + 5 : at + 7], "big")
-        else:
-            at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
-    return None
-
-
 def decode_bgr(content: bytes, source: str, reduce: int = 1) -> np.ndarray:
     """Decode to pixels ``(H, W, 3)`` uint8 BGR; raise a DataError if the bytes are not an image.
 
     ``reduce`` of 2, 4 or 8 divides width and height by that number, rounded up, by averaging square blocks.
     """
-    image = None
     flags = _DECODE if reduce == 1 else _REDUCED[reduce] | cv2.IMREAD_IGNORE_ORIENTATION
-    if content:
-        try:
-            image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
-        except cv2.error:  # a header that promises an absurd size
-            image = None
-    if image is None or is_truncated(content):
+    try:
+        return decode(content, flags)
+    except FaultError as fault:
         raise DataError(
-            f"image {source} does not decode ({len(content)} bytes): it is damaged, truncated or not an image; "
-            "fetch it again, or set data.on_bad_image=skip"
-        )
-    return image
+            f"image {source} does not decode ({len(content)} bytes): it {fault}; fetch it again, or set "
+            "data.on_bad_image=skip"
+        ) from None
 
 
 def open_bgr(source: str) -> np.ndarray:

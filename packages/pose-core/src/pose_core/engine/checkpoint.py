@@ -11,7 +11,6 @@ from typing import IO, Any, cast
 
 import numpy as np
 import torch
-import yaml
 
 from pose_core.config import Experiment, all_keys, dump_config, update_spelling
 from pose_core.digests import DigestWriter
@@ -21,11 +20,13 @@ from pose_core.folders import find_data_root
 from pose_core.layouts.table import get_layout
 from pose_core.models.weights import read_checkpoint
 from pose_core.plurals import counted
+from pose_core.reading.yaml_text import parse_yaml
 
 FORMAT = 1
 FREE_KEYS = (
-    "note", "name", "run.dir", "run.name", "run.device", "data.root", "data.max_skipped", "train.workers",
-    "train.log_every", "train.checkpoint_every", "train.validate_every", "train.evaluate_on", "train.keep", "test.",
+    "note", "name", "run.dir", "run.name", "run.device", "data.root", "data.allowed_folders", "data.max_skipped",
+    "train.workers", "train.log_every", "train.checkpoint_every", "train.validate_every", "train.evaluate_on",
+    "train.keep", "test.",
 )  # fmt: skip
 """Prefixes of keys that may change when a run is resumed: they do not affect training."""
 
@@ -75,8 +76,8 @@ def read_run_checkpoint(path: Path, config: Experiment, *, inexact: bool = False
     content = read_checkpoint(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise WeightsError(f"{path} is not a checkpoint of a training run; give the last.pt of a run folder")
-    before = update_spelling(yaml.safe_load(content["config"]), type(config), str(path))
-    now = yaml.safe_load(dump_config(config))
+    before = update_spelling(_settings(content, path), type(config), str(path))
+    now = parse_yaml(dump_config(config), "config")
     changed = [
         f"{key}: {_at(before, key)!r} before, {_at(now, key)!r} now"
         for key in all_keys(type(config))
@@ -90,6 +91,15 @@ def read_run_checkpoint(path: Path, config: Experiment, *, inexact: bool = False
             f"--init {path}, for its weights); with --resume --inexact, settings of the training may change"
         )
     return content, changed
+
+
+def _settings(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Return the settings that a checkpoint was trained with."""
+    text = content.get("config")
+    settings = parse_yaml(text, f"config in {path}", error=WeightsError) if isinstance(text, str) else None
+    if not isinstance(settings, dict):
+        raise WeightsError(f"{path} holds no settings; give the last.pt of a run folder")
+    return settings
 
 
 def read_last_checkpoint(
@@ -195,7 +205,7 @@ def _longer(key: str, before: Any, now: Any, config: Experiment) -> bool:
         return False
     # Without a number the run has no length of its own.
     was, is_now = (float("inf") if _at(content, key) is None else _at(content, key) for content in (before, now))
-    return config.train.schedule in {"multistep", "constant"} and is_now >= was
+    return config.train.schedule in {"multistep", "constant"} and isinstance(was, int | float) and is_now >= was
 
 
 def random_state(device: torch.device) -> dict[str, Any]:

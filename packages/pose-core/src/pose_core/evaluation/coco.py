@@ -57,7 +57,8 @@ def coco_keypoint_ap(
     if isinstance(ground_truth, GroundTruth):
         truth = ground_truth
     else:
-        truth = read_ground_truth(ground_truth, len(spread), area_of_box=AREA_OF_BOX[iou_areas])
+        skeleton = SKELETONS["coco17"] if sigmas is None else None
+        truth = read_ground_truth(ground_truth, len(spread), area_of_box=AREA_OF_BOX[iou_areas], skeleton=skeleton)
     found = read_detections(detections, truth, max_detections=max_detections)
     if image_ids is not None:
         truth, found = restrict(truth, found, _mask_of(image_ids, truth.image_ids))

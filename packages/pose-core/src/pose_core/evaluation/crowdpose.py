@@ -28,11 +28,12 @@ def crowdpose_ap(ground_truth: Source | GroundTruth, detections: Source) -> dict
 
     As published, the AP of a level is rounded to four places, and −1 if the level has no images.
     """
-    sigmas = np.array(SKELETONS["crowdpose14"].sigmas)
+    skeleton = SKELETONS["crowdpose14"]
+    sigmas = np.array(skeleton.sigmas)
     if isinstance(ground_truth, GroundTruth):
         truth = ground_truth
     else:
-        truth = read_ground_truth(ground_truth, len(sigmas), area_of_box=AREA_OF_BOX)
+        truth = read_ground_truth(ground_truth, len(sigmas), area_of_box=AREA_OF_BOX, skeleton=skeleton)
     check_crowd_index(truth)
     found = read_detections(detections, truth, max_detections=MAX_DETECTIONS)
     whole = [AREAS["all"]]

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pose_core.data.json_file import read_json
+from pose_core.data.coco_file import AREA_OF_BOX as AREA_OF_BOX
+from pose_core.data.coco_file import area_of_boxes, read_coco_file
+from pose_core.data.diagnostics import Problems
+from pose_core.data.numbers import shown, whole_number
 from pose_core.errors import DataError
+from pose_core.reading.json_text import read_json
+from pose_core.skeleton import Skeleton
 
 Array = np.ndarray
-AREA_OF_BOX = 0.53
-"""CrowdPose annotates no areas; its evaluator takes this fraction of the box's area, and so do files without areas."""
+FARTHEST = 1e9
+"""Largest coordinate of a result in a file, in pixels; a network that has diverged may predict far outside."""
 _log = logging.getLogger(__name__)
 Source = str | Path | dict[str, Any] | Sequence[dict[str, Any]]
 """A file, or its content."""
@@ -86,28 +92,58 @@ def read_source(source: Source, what: str) -> tuple[Any, str]:
     return source, "the predictions" if what == "detections" else f"the given {what}"
 
 
-def read_ground_truth(source: Source, joints: int, *, area_of_box: float | None = None) -> GroundTruth:
-    """Read the annotations of the keypoint categories, which must have ``joints`` joints.
+def read_ground_truth(
+    source: Source, joints: int, *, area_of_box: float | None = None, skeleton: Skeleton | None = None
+) -> GroundTruth:
+    """Read the annotations of the keypoint categories, which must have ``joints`` joints, in a ``skeleton``'s order.
 
     A person's area is the annotated one or, if ``area_of_box`` is given or the file states none, that fraction
-    (`AREA_OF_BOX`) of the box's area. Two annotations of one id are refused, as the readers of data sets refuse them:
-    the COCO tools would count one of them twice, and the other not at all.
+    (`AREA_OF_BOX`) of the box's area. A file is refused for whatever training would refuse it for; objects of the
+    caller are taken as the COCO tools take them, except that ids must be integers and none may repeat: the COCO tools
+    would count one of two equal ones twice, and the other not at all.
     """
-    content, name = read_source(source, "ground truth")
+    if isinstance(source, str | Path):
+        return _read_file(Path(source), joints, area_of_box, skeleton)
+    return _read_objects(source, joints, area_of_box)
+
+
+def _read_file(file: Path, joints: int, area_of_box: float | None, skeleton: Skeleton | None) -> GroundTruth:
+    found = read_coco_file(file, Problems(), joints, skeleton, what="ground truth", lists=("images", "annotations"))
+    name = f"ground truth {file}"
+    lacking = np.isnan(found.area)
+    if lacking.any() and not area_of_box:
+        _warn_of_areas(name, int(lacking.sum()), len(lacking))
+    by_id = np.argsort(found.image_ids)
+    image = np.argsort(by_id)[found.image]
+    order = np.argsort(image, kind="stable")
+    return GroundTruth(
+        name=name, image_ids=found.image_ids[by_id], crowd_index=found.crowd_index[by_id],
+        categories=found.categories, image=image[order], category=found.category[order], joints=found.joints[order],
+        box=found.box[order], area=area_of_boxes(found, area_of_box)[order], crowd=found.crowd[order],
+        ignore=(found.crowd | (found.labeled == 0))[order],
+    )  # fmt: skip
+
+
+def _read_objects(content: Any, joints: int, area_of_box: float | None) -> GroundTruth:
+    name = "the given ground truth"
     lists = [content.get(key) for key in ("images", "annotations")] if isinstance(content, dict) else [None]
     if not all(isinstance(value, list | tuple) for value in lists):
         raise DataError(f"{name} must be a COCO mapping with the lists 'images' and 'annotations'")
-    ids = np.unique(_column(content["images"], "id", name, "image", dtype=np.int64))
+    ids = _column(content["images"], "id", name, "image", dtype=np.int64)
+    order = np.argsort(ids)
+    _refuse_repeated(ids, "images", name)
+    crowd_index = [image.get("crowdIndex") for image in content["images"]]
     annotations = content["annotations"]
     image_id = _column(annotations, "image_id", name, "annotation", dtype=np.int64)
-    _refuse_repeated(annotations, name)
+    named = [annotation for annotation in annotations if "id" in annotation]
+    _refuse_repeated(_column(named, "id", name, "annotation", dtype=np.int64), "annotations", name)
     categories = _keypoint_categories(content, name, joints)
     category = _column(annotations, "category_id", name, "annotation", dtype=np.int64, default=categories[0])
     wanted = np.isin(image_id, ids) & np.isin(category, categories)
     blank = [0] * (3 * joints)
     # Some files give a crowd, which is one region, no joints.
     people = [
-        {**a, "keypoints": blank} if a.get("iscrowd") and not a.get("keypoints") else a
+        {**a, "keypoints": blank} if a.get("iscrowd") and not len(a.get("keypoints", ())) else a
         for a, take in zip(annotations, wanted.tolist(), strict=True)
         if take
     ]
@@ -124,26 +160,25 @@ def read_ground_truth(source: Source, joints: int, *, area_of_box: float | None 
     crowd = np.array([bool(person.get("iscrowd", 0)) for person in people], dtype=bool)
     given = _column(people, "num_keypoints", name, "annotation", default=-1)
     labeled = np.where(given < 0, (table[..., 2] > 0).sum(1), given)
-    index = {record["id"]: record.get("crowdIndex") for record in content["images"]}
-    order = np.argsort(image_id[wanted], kind="stable")
+    image = np.searchsorted(ids[order], image_id[wanted])
+    by_image = np.argsort(image, kind="stable")
     return GroundTruth(
         name=name,
-        image_ids=ids,
-        crowd_index=np.array([c if isinstance(c := index[i], int | float) else np.nan for i in ids.tolist()]),
+        image_ids=ids[order],
+        crowd_index=np.array([c if isinstance(c, int | float) else np.nan for c in crowd_index])[order],
         categories=categories,
-        image=np.searchsorted(ids, image_id[wanted][order]),
-        category=category[wanted][order], joints=table[order], box=box[order], area=area[order], crowd=crowd[order],
+        image=image[by_image], category=category[wanted][by_image], joints=table[by_image], box=box[by_image],
+        area=area[by_image], crowd=crowd[by_image],
         # As in the COCO tools, the 'ignore' field of a file has no effect.
-        ignore=(crowd | (labeled == 0))[order],
+        ignore=(crowd | (labeled == 0))[by_image],
     )  # fmt: skip
 
 
-def _refuse_repeated(annotations: Sequence[Any], name: str) -> None:
-    """Raise a DataError if two annotations have the same id."""
-    ids = [annotation["id"] for annotation in annotations if isinstance(annotation.get("id"), int)]
-    if len(set(ids)) < len(ids):
-        first, times = next(each for each in Counter(ids).items() if each[1] > 1)
-        raise DataError(f"{name}: {times} annotations have the id {first}; give each its own")
+def _refuse_repeated(ids: Array, what: str, name: str) -> None:
+    """Raise a DataError if an id repeats."""
+    if len(np.unique(ids)) < len(ids):
+        first, times = next(each for each in Counter(ids.tolist()).items() if each[1] > 1)
+        raise DataError(f"{name}: {times} {what} have the id {first}; give each its own")
 
 
 @cache
@@ -169,6 +204,7 @@ def read_detections(source: Source, truth: GroundTruth, *, max_detections: int) 
     image_id = _column(content, "image_id", name, "entry", dtype=np.int64)
     score = _column(content, "score", name, "entry")
     points = _table(content, "keypoints", 3 * joints, name, "entry", finite=(0, 1)).reshape(-1, joints, 3)[..., :2]
+    _refuse_far(points, source, name)
     unknown = np.setdiff1d(image_id, truth.image_ids)
     if len(unknown):
         raise DataError(
@@ -183,7 +219,9 @@ def read_detections(source: Source, truth: GroundTruth, *, max_detections: int) 
             f"the entries have {np.unique(category)[:5].tolist()}"
         )
     if content and content[0].get("bbox"):
-        area = _table(content, "bbox", 4, name, "entry")[:, 2:].prod(1)
+        boxes = _table(content, "bbox", 4, name, "entry")
+        _refuse_far(boxes, source, name)
+        area = boxes[:, 2:].prod(1)
     else:
         area = np.ptp(points, axis=1).prod(1) if content else np.zeros(0)
     image = np.searchsorted(truth.image_ids, image_id)
@@ -211,12 +249,22 @@ def read_poses(source: Source, what: str = "results file") -> tuple[Array, Array
     if not isinstance(first, list | tuple) or not first or len(first) % 3:
         raise DataError(f"{name}: entry 0 has no 'keypoints', a list of x, y, score for each joint")
     points = _table(content, "keypoints", len(first), name, "entry", finite=()).reshape(len(content), -1, 3)
+    _refuse_far(points, source, name)
     return image_id, points, score
+
+
+def _refuse_far(values: Array, source: Source, name: str) -> None:
+    """Raise a DataError for coordinates of a file that no image has."""
+    far = np.abs(values) > FARTHEST
+    if isinstance(source, str | Path) and far.any():
+        row = int(np.flatnonzero(far.reshape(len(values), -1).any(1))[0])
+        raise DataError(f"{name}: entry {row} has a coordinate beyond {FARTHEST:.0f} pixels; predict again")
 
 
 def _keypoint_categories(content: dict[str, Any], name: str, joints: int) -> tuple[int, ...]:
     """Return the ids of the categories with ``joints`` keypoints; of those with any, or of all, if none has."""
     listed = content.get("categories") or [{"id": a.get("category_id", 1)} for a in content["annotations"]]
+    _column(listed, "id", name, "category", dtype=np.int64)
     chosen = [category for category in listed if category.get("keypoints")] or listed
     chosen = [category for category in chosen if len(category.get("keypoints", ())) == joints] or chosen
     return tuple(np.unique(_column(chosen, "id", name, "category", dtype=np.int64)).tolist()) or (1,)
@@ -225,7 +273,7 @@ def _keypoint_categories(content: dict[str, Any], name: str, joints: int) -> tup
 def _column(
     entries: Sequence[Any], key: str, name: str, word: str, *, dtype: type = np.float64, default: int | None = None
 ) -> Array:
-    """Return one number of each entry, ``(N,)``; ``default``, if given, for entries without one."""
+    """Return one number of each entry, ``(N,)``, an integer if ``dtype`` is one; ``default`` for entries without."""
     if default is not None:
         entries = [e if not isinstance(e, dict) or key in e else {**e, key: default} for e in entries]
     return _table(entries, key, 1, name, word, dtype=dtype)[:, 0]
@@ -246,12 +294,11 @@ def _table(
     All must be finite or, if ``finite`` is given, those at these indices of each x, y, score triple.
     """
     try:
-        table: Array = np.array([entry[key] for entry in entries], dtype=dtype).reshape(len(entries), size)
-        checked = table if finite is None else table.reshape(-1, 3)[:, finite]
-        if np.isfinite(checked).all():
-            return table
-    except (KeyError, IndexError, TypeError, ValueError, OverflowError):
-        pass  # the loop below finds the entry
+        table = _numbers([entry[key] for entry in entries], size, dtype)
+    except (KeyError, IndexError, TypeError):
+        table = None
+    if table is not None and np.isfinite(table if finite is None else table.reshape(-1, 3)[:, finite]).all():
+        return table
     for row, entry in enumerate(entries):
         fault = _fault(entry, key, size, dtype, finite)
         if fault:
@@ -260,20 +307,52 @@ def _table(
     raise DataError(f"{name} must have a list of mappings, with '{key}' for every {word}")
 
 
+def _numbers(values: Sequence[Any], size: int, dtype: type) -> Array | None:
+    """Return ``size`` numbers of each value, ``(N, size)``; None if one does not consist of so many."""
+    if size == 1:
+        cells: Iterable[Any] = values
+    else:
+        values = [value.ravel().tolist() if isinstance(value, np.ndarray) else value for value in values]
+        if not (set(map(type, values)) <= {list, tuple} and set(map(len, values)) <= {size}):
+            return None
+        cells = chain.from_iterable(values)
+        if not _are_numbers(set(map(type, chain.from_iterable(values)))):
+            return None
+    if dtype is np.int64:
+        if not set(map(type, values)) <= {int}:
+            values = [whole_number(value) for value in values]
+            if None in values:
+                return None
+        cells = values
+    elif size == 1 and not _are_numbers(set(map(type, values))):
+        return None
+    try:
+        return np.fromiter(cells, dtype, count=len(values) * size).reshape(len(values), size)
+    except OverflowError:  # an integer of too many digits
+        return None
+
+
+def _are_numbers(kinds: Set[type]) -> bool:
+    """Return whether values of these types are numbers; a bool, or a text with digits, is none."""
+    return all(kind is not bool and issubclass(kind, int | float | np.integer | np.floating) for kind in kinds)
+
+
 def _fault(entry: Any, key: str, size: int, dtype: type, finite: tuple[int, ...] | None) -> str:
     """Return a description of what is wrong with ``entry[key]``, or an empty string."""
     if not isinstance(entry, dict):
-        return f"is not a mapping but {str(entry)[:40]!r}"
+        return f"is not a mapping but {shown(entry)}"
     if key not in entry:
         return f"has no '{key}'"
     value = entry[key]
-    if size > 1 and (not isinstance(value, list | tuple | np.ndarray) or len(value) != size):
-        count = len(value) if isinstance(value, list | tuple | np.ndarray) else "no"
-        hint = "; a joint set other than COCO's needs its own sigmas" if key == "keypoints" else ""
-        return f"has {count} {key.removesuffix('s')} numbers, expected {size}{hint}"
-    try:
-        numbers: Array = np.array(value, dtype=dtype).reshape(size)
-        checked = numbers if finite is None else numbers.reshape(-1, 3)[:, finite]
-        return "" if np.isfinite(checked).all() else f"has a '{key}' that is not a finite number"
-    except (TypeError, ValueError, OverflowError):
-        return f"has {str(value)[:40]!r} as '{key}', which is not {'a number' if size == 1 else 'numbers'}"
+    if size > 1:
+        value = value.ravel().tolist() if isinstance(value, np.ndarray) else value
+        if not isinstance(value, list | tuple) or len(value) != size:
+            count = len(value) if isinstance(value, list | tuple) else "no"
+            hint = "; a joint set other than COCO's needs its own sigmas" if key == "keypoints" else ""
+            return f"has {count} {key.removesuffix('s')} numbers, expected {size}{hint}"
+    numbers = _numbers([value], size, dtype)
+    if numbers is None:
+        kind = "numbers" if size > 1 else "an integer" if dtype is np.int64 else "a number"
+        return f"has {shown(value)} as '{key}', which is not {kind}"
+    checked = numbers if finite is None else numbers.reshape(-1, 3)[:, finite]
+    return "" if np.isfinite(checked).all() else f"has a '{key}' that is not a finite number"

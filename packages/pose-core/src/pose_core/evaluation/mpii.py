@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from pose_core.data.numbers import FAR, numeric, within
 from pose_core.errors import DataError
 from pose_core.plurals import counted
+from pose_core.reading.matlab import read_fields
 
 Array = np.ndarray
 _log = logging.getLogger(__name__)
@@ -118,15 +120,10 @@ def _read(source: str | Path | Mapping[str, Any]) -> dict[str, Array]:
     if isinstance(source, Mapping):
         content, name = source, "the given ground truth"
     else:
-        from scipy.io import loadmat
-
         name = f"ground truth {source}"
         if not Path(source).is_file():
             raise DataError(f"{name} does not exist: PCKh needs annot/gt_valid.mat of the MPII annotations")
-        try:
-            content = loadmat(source)
-        except Exception as error:  # scipy and zlib raise many unrelated exceptions on damaged files
-            raise DataError(f"{name} is not a MATLAB file that scipy can read: {error}") from None
+        content = read_fields(Path(source), FIELDS, "MPII's ground truth for PCKh")
     for field in FIELDS:
         if field not in content:
             have = ", ".join(key for key in content if not key.startswith("__"))
@@ -135,12 +132,28 @@ def _read(source: str | Path | Mapping[str, Any]) -> dict[str, Array]:
     for field, shape in FIELDS.items():
         try:
             # MATLAB drops the last axis if there is one person.
-            arrays[field] = np.asarray(content[field], dtype=np.float64).reshape(shape)
-        except (TypeError, ValueError):
+            numbers = numeric(content[field])
+            if numbers is None:
+                raise DataError(f"{name}: '{field}' does not hold numbers")
+            arrays[field] = numbers.reshape(shape)
+        except ValueError:
             raise DataError(
                 f"{name}: '{field}' has the shape {np.shape(content[field])}, expected {shape[:-1]} and people last"
             ) from None
+    if not isinstance(source, Mapping):
+        _check_values(arrays, name)
     people = {field: array.shape[-1] for field, array in arrays.items()}
     if len(set(people.values())) > 1:
         raise DataError(f"{name}: the fields differ in their number of people: {people}")
     return arrays
+
+
+def _check_values(arrays: Mapping[str, Array], name: str) -> None:
+    """Raise a DataError for values of a file that no annotation has."""
+    for field, array in arrays.items():
+        if not within(array):
+            raise DataError(
+                f"{name}: '{field}' holds a value that is not a finite number within ±{FAR:.0f}; fetch it again"
+            )
+    if not np.isin(arrays["jnt_missing"], (0, 1)).all():
+        raise DataError(f"{name}: 'jnt_missing' holds values other than 0 and 1; fetch it again")

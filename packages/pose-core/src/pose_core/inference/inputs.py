@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,12 +14,15 @@ from urllib.parse import urlsplit
 from pose_core.errors import ConfigError, DataError
 from pose_core.inference.video import SUFFIXES as VIDEOS
 from pose_core.inference.video import is_camera, is_stream
-from pose_core.photos import IMAGE_BRANDS, download, is_url
 from pose_core.photos import SUFFIXES as IMAGES
+from pose_core.photos import download, is_url
+from pose_core.plurals import counted
+from pose_core.reading.images import IMAGE_BRANDS
 
 Kind = Literal["image", "video", "stream"]
 
 _MAGIC = frozenset("*?[")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ def find_inputs(words: Sequence[str | Path], folder: Path, downloads: Path) -> l
         if is_url(name) or is_stream(name):
             found.append(_at_address(name, downloads / str(number)))
         elif path.is_dir():
-            files = _below(path, path.rglob("*"), folder)
+            files = _below(path, _walk(path), folder)
             if not files:
                 raise DataError(f"folder {path} has no image or video ({', '.join(sorted(IMAGES | VIDEOS))})")
             found += files
@@ -137,8 +141,25 @@ def _matches(pattern: Path, folder: Path) -> list[Input]:
         fixed.append(part)
     base = Path(*fixed)
     found = [Path(match) for match in glob.glob(str(pattern), recursive=True)]  # noqa: PTH207  for absolute patterns
-    files = [file for match in found for file in (match.rglob("*") if match.is_dir() else [match])]
+    files = [file for match in found for file in (_walk(match) if match.is_dir() else [match])]
     return _below(base, files, folder)
+
+
+def _walk(folder: Path) -> list[Path]:
+    """Return what is below a folder, without links out of it."""
+    found = list(folder.rglob("*"))
+    inside = folder.resolve()
+    links = [path for path in found if path.suffix.lower() in IMAGES | VIDEOS and path.is_symlink()]
+    outside = [path for path in links if inside not in path.resolve().parents]
+    if not outside:
+        return found
+    _log.warning(
+        "%s out of the folder %s left out, such as %s; to use a file outside, name it",
+        counted(len(outside), "link"),
+        folder,
+        outside[0].name,
+    )
+    return sorted(set(found) - set(outside))
 
 
 def _below(base: Path, files: Iterable[Path], folder: Path) -> list[Input]:

@@ -18,6 +18,9 @@ from pose_core.engine.interfaces import Pipeline
 from pose_core.errors import ConfigError, DataError
 from pose_core.inference.standalone import box_matrix, warp, whole_view
 from pose_core.installation import install_hint
+from pose_core.photos import read_photo
+
+_log = logging.getLogger(__name__)
 
 Array = np.ndarray
 LEAST, MOST = 8, 200
@@ -114,10 +117,11 @@ def _inputs(folder: Path, pipeline: Pipeline) -> Iterator[Array]:
     """Yield the images of a folder as the pipeline takes them, ``(1, H, W, 3)``."""
     files = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in IMAGES]
     for path in files[:: max(1, len(files) // MOST)][:MOST]:
-        pixels = cv2.imread(str(path))
-        if pixels is None:
+        try:
+            image = read_photo(str(path))
+        except DataError as error:
+            _log.warning("%s; it is left out", error)
             continue
-        image = np.ascontiguousarray(pixels[..., ::-1])
         height, width = image.shape[:2]
         settings: dict[str, Any] = dict(pipeline.settings)
         if pipeline.script == "crops":

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from pose_core.data.mat_file import read_matlab
 from pose_core.errors import ConfigError, DataError
 from pose_core.evaluation.keypoint_files import read_poses
 from pose_core.plurals import counted
+from pose_core.reading.matlab import read_matlab
 from pose_core.skeleton import SKELETONS, Skeleton, get_skeleton, list_skeletons
 from pose_core.structures import ImageRecord, Poses
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from pose_core.data.coco_file import check_coco
 from pose_core.data.diagnostics import Problems
 from pose_core.data.images import image_exists, open_archive
-from pose_core.data.json_file import read_json
 from pose_core.data.sources import image_source
 from pose_core.errors import ConfigError, DataError
 from pose_core.folders import find_data_root
@@ -20,6 +20,7 @@ from pose_core.layouts.mpii import group_by_image, persons_from_json
 from pose_core.layouts.table import get_layout
 from pose_core.photos import SUFFIXES
 from pose_core.plurals import counted
+from pose_core.reading.json_text import read_json
 from pose_core.skeleton import Skeleton, get_skeleton
 from pose_core.structures import ImageRecord, Person, Poses
 
@@ -51,9 +52,8 @@ class ImagesOf:
             people = persons_from_json(content, self.annotations, skeleton or get_skeleton("mpii16"), lenient)
             return group_by_image(people, self.folder)
         joints = skeleton or get_skeleton("coco17")
-        return records_from_coco(
-            content, self.annotations, self.folder, joints, "{:012d}.jpg", lenient, keep_unlabeled=True
-        )
+        found = check_coco(content, self.annotations, lenient, joints.num_joints, joints)
+        return records_from_coco(found, self.annotations, self.folder, "{:012d}.jpg", lenient, keep_unlabeled=True)
 
     def numbered(self) -> dict[int, list[str]]:
         """Return the sources of a folder's or an archive's images by the number at the end of their names."""

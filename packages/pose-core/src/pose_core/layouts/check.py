@@ -11,6 +11,7 @@ import numpy as np
 
 from pose_core.data.diagnostics import Problems
 from pose_core.data.images import missing_images, open_bgr
+from pose_core.data.sources import images_below
 from pose_core.errors import DataError
 from pose_core.folders import find_data_root
 from pose_core.layouts.layout import AnnotatedSet, Layout
@@ -75,18 +76,23 @@ def check_dataset(
     splits: Sequence[str] | None = None,
     decode: Decode = "sample",
     skeleton: str | None = None,
+    allowed_folders: Sequence[str] = (),
 ) -> CheckReport:
     """Read ``splits`` completely, despite any problems, and decode none, a sample or all of their images.
 
-    By default, use the layout's usual splits and joint set.
+    By default, use the layout's usual splits and joint set. ``allowed_folders`` is ``data.allowed_folders``.
     """
     chosen, folder = get_layout(layout), find_data_root(str(root))
     joints = get_skeleton(skeleton or chosen.skeleton)
-    reports = tuple(_check_split(chosen, folder, split, decode, joints) for split in splits or chosen.splits)
+    reports = tuple(
+        _check_split(chosen, folder, split, decode, joints, allowed_folders) for split in splits or chosen.splits
+    )
     return CheckReport(chosen, folder, joints, reports)
 
 
-def _check_split(layout: Layout, root: Path, split: str, decode: Decode, skeleton: Skeleton) -> SplitReport:
+def _check_split(
+    layout: Layout, root: Path, split: str, decode: Decode, skeleton: Skeleton, allowed_folders: Sequence[str]
+) -> SplitReport:
     report = SplitReport(split, layout.annotation_file(root, split))
     if not report.annotation_file.exists():
         remark = looks_like(root)
@@ -95,9 +101,10 @@ def _check_split(layout: Layout, root: Path, split: str, decode: Decode, skeleto
         return report
     whole = Problems(keep_going=True)
     try:
-        records = layout.read(root, split, skeleton, report.problems)
-        everyone = layout.read(root, split, skeleton, whole, keep_unlabeled=True)
-        missing = missing_images(records)
+        with images_below(root, allowed_folders):
+            records = layout.read(root, split, skeleton, report.problems)
+            everyone = layout.read(root, split, skeleton, whole, keep_unlabeled=True)
+            missing = missing_images(records)
     except DataError as error:
         report.problems.stop("malformed file", split, str(error))
         return report

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+import math
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pose_core.data.coco_file import AREA_OF_BOX, CocoFile, area_of_boxes, read_coco_file
 from pose_core.data.diagnostics import Problems
-from pose_core.data.json_file import read_json
 from pose_core.data.sources import find_images, image_source
-from pose_core.errors import DataError
 from pose_core.evaluation.coco import coco_keypoint_ap
-from pose_core.evaluation.keypoint_files import AREA_OF_BOX
 from pose_core.evaluation.report import COCO_TITLES, Evaluation, format_coco
 from pose_core.layouts.layout import AnnotatedSet, Layout
 from pose_core.layouts.merge import merge_annotations
@@ -25,7 +24,7 @@ annotations/person_keypoints_<split>.json   (image_info_<split>.json where the s
 images/<split>/ or images/<split>.zip       (test2017 for every test split)
 Or files of your own as splits (train.json; here or in annotations/) and images in images/, images/train/ or here"""
 
-Box = tuple[float, float, float, float]
+Array = np.ndarray
 
 
 def annotation_file(root: Path, split: str) -> Path:
@@ -50,224 +49,123 @@ def read_coco(
     and people without labeled joints, for methods that process whole images.
     """
     file = annotation_file(root, split)
-    content = read_json(file)
+    lists = ("images", "annotations") if has_annotations(split, file) else ("images",)
+    content = read_coco_file(file, problems, skeleton.num_joints, skeleton, regions=keep_unlabeled, lists=lists)
     if split.endswith(".json"):
-        place = _place_of_own_images(root, file, content)
-        return records_from_coco(content, file, place, skeleton, "{}.jpg", problems, keep_unlabeled=keep_unlabeled)
-    place = find_images(root / "images" / ("test2017" if "test" in split else split))
-    prefix = f"COCO_{split}_" if "2014" in split else ""
-    pattern = prefix + "{:012d}.jpg"
-    return records_from_coco(content, file, place, skeleton, pattern, problems, keep_unlabeled=keep_unlabeled)
+        place, pattern = _place_of_own_images(root, file, content.file_names), "{}.jpg"
+    else:
+        place = find_images(root / "images" / ("test2017" if "test" in split else split))
+        pattern = (f"COCO_{split}_" if "2014" in split else "") + "{:012d}.jpg"
+    return records_from_coco(content, file, place, pattern, problems, keep_unlabeled=keep_unlabeled)
 
 
-def _place_of_own_images(root: Path, file: Path, content: Any) -> Path:
+def _place_of_own_images(root: Path, file: Path, names: Sequence[str | None]) -> Path:
     """Return the folder that the file names of a user's own annotation file are relative to."""
-    images = content.get("images") if isinstance(content, dict) else None
-    first = next((image["file_name"] for image in images or () if isinstance(image, dict) and "file_name" in image), "")
+    first = next((name for name in names if name is not None), "")
     places = (root / "images" / file.stem, root / "images", root / file.stem, root)
-    return next((place for place in places if (place / str(first)).is_file()), None) or find_images(root / "images")
+    return next((place for place in places if (place / first).is_file()), None) or find_images(root / "images")
 
 
 def records_from_coco(
-    content: Any,
+    content: CocoFile,
     file: Path,
     place: Path,
-    skeleton: Skeleton,
     pattern: str,
     problems: Problems,
     *,
     keep_unlabeled: bool = False,
     area_of_box: float | None = None,
 ) -> tuple[ImageRecord, ...]:
-    """Return the records of a COCO-style dictionary.
+    """Return the records of a file's content.
 
     ``pattern`` formats an image's id as its file name if it has no ``file_name``. A person's area is the annotated one
     or, if ``area_of_box`` is given or the file states none, that fraction (`AREA_OF_BOX`) of the box's area.
     """
-    if not isinstance(content, dict) or not isinstance(content.get("images"), list):
-        raise DataError(f"{file} is not a COCO annotation file: it needs a list 'images'")
-    categories = _person_categories(content, file, skeleton)
-    images = _images_by_id(content["images"], file, problems)
-    people: dict[int, list[Person]] = {image_id: [] for image_id in images}
+    people: list[list[Person]] = [[] for _ in content.image_ids]
+    for row, person in people_from_coco(
+        content, file, problems, keep_unlabeled=keep_unlabeled, area_of_box=area_of_box
+    ):
+        people[row].append(person)
     ignore: dict[int, list[Any]] = {}
-    seen: set[int] = set()
-    for position, annotation in enumerate(content.get("annotations", ())):
-        if not isinstance(annotation, dict) or not isinstance(annotation.get("id"), int):
-            problems.stop("bad annotation", file, f"entry {position} of 'annotations' has no integer 'id'")
-            continue
-        identity = annotation["id"]
-        if identity in seen:
-            problems.stop("repeated id", file, "two annotations have this id; give each its own", identity)
-            continue
-        seen.add(identity)
-        if annotation.get("category_id", 1) not in categories:
-            continue
-        image = images.get(annotation.get("image_id", -1))
-        if image is None:
-            problems.stop(
-                "unknown image",
-                file,
-                f"image_id {annotation.get('image_id')!r} is not among the {len(images)} images of this file",
-                identity,
-            )
-            continue
-        joints = _joints(annotation, file, skeleton, problems)
-        if joints is None:
-            continue
-        if _is_ignored(annotation, joints):
-            ignore.setdefault(image["id"], []).append(annotation.get("segmentation"))
-        person = _person(
-            annotation, joints, image, file, problems, keep_unlabeled=keep_unlabeled, area_of_box=area_of_box
-        )
-        if person is not None:
-            people[image["id"]].append(person)
+    for row, region in content.regions.items():
+        ignore.setdefault(int(content.image[row]), []).append(region)
+    columns = (content.image_ids.tolist(), content.file_names, content.size.tolist(), content.crowd_index.tolist())
     return tuple(
         ImageRecord(
             image_id=identity,
-            source=image_source(place, image.get("file_name") or pattern.format(identity)),
-            persons=tuple(people[identity]),
-            width=image["width"],
-            height=image["height"],
-            ignore=tuple(region for region in ignore.get(identity, ()) if region),
-            crowd_index=image.get("crowdIndex"),
+            source=image_source(place, name or pattern.format(identity)),
+            persons=tuple(people[row]),
+            width=width,
+            height=height,
+            ignore=tuple(ignore.get(row, ())),
+            crowd_index=None if math.isnan(crowd_index) else crowd_index,
         )
-        for identity, image in images.items()
+        for row, (identity, name, (width, height), crowd_index) in enumerate(zip(*columns, strict=True))
     )
 
 
-def clip_box(box: Box, width: int, height: int) -> Box | None:
-    """Clip a box as published: it ends on its last pixel, so its sides are 1 shorter; None if nothing is left."""
-    x, y, w, h = box
-    left, top = max(0.0, x), max(0.0, y)
-    right = min(width - 1.0, left + max(0.0, w - 1))
-    bottom = min(height - 1.0, top + max(0.0, h - 1))
-    if right < left or bottom < top:
-        return None
-    return left, top, right - left, bottom - top
-
-
-def _person_categories(content: dict[str, Any], file: Path, skeleton: Skeleton) -> set[int]:
-    """Return the ids of the categories whose keypoints are the skeleton's joints."""
-    listed = content.get("categories")
-    if not listed:
-        return {1}
-    named = [category for category in listed if category.get("keypoints")]
-    fitting = [category for category in named if len(category["keypoints"]) == skeleton.num_joints]
-    if named and not fitting:
-        counts = ", ".join(f"{category.get('name')!r} has {len(category['keypoints'])}" for category in named)
-        raise DataError(
-            f"{file}: the skeleton {skeleton.name!r} has {skeleton.num_joints} joints, but category {counts}; "
-            "set data.skeleton (pose data check: --skeleton) to the joint set of this file, which `pose data skeleton` "
-            "writes"
-        )
-    for category in fitting:
-        names = [str(name) for name in category["keypoints"]]
-        if sorted(names) == sorted(skeleton.joints) and tuple(names) != skeleton.joints:
-            raise DataError(
-                f"{file}: category {category.get('name')!r} holds the joints of skeleton {skeleton.name!r} in another "
-                f"order ({', '.join(names)}); set data.skeleton (pose data check: --skeleton) to a YAML file that "
-                "lists them in this order"
-            )
-    # Files whose categories have no keypoints (image_info lists all eighty) use the person category, 1.
-    return {int(category["id"]) for category in fitting} or {1}
-
-
-def _images_by_id(images: list[Any], file: Path, problems: Problems) -> dict[int, dict[str, Any]]:
-    found: dict[int, dict[str, Any]] = {}
-    for position, image in enumerate(images):
-        if not isinstance(image, dict) or not isinstance(image.get("id"), int):
-            problems.stop("bad annotation", file, f"entry {position} of 'images' has no integer 'id'")
-        elif image["id"] in found:
-            problems.stop("repeated id", file, f"two images have the id {image['id']}")
-        elif not all(isinstance(image.get(side), int) and image[side] > 0 for side in ("width", "height")):
-            problems.stop("bad annotation", file, f"image {image['id']} has no positive integer 'width' and 'height'")
-        else:
-            found[image["id"]] = image
-    return found
-
-
-def _joints(annotation: dict[str, Any], file: Path, skeleton: Skeleton, problems: Problems) -> np.ndarray | None:
-    """Return joints ``(K, 3)`` float32, or None after counting a problem."""
-    identity, numbers = annotation["id"], annotation.get("keypoints")
-    if not isinstance(numbers, list) or len(numbers) != 3 * skeleton.num_joints:
-        have = f"{len(numbers)} keypoint numbers" if isinstance(numbers, list) else "no list 'keypoints'"
-        problems.stop(
-            "wrong joint count",
-            file,
-            f"{have}, but skeleton {skeleton.name!r} has {skeleton.num_joints} joints ({3 * skeleton.num_joints} "
-            "numbers: x, y, visibility); correct the file or set data.skeleton (pose data check: --skeleton)",
-            identity,
-        )
-        return None
-    try:
-        joints = np.array(numbers, dtype=np.float32).reshape(-1, 3)
-    except (TypeError, ValueError):
-        joints = np.full((1, 3), np.nan, np.float32)
-    if not np.isfinite(joints).all():
-        problems.stop("bad annotation", file, "'keypoints' holds a value that is not a finite number", identity)
-        return None
-    return joints
-
-
-def _is_ignored(annotation: dict[str, Any], joints: np.ndarray) -> bool:
-    labeled = annotation.get("num_keypoints", int((joints[:, 2] > 0).sum()))
-    return bool(annotation.get("iscrowd", 0)) or labeled == 0
-
-
-def _person(
-    annotation: dict[str, Any],
-    joints: np.ndarray,
-    image: dict[str, Any],
-    file: Path,
-    problems: Problems,
-    *,
-    keep_unlabeled: bool,
-    area_of_box: float | None,
-) -> Person | None:
-    """Return the person of an annotation, or None if the published rules drop it."""
-    identity, crowd = annotation["id"], bool(annotation.get("iscrowd", 0))
+def people_from_coco(
+    content: CocoFile, file: Path, problems: Problems, *, keep_unlabeled: bool, area_of_box: float | None
+) -> Iterator[tuple[int, Person]]:
+    """Yield the row of an image and a person in it, for the people that the published rules keep."""
+    joints = content.joints.astype(np.float32)
+    size, stated = content.size[content.image], content.box
+    area = area_of_boxes(content, area_of_box)
+    boxes = clip_boxes(stated, size)
     # Crowds and people without a labeled joint are common in these files: they are not reported as problems.
-    if not keep_unlabeled and (crowd or joints.max() == 0):
-        return None
-    lacks_area = area_of_box is None and "area" not in annotation
-    try:
-        x, y, w, h = (float(value) for value in annotation["bbox"])
-        stated = area_of_box is None and not lacks_area
-        area = float(annotation["area"]) if stated else (area_of_box or AREA_OF_BOX) * w * h
-    except (KeyError, TypeError, ValueError):
-        needs = "'bbox' of four numbers" + (" and an 'area' that is a number" if area_of_box is None else "")
-        problems.stop("bad annotation", file, f"a person needs a {needs}", identity)
-        return None
-    if lacks_area:
-        problems.skip("no area", file, f"OKS uses {AREA_OF_BOX:g} of the box's area, {area:.0f}", identity)
-    if not np.isfinite([x, y, w, h, area]).all():
-        problems.stop("bad annotation", file, "'bbox' or 'area' is not a finite number", identity)
-        return None
-    width, height = image["width"], image["height"]
-    if area_of_box is None and area <= 0:
-        problems.skip("zero-area person", file, f"area is {area:g}", identity)
-        return None
-    box = clip_box((x, y, w, h), width, height)
-    if box is None:
-        problems.skip(
-            "box outside the image", file, f"box {[x, y, w, h]} lies outside the {width}x{height} image", identity
-        )
-        return None
-    if box[2] <= 0 and box[3] <= 0:
-        # The published code keeps it and crops with a scale of zero, which gives an empty crop.
-        problems.skip("zero-area person", file, f"box {[x, y, w, h]} has no extent within the image", identity)
-        return None
-    if min(x, y) < -1 or x + w > width + 1 or y + h > height + 1:
-        problems.skip("box clipped", file, f"box {[x, y, w, h]} exceeds the {width}x{height} image", identity)
-    return Person(
-        joints=joints,
-        annotation_id=identity,
-        box=box,
-        area=area,
-        is_crowd=crowd,
-        stated_box=(x, y, w, h),
-        category_id=annotation.get("category_id", 1),
-    )
+    kept = np.ones(len(joints), bool) if keep_unlabeled else ~content.crowd & (joints.max((1, 2), initial=-1.0) != 0)
+    no_area = np.isnan(content.area) & (area_of_box is None)
+    small = (area <= 0) & (area_of_box is None)
+    outside: Array = np.isnan(boxes[:, 0])
+    # The published code keeps it and crops with a scale of zero, which gives an empty crop.
+    empty = (boxes[:, 2] <= 0) & (boxes[:, 3] <= 0)
+    clipped = (stated[:, :2].min(1, initial=0.0) < -1) | (stated[:, :2] + stated[:, 2:] > size + 1).any(1)
+    ids = content.ids.tolist()
+    for row in np.flatnonzero(kept & (no_area | small | outside | empty | clipped)).tolist():
+        identity, (x, y, w, h), (width, height) = ids[row], stated[row].tolist(), size[row].tolist()
+        if no_area[row]:
+            problems.skip("no area", file, f"OKS uses {AREA_OF_BOX:g} of the box's area, {area[row]:.0f}", identity)
+        if small[row]:
+            problems.skip("zero-area person", file, f"area is {area[row]:g}", identity)
+        elif outside[row]:
+            text = f"box {[x, y, w, h]} lies outside the {width}x{height} image"
+            problems.skip("box outside the image", file, text, identity)
+        elif empty[row]:
+            problems.skip("zero-area person", file, f"box {[x, y, w, h]} has no extent within the image", identity)
+        elif clipped[row]:
+            text = f"box {[x, y, w, h]} exceeds the {width}x{height} image"
+            problems.skip("box clipped", file, text, identity)
+    kept &= ~(small | outside | empty)
+    columns = (joints, content.image.tolist(), ids, boxes.tolist(), area.tolist(), content.crowd.tolist(),
+               stated.tolist(), content.category.tolist())  # fmt: skip
+    for take, points, image, identity, box, size_of, crowd, given, category in zip(
+        kept.tolist(), *columns, strict=True
+    ):
+        if take:
+            yield (
+                image,
+                Person(
+                    joints=points,
+                    annotation_id=identity,
+                    box=tuple(box),
+                    area=size_of,
+                    is_crowd=crowd,
+                    stated_box=tuple(given),
+                    category_id=category,
+                ),
+            )
+
+
+def clip_boxes(boxes: Array, size: Array) -> Array:
+    """Clip boxes ``(P, 4)`` to images of ``size`` ``(P, 2)`` as published; rows are NaN where nothing is left.
+
+    A box ends on its last pixel, so its sides are 1 shorter.
+    """
+    start = np.maximum(0.0, boxes[:, :2])
+    end = np.minimum(size - 1.0, start + np.maximum(0.0, boxes[:, 2:] - 1))
+    clipped = np.concatenate([start, end - start], 1)
+    clipped[(end < start).any(1)] = np.nan
+    return clipped
 
 
 def score_entries(

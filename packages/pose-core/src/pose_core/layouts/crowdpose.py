@@ -7,11 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pose_core.data.coco_file import AREA_OF_BOX, read_coco_file
 from pose_core.data.diagnostics import Problems
-from pose_core.data.json_file import read_json
 from pose_core.data.sources import find_images
 from pose_core.evaluation.crowdpose import check_crowd_index, crowdpose_ap
-from pose_core.evaluation.keypoint_files import AREA_OF_BOX
 from pose_core.evaluation.report import CROWDPOSE_TITLES, Evaluation, format_crowdpose
 from pose_core.layouts.coco import check_ground_truth as check_annotations
 from pose_core.layouts.coco import records_from_coco
@@ -35,10 +34,11 @@ def read_crowdpose(
 ) -> tuple[ImageRecord, ...]:
     """Read the images of a split with their crowd index; people by COCO's rules, with areas computed from boxes."""
     file = annotation_file(root, split)
-    content = read_json(file)
+    lists = ("images", "annotations")
+    content = read_coco_file(file, problems, skeleton.num_joints, skeleton, regions=keep_unlabeled, lists=lists)
     place = find_images(root / "images")
     return records_from_coco(
-        content, file, place, skeleton, "{}.jpg", problems, keep_unlabeled=keep_unlabeled, area_of_box=AREA_OF_BOX
+        content, file, place, "{}.jpg", problems, keep_unlabeled=keep_unlabeled, area_of_box=AREA_OF_BOX
     )
 
 

@@ -83,7 +83,8 @@ class AnnotatedSet:
     @cached_property
     def ground_truth(self) -> GroundTruth:
         """The annotations to score COCO entries with, read once; they include images without people, and crowds."""
-        return read_ground_truth(self.annotation_file, self.skeleton.num_joints, area_of_box=self.layout.area_of_box)
+        joints, area = self.skeleton.num_joints, self.layout.area_of_box
+        return read_ground_truth(self.annotation_file, joints, area_of_box=area, skeleton=self.skeleton)
 
     @property
     def num_persons(self) -> int:

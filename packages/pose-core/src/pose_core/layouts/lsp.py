@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from pose_core.data.diagnostics import Problems
-from pose_core.data.mat_file import read_matlab
+from pose_core.data.numbers import FAR, numeric, within
 from pose_core.data.sources import find_images, image_source
 from pose_core.errors import DataError
 from pose_core.evaluation.lsp import lsp_pck
 from pose_core.evaluation.report import Evaluation, format_pck, not_scored
 from pose_core.layouts.layout import AnnotatedSet, Layout
 from pose_core.layouts.points import points_by_person, write_points
+from pose_core.reading.matlab import read_matlab
 from pose_core.skeleton import Skeleton
 from pose_core.structures import ImageRecord, Person
 
@@ -57,7 +58,10 @@ def read_lsp(
 def _read_joints(file: Path, skeleton: Skeleton) -> tuple[np.ndarray, bool]:
     """Return joints ``(N, K, 3)``, 0-based with COCO's visibility, and True if the file is LSP-extended."""
     count = skeleton.num_joints
-    joints = np.asarray(read_matlab(file, "joints", "LSP's joints.mat"), np.float32)
+    stored = numeric(read_matlab(file, "joints", "LSP's joints.mat"))
+    if stored is None:
+        raise DataError(f"{file}: 'joints' does not hold numbers; fetch it again")
+    joints = stored.astype(np.float32)
     extended = joints.ndim == 3 and joints.shape[:2] == (count, 3)
     if extended:
         joints = joints.transpose(2, 0, 1)
@@ -75,8 +79,9 @@ def _person_from_joints(
     joints: np.ndarray, identity: int, file: Path, problems: Problems, *, training: bool
 ) -> Person | None:
     """Return a person with the box around its labeled joints; test people are never dropped, to keep the row order."""
-    if not np.isfinite(joints[:, :2]).all():
-        problems.stop("bad annotation", file, "a coordinate is not a finite number", identity)
+    if not within(joints[:, :2]):
+        text = f"a coordinate is not a finite number within ±{FAR:.0f} pixels"
+        problems.stop("bad annotation", file, text, identity)
         return None
     points = joints[joints[:, 2] > 0, :2]
     extent = points.max(0) - points.min(0) if len(points) else np.zeros(2)

@@ -10,11 +10,13 @@ import numpy as np
 
 from pose_core.data.diagnostics import Problems
 from pose_core.data.h5_file import read_people
+from pose_core.data.numbers import shown
 from pose_core.data.sources import find_images, image_source
 from pose_core.errors import DataError
 from pose_core.evaluation.report import Evaluation
 from pose_core.layouts import lsp, mpii
 from pose_core.layouts.layout import AnnotatedSet, Layout
+from pose_core.reading.names import check_name
 from pose_core.skeleton import Skeleton
 from pose_core.structures import ImageRecord, Person
 
@@ -43,14 +45,21 @@ def read_lsp_mpii(
     if split not in ISTRAIN:
         raise DataError(f"{file} has no split {split!r}: it holds {', '.join(ISTRAIN)}")
     columns = read_people(file, "a merged LSP and MPII file", skeleton, extra=("istrain",))
+    unknown = np.flatnonzero(~np.isin(columns.extra["istrain"], list(ISTRAIN.values())))
+    if len(unknown):
+        raise DataError(
+            f"{file}: 'istrain' is {columns.extra['istrain'][unknown[0]]:g} in row {unknown[0]}, expected 0, 1 or 2; "
+            "build it again with `pose data build-lsp-mpii`"
+        )
     rows = np.flatnonzero(columns.extra["istrain"] == ISTRAIN[split])
     people: dict[str, list[Person]] = {}
     for row in rows.tolist():
         name, part = columns.names[row], columns.parts[row]
         center, scale = columns.centers[row], float(columns.scales[row])
         seen = part[:, 0] > 0
-        if not np.isfinite(part).all() or not np.isfinite([*center, scale]).all():
-            problems.stop("bad annotation", file, f"{name}: a coordinate is not a finite number", row)
+        fault = mpii.place_fault(center, scale) or mpii.joints_fault(part)
+        if fault:
+            problems.stop("bad annotation", file, f"{shown(name)}: {fault}", row)
             continue
         if split == "train" and (scale <= 0 or not seen.any()):
             problems.skip("zero-area person", file, f"{name}: scale {scale:g}, {seen.sum()} labeled joints", row)
@@ -69,7 +78,7 @@ def _with_sources(root: Path, people: dict[str, list[Person]]) -> Iterator[tuple
     """Yield image sources below the root with their people; an image folder may be an archive."""
     places: dict[str, Path] = {}
     for name, persons in people.items():
-        folder, _, file = name.rpartition("/")
+        folder, _, file = check_name(name, f"{root}: image name").rpartition("/")
         if folder not in places:
             places[folder] = find_images(root / folder)
         yield image_source(places[folder], file), persons

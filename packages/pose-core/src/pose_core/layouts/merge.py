@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pose_core.data.json_file import collector_paused, read_json
 from pose_core.errors import DataError
 from pose_core.files import write_json
+from pose_core.reading.json_text import collector_paused, read_json
 
 LISTS = ("images", "annotations", "categories")
 

@@ -14,14 +14,16 @@ import numpy as np
 
 from pose_core.data.diagnostics import Problems
 from pose_core.data.h5_file import read_people
-from pose_core.data.json_file import read_json
-from pose_core.data.mat_file import read_matlab
+from pose_core.data.numbers import FAR, is_number, number_list, number_rows, shown, whole_number, within
 from pose_core.data.sources import find_images, image_source
 from pose_core.errors import DataError
 from pose_core.evaluation.mpii import check_same_people, mpii_pckh
 from pose_core.evaluation.report import Evaluation, format_pck, not_scored
+from pose_core.geometry import PIXEL_STD
 from pose_core.layouts.layout import AnnotatedSet, Layout
 from pose_core.layouts.points import points_by_person, write_points
+from pose_core.reading.json_text import read_json
+from pose_core.reading.matlab import read_matlab
 from pose_core.skeleton import Skeleton
 from pose_core.structures import ImageRecord, Person
 
@@ -83,35 +85,54 @@ def correct_center_scale(
     return (x - base, y - base), (scale, scale)
 
 
+def place_fault(center: np.ndarray, scale: float) -> str:
+    """Return what is wrong with a center ``(2,)`` and a scale in units of 200 pixels, or an empty text."""
+    if not within(np.append(center, scale * PIXEL_STD)):
+        return (
+            f"center {center.tolist()}, scale {scale:g}: a coordinate is not a finite number within ±{FAR:.0f} pixels"
+        )
+    if scale < 0 and center[0] != -1:
+        return f"scale {scale:g} is negative"
+    return ""
+
+
+def joints_fault(points: np.ndarray) -> str:
+    """Return what is wrong with joints' coordinates, or an empty text."""
+    return "" if within(points) else f"a coordinate is not a finite number within ±{FAR:.0f} pixels"
+
+
 def persons_from_json(content: Any, file: Path, skeleton: Skeleton, problems: Problems) -> Iterator[tuple[str, Person]]:
     """Yield image name and person of every row of an HRNet-style file; joints are zero in files without them (test)."""
     if not isinstance(content, list):
         raise DataError(f"{file} is not an MPII annotation file: it must hold a list of people")
     for row, entry in enumerate(content):
-        try:
-            name = str(entry["image"])
-            x, y = (float(value) for value in entry["center"])
-            scale = float(entry["scale"])
-        except (KeyError, TypeError, ValueError):
-            problems.stop("bad annotation", file, "a person needs 'image', 'center' [x, y] and 'scale'", row)
+        entry = entry if isinstance(entry, dict) else {}
+        name, scale = entry.get("image"), entry.get("scale")
+        middle = number_list(entry.get("center"), 2)
+        if not isinstance(name, str) or middle is None or not is_number(scale):
+            text = "a person needs 'image', 'center' [x, y] and 'scale'; one is missing or not a finite number"
+            problems.stop("bad annotation", file, text, row)
             continue
         joints = np.zeros((skeleton.num_joints, 3), np.float32)
         if "joints" in entry:
-            points, seen = entry["joints"], entry.get("joints_vis", ())
-            if len(points) != skeleton.num_joints or len(seen) != skeleton.num_joints:
-                problems.stop("wrong joint count", file, _count_text(len(points), len(seen), skeleton), row)
+            points, seen = entry["joints"], entry.get("joints_vis", [])
+            if not all(isinstance(each, list) and len(each) == skeleton.num_joints for each in (points, seen)):
+                have, flagged = (len(each) if isinstance(each, list) else 0 for each in (points, seen))
+                problems.stop("wrong joint count", file, _count_text(have, flagged, skeleton), row)
                 continue
-            try:
-                joints[:, :2] = np.array(points, np.float32) - 1
-                # The file marks joints as labeled or not; only the release marks hidden ones.
-                joints[:, 2] = np.where(np.array(seen, np.float32) > 0, 2, 0)
-            except ValueError:
-                problems.stop("bad annotation", file, "'joints' must be pairs of numbers", row)
+            table, flags = number_rows(points, 2), number_list(seen)
+            if table is None or flags is None:
+                text = f"'joints' must be pairs of finite numbers within ±{FAR:.0f} pixels, 'joints_vis' numbers"
+                problems.stop("bad annotation", file, text, row)
                 continue
-        if not np.isfinite([x, y, scale]).all() or not np.isfinite(joints).all():
-            problems.stop("bad annotation", file, "a coordinate is not a finite number", row)
+            joints[:, :2] = table.astype(np.float32) - 1
+            # The file marks joints as labeled or not; only the release marks hidden ones.
+            joints[:, 2] = np.where(flags > 0, 2, 0)
+        fault = place_fault(middle, scale)
+        if fault:
+            problems.stop("bad annotation", file, fault, row)
             continue
-        center, scales = correct_center_scale((x, y), scale)
+        center, scales = correct_center_scale((float(middle[0]), float(middle[1])), float(scale))
         yield name, Person(joints=joints, annotation_id=row, center=center, scale=scales)
 
 
@@ -124,8 +145,9 @@ def persons_from_h5(file: Path, skeleton: Skeleton, problems: Problems) -> Itera
     columns = read_people(file, "an MPII annotation file", skeleton)
     for row, name in enumerate(columns.names):
         part, (x, y), scale = columns.parts[row], columns.centers[row].tolist(), float(columns.scales[row])
-        if not np.isfinite([x, y, scale]).all() or not np.isfinite(part).all():
-            problems.stop("bad annotation", file, f"{name}: a coordinate is not a finite number", row)
+        fault = place_fault(columns.centers[row], scale) or joints_fault(part)
+        if fault:
+            problems.stop("bad annotation", file, f"{shown(name)}: {fault}", row)
             continue
         joints = np.concatenate([part - 1, np.where(part[:, :1] > 0, 2, 0)], 1).astype(np.float32)
         center, scales = correct_center_scale((x, y), scale)
@@ -140,18 +162,23 @@ def persons_from_release(file: Path, split: str, skeleton: Skeleton) -> Iterator
             f"splits need annot/{split}.json"
         )
     release = read_matlab(file, "RELEASE", "MPII's official annotation file", structs=True)
-    images, training = np.atleast_1d(release.annolist), np.atleast_1d(release.img_train)
-    row = 0
-    for image, is_training in zip(images, training, strict=True):
-        if bool(is_training) != (split == "trainval"):
-            continue
-        name = str(image.image.name)
-        for rect in np.atleast_1d(image.annorect):
-            person = _release_person(rect, row, skeleton)
-            if person is None:
+    row, number = 0, 0
+    try:
+        images, training = np.atleast_1d(release.annolist), np.atleast_1d(release.img_train)
+        for number, (image, is_training) in enumerate(zip(images, training, strict=True)):
+            if bool(is_training) != (split == "trainval"):
                 continue
-            row += 1
-            yield name, person
+            name = image.image.name
+            if not isinstance(name, str):
+                raise TypeError(f"the name of image {number} is {shown(name)}")
+            for rect in np.atleast_1d(image.annorect):
+                person = _release_person(rect, row, skeleton)
+                if person is None:
+                    continue
+                row += 1
+                yield name, person
+    except (AttributeError, TypeError, ValueError, IndexError, OverflowError) as error:
+        raise DataError(f"{file} is damaged at image {number}: {error}; fetch it again") from None
 
 
 def _release_person(rect: Any, row: int, skeleton: Skeleton) -> Person | None:
@@ -165,18 +192,23 @@ def _release_person(rect: Any, row: int, skeleton: Skeleton) -> Person | None:
     joints = np.zeros((skeleton.num_joints, 3), np.float32)
     points = getattr(rect, "annopoints", None)
     for point in np.atleast_1d(getattr(points, "point", ())):
-        joint = int(point.id)
-        if joint >= skeleton.num_joints:
-            raise DataError(f"MPII release: joint id {joint}, but skeleton {skeleton.name!r} has no such joint")
+        joint = whole_number(float(point.id))
+        if joint is None or not 0 <= joint < skeleton.num_joints:
+            raise ValueError(f"joint id {shown(point.id)}, but skeleton {skeleton.name!r} has no such joint")
         visible = getattr(point, "is_visible", None)
         # Points without this field (always head and neck) count as visible, as in the published JSON files.
         hidden = visible is not None and np.size(visible) > 0 and int(np.ravel(visible)[0]) == 0
         joints[joint] = float(point.x) - 1, float(point.y) - 1, 1 if hidden else 2
+    fault = place_fault(np.array([float(x), float(y)]), float(scale)) or joints_fault(joints)
+    if fault:
+        raise ValueError(f"person {row}: {fault}")
     center, scales = correct_center_scale((float(x), float(y)), float(scale))
     head = None
     if all(np.size(getattr(rect, key, ())) for key in ("x1", "y1", "x2", "y2")):
         left, top = float(rect.x1) - 1, float(rect.y1) - 1
         head = (left, top, float(rect.x2) - 1 - left, float(rect.y2) - 1 - top)
+        if not within(np.array(head)):
+            raise ValueError(f"person {row}: the head's box {list(head)} is not one of finite numbers within an image")
     return Person(joints=joints, annotation_id=row, center=center, scale=scales, head_box=head)
 
 

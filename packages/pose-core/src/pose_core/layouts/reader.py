@@ -8,13 +8,14 @@ from functools import partial
 from pose_core.config import DataConfig
 from pose_core.data.diagnostics import Problems
 from pose_core.data.images import missing_images
-from pose_core.data.json_file import collector_paused
-from pose_core.data.patience import read_patiently
 from pose_core.data.skipped import check_missing
+from pose_core.data.sources import images_below
 from pose_core.errors import DataError
 from pose_core.folders import find_data_root
 from pose_core.layouts.layout import AnnotatedSet
 from pose_core.layouts.table import get_layout, looks_like
+from pose_core.reading.json_text import collector_paused
+from pose_core.reading.patience import read_patiently
 from pose_core.skeleton import get_skeleton
 from pose_core.structures import ImageRecord
 
@@ -54,7 +55,7 @@ def _read(config: DataConfig, split: str, problems: Problems | None, *, keep_unl
             f"annotation file {file} does not exist; the layout {layout.name!r} expects below {root}:\n"
             f"{layout.expected.replace('<split>', split)}" + (f"\n{remark} (data.layout)" if remark else "")
         )
-    with collector_paused():
+    with collector_paused(), images_below(root, config.allowed_folders):
         records = layout.read(root, split, skeleton, problems, keep_unlabeled=keep_unlabeled)
         missing = missing_images(records)
     if missing:

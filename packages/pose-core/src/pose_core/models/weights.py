@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor, nn
@@ -24,28 +23,12 @@ from pose_core.errors import WeightsError
 from pose_core.files import whole_file
 from pose_core.models.network import PoseNetwork, to_own_names
 from pose_core.models.zoo import UNREAD
+from pose_core.reading.pickled_numbers import NumberType, number
 
 WRAPPERS = ("weights", "best_state_dict", "state_dict", "model", "network", "netHg")
 """Keys under which checkpoints keep the network; ours is the first. Files with the last also hold a critic."""
 Identify = Callable[[Mapping[str, Tensor]], list[str]]
 """State dict → names of the networks that it fits."""
-
-
-class _NumberType:
-    """A substitute for ``numpy.dtype`` while a checkpoint is read: the real one can crash on damaged data."""
-
-    def __init__(self, code: str, *_: object) -> None:
-        self.code, self.order = code, "="
-
-    def __setstate__(self, state: tuple[object, ...]) -> None:
-        self.order = str(state[1])
-
-
-def _number(kind: _NumberType, data: bytes) -> float:
-    """Convert a NumPy number of a checkpoint to a Python number."""
-    if not re.fullmatch(r"b1|[iu][1248]|f[248]", kind.code) or kind.order not in "=|<>":
-        raise ValueError(f"unsupported NumPy number of type {kind.code!r}")
-    return np.frombuffer(data, np.dtype(kind.order + kind.code), 1)[0].item()
 
 
 class _Unread:
@@ -66,9 +49,9 @@ def _unread(*_: object) -> type[_Unread]:
 # Published checkpoints keep their best score as a NumPy number; its function was renamed in NumPy 2. Those of the
 # open-mmlab zoo have arrays in their description of the data set, and training files also the curves of the training.
 SAFE_NAMES = (
-    (_NumberType, "numpy.dtype"),
-    (_number, "numpy.core.multiarray.scalar"),
-    (_number, "numpy._core.multiarray.scalar"),
+    (NumberType, "numpy.dtype"),
+    (number, "numpy.core.multiarray.scalar"),
+    (number, "numpy._core.multiarray.scalar"),
     (_Unread, "numpy.ndarray"),
     (_Unread, "numpy.core.multiarray._reconstruct"),
     (_Unread, "numpy._core.multiarray._reconstruct"),

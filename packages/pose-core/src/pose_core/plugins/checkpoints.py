@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,11 +28,15 @@ from pose_core.folders import check_folder_name, leads_outside
 from pose_core.installation import shell_command
 from pose_core.plugins.experiments import load_config
 from pose_core.plugins.method import get_method, installed_methods, package_file
+from pose_core.reading.regular import read_regular
+from pose_core.reading.yaml_text import parse_yaml
 
 _log = logging.getLogger(__name__)
 
 REQUIRED = ("name", "experiment", "url")
 COLUMNS = (*REQUIRED, "settings", "sha256", "license", "data", "metric", "default", "note")
+LARGEST_TABLE = 10 * 2**20
+"""Most bytes of a table of checkpoints."""
 FIXED = ("data.color", "data.pixels", "data.skeleton", "model.name", "model.options")
 """Settings without which weights give other results than they were trained for: never replaced."""
 BOUND = (*FIXED, "model.input_size", "heatmap", "test.shift_heatmap")
@@ -217,19 +222,23 @@ def _package_entries() -> list[Checkpoint]:
 def _read_table(path: Path, method: str | None) -> list[Checkpoint]:
     """Read a table of checkpoints; without ``method``, the table has it as a column."""
     needed = (*REQUIRED, "method") if method is None else REQUIRED
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        columns = reader.fieldnames or ()
-        lacking = [column for column in needed if column not in columns]
-        unknown = [column for column in columns if column not in (*COLUMNS, *needed)]
-        if lacking or unknown:
-            what = [f"lacks the column {each}" for each in lacking] + [
-                f"has an unknown column {each}" for each in unknown
-            ]
-            raise ConfigError(
-                f"table of weights {path} {' and '.join(what)}; columns are {', '.join((*COLUMNS, 'method'))}"
-            )
-        rows = list(reader)
+    content = read_regular(path, "table of weights", limit=LARGEST_TABLE, error=ConfigError)
+    try:
+        reader = csv.DictReader(StringIO(content.decode("utf-8-sig"), newline=""))
+        columns, rows = reader.fieldnames or (), list(reader)
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"table of weights {path} is not UTF-8 text: {error.reason} at byte {error.start}") from None
+    except csv.Error as error:
+        raise ConfigError(f"table of weights {path} is not a CSV file: {error}") from None
+    lacking = [column for column in needed if column not in columns]
+    unknown = [column for column in columns if column not in (*COLUMNS, *needed)]
+    if lacking or unknown:
+        what = [f"lacks the column {each}" for each in lacking] + [
+            f"has an unknown column {each[:40]!r}" for each in unknown[:3]
+        ]
+        raise ConfigError(
+            f"table of weights {path} {' and '.join(what)}; columns are {', '.join((*COLUMNS, 'method'))}"
+        )
     return [_read_row(row, path, line, method) for line, row in enumerate(rows, start=2)]
 
 
@@ -305,7 +314,7 @@ def _run_config(content: object, path: Path) -> Experiment | None:
     """Return the experiment in a run's checkpoint, or in the card of one; None for other content."""
     if not isinstance(content, Mapping) or not isinstance(content.get("config"), str):
         return None
-    settings = yaml.safe_load(content["config"])
+    settings = parse_yaml(content["config"], f"config in {path}", error=WeightsError)
     if not isinstance(settings, dict) or not isinstance(settings.get("method"), str):
         raise WeightsError(f"{path} holds a config that names no method; give the experiment with --cfg")
     schema = get_method(settings["method"]).schema(settings, str(path))

@@ -23,6 +23,7 @@ from pose_core.layouts.table import get_layout
 from pose_core.plugins.method import get_method, installed_methods
 from pose_core.plugins.pages import Entry, refuse_page
 from pose_core.plugins.published import convert_published, is_published, override_published, refuse_published_keys
+from pose_core.reading.printable import shortened
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ def load_config(name_or_path: str | Path, overrides: Sequence[str] = (), *, meth
     refuse_published_keys(overrides, where)
     content = {"name": path.name.split(".")[0]} | content
     given = apply_overrides(content, overrides)
-    place = f"{where} with {' '.join(overrides)}" if overrides else where
+    place = f"{where} with {shortened(' '.join(overrides))}" if overrides else where
     named = given.get("method")
     if not isinstance(named, str):
         raise ConfigError(f"{place}: 'method' is missing; it names the package, for example method: lite")
@@ -95,7 +96,9 @@ def override_config(config: Experiment, overrides: Sequence[str]) -> Experiment:
     schema = type(config)
     now = [update_override(item, schema) for item in overrides]
     content = apply_overrides(config.model_dump(mode="json"), now)
-    return parse_config(content, schema, f"config {config.name} with {' '.join(overrides)}") if now else config
+    return (
+        parse_config(content, schema, f"config {config.name} with {shortened(' '.join(overrides))}") if now else config
+    )
 
 
 def find_experiment(name: str) -> Entry:

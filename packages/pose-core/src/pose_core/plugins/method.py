@@ -6,6 +6,7 @@ of `Method`. Listing the methods loads no torch: every hook imports what it need
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 from pose_core.errors import ConfigError
 from pose_core.installation import package_hint
 from pose_core.plugins.pages import Entry, builtin_experiments
+from pose_core.reading.printable import shown
 
 if TYPE_CHECKING:
     import argparse
@@ -191,4 +193,5 @@ def get_method(name: str) -> Method:
     if short in methods:
         return methods[short]
     have = ", ".join(methods) or "none"
-    raise ConfigError(f"method {name!r} is not installed (installed: {have}); try: {package_hint(f'pose-{short}')}")
+    hint = f"; try: {package_hint(f'pose-{short}')}" if re.fullmatch(r"[A-Za-z0-9_-]{1,40}", short) else ""
+    raise ConfigError(f"method {shown(name)} is not installed (installed: {have}){hint}")

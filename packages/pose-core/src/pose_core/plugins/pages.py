@@ -16,9 +16,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pose_core.errors import ConfigError
+from pose_core.reading.yaml_text import read_yaml_file
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ def builtin_experiments(package: str) -> dict[str, Entry]:
 @cache
 def read_page(path: Path) -> Mapping[str, Entry]:
     """Read a page and return its experiments by name, in the page's order."""
-    content = _load(path)
+    content = read_yaml_file(path, "page")
     keys = {"protocol", "experiments"}
     if not isinstance(content, dict) or set(content) != keys:
         have = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
@@ -90,35 +89,3 @@ def refuse_page(content: Mapping[str, Any], path: Path) -> None:
         f"config file {path} is a page of several experiments. Give the name of one; to edit it, write it to a file "
         f"with `pose show-config --cfg NAME`. The page has:{''.join(names) or ' none'}"
     )
-
-
-def _load(path: Path) -> Any:
-    """Parse a YAML file; unlike PyYAML, refuse a mapping that has a key twice."""
-    loader_class = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
-    try:
-        loader = loader_class(path.read_text(encoding="utf-8"))
-        try:
-            root = loader.get_single_node()
-            if root is None:
-                return None
-            _check_unique(root, path)
-            return loader.construct_document(root)
-        finally:
-            loader.dispose()
-    except OSError as error:
-        raise ConfigError(f"page {path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"page {path} is not valid YAML: {error}") from None
-
-
-def _check_unique(node: yaml.Node, path: Path) -> None:
-    if isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            _check_unique(item, path)
-    elif isinstance(node, yaml.MappingNode):
-        seen = set()
-        for key, value in node.value:
-            if key.value in seen:
-                raise ConfigError(f"page {path}: key {key.value!r} appears twice, line {key.start_mark.line + 1}")
-            seen.add(key.value)
-            _check_unique(value, path)

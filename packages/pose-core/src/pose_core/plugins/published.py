@@ -10,8 +10,9 @@ from typing import Any
 
 from pose_core.config import apply_overrides
 from pose_core.errors import ConfigError
-from pose_core.plugins.convert.source import Converted, Source
+from pose_core.plugins.convert.source import MAX_LITERAL, Converted, Source
 from pose_core.plugins.method import Method, installed_methods
+from pose_core.reading.printable import shortened, shown
 
 
 def is_published(content: Mapping[str, Any]) -> bool:
@@ -43,7 +44,8 @@ def convert_published(content: Mapping[str, Any], file_name: str, method: str | 
     near = get_close_matches(str(name), known, n=1)
     hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(known) or 'none'}"
     raise ConfigError(
-        f"{file_name}: MODEL.NAME {name!r} is not known to the installed methods ({', '.join(methods) or 'none'}){hint}"
+        f"{file_name}: MODEL.NAME {shown(name)} is not known to the installed methods "
+        f"({', '.join(methods) or 'none'}){hint}"
     )
 
 
@@ -70,13 +72,17 @@ def refuse_published_keys(overrides: Sequence[str], place: str) -> None:
         how = "settings are written key=value, for example test.flip=false; `pose settings` lists them"
         if key == "TEST.MODEL_FILE":
             how = "give the weights by --weights FILE"
-        raise ConfigError(f"{key} is a key of the published (upper-case) YAML files, and {place} is not one: {how}")
+        raise ConfigError(
+            f"{shortened(key)} is a key of the published (upper-case) YAML files, and {place} is not one: {how}"
+        )
 
 
 def _as_yaml(override: str) -> str:
     """Return an override whose value is YAML; the published code reads Python's literals, such as ``(0, 1)``."""
     key, _, text = override.partition("=")
+    if len(text) > MAX_LITERAL:
+        return override
     try:
         return f"{key}={json.dumps(literal_eval(text))}"
-    except (ValueError, SyntaxError, TypeError):
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         return override

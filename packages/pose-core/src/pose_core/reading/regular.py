@@ -42,6 +42,6 @@ def read_regular(path: str | Path, what: str, *, limit: int, error: type[PoseErr
             size = os.fstat(file.fileno()).st_size
             if size > limit:
                 raise error(f"{what} {path} is too large: {size_text(size)}, of at most {size_text(limit)}")
-            return file.read(limit)
+            return file.read(size)  # with the limit in its place, so much memory would be set aside
         except OSError as reason:
             raise error(f"{what} {path} cannot be read: {reason.strerror}") from None

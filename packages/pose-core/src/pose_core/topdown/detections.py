@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pose_core.config import DataConfig
 from pose_core.data.diagnostics import Problems
-from pose_core.data.json_file import read_json
+from pose_core.data.numbers import FAR, is_number, number_list, shown, whole_number
 from pose_core.errors import ConfigError, DataError
 from pose_core.folders import find_data_root
+from pose_core.reading.json_text import read_json
 from pose_core.structures import ImageRecord, Person
 
 PERSON = 1
@@ -52,8 +52,8 @@ def read_detections(
     strangers, matched = 0, 0
     nothing = np.zeros((0, 3), np.float32)
     for row, entry in enumerate(content):
-        image_id, box, score = detection_fields(entry, row, path)
-        if entry.get("category_id", PERSON) not in {PERSON, category}:
+        image_id, box, score, kind = detection_fields(entry, row, path)
+        if kind not in {PERSON, category}:
             continue
         if image_id not in people:
             strangers += 1
@@ -62,7 +62,7 @@ def read_detections(
         matched += 1
         if score < min_score:
             continue
-        if not (box[2] > 0 or box[3] > 0):
+        if min(box[2:]) < 0 or max(box[2:]) <= 0:
             problems.skip("zero-area person", path, f"box {list(box)} has no extent", row)
             continue
         people[image_id].append(
@@ -83,15 +83,16 @@ def read_detections(
     return tuple(replace(record, persons=tuple(people[record.image_id])) for record in records)
 
 
-def detection_fields(entry: Any, row: int, path: Path) -> tuple[int, tuple[float, ...], float]:
-    """Return image id, box and score of one entry, or raise a DataError that names its row."""
-    try:
-        box = tuple(float(value) for value in entry["bbox"])
-        image_id, score = int(entry["image_id"]), float(entry["score"])
-    except (KeyError, TypeError, ValueError):
-        raise DataError(
-            f"detections file {path}: entry {row} needs 'image_id', 'bbox' [x, y, w, h] and 'score'"
-        ) from None
-    if len(box) != 4 or not np.isfinite([*box, score]).all():
-        raise DataError(f"detections file {path}: entry {row}: 'bbox' must be four finite numbers, 'score' one")
-    return image_id, box, score
+def detection_fields(entry: object, row: int, path: Path) -> tuple[int, tuple[float, ...], float, int]:
+    """Return image id, box, score and category of one entry, or raise a DataError that names its row."""
+    where = f"detections file {path}: entry {row}"
+    if not isinstance(entry, dict) or not {"image_id", "bbox", "score"} <= entry.keys():
+        raise DataError(f"{where} needs 'image_id', 'bbox' [x, y, w, h] and 'score'")
+    image_id, category = (whole_number(entry.get(key, PERSON)) for key in ("image_id", "category_id"))
+    if image_id is None or category is None:
+        key = "image_id" if image_id is None else "category_id"
+        raise DataError(f"{where}: {key!r} is {shown(entry[key])}, which is not an integer")
+    box, score = number_list(entry["bbox"], 4), entry["score"]
+    if box is None or not is_number(score):
+        raise DataError(f"{where}: 'bbox' must be four finite numbers within ±{FAR:.0f} pixels, 'score' one")
+    return image_id, tuple(box.tolist()), float(score), category

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from pose_core.config import DataConfig
-from pose_core.data.json_file import read_json
 from pose_core.errors import ConfigError, DataError, WeightsError
 from pose_core.geometry import PIXEL_STD
 from pose_core.layouts.reader import read_dataset
+from pose_core.reading.json_text import read_json
 from pose_core.structures import Person
 from pose_core.topdown.detections import PERSON, detection_fields
 
@@ -60,8 +60,8 @@ class FileDetector:
         self.path, self.threshold, self.low = path, threshold, 0
         self.boxes: dict[int, list[tuple[float, ...]]] = defaultdict(list)
         for row, entry in enumerate(content):
-            image_id, box, score = detection_fields(entry, row, path)
-            if entry.get("category_id", PERSON) == PERSON and box[2] > 0 and box[3] > 0:
+            image_id, box, score, category = detection_fields(entry, row, path)
+            if category == PERSON and box[2] > 0 and box[3] > 0:
                 self.boxes[image_id].append((*box, score))
 
     def __call__(self, image: Array, source: Path | None = None) -> tuple[Array, Array]:

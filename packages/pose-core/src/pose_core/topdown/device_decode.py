@@ -16,11 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pose_core.data.images import decode_bgr, is_truncated, jpeg_size, read_annotated
+from pose_core.data.images import decode_bgr, jpeg_size, read_annotated
 from pose_core.data.sampler import Key, epoch_index
 from pose_core.engine.interfaces import TrainingSet
 from pose_core.errors import ConfigError, DataError
 from pose_core.ops import warp_crops
+from pose_core.reading.images import is_decodable
 from pose_core.structures import Batch
 from pose_core.topdown.dataset import CropBatch, TopDownDataset
 
@@ -137,7 +138,7 @@ class EncodedCrops(TrainingSet[EncodedBatch]):
         try:
             content = read_annotated(source, skips=self.people.on_bad_image == "skip")
             size = jpeg_size(content)
-            if size is not None and not is_truncated(content):
+            if size is not None and is_decodable(content):
                 return np.frombuffer(content, np.uint8), (0, 0), size[0]
             pixels = decode_bgr(content, source)
             return pixels[..., ::-1].ravel(), pixels.shape[:2], pixels.shape[1]

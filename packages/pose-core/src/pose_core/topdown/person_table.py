@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -19,17 +20,20 @@ from typing import NamedTuple
 import numpy as np
 
 from pose_core.config import DataConfig
+from pose_core.digests import digest_of_arrays, file_digest
 from pose_core.errors import DataError
 from pose_core.folders import cache_home, find_data_root, make_cache
 from pose_core.geometry import box_to_center_scale
 from pose_core.layouts.reader import read_dataset, remember
 from pose_core.layouts.table import get_layout
+from pose_core.reading.arrays import read_npy
+from pose_core.reading.json_text import read_json
 from pose_core.skeleton import get_skeleton
 from pose_core.structures import ImageRecord, Person
 
 Array = np.ndarray
 
-VERSION = 2
+VERSION = 3
 """Increased whenever readers or these arrays change: older caches are not used."""
 WORTH = 20 * 2**20
 """Minimum bytes of an annotation file for which a cache is worthwhile."""
@@ -93,16 +97,21 @@ def read_table(config: DataConfig, split: str, aspect: float) -> tuple[PersonTab
     """Return the people of a split, and the problems of reading it as text ("" for none).
 
     Large annotation files are read once: the arrays are cached below POSE_HOME (by default ``~/.cache/pose``) and
-    reused until the file, its images' folder or a setting that matters changes.
+    reused until the file's content, its images' folder or a setting that matters changes. A cache that is damaged, or
+    in a folder into which others can write, is not used.
     """
     root = find_data_root(config.root)
     file = get_layout(config.layout).annotation_file(root, split)
     if not file.exists() or file.stat().st_size < WORTH:
         return _read(config, split, aspect)
-    folder = cache_home() / "people" / _key(config, split, aspect, file, root / "images")
+    place = cache_home() / "people"
+    if not _is_private(place):
+        _warn(f"{place} is not a folder of this user's own")
+        return _read(config, split, aspect)
+    folder = place / _key(config, split, aspect, file, root / "images")
     try:
-        stored = _load(folder)
-    except (OSError, EOFError, ValueError, TypeError, KeyError):  # not cached yet, or damaged
+        stored = _load(folder, get_skeleton(config.skeleton).num_joints)
+    except DataError:  # not cached yet, or damaged
         shutil.rmtree(folder, ignore_errors=True)
     else:
         remember(config)
@@ -119,13 +128,13 @@ def _read(config: DataConfig, split: str, aspect: float) -> tuple[PersonTable, s
 
 
 def _key(config: DataConfig, split: str, aspect: float, file: Path, images: Path) -> str:
-    skeleton, stat = get_skeleton(config.skeleton), file.stat()
+    skeleton = get_skeleton(config.skeleton)
     places = [images, *sorted(images.glob("*"))] if images.is_dir() else []
     # A folder's time changes when a file is added or removed.
     folders = [(str(place), place.stat().st_mtime_ns) for place in places if place.is_dir() or place.suffix == ".zip"]
     parts = [
-        VERSION, str(file.resolve()), stat.st_size, stat.st_mtime_ns, folders, config.layout, split, skeleton.joints,
-        aspect, config.on_bad_image, config.max_skipped,
+        VERSION, str(file.resolve()), file_digest(file), folders, config.layout, split, skeleton.joints, aspect,
+        config.on_bad_image, config.max_skipped,
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
@@ -138,31 +147,66 @@ def _save(folder: Path, table: PersonTable, problems: str) -> None:
         started = Path(tempfile.mkdtemp(dir=folder.parent))
         for name, column in table._asdict().items():
             np.save(started / f"{name}.npy", column)
-        (started / "problems.json").write_text(json.dumps({"problems": problems, "digest": _digest(table)}))
+        (started / "problems.json").write_text(
+            json.dumps({"problems": problems, "digest": digest_of_arrays(table._asdict())})
+        )
         started.rename(folder)
     except OSError as error:
         if started is not None:
             shutil.rmtree(started, ignore_errors=True)
         if not (folder / "problems.json").exists():
-            warnings.warn(
-                f"the annotations will be read again next time, since their people cannot be cached: cannot write "
-                f"{folder}: {error.strerror}; set POSE_HOME to a folder of yours",
-                stacklevel=2,
-            )
+            _warn(f"cannot write {folder}: {error.strerror}")
 
 
-def _load(folder: Path) -> tuple[PersonTable, str]:
+def _warn(reason: str) -> None:
+    warnings.warn(
+        f"the annotations will be read again next time, since their people cannot be cached: {reason}; set POSE_HOME "
+        "to a folder of yours",
+        stacklevel=3,
+    )
+
+
+def _is_private(folder: Path) -> bool:
+    """Return whether nobody but this process's user can put files into a folder; one of ours is made so, and empty."""
+    try:
+        status = folder.lstat()
+        if not hasattr(os, "getuid"):  # Windows: home folders are private
+            return stat.S_ISDIR(status.st_mode)
+        if status.st_uid == os.getuid() and status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            shutil.rmtree(folder)
+            folder.mkdir(mode=0o700)
+            return True
+        return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
+    except OSError:
+        return not folder.exists()
+
+
+def _load(folder: Path, num_joints: int) -> tuple[PersonTable, str]:
+    """Return a cached table; raise a DataError if there is none, or anything in it is not what was written."""
     # asarray leaves the pages mapped and drops memmap's slow indexing.
-    columns = (np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in PersonTable._fields)
-    table, notes = PersonTable(*columns), json.loads((folder / "problems.json").read_text())
-    if notes["digest"] != _digest(table):
-        raise ValueError(f"{folder} is damaged")
-    return table, notes["problems"]
+    columns = (np.asarray(read_npy(folder / f"{name}.npy", "cache", mapped=True)) for name in PersonTable._fields)
+    table, notes = PersonTable(*columns), read_json(folder / "problems.json", "cache")
+    problems = notes.get("problems") if isinstance(notes, dict) else None
+    if (
+        not isinstance(problems, str)
+        or notes.get("digest") != digest_of_arrays(table._asdict())
+        or not _is_whole(table, num_joints)
+    ):
+        raise DataError(f"{folder} is damaged")
+    return table, problems
 
 
-def _digest(table: PersonTable) -> str:
-    digest = hashlib.sha256()
-    for column in table:
-        digest.update(f"{column.dtype.str} {column.shape}".encode())
-        digest.update(np.ascontiguousarray(column).data.cast("B") if column.size else b"")
-    return digest.hexdigest()
+def _is_whole(table: PersonTable, num_joints: int) -> bool:
+    """Return whether types and shapes fit each other, and rows are those of images."""
+    images, people = table.image_ids.shape, table.image.shape
+    expected = {
+        "sources": ("S", images), "image_ids": ("i8", images), "image": ("i8", people),
+        "joints": ("f4", (*people, num_joints, 3)), "center": ("f4", (*people, 2)), "scale": ("f4", (*people, 2)),
+        "annotation_id": ("i8", people), "score": ("f4", people),
+    }  # fmt: skip
+    for name, column in table._asdict().items():
+        kind, shape = expected[name]
+        if column.shape != shape or not column.dtype.str.lstrip("<>|=").startswith(kind):
+            return False
+    rows = table.image
+    return not rows.size or bool(0 <= rows.min() <= rows.max() < len(table.image_ids))

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from textwrap import fill
 from typing import Any, Generic, TypeVar
 
 from pose_core.errors import ConfigError
+from pose_core.reading.printable import shown
 
 T = TypeVar("T")
+MAX_LITERAL = 1000
+"""Characters of the longest tuple or list that is written as text."""
 
 
 @dataclass
@@ -80,8 +84,10 @@ class Source:
                 value = literal(self.values[candidate])
                 try:
                     return kind.read(value)
-                except (TypeError, ValueError):
-                    raise ConfigError(f"{self.file_name}: {candidate} is {value!r}; expected {kind.expected}") from None
+                except (TypeError, ValueError, OverflowError):
+                    raise ConfigError(
+                        f"{self.file_name}: {candidate} is {shown(value)}; expected {kind.expected}"
+                    ) from None
         return default
 
     def flag(self, key: str, target: str, default: bool) -> bool:
@@ -118,10 +124,10 @@ def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def literal(value: Any) -> Any:
     """Parse a tuple or list that is written as text, such as ``(0,1,2,3)``; return any other value unchanged."""
-    if isinstance(value, str) and value[:1] in {"(", "["}:
+    if isinstance(value, str) and value[:1] in {"(", "["} and len(value) <= MAX_LITERAL:
         try:
             return ast.literal_eval(value)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
             return value
     return value
 
@@ -154,11 +160,19 @@ def wholes(value: Any) -> list[int]:
     return [whole(item) for item in value]
 
 
+def number(value: Any) -> float:
+    """Read a finite number."""
+    result = float(value)
+    if not math.isfinite(result):
+        raise ValueError
+    return result
+
+
 def numbers(value: Any) -> list[float]:
     """Read a list of numbers."""
     if not isinstance(value, Sequence) or isinstance(value, str):
         raise TypeError
-    return [float(item) for item in value]
+    return [number(item) for item in value]
 
 
 def pair(value: Any) -> tuple[int, int]:
@@ -185,7 +199,7 @@ class Kind(Generic[T]):
 
 
 FLAG = Kind(flag, "true or false")
-NUMBER = Kind(float, "a number")
+NUMBER = Kind(number, "a number")
 WHOLE = Kind(whole, "a whole number")
 TEXT = Kind(text, "a name or a path")
 WHOLES = Kind(wholes, "a list of whole numbers")
