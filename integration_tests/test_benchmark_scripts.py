@@ -14,6 +14,7 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).parents[1] / "shared" / "benchmark"))
 
 import bench_loop
+import load
 import on_a_gpu
 import scaling
 import scaling_model
@@ -154,3 +155,22 @@ def test_every_part_for_a_gpu_runs_at_toy_sizes(tmp_path: Path) -> None:
         assert all(row.get("agrees", "yes") == "yes" for row in rows)
         for row in rows:
             assert all(value > 0 for key, value in row.items() if key.startswith(("samples/s", "images/s", "step, ms")))
+
+
+def test_large_inputs_are_measured_small() -> None:
+    words = ["--images", "20", "--people", "30", "--evaluated", "20", "--results", "40"]
+    rows = load.main([*words, "--parts", "reading", "evaluation"])
+    assert [row["what"] for row in rows] == [
+        "reading, cold", "reading, cached", "evaluation", "evaluation, pycocotools",
+    ]  # fmt: skip
+    assert rows[0]["size"] == "30 people"
+    assert all(float(str(row["CPU s"])) > 0 and 10 < float(str(row["peak MB"])) < 1000 for row in rows)
+
+
+def test_memory_of_a_run_is_told_at_three_moments() -> None:
+    samples = [(float(number), number / 2) for number in range(101)]
+    row = load.of_run("training", "1 step", 7.3, samples)
+    assert row == {
+        "what": "training", "size": "1 step", "wall s": 7, "start MB": "20 + 10", "middle MB": "60 + 30",
+        "end MB": "95 + 48",
+    }  # fmt: skip

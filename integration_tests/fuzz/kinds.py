@@ -90,7 +90,7 @@ def check_records(records: Iterable[ImageRecord], root: Path, joints: int) -> No
 def check_numbers(values: object, what: str, bound: float = BOUND) -> None:
     numbers = np.asarray(values, np.float64)
     expect(np.isfinite(numbers).all(), f"{what} not finite")
-    expect((np.abs(numbers) <= bound).all(), f"{what} out of bounds: {np.abs(numbers).max():g}")
+    expect((np.abs(numbers) <= bound).all(), f"{what} out of bounds: {np.abs(numbers).max(initial=0):g}")
 
 
 def check_metrics(metrics: dict[str, float]) -> None:

@@ -45,11 +45,15 @@ class _LongNumberError(Exception):
 
 
 class _BadTextError(Exception):
-    """A text is not what is wanted at a position."""
+    """A text is not what is wanted at a position, perhaps because it was cut off."""
 
-    def __init__(self, reason: str, position: int) -> None:
+    def __init__(self, reason: str, position: int, *, perhaps_cut: bool = False) -> None:
         super().__init__(reason)
-        self.reason, self.position = reason, position
+        self.reason, self.position, self.perhaps_cut = reason, position, perhaps_cut
+
+    def at(self, line: int, column: int, hint: str) -> str:
+        """Return the end of a message, with a hint if the text may have been cut off."""
+        return f"is not valid JSON: line {line}, column {column}: {self.reason}{hint if self.perhaps_cut else ''}"
 
 
 _PARSING = (json.JSONDecodeError, RecursionError, _LongNumberError)
@@ -68,7 +72,7 @@ def read_json(file: Path, what: str = "annotation file") -> Any:
 def parse_json(text: str | bytes, name: str, *, hint: str = "", error: type[PoseError] = DataError) -> Any:
     """Return the content of a JSON text; raise ``error`` if it is malformed.
 
-    ``name`` describes the text at the start of messages, and ``hint`` ends those about its syntax.
+    ``name`` describes the text at the start of messages, and ``hint`` ends those that a cut text may have.
     """
     try:
         if isinstance(text, bytes):
@@ -79,7 +83,7 @@ def parse_json(text: str | bytes, name: str, *, hint: str = "", error: type[Pose
         raise error(_not_text(name, reason, 0)) from None
     except _BadTextError as reason:
         line, column = _place(str(text), reason.position)
-        raise error(f"{name} is not valid JSON: line {line}, column {column}: {reason.reason}{hint}") from None
+        raise error(f"{name} {reason.at(line, column, hint)}") from None
 
 
 def stream_json(
@@ -115,10 +119,7 @@ def _stream(file: Path, shrink: Mapping[str, Callable[[dict[str, Any]], object]]
         except UnicodeDecodeError as reason:
             raise DataError(_not_text(name, reason, text.bytes_before)) from None
         except _BadTextError as reason:
-            line, column = text.place(reason.position)
-            raise DataError(
-                f"{name} is not valid JSON: line {line}, column {column}: {reason.reason}{_AGAIN}"
-            ) from None
+            raise DataError(f"{name} {reason.at(*text.place(reason.position), _AGAIN)}") from None
         except OSError as reason:
             raise _UnreadableError(f"{name} cannot be read: {reason.strerror}") from None
 
@@ -177,7 +178,7 @@ class _SlidingText:
     def take(self, character: str) -> None:
         """Pass a character that must come next."""
         if not self.passes(character):
-            raise _BadTextError(f"Expecting {character!r} delimiter", self.position)
+            raise _BadTextError(f"Expecting {character!r} delimiter", self.position, perhaps_cut=True)
 
     def value(self) -> Any:
         """Return the value that follows, and pass it."""
@@ -204,7 +205,7 @@ class _SlidingText:
 def _parse_outermost(text: _SlidingText, shrink: Mapping[str, Callable[[dict[str, Any]], object]]) -> Any:
     content = _members(text, shrink) if text.passes("{") else text.value()
     if text.peek():
-        raise _BadTextError("Extra data", text.position)
+        raise _BadTextError("Extra data", text.position, perhaps_cut=True)
     return content
 
 
@@ -214,7 +215,7 @@ def _members(text: _SlidingText, shrink: Mapping[str, Callable[[dict[str, Any]],
         return members
     while True:
         if text.peek() != '"':
-            raise _BadTextError("Expecting property name enclosed in double quotes", text.position)
+            raise _BadTextError("Expecting property name enclosed in double quotes", text.position, perhaps_cut=True)
         key = text.value()
         text.take(":")
         shorten = shrink.get(key)
@@ -249,7 +250,7 @@ def _parse_whole(text: str) -> Any:
 def _our_error(error: Exception, text: str, start: int) -> _BadTextError:
     """Return the error for one of `_PARSING` that came of parsing a text from a position on."""
     if isinstance(error, json.JSONDecodeError):
-        return _BadTextError(error.msg, error.pos)
+        return _BadTextError(error.msg, error.pos, perhaps_cut=True)
     if isinstance(error, RecursionError):
         return _BadTextError("the value that begins here is nested too deep", start)
     return _BadTextError(f"an integer of more than {MAX_DIGITS} digits", text.index(str(error), start))

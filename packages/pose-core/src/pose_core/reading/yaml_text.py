@@ -31,8 +31,9 @@ MAX_DIRECTIVES = 4
 """The most lines that begin with a per cent sign."""
 
 _PREFIX = "tag:yaml.org,2002:"
-_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-"""What a value must not hold: control characters but tab and line feed, and halves of characters."""
+_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+"""What a text must not hold: control characters but tab and line feed, those that turn the direction of writing, and
+halves of characters."""
 
 
 def read_yaml_file(path: str | Path, what: str, *, error: type[PoseError] = ConfigError) -> Any:
