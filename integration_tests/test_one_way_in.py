@@ -11,6 +11,7 @@ READERS = {
     "h5py.File", "zipfile.ZipFile", "tarfile.open", "loadmat", "pickle.load", "pickle.loads", "pickle.Unpickler",
     "torch.load", "safetensors.torch.load", "safetensors.torch.load_file", "av.open",
 }  # fmt: skip
+LAST = {name.rpartition(".")[2] for name in READERS}
 EXCEPTIONS = {
     "pose_core/synthetic/drawing.py": {"zipfile.ZipFile"},  # writes it
     "pose_core/engine/parallel_evaluation.py": {"pickle.loads"},  # from its own process, moments ago
@@ -27,7 +28,8 @@ def called(path: Path) -> set[str]:
     found = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         targets = [node.func] if isinstance(node, ast.Call) else node.bases if isinstance(node, ast.ClassDef) else []
-        found |= {name for target in targets if (name := ast.unparse(target).removeprefix("self.")) in READERS}
+        targets = [each for each in targets if getattr(each, "attr", getattr(each, "id", "")) in LAST]
+        found |= {name for each in targets if (name := ast.unparse(each).removeprefix("self.")) in READERS}
     return found
 
 
