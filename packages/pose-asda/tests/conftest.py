@@ -26,8 +26,9 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def config(people: Path, pool: Path, tmp_path: Path) -> AsdaConfig:
+def config(people: Path, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsdaConfig:
     """Return an experiment that takes seconds on a CPU: a narrow hourglass, and a ResNet-18 generator."""
+    monkeypatch.chdir(tmp_path)
     return AsdaConfig.model_validate(
         {
             "method": "asda",
@@ -41,6 +42,6 @@ def config(people: Path, pool: Path, tmp_path: Path) -> AsdaConfig:
             "parts": {"annotations": str(pool / "part_anns.json"), "counts": [1, 2]},
             "train": {"epochs": 1, "batch_size": 4, "workers": 0, "log_every": 1, "milestones": [1]},
             "test": {"workers": 0, "batch_size": 4, "joint_threshold": 0.0},
-            "run": {"dir": str(tmp_path / "runs"), "device": "cpu"},
+            "run": {"device": "cpu"},
         }
     )

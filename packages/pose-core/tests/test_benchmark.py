@@ -16,13 +16,13 @@ from torch import nn
 
 from pose_core.benchmark import accuracy, networks, stages
 from pose_core.benchmark.networks import NetworkRow, Subject, measure_network, middle_row, subjects, tensors
-from pose_core.benchmark.report import header, plot_figure, to_markdown
+from pose_core.benchmark.report import compare_files, header, plot_figure, to_markdown
 from pose_core.benchmark.timing import free_megabytes, peak_megabytes, seconds_of
 from pose_core.bottomup.config import BottomUpConfig
 from pose_core.cli import main
 from pose_core.config import DataConfig, Experiment, ModelConfig, dump_config
 from pose_core.engine.interfaces import BuildNetwork, Evaluation, Objective, Task, TrainingSet
-from pose_core.errors import ConfigError
+from pose_core.errors import ConfigError, DataError
 from pose_core.installation import install_hint
 from pose_core.models.weights import save_weights
 from pose_core.plugins.method import Method, Microbenchmark
@@ -71,6 +71,11 @@ def test_a_network_is_measured_as_named() -> None:
     )
     assert fast.parameters == row.parameters
     assert fast.training is None
+
+
+SOUND = {"name": "a", "input": "64x64", "latency_ms": 1.0, "throughput": 1.0, "memory_mb": 1, "training": None,
+         "accuracy": None}  # fmt: skip
+"""A network's row in a file of results."""
 
 
 @pytest.mark.slow
@@ -419,3 +424,26 @@ def test_a_data_set_that_cannot_be_drawn_whole_is_not_left_behind(
     with pytest.raises(KeyboardInterrupt):
         accuracy.synthetic_people("coco")
     assert list((tmp_path / "home" / "benchmark").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"networks": 5},
+        {"networks": [5]},
+        {"networks": [{}]},
+        {"networks": [{**SOUND, "name": 5}]},
+        {"networks": [{**SOUND, "throughput": "fast"}]},
+        {"networks": [{**SOUND, "throughput": float("nan")}]},
+        {"networks": [{**SOUND, "spread": []}]},
+        {"networks": [{**SOUND, "spread": {"latency_ms": 0.1}}]},
+        {"stages": [{"stage": "decode", "milliseconds": True}]},
+    ],
+)
+def test_a_damaged_file_of_results_is_named(change: dict[str, object], tmp_path: Path) -> None:
+    sound = {"device": "cpu", "threads": 1, "fast": False, "networks": [SOUND], "stages": []}
+    for name, content in (("sound.json", sound), ("other.json", {**sound, **change})):
+        (tmp_path / name).write_text(json.dumps(content))
+    assert "1.00" in compare_files(tmp_path / "sound.json", tmp_path / "sound.json")
+    with pytest.raises(DataError, match=r"other\.json( is not a file of `pose benchmark`|.*NaN)"):
+        compare_files(tmp_path / "sound.json", tmp_path / "other.json")

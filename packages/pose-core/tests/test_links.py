@@ -15,7 +15,7 @@ from pose_core.downloads import fetch, locked
 from pose_core.engine.run_folder import RunLock
 from pose_core.engine.run_log import RunLog
 from pose_core.engine.trainer import train
-from pose_core.errors import ConfigError
+from pose_core.errors import ConfigError, DataError
 from pose_core.files import open_in_place
 from pose_core.folders import cache_home, make_cache
 from pose_core.synthetic import write_dataset
@@ -168,6 +168,32 @@ def test_a_lock_that_is_a_link_is_removed(tmp_path: Path, victim: Path) -> None:
     (tmp_path / ".file.lock").symlink_to(victim)
     with locked(tmp_path / "file"):
         assert not (tmp_path / ".file.lock").is_symlink()
+
+
+@pytest.mark.parametrize(
+    "record",
+    ["{", "[" * 100_000, "1" * 5000, "null", '{"url": "URL"}', '{"url": "URL", "validator": 5}',
+     '{"url": "URL", "validator": "a\\r\\nX: y"}', '{"url": "other", "validator": "tag"}', None],
+)  # fmt: skip
+def test_a_damaged_record_starts_a_download_anew(
+    record: str | None, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("POSE_OFFLINE", raising=False)
+    (tmp_path / ".file.part").write_bytes(b"garbage")
+    if record is None:
+        os.mkfifo(tmp_path / ".file.part.json")
+    else:
+        (tmp_path / ".file.part.json").write_text(record.replace("URL", address))
+    assert fetch(address, tmp_path / "file").read_bytes() == b"content"
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "{}", '{"layout": 5, "splits": 5}', '{"splits": []}', '{"layout": "coco"}']
+)
+def test_a_damaged_list_of_drawn_people_is_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / ".synthetic.json").write_text(content)
+    with pytest.raises(DataError, match=r"\.synthetic\.json"):
+        write_dataset(tmp_path, "coco", 1, (1, 1), size=(64, 64), val_images=1)
 
 
 @pytest.mark.parametrize("zipped", [False, True])

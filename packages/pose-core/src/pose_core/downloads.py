@@ -29,6 +29,7 @@ from urllib.parse import quote, unquote, urlsplit
 from pose_core.errors import PoseError
 from pose_core.files import open_in_place, whole_file, write_json
 from pose_core.plurals import size_text
+from pose_core.reading.regular import read_regular
 from pose_core.verbosity import is_quiet, no_bar
 
 TIMEOUT = 20.0
@@ -40,6 +41,8 @@ ATTEMPTS = 4
 PAUSE = 1.0
 """Seconds before the second attempt; each further pause is twice as long."""
 CHUNK = 1 << 18
+MAX_RECORD = 1 << 16
+"""Largest size in bytes of the record beside a partial file; it holds an address and a tag."""
 MIRROR = "POSE_WEIGHTS_MIRROR may name a folder or URL that holds copies"
 
 
@@ -166,15 +169,26 @@ def _download(url: str, target: Path, sha256: str, about: str, limit: float) -> 
 def _resumable(url: str, partial: Path, record: Path, sha256: str) -> int:
     """Return the size of a partial file that can be continued; delete any other."""
     try:
-        known = json.loads(record.read_text())
         found = partial.lstat()  # a link that someone has put there is removed, not followed
-        if known["url"] == url and (known["validator"] or sha256) and stat.S_ISREG(found.st_mode):
+        validator = _validator(url, record)
+        if (validator or (sha256 and validator is not None)) and stat.S_ISREG(found.st_mode):
             return found.st_size
-    except (OSError, ValueError, KeyError, TypeError):
+    except OSError:
         pass
     partial.unlink(missing_ok=True)
     record.unlink(missing_ok=True)
     return 0
+
+
+def _validator(url: str, record: Path) -> str | None:
+    """Return the noted validator of a partial file's content, which may be empty; None if it is not of ``url``."""
+    try:
+        known = json.loads(read_regular(record, "the record of a download", limit=MAX_RECORD, error=PoseError))
+        noted = known["url"] == url and known["validator"]
+    except (PoseError, ValueError, RecursionError, KeyError, TypeError):
+        return None
+    # It becomes a header of the request.
+    return noted if isinstance(noted, str) and noted.isprintable() and noted.isascii() else None
 
 
 def _open_partial(partial: Path, start: int) -> BinaryIO:
@@ -191,8 +205,7 @@ def _receive(url: str, start: int, partial: Path, record: Path, about: str, limi
     headers = {"User-Agent": "pose-core"}
     if start:
         headers["Range"] = f"bytes={start}-"
-        validator = json.loads(record.read_text())["validator"]
-        if validator:
+        if validator := _validator(url, record):
             headers["If-Range"] = validator
     host = urlsplit(url).hostname or ""
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -31,6 +30,8 @@ from pose_core.drawing.figures import (
 from pose_core.errors import ConfigError, DataError
 from pose_core.evaluation.report import markdown_table
 from pose_core.plugins.method import installed_methods
+from pose_core.reading.json_text import parse_json
+from pose_core.reading.regular import read_regular
 
 if TYPE_CHECKING:
     from matplotlib.collections import PathCollection
@@ -45,6 +46,8 @@ COMPARED = {"latency_ms": -1, "throughput": 1, "memory_mb": -1, "training": 1, "
 """Figures of a network that are compared; −1 if lower is better."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 """A method's marker in the plot, in addition to its color."""
+MAX_RESULT = 1 << 26
+"""Largest size in bytes of a file of results; a hundred networks make about 100 kB."""
 LABEL = 36
 """Most characters of a network's name in the plot."""
 
@@ -192,16 +195,31 @@ def _ratio(before: float | None, after: float | None, sign: int) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist; `pose benchmark --out DIR` writes DIR/benchmark.json") from None
-    except ValueError as error:
-        raise DataError(f"{path} is not valid JSON: {error}") from None
+    what = "result of `pose benchmark --out DIR`"
+    content = parse_json(read_regular(path, what, limit=MAX_RESULT), str(path))
     missing = {"device", "threads", "fast", "networks", "stages"} - set(content if isinstance(content, dict) else ())
     if missing:
         raise DataError(f"{path} is not a file of `pose benchmark`: {', '.join(sorted(missing))} missing")
+    try:
+        for row in content["networks"]:
+            texts = [row["name"], row["input"]]
+            spreads = list(row.get("spread", {}).values())
+            numbers = [row[key] for key in COMPARED] + spreads
+            if not (all(isinstance(text, str) for text in texts) and all(map(_is_time, numbers))):
+                raise TypeError
+            if spreads and (None in spreads or not isinstance(content["rounds"], int)):
+                raise TypeError
+        for row in content["stages"]:
+            if not (isinstance(row["stage"], str) and _is_time(row["milliseconds"])):
+                raise TypeError
+    except (KeyError, TypeError, AttributeError):
+        raise DataError(f"{path} is not a file of `pose benchmark`: a row has other keys or values") from None
     return dict(content)
+
+
+def _is_time(value: object) -> bool:
+    """Return whether a value is a measured one: None, or a finite number."""
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300)
 
 
 def draw_plot(rows: Sequence[NetworkRow], target: Path) -> None:

@@ -167,5 +167,5 @@ def _precedes(line: str, step: int, due: Collection[int]) -> bool:
     try:
         row = json.loads(line)
         return bool(row["step"] <= step and not (row["split"] == "val" and row["step"] in due))
-    except (json.JSONDecodeError, KeyError, TypeError):
+    except (ValueError, RecursionError, KeyError, TypeError):
         return False

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from pose_core.errors import ConfigError
+from pose_core.errors import ConfigError, DataError
 from pose_core.files import write_json
+from pose_core.reading.json_text import parse_json
+from pose_core.reading.regular import read_regular
 from pose_core.synthetic.coco_files import coco_content, crowdpose_content, fake_detections, image_info
 from pose_core.synthetic.drawing import Drawn, Recipe, Target, draw_all, image_ids
 from pose_core.synthetic.matlab_files import mpii_rows, write_lsp_joints, write_mpii_release, write_mpii_truth
@@ -20,6 +21,8 @@ DETECTIONS = {
 }
 MARKER = ".synthetic.json"
 """A small file in every folder that this module writes; without it a folder's files are somebody else's."""
+MAX_MARKER = 1 << 16
+"""Largest size of that file in bytes; it has about 100."""
 MAX_PEOPLE = 40
 MIN_SIDE = 64
 
@@ -115,12 +118,15 @@ def _claim(folder: Path, layout: str, splits: list[str], *, overwrite: bool) -> 
     marker = folder / MARKER
     held: list[str] = []
     if marker.exists():
-        drawn = json.loads(marker.read_text())
+        drawn = parse_json(read_regular(marker, "list of drawn people", limit=MAX_MARKER), str(marker))
+        noted = drawn.get("splits") if isinstance(drawn, dict) else None
+        if not (isinstance(noted, list) and all(isinstance(split, str) for split in noted) and "layout" in drawn):
+            raise DataError(f"{marker} is not what drawing people writes there: choose another folder")
+        held = noted
         if drawn["layout"] != layout:
             raise ConfigError(
                 f"{folder} already holds synthetic people in the layout {drawn['layout']}; choose another folder"
             )
-        held = drawn["splits"]
         again = [split for split in splits if split in held]
         if again and not overwrite:
             raise ConfigError(
