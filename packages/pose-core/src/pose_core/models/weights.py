@@ -149,7 +149,10 @@ def network_state(content: Any, source: str) -> dict[str, Tensor]:
         raise WeightsError(f"{source} holds no network: it is a {type(content).__name__}")
     for key, value in state.items():
         _check_memory(key, value, source)
-    return {re.sub(r"^((model\.)?module\.|_orig_mod\.)+", "", key): value for key, value in state.items()}
+    found = {re.sub(r"^((model\.)?module\.|_orig_mod\.)+", "", key): value for key, value in state.items()}
+    if len(found) < len(state):
+        raise WeightsError(f"{source} has entries twice, with and without a prefix such as 'module.': save one network")
+    return found
 
 
 def _check_memory(key: str, value: Tensor, source: str) -> None:
