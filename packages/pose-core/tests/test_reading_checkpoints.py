@@ -136,6 +136,12 @@ def test_endless_wrappers_end() -> None:
         network_state(content, "a.pt")
 
 
+def test_entries_of_two_networks_are_not_mixed() -> None:
+    state = {**network().state_dict(), "module.0.weight": torch.zeros(4, 3, 3, 3)}
+    with pytest.raises(WeightsError, match="has entries twice, with and without a prefix"):
+        load_weights(network(), state)
+
+
 def test_names_are_shown_without_control_characters(tmp_path: Path) -> None:
     state = {**network().state_dict(), "a\x1b[31m" + "b" * 500: torch.zeros(1)}
     safetensors.torch.save_file(state, tmp_path / "a.safetensors")

@@ -159,6 +159,10 @@ def test_depth_and_size_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "deep.mat").write_bytes(file_of(deep))
     with pytest.raises(DataError, match="more than 30 deep"):
         read_matlab(tmp_path / "deep.mat", "value", "a test")
+    monkeypatch.setattr(matlab, "MAX_ELEMENTS", 39)
+    (tmp_path / "many.mat").write_bytes(file_of(array(1, (4, 10), bytes.fromhex("0e00000000000000") * 40)))
+    with pytest.raises(DataError, match="more than 39 elements"):
+        read_matlab(tmp_path / "many.mat", "value", "a test")
     (tmp_path / "bomb.mat").write_bytes(written({"value": np.zeros((1000, 1000))}, do_compression=True))
     monkeypatch.setattr(matlab, "ALWAYS_ALLOWED", 1_000_000)
     with pytest.raises(DataError, match=r"unpacks to 8.0 MB from 7.\d kB, of at most 2.\d MB"):

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from pose_core.cli import method_main
 from pose_core.errors import ConfigError, DataError
 from pose_core.models.weights import save_weights
 from pose_dekr.rescore import (
@@ -126,6 +127,16 @@ def test_data_of_the_published_code_are_read(tmp_path: Path, protocol: int, modu
         read_rescore_data(file)
     convert_rescore_data(file, out)
     assert all(np.array_equal(a, b) for a, b in zip(read_rescore_data(out), data, strict=True))
+
+
+def test_the_command_converts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "old").write_bytes(pickle.dumps(published_rows(made_up(5)), protocol=2))
+    words = ["rescore-convert", str(tmp_path / "old"), "--out", str(tmp_path / "new" / "data.npz")]
+    assert method_main("dekr", words) == 0
+    assert "data.npz, 5 poses, mean similarity 0." in capsys.readouterr().out
+    assert method_main("dekr", ["rescore-convert", str(tmp_path / "none"), "--out", str(tmp_path / "x.npz")]) == 3
+    assert "rescore data" in (text := capsys.readouterr().err)
+    assert "does not exist" in text
 
 
 def test_a_pickle_of_python_2_is_read(tmp_path: Path) -> None:

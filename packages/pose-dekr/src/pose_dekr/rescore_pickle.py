@@ -56,7 +56,8 @@ def read_pickled(path: Path) -> bytes:
                 f"{what} cannot be unpickled within {MAX_SECONDS} s: they are no data of the published code"
             ) from None
     if ended.returncode == DataError.exit_code:
-        raise DataError(f"{what} {ended.stderr.decode(errors='replace').strip()}")
+        # Before it, Python may have written about objects that were left half made.
+        raise DataError(f"{what} {ended.stderr.decode(errors='replace').strip().splitlines()[-1]}")
     if ended.returncode:
         raise DataError(
             f"{what} cannot be unpickled within {size_text(MAX_MEMORY)} of memory and {MAX_SECONDS} s of a processor: "

@@ -26,6 +26,7 @@ from pose_core.models.zoo import UNREAD
 from pose_core.reading.checkpoints import check_checkpoint
 from pose_core.reading.pickled_numbers import NumberType, number
 from pose_core.reading.reasons import quoted
+from pose_core.reading.regular import open_regular
 
 WRAPPERS = ("weights", "best_state_dict", "state_dict", "model", "network", "netHg")
 """Keys under which checkpoints keep the network; ours is the first. Files with the last also hold a critic."""
@@ -101,8 +102,7 @@ def _few(names: tuple[str, ...], count: int = 4) -> str:
 def read_checkpoint(path: str | Path) -> Any:
     """Return the content of a checkpoint file; only tensors and plain values are read."""
     file = Path(path)
-    if not file.is_file():
-        raise WeightsError(f"weights file {file} does not exist")
+    open_regular(file, "weights file", error=WeightsError).close()
     if file.suffix != ".safetensors" and not _looks_like_a_checkpoint(file):
         raise WeightsError(f"weights file {file} is not a PyTorch checkpoint")
     if is_damaged(file):
@@ -149,7 +149,10 @@ def network_state(content: Any, source: str) -> dict[str, Tensor]:
         raise WeightsError(f"{source} holds no network: it is a {type(content).__name__}")
     for key, value in state.items():
         _check_memory(key, value, source)
-    return {re.sub(r"^((model\.)?module\.|_orig_mod\.)+", "", key): value for key, value in state.items()}
+    found = {re.sub(r"^((model\.)?module\.|_orig_mod\.)+", "", key): value for key, value in state.items()}
+    if len(found) < len(state):
+        raise WeightsError(f"{source} has entries twice, with and without a prefix such as 'module.': save one network")
+    return found
 
 
 def _check_memory(key: str, value: Tensor, source: str) -> None:

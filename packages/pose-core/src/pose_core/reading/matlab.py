@@ -32,6 +32,9 @@ ALWAYS_ALLOWED = 64 << 20
 MAX_DEPTH = 30
 """Most levels of cells and structs in each other."""
 
+MAX_ELEMENTS = 10_000_000
+"""Most elements of a variable's cells and fields of structs: MPII's release has four million."""
+
 _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 """Types of stored numbers by MATLAB's code."""
 _SCALARS = {1: "b", 2: "B", 3: "h", 4: "H", 5: "i", 6: "I", 7: "f", 9: "d", 12: "q", 13: "Q"}
@@ -141,7 +144,9 @@ class _Parser:
 
     def __init__(self, data: bytes, order: str, squeeze: bool) -> None:
         self.data, self.order, self.squeeze = data, order, squeeze
-        self.two, self.four = Struct(f"{order}2I"), Struct(f"{order}4I")
+        self.left = MAX_ELEMENTS
+        self.nothing = np.zeros(0) if squeeze else np.zeros((0, 0))
+        self.two = Struct(f"{order}2I")
         self.single = Struct(f"{order}5I4x8I")
         self.types = {code: np.dtype(order + name) for code, name in _NUMBERS.items()}
         self.scalars = {code: Struct(order + letter) for code, letter in _SCALARS.items()}
@@ -190,7 +195,7 @@ class _Parser:
         if depth > MAX_DEPTH:
             raise _Fault(f"its cells and structs are more than {MAX_DEPTH} deep")
         if at == end:
-            return np.zeros(0) if self.squeeze else np.zeros((0, 0))
+            return self.nothing
         kind, flags, shape, name, at = self.head(at, end)
         if kind in _REFUSED:
             raise _Fault(f"{f'{name!a} is' if name else 'it holds'} {_REFUSED[kind]}; save plain arrays")
@@ -225,10 +230,17 @@ class _Parser:
         found = array.squeeze()
         return found.item() if not found.ndim else found
 
+    def take(self, count: int) -> None:
+        """Count elements, each of which takes memory beyond its bytes."""
+        self.left -= count
+        if self.left < 0:
+            raise _Fault(f"its cells and structs have more than {MAX_ELEMENTS} elements")
+
     def cells(self, shape: tuple[int, ...], at: int, end: int, depth: int) -> Any:
         count = math.prod(shape)
         if count * 8 > end - at:
             raise _Fault(f"a cell array of shape {shape} has too few bytes")
+        self.take(count)
         values = np.empty(count, object)
         for index in range(count):
             values[index], at = self.element(at, end, depth)
@@ -267,6 +279,7 @@ class _Parser:
         count = math.prod(shape)
         if count * max(len(names), 1) * 8 > end - at + 8:
             raise _Fault(f"a struct array of shape {shape} has too few bytes")
+        self.take(count * max(len(names), 1))
         values = np.empty(count, object)
         for index in range(count):
             fields = {}
