@@ -155,6 +155,7 @@ def test_links_out_of_a_folder_of_inputs_are_left_out(tmp_path: Path, caplog: py
     (folder / "b.jpg").symlink_to(tmp_path / "outside" / "b.jpg")
     (folder / "c.jpg").symlink_to("a.jpg")
     (folder / "loop").symlink_to(folder)
+    (folder / "other").symlink_to(tmp_path / "outside")
     with caplog.at_level(logging.WARNING):
         found = find_inputs([folder], tmp_path / "out", tmp_path)
     assert [each.file.name for each in found] == ["a.jpg", "c.jpg"]
