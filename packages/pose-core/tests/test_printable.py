@@ -37,6 +37,11 @@ def test_escapes_and_cuts() -> None:
     assert printable("é😀\tb\n") == "é😀\tb\n"
     assert shown("a\n\x1b") == r"'a\n\x1b'"
     assert len(shown("a" * 10**6)) == len(shown(["a"] * 1000)) == 100
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert shown(deep) == "[[[[[[...]]]]]]"
+    assert shown({"a": [1, 2.5, None]}) == "{'a': [1, 2.5, None]}"
     assert shortened("abc", 3) == "abc"
     assert shortened("abcd", 3) == "ab…"
 
