@@ -83,7 +83,8 @@ def test_damaged_files_give_the_same_message_or_content(
     file = tmp_path / "file.json"
     file.write_bytes(text[:at] + new + text[at + 1 :])
     whole, blocks = outcome(file, None), outcome(file, block)
-    if "is not UTF-8" in whole or "nested too deep" in whole:  # found before, or at the inner value that is
+    # Another fault may be found before; Python 3.13 has a message of its own for a comma at the end.
+    if any(fault in whole for fault in ("is not UTF-8", "nested too deep", "trailing comma")):
         assert "is not valid JSON" in blocks or "is not UTF-8" in blocks
     else:
         assert whole == blocks

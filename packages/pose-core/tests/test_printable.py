@@ -37,6 +37,11 @@ def test_escapes_and_cuts() -> None:
     assert printable("é😀\tb\n") == "é😀\tb\n"
     assert shown("a\n\x1b") == r"'a\n\x1b'"
     assert len(shown("a" * 10**6)) == len(shown(["a"] * 1000)) == 100
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert shown(deep) == "[[[[[[...]]]]]]"
+    assert shown({"a": [1, 2.5, None]}) == "{'a': [1, 2.5, None]}"
     assert shortened("abc", 3) == "abc"
     assert shortened("abcd", 3) == "ab…"
 
@@ -97,4 +102,4 @@ def test_names_in_annotations_do_not_reach_the_terminal(
     assert pose(["data", command, "--root", str(tmp_path), *options[command]]) == 3
     out, err = capfd.readouterr()
     assert (out + err).replace("\n", "").isprintable()
-    assert r"image name 'a\x1b]0;x\x07.jpg' holds a character that cannot be shown; rename the file" in out + err
+    assert r"'a\x1b]0;x\x07.jpg' holds a character that cannot be shown; rename the file" in out + err

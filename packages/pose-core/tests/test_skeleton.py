@@ -91,7 +91,7 @@ def test_a_user_s_own_joint_set(tmp_path: Path) -> None:
         ("joints: [a]\nsigmas: [1e-30]", "sigma of 'a' is 1e-30; OKS sigmas must be positive numbers, 0.0001 to 10"),
         ("joints: [a]\nsigmas: [[1]]", "numbers"),
         ("joints: [a, '']\nsigmas: [1, 1]", "a name is ''; give 1 to 100 visible characters"),
-        ('joints: ["a\\u202e"]\nsigmas: [1]', "a name is 'a.u202e'; give"),
+        ('joints: ["a\\u202e"]\nsigmas: [1]', "holds a character that cannot be shown, line 1"),
         ("joints: [[a]]\nsigmas: [1]", r"joint 1 is \['a'\], not a name; write it in quotes"),
         ("joints: [no]\nsigmas: [1]", "joint 1 is False, not a name; write it in quotes"),
         ("joints: [a]\nsigmas: [1]\nname: {}", "'name' is {}, not a name"),

@@ -46,7 +46,7 @@ REFUSED = {
     "a key that is a list": ("? [a]\n: 1", "a key is a list or mapping, line 1; write it in quotes"),
     "two documents": ("a: 1\n---\nb: 2", "a second document begins, line 2; keep one"),
     "an escape": ("a: 1\nb: \x1b]0;x\x07", "it holds the character '\\x1b', line 2"),
-    "an escape in an escape": ('a: "\\e]0;x"', "the text '\\x1b]0;x' holds a control character, line 1"),
+    "an escape in an escape": ('a: "\\e]0;x"', "the text '\\x1b]0;x' holds a character that cannot be shown, line 1"),
     "half a character": ("a: \ud800", "it holds the character '\\ud800', line 1"),
     "100,000 directives": ("%TAG !a! b\n" * 90_000, "more than 4 lines begin with '%'"),
     "an unknown alias": ("a: *b", "is not valid YAML: line 1, column 4: found undefined alias"),

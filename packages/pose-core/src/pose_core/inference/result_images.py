@@ -11,7 +11,7 @@ from typing import NamedTuple
 from pose_core.data.coco_file import check_coco
 from pose_core.data.diagnostics import Problems
 from pose_core.data.images import image_exists, open_archive
-from pose_core.data.sources import image_source
+from pose_core.data.sources import image_source, images_below
 from pose_core.errors import ConfigError, DataError
 from pose_core.folders import find_data_root
 from pose_core.inference.result_files import poses_from_dict, read_entries, read_rows
@@ -44,7 +44,8 @@ class ImagesOf:
         if self.layout is not None:
             layout, root = get_layout(self.layout), find_data_root(self.root)
             joints = skeleton or get_skeleton(layout.skeleton)
-            return layout.read(root, self.split or layout.val, joints, lenient, keep_unlabeled=True)
+            with images_below(root):
+                return layout.read(root, self.split or layout.val, joints, lenient, keep_unlabeled=True)
         if self.annotations is None or self.folder is None:
             return None
         content = read_json(self.annotations)

@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from reprlib import Repr
 from typing import TextIO, cast
 
 _WORD = 600
@@ -36,8 +37,11 @@ def printable_message(text: str) -> str:
 
 
 def shown(value: object, most: int = 100) -> str:
-    """Return a value for a message, in one line: its ``repr``, cut to ``most`` characters."""
-    return shortened(repr(value[: most + 1] if isinstance(value, str) else value), most)
+    """Return a value for a message, in one line: its ``repr``, cut to ``most`` characters, however large it is."""
+    brief = Repr()
+    brief.maxlevel, brief.maxlist, brief.maxtuple, brief.maxdict = 5, 20, 20, 20
+    brief.maxstring = brief.maxlong = brief.maxother = most
+    return shortened(brief.repr(value), most)
 
 
 @contextmanager

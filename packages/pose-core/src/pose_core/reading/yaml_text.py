@@ -182,7 +182,7 @@ def _check_nodes(node: yaml.Node, seen: set[int]) -> None:
             _check_nodes(key, seen)
             _check_nodes(value, seen)
     elif _HIDDEN.search(node.value):
-        raise _RefusedError(f"the text {shown(node.value)} holds a control character, line {_line(node)}")
+        raise _RefusedError(f"the text {shown(node.value)} holds a character that cannot be shown, line {_line(node)}")
     elif node.tag in {f"{_PREFIX}int", f"{_PREFIX}float"} and len(node.value) > MAX_NUMBER_CHARACTERS:
         raise _RefusedError(f"a number has {len(node.value)} characters, line {_line(node)}")
 
