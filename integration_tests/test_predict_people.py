@@ -59,3 +59,20 @@ def test_annotated_boxes_are_found_by_the_weights_alone(
     found = [json.loads(file.read_text())["people"] for file in (tmp_path / "out").glob("*.json")]
     assert sum(map(len, found)) == annotated
     assert f"{annotated} people in {len(content['images'])} images" in capsys.readouterr().out
+
+
+def test_control_characters_of_a_photo_s_name_stay_in_its_results(
+    words: list[str], people: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    name = "a\x1b]0;x\x07.jpg"
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / name).write_bytes(next((people / "images" / "val2017").iterdir()).read_bytes())
+    (tmp_path / "in" / "no\x9bimage.jpg").write_bytes(b"no image")
+    assert main([*words, str(tmp_path / "in"), "--detector", "whole"]) in {0, 3}
+    assert main([*words, str(tmp_path / "in" / name), "--detector", "whole", "--out", str(tmp_path / "o\x1bt")]) == 0
+    text = "".join(capfd.readouterr())
+    assert r"no\x9bimage.jpg" in text
+    assert r"o\x1bt" in text
+    assert all(each.isprintable() or each in "\n\r\t" for each in text)
+    content = json.loads((tmp_path / "o\x1bt" / name).with_suffix(".json").read_text())
+    assert content["image"] == str(tmp_path / "in" / name)

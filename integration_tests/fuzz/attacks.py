@@ -162,16 +162,17 @@ def config(text: Callable[[], str], *, skeleton: bool = False) -> Attack:
     return write
 
 
-def aliases() -> str:
-    rows = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
-    rows += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
-    return "\n".join(rows) + "\n"
+def bomb(indent: int, *, merged: bool = False) -> str:
+    """Return lines of YAML that stand for 9^11 values."""
+    rows = ["a0: &a0 {k: 1}" if merged else "a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    for n in range(1, 12):
+        nine = f"[{', '.join([f'*a{n - 1}'] * 9)}]"
+        rows.append(f"a{n}: &a{n} {{<<: {nine}}}" if merged else f"a{n}: &a{n} {nine}")
+    return "".join(f"{' ' * indent}{row}\n" for row in rows)
 
 
-def merges() -> str:
-    rows = ["a0: &a0 {k: 1}"]
-    rows += [f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}" for n in range(1, 12)]
-    return "\n".join(rows) + "\nmethod: lite\n"
+OWN = "method: lite\nmodel:\n  name: lpn_50\n  options:\n"
+PUBLISHED = "TRAIN: {LR: 1}\nDATASET: {ROOT: x}\nMODEL:\n  NAME: pose_resnet\n  EXTRA:\n"
 
 
 def run_outside(line: str) -> Attack:
@@ -465,10 +466,6 @@ def _own_weights(folder: Path) -> str:
     return str(folder / "own.pt")
 
 
-def skeleton_text(line: str) -> str:
-    return f"name: own\njoints: [nose, neck]\nsigmas: [0.1, 0.1]\n{line}\n"
-
-
 ATTACKS: dict[str, Attack] = {
     **{f"code in weights, {form} {suffix}": code_in_weights(form, suffix)
        for form in ("zip", "legacy", "pickle") for suffix in (".pt", ".pth.tar", ".pkl")},
@@ -488,14 +485,10 @@ ATTACKS: dict[str, Attack] = {
     "PNG 20000 x 20000, 16 bit": image_bytes(lambda: png(20000, 20000, 16)),
     "h5 fill values": h5_fill, "h5 external storage": h5_external, "h5 external link": h5_link,
     "mat: 3.4 GB of zeros": mat_of_zeros,
-    "YAML aliases: config": config(
-        lambda: aliases() + "method: lite\nmodel: {name: lpn_50, options: {x: *a11}}\n"
-    ),
-    "YAML merges: config": config(merges),
-    "YAML aliases: published": config(
-        lambda: aliases() + "MODEL: {NAME: pose_resnet, EXTRA: *a11}\nTRAIN: {LR: 1}\nDATASET: {ROOT: x}\n"
-    ),
-    "YAML aliases: skeleton": config(lambda: aliases() + skeleton_text("limbs: *a11"), skeleton=True),
+    "YAML aliases: config": config(lambda: OWN + bomb(4)),
+    "YAML merges: config": config(lambda: OWN + bomb(4, merged=True)),
+    "YAML aliases: published": config(lambda: PUBLISHED + bomb(4)),
+    "YAML aliases: skeleton": config(lambda: "sigmas: [0.1]\njoints:\n- " + bomb(2)[2:], skeleton=True),
     "YAML alias of itself": config(lambda: "method: lite\ndata: &a [*a]\n"),
     "YAML 20,000 deep": config(lambda: "a: " + "[" * 20_000),
     "YAML 20,000 unknown keys": config(lambda: "method: lite\n" + "".join(f"key_{n}: 1\n" for n in range(20_000))),
@@ -548,7 +541,11 @@ def attack(name: str) -> tuple[str, str, float, float]:
             # A report of problems has the first of a kind below its title.
             told = [line for before, line in pairwise(lines) if before.endswith("(stops)")]
             told = [line for line in lines if line.startswith("error:")] + told + lines[-1:]
-            last, seconds = told[0].strip() if told else "", max(seconds, usage.ru_utime + usage.ru_stime)
+            after = lines[lines.index(told[0]) + 1 :][:1] if told and told[0].endswith(":") else []
+            last, seconds = (
+                " ".join(line.strip() for line in told[:1] + after),
+                max(seconds, usage.ru_utime + usage.ru_stime),
+            )
         if list(folder.rglob(MARK)) or Path(MARK).exists():
             end += ", CODE RAN"
         if any(not path.exists() or path.read_bytes() != content for path, content in before.items()):

@@ -83,8 +83,17 @@ def test_nothing_is_written_outside_the_folder(config: AsdaConfig, tmp_path: Pat
     (tmp_path / "stray.jpg").write_bytes((tmp_path / "clean/images" / content[0]["image"]).read_bytes())
     content[0]["image"] = "../../stray.jpg"
     file.write_text(json.dumps(content))
-    with pytest.raises(DataError, match="is outside"):
-        occlude(of_layout(config, "mpii", tmp_path / "clean"), tmp_path / "hidden", 1)
+    clean = of_layout(config, "mpii", tmp_path / "clean")
+    with pytest.raises(DataError, match="leads out of its folder"):
+        occlude(clean, tmp_path / "hidden", 1)
+    content[0]["image"] = str(tmp_path / "stray.jpg")
+    file.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"leads out of .*data\.allowed_folders"):
+        occlude(clean, tmp_path / "hidden", 1)
+    data = clean.data.model_copy(update={"allowed_folders": (str(tmp_path),)})
+    with pytest.raises(DataError, match=r"valid\.json: image .*stray\.jpg is outside"):
+        occlude(clean.model_copy(update={"data": data}), tmp_path / "hidden", 1)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["clean", "stray.jpg"]
 
 
 def test_the_command(config: AsdaConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,13 +22,13 @@ from pose_core.bottomup.evaluate import evaluate_bottomup
 from pose_core.bottomup.predictor import BottomUpPredictor, People, View, Views
 from pose_core.bottomup.task import BottomUpTask
 from pose_core.config import DataConfig, ModelConfig, TrainConfig
+from pose_core.data import coco_file
 from pose_core.engine.interfaces import Objective
 from pose_core.errors import ConfigError, DataError
 from pose_core.geometry import apply_affine
 from pose_core.layouts.reader import read_dataset
 from pose_core.plugins.networks import build_network
 from pose_core.plugins.predictors import Predictor
-from pose_core.reading import json_text
 from pose_core.skeleton import get_skeleton
 from pose_core.synthetic import write_dataset
 from pose_testing.loaders import EXPLAINED, kill_loaders
@@ -250,8 +250,8 @@ def test_annotations_are_read_again_only_if_they_have_changed(
     predictor = knowing(task.config)
     monkeypatch.setattr(task, "predictor", lambda network, device: predictor)
     parsed: list[int] = []
-    read = json_text.json.loads
-    monkeypatch.setattr(json_text.json, "loads", lambda text: parsed.append(1) or read(text))
+    read = coco_file.stream_json
+    monkeypatch.setattr(coco_file, "stream_json", lambda *given: parsed.append(1) or read(*given))
     first = task.evaluate(task.networks(), CPU, tmp_path)
     assert len(parsed) == 2, "once for the images, once for scoring"
     assert task.evaluate(task.networks(), CPU, tmp_path) == first

@@ -143,7 +143,7 @@ def test_a_table_without_a_default_leaves_the_packages(
     ("text", "message"),
     [
         ("name,experiment,url\na,blue,a.pt\n", "lacks the column method"),
-        ("name,method,experiment,url,licence\na,stub,blue,a.pt,MIT\n", "has an unknown column licence"),
+        ("name,method,experiment,url,licence\na,stub,blue,a.pt,MIT\n", "has an unknown column 'licence'"),
         ("name,method,experiment,url\na,stub,,a.pt\n", "line 2: experiment must not be empty"),
         ("name,method,experiment,url,sha256\na,stub,blue,a.pt,xyz\n", "line 2: sha256 'xyz' must be hexadecimal"),
         ("name,method,experiment,url\na,absent,blue,a.pt\n", "method 'absent' is not installed"),

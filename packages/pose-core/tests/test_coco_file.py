@@ -39,6 +39,10 @@ def points(value: object) -> Callable[[dict[str, Any]], None]:
     return damage
 
 
+def region(segmentation: object) -> Callable[[dict[str, Any]], None]:
+    return entry(iscrowd=1, num_keypoints=0, keypoints=[0] * 51, segmentation=segmentation)
+
+
 def put(key: str, value: object) -> Callable[[dict[str, Any]], None]:
     return lambda content: content[key].append(value)
 
@@ -57,7 +61,8 @@ FAULTS: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "a repeated image": (image(id=1), "two images have the id 1; give each its own"),
     "an image that is null": (put("images", None), "entry 2 of 'images' has no integer 'id'"),
     "a width of a kilometer": (image(width=10**7), "image 2 has no positive integer 'width' and 'height' of at most"),
-    "a file name that is a number": (image(file_name=7), "image 2 has the 'file_name' 7, which is not text"),
+    "a file name that is a number": (image(file_name=7), "image 2: the 'file_name' .*7.* is not text"),
+    "a file name that leads out": (image(file_name="../x.jpg"), r"image 2: the 'file_name' '\.\./x\.jpg' leads out"),
     "a crowd index of 2": (image(crowdIndex=2), "image 2 has the 'crowdIndex' 2, which is not a number from 0 to 1"),
     "a coordinate that is infinite": (points(math.inf), "annotation 20: 'keypoints' holds a coordinate that is not a"),
     "a coordinate far away": (points(1e9), "annotation 20: 'keypoints' holds a coordinate that is not a finite number"),
@@ -77,6 +82,15 @@ FAULTS: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
         "annotation 20: 'num_keypoints' is 18, expected an integer from 0",
     ),
     "a crowd of two": (entry(iscrowd=2), "annotation 20: 'iscrowd' is 2, expected 0 or 1"),
+    "a polygon of texts": (region([["1", "2", "3", "4"]]), "annotation 20: 'segmentation' is neither polygons of at"),
+    "a polygon far outside": (region([[0, 0, 1e9, 0, 0, 1e9]]), "annotation 20: 'segmentation' is neither polygons"),
+    "an odd polygon": (region([[1, 2, 3, 4, 5]]), "annotation 20: 'segmentation' is neither polygons"),
+    "a polygon that is not finite": (region([[1, 2, math.nan, 4]]), "annotation 20: 'segmentation' is neither"),
+    "a mask of a country": (
+        region({"size": [10**6, 10**6], "counts": [0]}),
+        "annotation 20: 'segmentation' is neither",
+    ),
+    "a mask of another size": (region({"size": [4, 4], "counts": [0, 17]}), "annotation 20: 'segmentation' is neither"),
     "a category without an id": (put("categories", {"name": "dog"}), "entry 1 of 'categories' has no integer 'id'"),
     "a repeated category": (put("categories", {"id": 1}), "two categories have the id 1; give each its own"),
     "another order of joints": (

@@ -237,13 +237,13 @@ def test_nothing_is_replaced_silently(one: AnnotatedSet, tmp_path: Path, capsys:
 
 def test_results_stay_in_their_folder_whatever_the_names(one: AnnotatedSet, tmp_path: Path) -> None:
     images = tmp_path / "images"
-    (images / "a").mkdir(parents=True)
-    shutil.copy(one.records[0].source, tmp_path / "up.jpg")
-    shutil.copy(one.records[0].source, images / "a" / "up.jpg")
+    for folder in ("a", "b"):
+        (images / folder).mkdir(parents=True)
+        shutil.copy(one.records[0].source, images / folder / "up.jpg")
     content = json.loads(one.annotation_file.read_text())
     content["images"] = [
         {"id": number, "file_name": name, "width": 120, "height": 100}
-        for number, name in ((1, "../up.jpg"), (2, "a/up.jpg"))
+        for number, name in ((1, "b/up.jpg"), (2, "a/up.jpg"))
     ]
     content["annotations"] = []
     truth = write(tmp_path / "truth.json", content)
@@ -256,6 +256,11 @@ def test_results_stay_in_their_folder_whatever_the_names(one: AnnotatedSet, tmp_
     other = write(tmp_path / "other.json", [{**entries[0], "image_id": 7}])
     with pytest.raises(DataError, match="1 image not in the annotations, for example image id 7"):
         draw_results(other, ImagesOf(images, truth), tmp_path / "x")
+    content["images"][0]["file_name"] = "../up.jpg"
+    with pytest.raises(
+        DataError, match=r"truth\.json: image 1: the 'file_name' '\.\./up\.jpg' leads out of its folder"
+    ):
+        draw_results(file, ImagesOf(images, write(truth, content)))
 
 
 def test_the_first_images_alone(coco: AnnotatedSet, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from scipy.io import loadmat
 from torch import Tensor, nn
 
 from pose_core.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from pose_core.data import coco_file
 from pose_core.engine.overfit import overfit
 from pose_core.engine.trainer import train
 from pose_core.errors import ConfigError, DataError
@@ -339,6 +340,8 @@ def test_annotations_are_read_again_only_if_they_have_changed(
     monkeypatch.setattr(module, "read_dataset", lambda *given: opened.append("read") or read_dataset(*given))
     read = json_text.json.loads
     monkeypatch.setattr(json_text.json, "loads", lambda text: opened.append("parsed") or read(text))
+    stream = coco_file.stream_json
+    monkeypatch.setattr(coco_file, "stream_json", lambda *given: opened.append("parsed") or stream(*given))
     task = TopDownTask(config, build_network)
     networks = {"pose": Blur(len(get_skeleton(config.data.skeleton).joints))}
     first = task.evaluate(networks, CPU, tmp_path)

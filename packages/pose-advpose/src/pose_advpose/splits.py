@@ -7,14 +7,20 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pose_core.data.numbers import whole_number
 from pose_core.errors import ConfigError, DataError
 from pose_core.reading.json_text import read_json
+from pose_core.reading.regular import read_regular
 from pose_core.structures import ImageRecord
 
 if TYPE_CHECKING:
     from pose_advpose.config import SplitConfig
 
 PUBLISHED = "published"
+MAX_BYTES = 100_000_000
+"""The largest file of ids that is read: COCO's 118,287 training images need less than a megabyte."""
+MAX_DIGITS = 18
+"""Most digits of an id, which has 64 bits."""
 FIRST_FEW = 5
 """Number of ids that a message lists."""
 
@@ -26,14 +32,14 @@ def held_out_ids(split: SplitConfig) -> frozenset[int] | None:
     if split.valid_ids == PUBLISHED:
         return published_ids()
     file = Path(split.valid_ids).expanduser()
-    try:
-        text = file.read_text()
-    except FileNotFoundError:
+    if not file.exists():
         raise ConfigError(
             f"split.valid_ids={split.valid_ids}: no such file; name a file with one image id a line, or use "
             f"{PUBLISHED!r} for the 500 images of the original code"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
+        )
+    try:
+        text = read_regular(file, "split.valid_ids", limit=MAX_BYTES).decode()
+    except UnicodeDecodeError as error:
         raise DataError(f"split.valid_ids={split.valid_ids} cannot be read as text: {error}") from None
     return parse_ids(text, file)
 
@@ -52,7 +58,7 @@ def parse_ids(text: str, file: str | Path) -> frozenset[int]:
         if not entry:
             continue
         # int() would also accept 1_000 and non-ASCII digits.
-        if not (entry.isascii() and entry.isdigit()):
+        if not (entry.isascii() and entry.isdigit() and len(entry) <= MAX_DIGITS):
             raise DataError(f"{file}, line {number}: {entry[:40]!r} is not an image id; write one number per line")
         image_id = int(entry)
         if image_id in lines:
@@ -96,7 +102,7 @@ def _check_known(ids: Set[int], records: Iterable[ImageRecord], file: Path) -> N
     if not missing:
         return
     # With data.on_bad_image=skip, records lack images that the annotation file lists but that are missing.
-    unknown = sorted(missing - {image["id"] for image in read_json(file)["images"]})
+    unknown = sorted(missing - image_ids_of(file))
     if unknown:
         first = ", ".join(map(str, unknown[:FIRST_FEW])) + (", …" if len(unknown) > FIRST_FEW else "")
         raise DataError(
@@ -104,3 +110,9 @@ def _check_known(ids: Set[int], records: Iterable[ImageRecord], file: Path) -> N
             f"set data.train and data.val to the split that holds them (train2014 for {PUBLISHED!r}), or list images "
             "of this file"
         )
+
+
+def image_ids_of(file: Path) -> set[int]:
+    """Return the ids of all images that a COCO annotation file lists."""
+    images = read_json(file)["images"]
+    return {number for image in images if (number := whole_number(image["id"])) is not None}

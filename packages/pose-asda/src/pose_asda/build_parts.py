@@ -24,6 +24,7 @@ import numpy as np
 
 from pose_asda.parts import ANNOTATIONS
 from pose_core.data.images import open_bgr
+from pose_core.data.numbers import FAR, number_list, whole_number
 from pose_core.data.sources import find_images, image_source
 from pose_core.errors import ConfigError, DataError
 from pose_core.files import whole_file, write_json
@@ -193,29 +194,37 @@ def synthetic_people(folder: Path, count: int, seed: int) -> Iterator[SegmentedP
 def coco_people(annotations: Path, images: Path) -> Iterator[SegmentedPerson]:
     """Yield annotated people that have polygons, with the masks that `cut_by_joints` makes."""
     content = read_json(annotations)
-    try:
-        files = {image["id"]: image["file_name"] for image in content["images"]}
-        entries = [(entry["id"], entry["image_id"], entry) for entry in content["annotations"]]
-    except (KeyError, TypeError) as error:
-        raise DataError(
-            f"{annotations} is not a COCO annotation file: images need id and file_name, annotations id and image_id "
-            f"({type(error).__name__}: {error})"
-        ) from None
+    lists = [content.get(key) for key in ("images", "annotations")] if isinstance(content, dict) else [None]
+    if not all(isinstance(each, list) and all(isinstance(entry, dict) for entry in each) for each in lists):
+        raise DataError(f"{annotations} is not a COCO annotation file: it needs lists of images and annotations")
+    files = {whole_number(image.get("id")): image.get("file_name") for image in content["images"]}
     place = find_images(images)
-    for number, image_id, entry in entries:
+    for position, entry in enumerate(content["annotations"]):
         polygons = entry.get("segmentation")
         if entry.get("iscrowd") or not isinstance(polygons, list) or not polygons:
             continue
-        if image_id not in files:
-            raise DataError(f"{annotations}: annotation {number} is of image {image_id}, which the file does not list")
+        number, image_id = whole_number(entry.get("id")), whole_number(entry.get("image_id"))
+        if number is None or image_id is None:
+            raise DataError(f"{annotations}: entry {position} of 'annotations' has no integer 'id' and 'image_id'")
+        where = f"{annotations}: annotation {number}"
+        if files.get(image_id) is None:
+            raise DataError(f"{where} is of image {image_id}, which the file does not list with a file_name")
+        corners = [number_list(each) for each in polygons]
+        joints = number_list(entry.get("keypoints") or [0] * 51, 51)
+        if joints is None or any(each is None or len(each) % 2 for each in corners):
+            raise DataError(
+                f"{where}: its polygons must be lists of finite x and y within ±{FAR:.0f} pixels, its 'keypoints' 51 "
+                "such numbers"
+            )
         image = open_bgr(image_source(place, files[image_id]))
         mask = np.zeros(image.shape[:2], np.uint8)
-        for each in polygons:  # one by one, so that an overlap of two is filled
-            cv2.fillPoly(mask, [np.array(each).reshape(-1, 2).round().astype(np.int32)], 1)
-        joints = np.array(entry.get("keypoints") or [0] * 51, dtype=np.float64).reshape(-1, 3)
+        for each in corners:  # one by one, so that an overlap of two is filled
+            if each is not None and len(each):
+                cv2.fillPoly(mask, [each.reshape(-1, 2).round().astype(np.int32)], 1)
+        points = joints.reshape(-1, 3)
         # The published pool has the 16 joints of MPII, of which COCO lacks four.
-        in_mpii = np.vstack([joints, np.zeros(3)])[MPII_OF_COCO]
-        yield f"{number:012d}", image, cut_by_joints(mask > 0, joints), in_mpii.ravel().tolist()
+        in_mpii = np.vstack([points, np.zeros(3)])[MPII_OF_COCO]
+        yield f"{number:012d}", image, cut_by_joints(mask > 0, points), in_mpii.ravel().tolist()
 
 
 def cut_by_joints(mask: Array, joints: Array) -> dict[str, Array]:

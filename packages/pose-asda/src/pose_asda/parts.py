@@ -22,9 +22,11 @@ import cv2
 import numpy as np
 
 from pose_core.data.images import decode_bgr, read_annotated, read_bytes
+from pose_core.data.numbers import shown
 from pose_core.data.skipped import check_missing
 from pose_core.errors import ConfigError, DataError
 from pose_core.reading.json_text import read_json
+from pose_core.reading.names import check_name
 
 _log = logging.getLogger(__name__)
 
@@ -84,16 +86,21 @@ def read_pool(
     total = 0
     for name, entries in content.items():
         if name not in TYPES:
-            near = get_close_matches(name, TYPE_NAMES, n=1)
+            near = get_close_matches(name[:100], TYPE_NAMES, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(TYPE_NAMES)}"
-            raise DataError(f"{annotations}: unknown part name {name!r}{hint}")
+            raise DataError(f"{annotations}: unknown part name {shown(name)}{hint}")
         if not isinstance(entries, list):
             raise DataError(f"{annotations}: {name} must be a list of entries with a file_name")
         places = []
         for number, entry in enumerate(entries):
-            if not isinstance(entry, dict) or not isinstance(entry.get("file_name"), str):
+            if not isinstance(entry, dict) or "file_name" not in entry:
                 raise DataError(f"{annotations}: {name}[{number}] has no file_name")
-            places.append(root / name / entry["file_name"])
+            file_name = check_name(entry["file_name"], f"{annotations}: the file_name of {name}[{number}],")
+            if "/" in file_name:
+                raise DataError(
+                    f"{annotations}: {name}[{number}] has the file_name {file_name!r}: parts are in no folder"
+                )
+            places.append(root / name / file_name)
         folder = root / name
         present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
         total += len(places)

@@ -32,7 +32,7 @@ def keep_mask(regions: Sequence[Any], width: int, height: int, source: str) -> A
             else:
                 runs = coco_mask.merge(coco_mask.frPyObjects(region, height, width))
             inside = coco_mask.decode(runs)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except Exception as error:  # pycocotools raises bare ones
             raise DataError(
                 f"image {source}: a segmentation is neither COCO polygons nor run lengths: {error}"
             ) from None

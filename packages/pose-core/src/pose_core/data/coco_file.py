@@ -5,6 +5,7 @@ Training and evaluation read files through this module, so that what one refuses
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from pose_core.data.diagnostics import Kind, Problems
 from pose_core.data.numbers import FAR, is_number, shown, whole_number
 from pose_core.errors import DataError
 from pose_core.reading.json_text import stream_json
+from pose_core.reading.names import check_name
 from pose_core.skeleton import Skeleton
 
 Array = np.ndarray
@@ -25,6 +27,10 @@ AREA_OF_BOX = 0.53
 """CrowdPose annotates no areas; its evaluator takes this fraction of the box's area, and so do files without areas."""
 LARGEST_AREA = FAR**2
 """Largest area of a person in square pixels."""
+LONGEST_OUTLINE = 1e8
+"""Bound of a polygon's length in pixels: 4000 corners on a picture of 25000 pixels; its drawing takes memory for it."""
+LARGEST_MASK = 400_000_000
+"""Most pixels of a mask that is given as run lengths: twice those of the largest panoramas."""
 _ADDED = ...
 """Stands in a list for an entry whose columns were added."""
 _NUMBERS = frozenset({int, float})
@@ -203,12 +209,15 @@ class _Columns:
         fault = ""
         if type(width) is not int or type(height) is not int or not (0 < width <= FAR and 0 < height <= FAR):
             fault = f"no positive integer 'width' and 'height' of at most {FAR:.0f}"
-        elif name is not None and not isinstance(name, str):
-            fault = f"the 'file_name' {shown(name)}, which is not text"
         elif index is not None and not (is_number(index) and 0 <= index <= 1):
             fault = f"the 'crowdIndex' {shown(index)}, which is not a number from 0 to 1"
         if fault:
             return "bad annotation", f"image {identity} has {fault}"
+        if name is not None:
+            try:
+                check_name(name, "the 'file_name'", absolute_too=True)
+            except DataError as error:
+                return "bad annotation", f"image {identity}: {error}"
         self.image_row[identity] = len(self.file_names)
         self.file_names.append(name)
         self.size.extend((cast(int, width), cast(int, height)))
@@ -237,12 +246,19 @@ class _Columns:
         self.area.append(self._area(entry, row))
         labeled = self._count(entry, row)
         self.count.append(labeled)
-        if self.keeps_regions and entry.get("segmentation"):
+        region = entry.get("segmentation")
+        if region:
             if labeled == _UNSTATED:
                 labeled = sum(value > 0 for value in self.points[-3 * self.joints :][2::3])
             if crowd or not labeled:
-                self.regions[row] = entry["segmentation"]
+                self._keep_region(region, row)
         return _ADDED
+
+    def _keep_region(self, region: object, row: int) -> None:
+        if not _is_region(region):
+            self._fault(row, "'segmentation' is neither polygons of at least two corners nor run lengths of its size")
+        elif self.keeps_regions:
+            self.regions[row] = region
 
     def finish(self, content: dict[str, Any], categories: tuple[int, ...], file: Path, problems: Problems) -> CocoFile:
         """Report what is wrong, and return the rest."""
@@ -394,6 +410,32 @@ def _report(
 def _column(values: Sequence[float], dtype: type) -> Array:
     """Return the numbers of an array that does not grow any more, without a copy."""
     return np.frombuffer(values, dtype) if len(values) else np.zeros(0, dtype)  # type: ignore[call-overload]
+
+
+def _is_region(region: object) -> bool:
+    """Return whether a value is a COCO segmentation that its library can draw without running out of memory."""
+    if isinstance(region, list):
+        return all(
+            isinstance(polygon, list)
+            and len(polygon) >= 4
+            and len(polygon) % 2 == 0
+            and _NUMBERS.issuperset(map(type, polygon))
+            and -FAR <= min(polygon) <= max(polygon) <= FAR
+            and not math.isnan(sum(polygon))
+            and len(polygon) * (max(polygon) - min(polygon)) <= LONGEST_OUTLINE
+            for polygon in region
+        )
+    if not isinstance(region, dict):
+        return False
+    size, counts = region.get("size"), region.get("counts")
+    if not isinstance(size, list) or len(size) != 2 or not all(type(side) is int and 0 < side <= FAR for side in size):
+        return False
+    pixels = size[0] * size[1]
+    if isinstance(counts, str):
+        return pixels <= LARGEST_MASK and counts.isascii()
+    if not isinstance(counts, list) or not all(type(count) is int and 0 <= count <= pixels for count in counts):
+        return False
+    return sum(counts) <= pixels <= LARGEST_MASK
 
 
 def _within(values: Array) -> Array:

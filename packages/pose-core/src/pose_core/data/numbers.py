@@ -57,9 +57,9 @@ def numeric(values: object) -> Array | None:
     return array.astype(np.float64) if array.dtype.kind in "biuf" else None
 
 
-def within(values: Array) -> bool:
-    """Return whether all numbers are finite and within `FAR`."""
-    return not values.size or bool(values.min() >= -FAR and values.max() <= FAR)  # both false for NaN
+def within(values: Array, limit: float = FAR) -> bool:
+    """Return whether all numbers are finite and within ``limit``."""
+    return not values.size or bool(values.min() >= -limit and values.max() <= limit)  # both false for NaN
 
 
 def shown(value: object) -> str:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pose_core.errors import DataError
@@ -18,10 +19,17 @@ from pose_core.reading.names import check_name
 
 ARCHIVE = ".zip@"
 
-_allowed: ContextVar[tuple[str, ...]] = ContextVar("allowed", default=())
-"""The folders, without links, that images may be below."""
-_resolved: ContextVar[dict[str, str] | None] = ContextVar("resolved", default=None)
-"""Folders that have been looked up, without links."""
+
+@dataclass(frozen=True)
+class _Scope:
+    """The folders, without links, that images may be below; and what has been looked up and checked."""
+
+    folders: tuple[str, ...] = ()
+    looked_up: dict[str, str] = field(default_factory=dict)
+    checked: set[tuple[Path, str]] = field(default_factory=set)
+
+
+_scope: ContextVar[_Scope | None] = ContextVar("scope", default=None)
 
 
 def find_images(folder: Path) -> Path:
@@ -41,25 +49,28 @@ def image_source(place: Path, name: str) -> str:
     `images_below`.
     """
     if place.suffix == ".zip":
-        return f"{place}@{check_name(name, f'{place}: image name')}"
+        return f"{place}@{check_name(name, f'{place}: image name', absolute_too=True)}"
     check_name(name, f"{place}: image name", absolute_too=True)
     source = str(place / name)
-    if "/" in name or os.sep in name or ARCHIVE in name:
-        path, member = split_source(source)
-        check_inside(path if member is not None else os.path.dirname(source), str(place), source)  # noqa: PTH120
+    folder = name.rpartition("/")[0]
+    scope = _scope.get()
+    if ARCHIVE in name:
+        check_inside(split_source(source)[0], str(place), source)
+    elif folder and not (scope and (place, folder) in scope.checked):
+        check_inside(str((place / name).parent), str(place), source)
+        if scope:
+            scope.checked.add((place, folder))
     return source
 
 
 @contextmanager
 def images_below(root: Path, folders: Iterable[str] = ()) -> Iterator[None]:
     """Let images be below these folders within the block, also where names or links lead there."""
-    before = _allowed.set(tuple(str(folder.expanduser().resolve()) for folder in (root, *map(Path, folders))))
-    looked_up = _resolved.set({})
+    before = _scope.set(_Scope(tuple(str(folder.expanduser().resolve()) for folder in (root, *map(Path, folders)))))
     try:
         yield
     finally:
-        _resolved.reset(looked_up)
-        _allowed.reset(before)
+        _scope.reset(before)
 
 
 def check_inside(path: str, place: str, source: str) -> None:
@@ -67,8 +78,9 @@ def check_inside(path: str, place: str, source: str) -> None:
 
     The message names the image's ``source``.
     """
-    found = _without_links(path)
-    folders = (_without_links(place), *_allowed.get())
+    scope = _scope.get() or _Scope()
+    found = _without_links(path, scope)
+    folders = (_without_links(place, scope), *scope.folders)
     if not any(found == folder or found.startswith(folder.rstrip(os.sep) + os.sep) for folder in folders):
         raise DataError(
             f"image {source} leads out of {place}, to {found}; if that is right, list a folder above it in "
@@ -76,13 +88,10 @@ def check_inside(path: str, place: str, source: str) -> None:
         )
 
 
-def _without_links(path: str) -> str:
-    known = _resolved.get()
-    if known is None:
-        return os.path.realpath(path)
-    if path not in known:
-        known[path] = os.path.realpath(path)
-    return known[path]
+def _without_links(path: str, scope: _Scope) -> str:
+    if path not in scope.looked_up:
+        scope.looked_up[path] = os.path.realpath(path)
+    return scope.looked_up[path]
 
 
 def split_source(source: str) -> tuple[str, str | None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,14 @@ import numpy as np
 
 from pose_core.drawing.curves import Series, plot_training
 from pose_core.errors import ConfigError, DataError
+from pose_core.reading.json_text import parse_json
+from pose_core.reading.regular import read_regular
 
 Array = np.ndarray
 PLACE = ("split", "step", "epoch")
 """Names in a line of metrics.jsonl that are not measured values."""
+MAX_BYTES = 10**9
+"""The largest metrics.jsonl: that of a training of a month, logged at each step, has about 100 MB."""
 LOSSES = ("loss",)
 ACCURACIES = ("accuracy",)
 SCORES = ("AP", "AP50", "AP75", "Mean")
@@ -39,19 +42,16 @@ def plot_metrics(metrics: Path, target: Path) -> None:
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Return the lines of a metrics.jsonl, without an incomplete last line."""
-    try:
-        text = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        if path.parent.is_dir():
-            raise DataError(f"{path} does not exist: give the folder of a run") from None
-        raise DataError(f"{path.parent} is not a folder: give the folder of a run, such as runs/NAME") from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    if not path.parent.is_dir():
+        raise DataError(f"{path.parent} is not a folder: give the folder of a run, such as runs/NAME")
+    if not path.exists():
+        raise DataError(f"{path} does not exist: give the folder of a run")
+    text = read_regular(path, "log of metrics", limit=MAX_BYTES)
     rows: list[dict[str, Any]] = []
     for number, line in enumerate(text.splitlines(keepends=True), 1):
         try:
-            row = json.loads(line)
-        except ValueError:
+            row = parse_json(line, "line")
+        except DataError:
             if line.endswith(b"\n"):
                 raise DataError(f"{path} line {number} is not JSON: remove it, or train the run again") from None
             continue

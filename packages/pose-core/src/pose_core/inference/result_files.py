@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pose_core.data.numbers import numeric, shown, whole_number, within
 from pose_core.errors import ConfigError, DataError
-from pose_core.evaluation.keypoint_files import read_poses
-from pose_core.plurals import counted
+from pose_core.evaluation.keypoint_files import FARTHEST, read_poses
+from pose_core.plurals import counted, size_text
+from pose_core.reading.json_text import parse_json
 from pose_core.reading.matlab import read_matlab
+from pose_core.reading.regular import open_regular
 from pose_core.skeleton import SKELETONS, Skeleton, get_skeleton, list_skeletons
 from pose_core.structures import ImageRecord, Poses
 
 Array = np.ndarray
 
+LONGEST_LINE = 100_000_000
+"""Most bytes of a line of a video's results: a crowd of a thousand people has a megabyte."""
 NOBODY = -1e5
 """A person none of whose coordinates in ``pred.mat`` is above this has no prediction."""
 
@@ -60,9 +64,13 @@ def read_rows(file: Path, records: Sequence[ImageRecord], skeleton: Skeleton | N
     """
     if not file.is_file():
         raise DataError(f"results file {file} does not exist")
-    points = np.asarray(read_matlab(file, "preds", "a file of predictions with the variable 'preds'"), np.float64) - 1
-    if points.ndim != 3 or points.shape[2] != 2:
-        raise DataError(f"{file}: 'preds' has the shape {points.shape}, expected (people, joints, 2)")
+    stored = numeric(read_matlab(file, "preds", "a file of predictions with the variable 'preds'"))
+    if stored is None or stored.ndim != 3 or stored.shape[2] != 2:
+        have = "no numbers" if stored is None else f"the shape {stored.shape}"
+        raise DataError(f"{file}: 'preds' has {have}, expected (people, joints, 2)")
+    if not within(stored, FARTHEST):
+        raise DataError(f"{file}: 'preds' holds a coordinate that is not a finite number within ±{FARTHEST:.0f} pixels")
+    points = stored - 1
     ids = sorted(person.annotation_id for record in records for person in record.persons)
     if len(ids) == len(points):
         row_of = {identity: row for row, identity in enumerate(ids)}
@@ -85,32 +93,35 @@ def read_rows(file: Path, records: Sequence[ImageRecord], skeleton: Skeleton | N
 
 def read_frames(file: Path, skeleton: Skeleton | None = None) -> Iterator[tuple[int, Poses]]:
     """Yield the frames' numbers and poses of a video's JSON lines that predict wrote, line by line."""
-    try:
-        opened = file.open(encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"results file {file} cannot be read: {error.strerror}") from None
-    with opened:
-        for number, line in enumerate(opened, 1):
+    with open_regular(file, "results file") as opened:
+        number = 0
+        while line := opened.readline(LONGEST_LINE):
+            number += 1
             where = f"{file}, line {number}"
-            try:
-                content = json.loads(line)
-                frame = int(content["frame"])
-            except (KeyError, TypeError, ValueError):
-                raise DataError(f"{where} is not a frame of a video as predict writes it") from None
+            if len(line) == LONGEST_LINE:
+                raise DataError(
+                    f"{where} is longer than {size_text(LONGEST_LINE)}: no frame of a video has so many people"
+                )
+            content = parse_json(line, where)
+            frame = whole_number(content.get("frame")) if isinstance(content, dict) else None
+            if frame is None or frame < 0:
+                raise DataError(f"{where} is not a frame of a video as predict writes it")
             yield frame, poses_from_dict(content, where, skeleton)
 
 
 def poses_from_dict(content: Mapping[str, Any], where: str, skeleton: Skeleton | None = None) -> Poses:
     """Return the poses that `Poses.to_dict` wrote; ``where`` names them in messages."""
     try:
-        known = get_skeleton(content["skeleton"]) if skeleton is None else skeleton
+        known = _known_skeleton(content["skeleton"]) if skeleton is None else skeleton
         people = content["people"]
-        table = np.array([[person["keypoints"][joint] for joint in known.joints] for person in people], np.float64)
+        table = _numbers([[person["keypoints"][joint] for joint in known.joints] for person in people], "keypoints")
         table = table.reshape(len(people), known.num_joints, 3)
-        scores = np.array([person["score"] for person in people], np.float64)
-        tracks = [person["track_id"] for person in people if "track_id" in person]
-        size = (int(content["width"]), int(content["height"])) if "width" in content else None
-    except (KeyError, TypeError, ValueError) as error:
+        scores = _numbers([person["score"] for person in people], "score")
+        tracks = [_whole(person["track_id"], "track_id") for person in people if "track_id" in person]
+        size = None
+        if "width" in content:
+            size = _whole(content["width"], "width"), _whole(content["height"], "height")
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise DataError(f"{where} does not hold poses as predict writes them: {what}") from None
     return Poses(
@@ -122,3 +133,27 @@ def poses_from_dict(content: Mapping[str, Any], where: str, skeleton: Skeleton |
         size=size,
         source=str(content.get("image", "")),
     )
+
+
+def _known_skeleton(name: object) -> Skeleton:
+    # A path would be read, and a file must not choose what is read.
+    if not isinstance(name, str) or name not in list_skeletons():
+        raise ValueError(f"the skeleton {shown(name)} is not one of {', '.join(list_skeletons())}: give --skeleton")
+    return get_skeleton(name)
+
+
+def _numbers(values: object, key: str) -> Array:
+    """Return numbers of a file, of which a joint that was not found may be NaN."""
+    array = np.asarray(values)  # raises a ValueError if rows differ in length
+    if array.size and array.dtype.kind not in "iuf":
+        raise TypeError(f"{key!r} must be numbers")
+    if (np.abs(array) > FARTHEST).any():
+        raise ValueError(f"{key!r} holds a number beyond {FARTHEST:.0f}")
+    return array.astype(np.float64)
+
+
+def _whole(value: object, key: str) -> int:
+    number = whole_number(value)
+    if number is None:
+        raise TypeError(f"{key!r} is {shown(value)}, which is not an integer")
+    return number

@@ -53,6 +53,8 @@ class ImagesOf:
             return group_by_image(people, self.folder)
         joints = skeleton or get_skeleton("coco17")
         found = check_coco(content, self.annotations, lenient, joints.num_joints, joints)
+        if len(found.image_ids) < len(content["images"]):  # faults of images come first
+            check_coco(content, self.annotations, Problems(), joints.num_joints, joints)
         return records_from_coco(found, self.annotations, self.folder, "{:012d}.jpg", lenient, keep_unlabeled=True)
 
     def numbered(self) -> dict[int, list[str]]:

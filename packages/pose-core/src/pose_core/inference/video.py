@@ -19,6 +19,9 @@ import numpy as np
 from pose_core.errors import ConfigError, DataError
 from pose_core.installation import install_hint
 from pose_core.plurals import counted
+from pose_core.reading.images import FaultError, Header, check_size, max_pixels
+from pose_core.reading.reasons import quoted
+from pose_core.reading.regular import open_regular
 
 Array = np.ndarray
 
@@ -29,6 +32,20 @@ _log = logging.getLogger(__name__)
 _BT709 = 1
 _PATIENCE = 10.0
 """Seconds without data after which a stream is given up."""
+_FORMATS = (
+    "mov,mp4,avi,matroska,webm,mpegts,mpeg,mpegvideo,m4v,flv,asf,ogg,mxf,nut,ivf,dv,h264,hevc,obu,gif,apng,mjpeg,"
+    "yuv4mpegpipe,rm,wtv,mpegtsraw,rawvideo,vc1,swf,nsv,amv"
+)
+"""FFmpeg's names of the formats that a file may have. Playlists, which name other files, are not among them."""
+_MOST_FRAMES = 10**9
+"""A count of frames above it, years of video, is a damaged header's."""
+
+
+LOCAL: dict[str, Any] = {
+    "options": {"format_whitelist": _FORMATS, "protocol_whitelist": "file"},
+    "metadata_errors": "replace",
+}
+"""How PyAV opens a file."""
 
 
 @dataclass(frozen=True)
@@ -127,19 +144,25 @@ def _open_file(source: str) -> Iterator[Video]:
     av = require_av()
     remote = "://" in source
     shown = re.sub(r"//[^/@]*@", "//", source) if remote else source  # without the password
-    if not remote and not Path(source).is_file():
-        raise DataError(f"video {source} does not exist")
-    settings: dict[str, Any] = {"timeout": _PATIENCE} if remote else {}
-    if source.lower().startswith("rtsp"):
-        settings["options"] = {"rtsp_transport": "tcp"}  # packets lost by UDP leave gray smears
+    if remote:
+        # Packets lost by UDP leave gray smears.
+        tcp = {"rtsp_transport": "tcp"} if source.lower().startswith("rtsp") else {}
+        settings: dict[str, Any] = {"timeout": _PATIENCE, "options": tcp, "metadata_errors": "replace"}
+    else:
+        open_regular(source, "video").close()
+        settings = LOCAL
     try:
         container = av.open(source, **settings)
-    except (av.FFmpegError, OSError) as error:
+    except (av.FFmpegError, OSError, ValueError, MemoryError) as error:
         raise _unreadable(shown, _reason(av, error)) from None
     with container:
         if not container.streams.video:
             raise _unreadable(shown, "it has no pictures")
         stream = container.streams.video[0]
+        if stream.codec_context is None:
+            raise _unreadable(shown, "its pictures are coded in a way that FFmpeg does not know")
+        _check_size(stream.codec_context, shown)
+        stream.codec_context.options = {"max_pixels": str(max_pixels())}  # of pictures whose size changes on the way
         stream.thread_type = "AUTO"
         rate = float(stream.average_rate or stream.guessed_rate or 0)
         if not 0 < rate <= 1000:  # some cameras state the ticks of their clock
@@ -147,6 +170,8 @@ def _open_file(source: str) -> Iterator[Video]:
         count = stream.frames or None
         if count is None and container.duration and not remote:
             count = round(container.duration / 1e6 * rate)
+        if count is not None and not 0 < count < _MOST_FRAMES:
+            count = None
         frames = _decode(av, container, stream, shown, rate)
         pixels = stream.width * stream.height
         live = _LIVE.match(source) is not None
@@ -165,6 +190,7 @@ def _decode(av: ModuleType, container: Any, stream: Any, source: str, rate: floa
                 damaged += 1
                 continue
             for decoded in frames:
+                _check_size(decoded, source)  # it may change on the way
                 clock = decoded.time if decoded.time is not None else number / rate
                 first = clock if first is None else first
                 # PyAV before 17 takes all videos for BT.601, unless a change is asked for; RGB has no such matrix.
@@ -177,7 +203,7 @@ def _decode(av: ModuleType, container: Any, stream: Any, source: str, rate: floa
                 image = np.ascontiguousarray(np.rot90(image, turns)) if turns else image
                 yield Frame(number, clock - first, image, clock)
                 number += 1
-    except (av.FFmpegError, OSError) as error:
+    except (av.FFmpegError, OSError, ValueError, MemoryError, OverflowError) as error:
         why = _reason(av, error)
         raise _ended(source, number, why) if number else _unreadable(source, why) from None
     if not number:
@@ -186,6 +212,14 @@ def _decode(av: ModuleType, container: Any, stream: Any, source: str, rate: floa
         _log.warning("%s: %d damaged %s left out", source, damaged, "part was" if damaged == 1 else "parts were")
     if "://" not in source and _is_cut(Path(source)):
         raise _ended(source, number, "the file is cut off; fetch it again")
+
+
+def _check_size(picture: Any, source: str) -> None:
+    """Raise a DataError if the pictures of a video, or one of them, are too large."""
+    try:
+        check_size(Header(picture.width or 1, picture.height or 1))  # 0: known with the first picture
+    except FaultError as fault:
+        raise _unreadable(source, f"a picture {fault}") from None
 
 
 def _is_cut(file: Path) -> bool:
@@ -237,11 +271,11 @@ def _capture(capture: Any, device: str) -> Iterator[Frame]:
     )
 
 
-def _reason(av: ModuleType, error: OSError) -> str:
+def _reason(av: ModuleType, error: Exception) -> str:
     """Return FFmpeg's reason in words, without the number of the error and the name of the file."""
     if isinstance(error, av.ExitError):
         return f"no data came for {_PATIENCE:g} s"
-    return error.strerror or str(error)
+    return quoted(getattr(error, "strerror", None) or error)
 
 
 def _unreadable(source: str, why: str) -> DataError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
@@ -13,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from pose_core.errors import PoseError
-from pose_core.inference.video import require_av
+from pose_core.inference.video import LOCAL, require_av
 
 Array = np.ndarray
 
@@ -37,13 +38,19 @@ def video_writer(path: Path, fps: float, *, sound: Path | None = None) -> Iterat
     """
     av = require_av()
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.part{path.suffix}")
+    partial = path.with_name(f".{path.stem}.{secrets.token_hex(8)}{path.suffix}")
+    try:
+        partial.open("xb").close()  # nobody else's, and no link
+    except OSError as error:
+        raise PoseError(f"cannot write {path}: {error.strerror}") from None
     writer = _Writer(av, partial, fps, sound)
     try:
         yield writer
         writer.close()
-        if partial.exists():
+        if writer.count:
             partial.replace(path)
+        else:
+            partial.unlink()
     except BaseException as error:
         with suppress(av.FFmpegError):
             writer.abandon()
@@ -118,7 +125,7 @@ class _Sound:
 
     def __init__(self, av: ModuleType, path: Path) -> None:
         self.path = path
-        self.container: Any = av.open(str(path))
+        self.container: Any = av.open(str(path), **LOCAL)
         self.streams: dict[int, Any] = {}
         self.packets: Iterator[Any] = iter(())
         self.pending: Any = None

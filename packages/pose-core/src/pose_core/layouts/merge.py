@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pose_core.data.numbers import LARGEST_ID, is_number
 from pose_core.errors import DataError
 from pose_core.files import write_json
 from pose_core.reading.json_text import collector_paused, read_json
@@ -75,10 +76,12 @@ def _read(file: Path, *, crowd_index: bool) -> dict[str, Any]:
         raise DataError(f"{file} is not a COCO-style annotation file: it needs the lists {', '.join(LISTS)}")
     for key in ("images", "annotations"):
         for place, entry in enumerate(content[key]):
-            if not isinstance(entry, dict) or not isinstance(entry.get("id"), int):
+            if not isinstance(entry, dict) or type(entry.get("id")) is not int or abs(entry["id"]) > LARGEST_ID:
                 raise DataError(f"{file}: entry {place} of {key!r} has no integer 'id'")
+    if not all(isinstance(category, dict) for category in content["categories"]):
+        raise DataError(f"{file}: 'categories' must be a list of objects with 'id' and 'name'")
     if crowd_index:
-        lacking = [image["id"] for image in content["images"] if not isinstance(image.get("crowdIndex"), int | float)]
+        lacking = [image["id"] for image in content["images"] if not is_number(image.get("crowdIndex"))]
         if lacking:
             raise DataError(
                 f"{file}: image {lacking[0]} has no 'crowdIndex' ({len(lacking)} of {len(content['images'])} lack it); "
@@ -88,4 +91,4 @@ def _read(file: Path, *, crowd_index: bool) -> dict[str, Any]:
 
 
 def _names(content: dict[str, Any]) -> list[tuple[Any, ...]]:
-    return [(c.get("id"), c.get("name"), *c.get("keypoints", ())) for c in content["categories"]]
+    return [(c.get("id"), c.get("name"), c.get("keypoints")) for c in content["categories"]]

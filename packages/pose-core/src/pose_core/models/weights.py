@@ -23,10 +23,17 @@ from pose_core.errors import WeightsError
 from pose_core.files import whole_file
 from pose_core.models.network import PoseNetwork, to_own_names
 from pose_core.models.zoo import UNREAD
+from pose_core.reading.checkpoints import check_checkpoint
 from pose_core.reading.pickled_numbers import NumberType, number
+from pose_core.reading.reasons import quoted
 
 WRAPPERS = ("weights", "best_state_dict", "state_dict", "model", "network", "netHg")
 """Keys under which checkpoints keep the network; ours is the first. Files with the last also hold a critic."""
+MAX_WRAPPERS = 8
+"""Most levels of mappings around a network's state dict."""
+FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+WHOLE = (torch.int64, torch.int32)
+"""Types of the entries that are loaded as floats and as whole numbers."""
 Identify = Callable[[Mapping[str, Tensor]], list[str]]
 """State dict → names of the networks that it fits."""
 
@@ -88,7 +95,7 @@ class LoadReport:
 
 
 def _few(names: tuple[str, ...], count: int = 4) -> str:
-    return ", ".join(names[:count]) + (" …" if len(names) > count else "")
+    return ", ".join(map(quoted, names[:count])) + (" …" if len(names) > count else "")
 
 
 def read_checkpoint(path: str | Path) -> Any:
@@ -100,6 +107,7 @@ def read_checkpoint(path: str | Path) -> Any:
         raise WeightsError(f"weights file {file} is not a PyTorch checkpoint")
     if is_damaged(file):
         raise WeightsError(f"weights file {file} is damaged: its content does not have the digest written with it")
+    check_checkpoint(file)
     try:
         if file.suffix == ".safetensors":
             return safetensors.torch.load(file.read_bytes())
@@ -107,17 +115,17 @@ def read_checkpoint(path: str | Path) -> Any:
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "weights_only" not in str(error) and "Unsupported" not in str(error):
-            raise WeightsError(f"weights file {file} is damaged or not a checkpoint: {error}") from None
+            raise WeightsError(f"weights file {file} is damaged or not a checkpoint: {quoted(error)}") from None
         found = re.search(r"GLOBAL (\S+)", str(error))
         raise WeightsError(
-            f"weights file {file} holds more than tensors and plain values{f' ({found[1]})' if found else ''}, "
+            f"weights file {file} holds more than tensors and plain values{f' ({quoted(found[1])})' if found else ''}, "
             "and loading it could run code. Save its state_dict alone with the code that wrote it, then load that file"
         ) from None
     except Exception as error:  # a damaged file can fail in any step of reading
         reason = str(error)
         if "PytorchStreamReader" in reason:  # which goes on with advice for PyTorch's developers
             reason = "its archive cannot be read, as if a part of the file were missing"
-        raise WeightsError(f"weights file {file} is damaged or not a checkpoint: {reason}") from None
+        raise WeightsError(f"weights file {file} is damaged or not a checkpoint: {quoted(reason)}") from None
 
 
 def _looks_like_a_checkpoint(file: Path) -> bool:
@@ -129,15 +137,46 @@ def _looks_like_a_checkpoint(file: Path) -> bool:
 def network_state(content: Any, source: str) -> dict[str, Tensor]:
     """Return the network's state dict of a checkpoint: unwrapped, without ``module.``."""
     state = content
-    while isinstance(state, Mapping) and not _is_state(state):
+    for _ in range(MAX_WRAPPERS):
+        if not isinstance(state, Mapping) or _is_state(state):
+            break
         key = next((key for key in WRAPPERS if isinstance(state.get(key), Mapping)), None)
         if key is None:
-            have = ", ".join(str(name) for name in list(state)[:8])
+            have = ", ".join(quoted(name) if isinstance(name, str) else type(name).__name__ for name in list(state)[:8])
             raise WeightsError(f"{source} holds no network: expected tensors, or one of {WRAPPERS}; it has {have}")
         state = state[key]
-    if not isinstance(state, Mapping):
+    if not isinstance(state, Mapping) or not _is_state(state):
         raise WeightsError(f"{source} holds no network: it is a {type(content).__name__}")
+    for key, value in state.items():
+        _check_memory(key, value, source)
     return {re.sub(r"^((model\.)?module\.|_orig_mod\.)+", "", key): value for key, value in state.items()}
+
+
+def _check_memory(key: str, value: Tensor, source: str) -> None:
+    """Raise a WeightsError if an entry is not a plain tensor, with memory for each of its elements."""
+    if value.is_quantized or value.layout != torch.strided or value.is_meta:
+        kind = "quantized" if value.is_quantized else "sparse" if value.layout != torch.strided else "without content"
+        raise WeightsError(f"{source}: the entry {quoted(key)} is {kind}; save dense tensors of floats")
+    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        raise WeightsError(
+            f"{source}: the entry {quoted(key)} of shape {tuple(value.shape)} has {value.untyped_storage().nbytes()} "
+            "bytes; save it with .contiguous()"
+        )
+
+
+def _check_values(key: str, value: Tensor, own: Tensor, source: str) -> None:
+    """Raise a WeightsError if an entry is of another kind of numbers than the network's, or not finite."""
+    if value.dtype not in (FLOATS if own.is_floating_point() else WHOLE):
+        raise WeightsError(
+            f"{source}: the entry {quoted(key)} is of {str(value.dtype).removeprefix('torch.')}, but the network's is "
+            f"of {str(own.dtype).removeprefix('torch.')}; save it as that"
+        )
+    # A sum is finite only if all are, and much faster; it may overflow.
+    if value.is_floating_point() and not value.sum().isfinite() and not value.isfinite().all():
+        raise WeightsError(
+            f"{source}: the entry {quoted(key)} has values that are not finite (NaN or infinite): take an earlier "
+            "checkpoint, or download the file again"
+        )
 
 
 def companion_state(path: str | Path, name: str, published: str) -> dict[str, Tensor]:
@@ -191,6 +230,8 @@ def load_weights(
     unexpected = tuple(key for key in state if key not in own)
     mismatched = tuple(key for key in own if key in state and state[key].shape != own[key].shape)
     fitting = {key: state[key] for key in own if key in state and key not in mismatched}
+    for key, value in fitting.items():
+        _check_values(key, value, own[key], source)
     report = LoadReport(source, len(fitting), missing, unexpected, mismatched, style_warning(model, source))
     if strict and not report.complete:
         raise WeightsError(f"{report}\n{_explain(given, state, own, identify)}")

@@ -102,13 +102,18 @@ def check_size(header: Header) -> None:
     width, height, samples = header
     if not 0 < width <= MAX_SIDE or not 0 < height <= MAX_SIDE:
         raise FaultError(f"is damaged: its header says {width} x {height} pixels")
-    most = _max_pixels(os.environ.get("POSE_MAX_PIXELS", ""))
+    most = max_pixels()
     if width * height * max(samples, 1) > most:
         deep = f" of {8 * samples:g} bits" if samples > 1 else ""
         raise FaultError(
             f"is too large: {width} x {height} pixels{deep}, of at most {most / 1e6:g} million of 8 bits; if you trust "
             f"the file, set POSE_MAX_PIXELS={int(width * height * max(samples, 1))}"
         )
+
+
+def max_pixels() -> int:
+    """Return the most pixels that a picture may have."""
+    return _max_pixels(os.environ.get("POSE_MAX_PIXELS", ""))
 
 
 @lru_cache(maxsize=4)

@@ -93,6 +93,6 @@ def detection_fields(entry: object, row: int, path: Path) -> tuple[int, tuple[fl
         key = "image_id" if image_id is None else "category_id"
         raise DataError(f"{where}: {key!r} is {shown(entry[key])}, which is not an integer")
     box, score = number_list(entry["bbox"], 4), entry["score"]
-    if box is None or not is_number(score):
-        raise DataError(f"{where}: 'bbox' must be four finite numbers within ±{FAR:.0f} pixels, 'score' one")
+    if box is None or not is_number(score) or abs(score) > FAR:
+        raise DataError(f"{where}: 'bbox' must be four finite numbers within ±{FAR:.0f}, 'score' one")
     return image_id, tuple(box.tolist()), float(score), category

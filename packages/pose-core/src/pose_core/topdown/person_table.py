@@ -143,7 +143,9 @@ def _save(folder: Path, table: PersonTable, problems: str) -> None:
     """Write the cache atomically; if several processes write, one of them wins. Without a cache, only time is lost."""
     started = None
     try:
-        make_cache("people")
+        if not folder.parent.parent.exists():
+            make_cache()
+        folder.parent.mkdir(mode=0o700, exist_ok=True)
         started = Path(tempfile.mkdtemp(dir=folder.parent))
         for name, column in table._asdict().items():
             np.save(started / f"{name}.npy", column)
