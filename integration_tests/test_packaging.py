@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from email.parser import Parser
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -143,6 +145,18 @@ def test_twine_finds_no_fault(dists: Path) -> None:
     files = [str(file) for file in sorted(dists.iterdir()) if file.suffix in {".whl", ".gz"}]
     checked = run(sys.executable, "-m", "twine", "--no-color", "check", "--strict", *files)
     assert checked.count("PASSED") == len(files) >= 2 * len(PACKAGES)
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / ".github" / "workflows").glob("*.yml")), ids=lambda file: file.name)
+def test_workflows_use_pinned_actions_and_may_only_read(file: Path) -> None:
+    text = file.read_text()
+    content = yaml.safe_load(text)
+    assert content["permissions"] == {"contents": "read"}
+    assert not any("permissions" in job for job in content["jobs"].values())
+    used = re.findall(r"uses: *(\S+)(.*)", text)
+    assert used
+    assert all(re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action) and "# v" in version for action, version in used)
+    assert text.count("persist-credentials: false") == text.count("actions/checkout@")
 
 
 @pytest.mark.parametrize("file", ["CITATION.cff", ".github/SECURITY.md", ".github/ISSUE_TEMPLATE/config.yml"])

@@ -24,6 +24,9 @@ def install(
     head = ["Metadata-Version: 2.4", f"Name: {name}", f"Version: {version}"]
     (folder / "METADATA").write_text("\n".join([*head, *lines]) + "\n\nText\n")
     rows = [f"{file},{f'sha256={digest}' if digest else ''},0" for file, digest in (files or {}).items()]
+    for file in files or {}:  # files that do not exist are left out
+        (site / file).parent.mkdir(parents=True, exist_ok=True)
+        (site / file).touch()
     (folder / "RECORD").write_text("".join(f"{row}\n" for row in rows))
     (folder / "entry_points.txt").write_text(points)
 

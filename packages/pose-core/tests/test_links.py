@@ -80,6 +80,16 @@ def test_a_run_s_log_follows_no_link(
     )
 
 
+def test_a_run_s_log_shows_control_characters_and_bytes_that_are_no_text(tmp_path: Path) -> None:
+    name = os.fsdecode(b"a\x1b[31m\xff.jpg")
+    log = RunLog(tmp_path, is_main=True)
+    log.say(f"skipped {name}\n  and more")
+    log.__exit__(ValueError, ValueError(name), None)
+    text = (tmp_path / "log.txt").read_text()
+    assert text.count("a\\x1b[31m\\udcff.jpg") == 2
+    assert "\n  and more\n" in text
+
+
 def test_a_run_s_metrics_are_not_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     os.mkfifo(tmp_path / "metrics.jsonl")
     with RunLog(tmp_path, is_main=True) as log:

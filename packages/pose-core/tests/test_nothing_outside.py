@@ -32,6 +32,7 @@ NO_NAMES = [
     "../../x", "/abs", "a/b", "a\\b", "..", ".", "", "C:x", "a\0b", "a\x1b[31m", "a\nb", "a\u202eb", "NUL", "com1.txt",
     "x.", "x ", "é" * 101,
 ]  # fmt: skip
+REFUSED = r"'(run\.)?name' is |holds a control character"
 OUTSIDE = ["/abs", "../x", "a/../../x", "..", "C:\\x", "C:x", "\\\\server\\share", "a\\..\\..\\x"]
 
 
@@ -65,9 +66,9 @@ def written(path: Path, **more: object) -> Path:
 @pytest.mark.parametrize("name", NO_NAMES)
 def test_a_run_s_name_is_one_plain_folder_name(name: str, here: Path) -> None:
     for content in ({"name": name}, {"run": {"name": name}}):
-        with pytest.raises(ConfigError, match=r"'(run\.)?name' is "):
+        with pytest.raises(ConfigError, match=REFUSED):
             load_config(written(here / "mine.yaml", **content))
-    with pytest.raises(ConfigError, match=r"'run\.name' is "):
+    with pytest.raises(ConfigError, match=REFUSED):
         load_config(written(here / "mine.yaml"), [f"run.name={yaml.safe_dump(name).removesuffix(chr(10) + '...')}"])
     config = load_config(written(here / "mine.yaml")).model_copy(update={"name": name})  # passes no schema
     with pytest.raises(ConfigError, match=r"set another with run\.name="):

@@ -147,13 +147,15 @@ class RunLock:
     def _lock(self) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise _not_writable(self.folder, error) from None
-        try:
             file = self.files.enter_context(open_in_place(self.folder / ".lock"))
         except OSError as error:
-            linked = error.strerror == IS_A_LINK
-            raise _not_writable(self.folder / ".lock" if linked else self.folder, error) from None
+            if error.strerror == IS_A_LINK:
+                raise ConfigError(
+                    f"{self.folder / '.lock'}: {IS_A_LINK}, or choose another folder with run.name=…"
+                ) from None
+            raise ConfigError(
+                f"cannot write to the run folder {self.folder}: {error.strerror}; choose another with run.dir=…"
+            ) from None
         try:
             lock_file(file)
         except OSError as error:
@@ -173,10 +175,6 @@ class RunLock:
             os.write(file.fileno(), f"process {os.getpid()} on {platform.node()}".encode())
         except OSError:  # a full disk: the lock holds, without the name of who holds it
             pass
-
-
-def _not_writable(path: Path, error: OSError) -> ConfigError:
-    return ConfigError(f"cannot write to the run folder {path}: {error.strerror}; choose another with run.dir=…")
 
 
 def _holder(file: BinaryIO) -> str:

@@ -22,6 +22,7 @@ from pose_core.engine.run_folder import RunLock
 from pose_core.errors import PoseError
 from pose_core.files import open_in_place, write_text
 from pose_core.outside import outside_cause
+from pose_core.reading.printable import printable
 from pose_core.verbosity import is_quiet
 
 
@@ -59,7 +60,7 @@ class RunLog:
 
             if always or not is_quiet():
                 tqdm.write(text, file=sys.stdout)
-            self._append(self.log, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n".encode())
+            self._append(self.log, printable(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n").encode())
 
     def record(self, split: str, step: int, epoch: int, values: Mapping[str, Any], prefix: str = "") -> None:
         """Write the values of a step: a line in metrics.jsonl, and TensorBoard tags ``split/prefix…``."""
@@ -121,7 +122,7 @@ class RunLog:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self.is_main and error is not None and not isinstance(error, KeyboardInterrupt):
-            self._append(self.log, f"stopped by {type(error).__name__}: {error}\n".encode())
+            self._append(self.log, printable(f"stopped by {type(error).__name__}: {error}\n").encode())
 
 
 def _append(path: Path, data: bytes, start: bytes) -> None:
