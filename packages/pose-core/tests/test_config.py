@@ -62,7 +62,7 @@ def test_mistakes_name_the_key(change: dict, message: str) -> None:
 
 def test_rules_about_a_block_do_not_print_it() -> None:
     content = {"method": "x", "name": "y", "model": {"name": "z"}, "test": {"scales": [0, 1]}}
-    with pytest.raises(ConfigError, match=r"^a file:\n  test\.scales=\[0\.0, 1\.0\]: 0 is not a size; [^{]*$"):
+    with pytest.raises(ConfigError, match=r"^a file: test\.scales=\[0\.0, 1\.0\]: 0 is not a size; [^{]*$"):
         parse_config(content, BottomUpConfig, "a file")
 
 

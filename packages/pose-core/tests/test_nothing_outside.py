@@ -32,7 +32,7 @@ NO_NAMES = [
     "../../x", "/abs", "a/b", "a\\b", "..", ".", "", "C:x", "a\0b", "a\x1b[31m", "a\nb", "a\u202eb", "NUL", "com1.txt",
     "x.", "x ", "é" * 101,
 ]  # fmt: skip
-REFUSED = r"'(run\.)?name' is |holds a control character"
+REFUSED = r"'(run\.)?name' is |holds a character that cannot be shown"
 OUTSIDE = ["/abs", "../x", "a/../../x", "..", "C:\\x", "C:x", "\\\\server\\share", "a\\..\\..\\x"]
 
 

@@ -138,7 +138,8 @@ def parse_config(content: Mapping[str, Any], schema: type[C], where: str) -> C:
         lines = [_explain(fault, schema) for fault in faults[:MAX_FAULTS]]
         if len(faults) > MAX_FAULTS:
             lines.append(f"and {len(faults) - MAX_FAULTS} more faults")
-        raise ConfigError(f"{where}:\n" + "\n".join(f"  {line}" for line in lines)) from None
+        listed = f" {lines[0]}" if len(lines) == 1 else "".join(f"\n  {line}" for line in lines)
+        raise ConfigError(f"{where}:{listed}") from None
 
 
 def _explain(fault: Any, schema: type[BaseModel]) -> str:
