@@ -161,7 +161,7 @@ def clip_boxes(boxes: Array, size: Array) -> Array:
 
     A box ends on its last pixel, so its sides are 1 shorter.
     """
-    start = np.maximum(0.0, boxes[:, :2])
+    start = np.maximum(0.0, boxes[:, :2]) + 0.0  # never −0
     end = np.minimum(size - 1.0, start + np.maximum(0.0, boxes[:, 2:] - 1))
     clipped = np.concatenate([start, end - start], 1)
     clipped[(end < start).any(1)] = np.nan
