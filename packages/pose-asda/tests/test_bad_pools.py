@@ -117,7 +117,7 @@ def test_nothing_to_cut_parts_from(copy: Path, tmp_path: Path, capsys: pytest.Ca
     assert (code, "has no image a.* in" in said) == (3, True)
     for content, message in (
         ([], "is not a COCO annotation file"),
-        ({"images": [], "annotations": [{"id": 1}]}, "is not a COCO annotation file"),
+        ({"images": [], "annotations": [{"id": 1}]}, "entry 0 of 'annotations' has no integer 'id' and 'image_id'"),
         ({"images": [], "annotations": [{"id": 1, "image_id": 7, "segmentation": [[0, 0, 9, 0, 9, 9]]}]},
          "annotation 1 is of image 7, which the file does not list"),
         ({"images": [], "annotations": []}, "no part passed the filters"),

@@ -24,9 +24,9 @@ from pose_core.bottomup.evaluate import ViewedImages
 from pose_core.bottomup.predictor import View
 from pose_core.config import DataConfig
 from pose_core.data import images
-from pose_core.data.images import UnreadableError, open_annotated, open_image, read_annotated
+from pose_core.data.images import open_annotated, open_image, read_annotated
 from pose_core.engine.interrupt import interruptible
-from pose_core.errors import DataError
+from pose_core.errors import DataError, UnreadableError
 from pose_core.layouts.reader import read_dataset
 from pose_core.reading import patience
 from pose_core.reading.json_text import read_json

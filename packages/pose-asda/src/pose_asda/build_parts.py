@@ -200,12 +200,12 @@ def coco_people(annotations: Path, images: Path) -> Iterator[SegmentedPerson]:
     files = {whole_number(image.get("id")): image.get("file_name") for image in content["images"]}
     place = find_images(images)
     for position, entry in enumerate(content["annotations"]):
-        polygons = entry.get("segmentation")
-        if entry.get("iscrowd") or not isinstance(polygons, list) or not polygons:
-            continue
         number, image_id = whole_number(entry.get("id")), whole_number(entry.get("image_id"))
         if number is None or image_id is None:
             raise DataError(f"{annotations}: entry {position} of 'annotations' has no integer 'id' and 'image_id'")
+        polygons = entry.get("segmentation")
+        if entry.get("iscrowd") or not isinstance(polygons, list) or not polygons:
+            continue
         where = f"{annotations}: annotation {number}"
         if files.get(image_id) is None:
             raise DataError(f"{where} is of image {image_id}, which the file does not list with a file_name")

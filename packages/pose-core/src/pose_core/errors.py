@@ -24,5 +24,9 @@ class DataError(PoseError):
     exit_code = 3
 
 
+class UnreadableError(DataError):
+    """A file of a data set is missing or cannot be read, but perhaps a moment later: its file system may be away."""
+
+
 class WeightsError(PoseError):
     """A checkpoint does not fit the network it is loaded into: exit code 1."""

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 
 from pose_core.data.sources import ARCHIVE, check_inside, split_source
-from pose_core.errors import DataError
+from pose_core.errors import DataError, UnreadableError
 from pose_core.reading import patience
-from pose_core.reading.archives import Archive, UnreadableError
+from pose_core.reading.archives import Archive
 from pose_core.reading.images import MAX_BYTES, FaultError, decode
 from pose_core.reading.images import is_truncated as is_truncated
 from pose_core.reading.images import jpeg_size as jpeg_size
@@ -121,7 +121,7 @@ def read_annotated(source: str, *, skips: bool = False) -> bytes:
     if skips and len(_in_vain) >= MAX_IN_VAIN:
         return read_bytes(source)
     try:
-        return read_patiently(partial(_read_anew, source), UnreadableError)
+        return read_patiently(partial(_read_anew, source))
     except UnreadableError as error:
         if skips:
             _in_vain.append(source)

@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pose_core.errors import DataError
+from pose_core.errors import DataError, UnreadableError
 from pose_core.reading.names import check_name
 
 ARCHIVE = ".zip@"
@@ -39,7 +39,7 @@ def find_images(folder: Path) -> Path:
         return folder
     if archive.is_file():
         return archive
-    raise DataError(f"images not found: expected the folder {folder} or the archive {archive}")
+    raise UnreadableError(f"images not found: expected the folder {folder} or the archive {archive}")
 
 
 def image_source(place: Path, name: str) -> str:

@@ -10,7 +10,7 @@ from pose_core.data.diagnostics import Problems
 from pose_core.data.images import missing_images
 from pose_core.data.skipped import check_missing
 from pose_core.data.sources import images_below
-from pose_core.errors import DataError
+from pose_core.errors import UnreadableError
 from pose_core.folders import find_data_root
 from pose_core.layouts.layout import AnnotatedSet
 from pose_core.layouts.table import get_layout, looks_like
@@ -51,7 +51,7 @@ def _read(config: DataConfig, split: str, problems: Problems | None, *, keep_unl
     file = layout.annotation_file(root, split)
     if not file.exists():
         remark = looks_like(root)
-        raise DataError(
+        raise UnreadableError(
             f"annotation file {file} does not exist; the layout {layout.name!r} expects below {root}:\n"
             f"{layout.expected.replace('<split>', split)}" + (f"\n{remark} (data.layout)" if remark else "")
         )
@@ -70,7 +70,7 @@ def _without(
     records: Sequence[ImageRecord], missing: Sequence[ImageRecord], skip: bool, problems: Problems
 ) -> tuple[ImageRecord, ...]:
     if not skip and not problems.keep_going:
-        raise DataError(
+        raise UnreadableError(
             f"image {missing[0].source} does not exist ({len(missing)} of {len(records)} images are missing); fetch "
             "them, or set data.on_bad_image=skip"
         )

@@ -157,9 +157,11 @@ def network_state(content: Any, source: str) -> dict[str, Tensor]:
 
 def _check_memory(key: str, value: Tensor, source: str) -> None:
     """Raise a WeightsError if an entry is not a plain tensor, with memory for each of its elements."""
-    if value.is_quantized or value.layout != torch.strided or value.is_meta:
-        kind = "quantized" if value.is_quantized else "sparse" if value.layout != torch.strided else "without content"
+    if value.is_quantized or value.layout != torch.strided:
+        kind = "quantized" if value.is_quantized else "sparse"
         raise WeightsError(f"{source}: the entry {quoted(key)} is {kind}; save dense tensors of floats")
+    if value.is_meta:  # shapes tell which network a file fits; `_check_values` refuses to load it
+        return
     if value.numel() * value.element_size() > value.untyped_storage().nbytes():
         raise WeightsError(
             f"{source}: the entry {quoted(key)} of shape {tuple(value.shape)} has {value.untyped_storage().nbytes()} "
@@ -168,7 +170,9 @@ def _check_memory(key: str, value: Tensor, source: str) -> None:
 
 
 def _check_values(key: str, value: Tensor, own: Tensor, source: str) -> None:
-    """Raise a WeightsError if an entry is of another kind of numbers than the network's, or not finite."""
+    """Raise a WeightsError if an entry has no content, another kind of numbers than the network's, or is not finite."""
+    if value.is_meta:
+        raise WeightsError(f"{source}: the entry {quoted(key)} is without content; save dense tensors of floats")
     if value.dtype not in (FLOATS if own.is_floating_point() else WHOLE):
         raise WeightsError(
             f"{source}: the entry {quoted(key)} is of {str(value.dtype).removeprefix('torch.')}, but the network's is "
@@ -233,11 +237,11 @@ def load_weights(
     unexpected = tuple(key for key in state if key not in own)
     mismatched = tuple(key for key in own if key in state and state[key].shape != own[key].shape)
     fitting = {key: state[key] for key in own if key in state and key not in mismatched}
-    for key, value in fitting.items():
-        _check_values(key, value, own[key], source)
     report = LoadReport(source, len(fitting), missing, unexpected, mismatched, style_warning(model, source))
     if strict and not report.complete:
         raise WeightsError(f"{report}\n{_explain(given, state, own, identify)}")
+    for key, value in fitting.items():
+        _check_values(key, value, own[key], source)
     model.load_state_dict(fitting, strict=False)
     return report
 

@@ -6,7 +6,7 @@ import zipfile
 from functools import cached_property
 from typing import BinaryIO
 
-from pose_core.errors import DataError
+from pose_core.errors import DataError, UnreadableError
 from pose_core.plurals import size_text
 from pose_core.reading.reasons import quoted
 from pose_core.reading.regular import open_regular
@@ -22,16 +22,12 @@ ALWAYS_ALLOWED = 64 << 20
 _CHUNK = 1 << 20
 
 
-class UnreadableError(DataError):
-    """An image that cannot be read, but perhaps a moment later: its file system may be away."""
-
-
 class Archive:
     """An open zip file, and a lookup of its members by full or shortened name."""
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.file = open_zip(open_regular(path, "image archive", error=UnreadableError), f"image archive {path}")
+        self.file = open_zip(open_regular(path, "image archive"), f"image archive {path}")
 
     @cached_property
     def members(self) -> dict[str, str]:

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pose_core.errors import DataError, PoseError
+from pose_core.errors import DataError, PoseError, UnreadableError
 from pose_core.plurals import size_text
 from pose_core.reading.patience import read_patiently
 from pose_core.reading.regular import open_regular, read_regular
@@ -34,10 +34,6 @@ _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 _read_before: set[Path] = set()
-
-
-class _UnreadableError(DataError):
-    """A file is missing, or cannot be read at this moment."""
 
 
 class _LongNumberError(Exception):
@@ -65,7 +61,7 @@ def read_json(file: Path, what: str = "annotation file") -> Any:
 
     One that this process has read before may be away for a moment: then it is tried again.
     """
-    read = partial(read_regular, file, what, limit=MAX_BYTES, error=_UnreadableError)
+    read = partial(read_regular, file, what, limit=MAX_BYTES)
     return parse_json(_patiently(file, read), f"{what} {file}", hint=_AGAIN)
 
 
@@ -105,14 +101,14 @@ def stream_json(
 
 
 def _patiently(file: Path, read: Callable[[], Any]) -> Any:
-    content = read_patiently(read, _UnreadableError) if file in _read_before else read()
+    content = read_patiently(read) if file in _read_before else read()
     _read_before.add(file)
     return content
 
 
 def _stream(file: Path, shrink: Mapping[str, Callable[[dict[str, Any]], object]], what: str, block: int) -> Any:
     name = f"{what} {file}"
-    with open_regular(file, what, error=_UnreadableError) as opened:
+    with open_regular(file, what) as opened:
         text = _SlidingText(opened, name, block)
         try:
             return _parse_outermost(text, shrink)
@@ -121,7 +117,7 @@ def _stream(file: Path, shrink: Mapping[str, Callable[[dict[str, Any]], object]]
         except _BadTextError as reason:
             raise DataError(f"{name} {reason.at(*text.place(reason.position), _AGAIN)}") from None
         except OSError as reason:
-            raise _UnreadableError(f"{name} cannot be read: {reason.strerror}") from None
+            raise UnreadableError(f"{name} cannot be read: {reason.strerror}") from None
 
 
 class _SlidingText:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from pose_core.errors import DataError
+from pose_core.errors import UnreadableError
 
 T = TypeVar("T")
 
@@ -17,12 +17,12 @@ WAITS = (0.1, 0.5, 2.0)
 _log = logging.getLogger(__name__)
 
 
-def read_patiently(read: Callable[[], T], kind: type[DataError] = DataError) -> T:
-    """Return what ``read`` returns; when it raises an error of this kind, try again after each of `WAITS`."""
+def read_patiently(read: Callable[[], T]) -> T:
+    """Return what ``read`` returns; when it raises an UnreadableError, try again after each of `WAITS`."""
     for number, seconds in enumerate(WAITS):
         try:
             return read()
-        except kind as error:
+        except UnreadableError as error:
             if not number:
                 _log.warning("%s; trying again for %g s", error, sum(WAITS))
             time.sleep(seconds)

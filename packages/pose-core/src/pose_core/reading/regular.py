@@ -7,26 +7,28 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-from pose_core.errors import DataError, PoseError
+from pose_core.errors import DataError, PoseError, UnreadableError
 from pose_core.plurals import size_text
 
 
 def open_regular(path: str | Path, what: str, *, error: type[PoseError] = DataError) -> BinaryIO:
     """Open a file to read; raise ``error`` if it is missing, unreadable, or not a regular file.
 
-    ``what`` describes the file at the start of messages, ``"annotation file"``.
+    ``what`` describes the file at the start of messages, ``"annotation file"``. Of data, one that is missing or cannot
+    be read is an UnreadableError.
     """
+    away = UnreadableError if error is DataError else error
     try:
         # A pipe without a writer would block here without O_NONBLOCK, which regular files ignore.
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except FileNotFoundError:
-        raise error(f"{what} {path} does not exist") from None
+        raise away(f"{what} {path} does not exist") from None
     except IsADirectoryError:
         raise error(f"{what} {path} is a folder, not a file") from None
     except ValueError:  # a zero byte
         raise error(f"{what} {str(path)!r} cannot exist: its name holds a zero character") from None
     except OSError as reason:
-        raise error(f"{what} {path} cannot be read: {reason.strerror}") from None
+        raise away(f"{what} {path} cannot be read: {reason.strerror}") from None
     kind = os.fstat(handle).st_mode
     if not stat.S_ISREG(kind):
         os.close(handle)
@@ -44,4 +46,5 @@ def read_regular(path: str | Path, what: str, *, limit: int, error: type[PoseErr
                 raise error(f"{what} {path} is too large: {size_text(size)}, of at most {size_text(limit)}")
             return file.read(size)  # with the limit in its place, so much memory would be set aside
         except OSError as reason:
-            raise error(f"{what} {path} cannot be read: {reason.strerror}") from None
+            away = UnreadableError if error is DataError else error
+            raise away(f"{what} {path} cannot be read: {reason.strerror}") from None
