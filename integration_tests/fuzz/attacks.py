@@ -539,7 +539,7 @@ def attack(name: str) -> tuple[str, str, float, float]:
             end = f"exit {process.returncode}" if done else f"no end in {PATIENCE:.0f} s"
             lines = [line for line in text.splitlines() if line.strip()]
             # A report of problems has the first of a kind below its title.
-            told = [line for before, line in pairwise(lines) if before.endswith("(stops)")]
+            told = [line for before, line in pairwise(lines) if "(stops" in before]
             told = [line for line in lines if line.startswith("error:")] + told + lines[-1:]
             after = lines[lines.index(told[0]) + 1 :][:1] if told and told[0].endswith(":") else []
             last, seconds = (
