@@ -143,9 +143,11 @@ def test_many_images_take_no_time(tmp_path: Path) -> None:
     for name in names:
         (tmp_path / name).touch()
     start = time.process_time()
+    assert all(str(tmp_path / name) for name in names)
+    joined = time.process_time()
     records = [ImageRecord(number, image_source(tmp_path, name)) for number, name in enumerate(names)]
     assert missing_images(records) == []
-    assert time.process_time() - start < 0.6
+    assert time.process_time() - joined < 10 * (joined - start)  # opening or resolving each takes much longer
 
 
 def test_links_out_of_a_folder_of_inputs_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
