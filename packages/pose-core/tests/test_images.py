@@ -145,3 +145,12 @@ def test_a_reduced_image_has_the_means_of_blocks(reduce: int) -> None:
         -(-77 // reduce),
         -(-91 // reduce),
     )
+
+
+def test_an_archive_that_was_replaced_is_opened_anew(tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        write_image(tmp_path / name / name)
+        packed(tmp_path / name, tmp_path / "new.zip", "")
+        (tmp_path / "new.zip").replace(tmp_path / "images.zip")
+        assert image_exists(f"{tmp_path}/images.zip@{name}")
+    assert not image_exists(f"{tmp_path}/images.zip@a.jpg")

@@ -33,7 +33,7 @@ REFUSED = {
     "aliases": (nested("[{}]"), "it holds more than 100000 values, counting what aliases repeat, line "),
     "merged aliases": (nested("{{<<: [{}]}}"), "it holds more than 100000 values, counting what aliases repeat"),
     "an alias in itself": ("a: &a [*a]", "*a stands within what it stands for, line 1"),
-    "20,000 lists": ("[" * 20_000, "is not valid YAML: line 1, column 1001: exceeded maximum nesting depth"),
+    "20,000 lists": ("[" * 20_000, "nest"),  # newer versions of libyaml have a limit of their own
     "20,000 lists in blocks": ("- " * 20_000, "it is nested deeper than 50 levels, line 1"),
     "20,000 mappings": ("{a: " * 20_000, "it is nested deeper than 50 levels, line 1"),
     "a number of 900,000 digits": ("a: 1" + ":00" * 300_000, "a number has 900001 characters, line 1"),

@@ -310,6 +310,7 @@ class _Columns:
                 "'keypoints' holds a visibility that is not 0, 1 or 2",
             ),
             (~_within(box), f"'bbox' holds a value that is not {limit}"),
+            ((box[:, 2:] < 0).any(1), "'bbox' has a negative width or height"),
         ):
             for row in np.flatnonzero(rows & wanted).tolist():
                 found.setdefault(row, ("bad annotation", text))

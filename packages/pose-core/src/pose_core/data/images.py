@@ -35,16 +35,20 @@ _REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2
 
 
 @lru_cache(maxsize=64)
-def _open_archive(path: str, process: int) -> Archive:
+def _open_archive(path: str, process: int, inode: int, size: int, changed: int) -> Archive:
     return Archive(path)
 
 
 def open_archive(path: str) -> Archive:
-    """Return the archive at ``path``, opened once per process.
+    """Return the archive at ``path``, opened once per process, and anew when the file is another one.
 
     The cache is keyed by process id because a forked worker must not share its parent's file position.
     """
-    return _open_archive(path, os.getpid())
+    try:
+        status = os.stat(path)  # noqa: PTH116  called once per image
+    except (OSError, ValueError):
+        return Archive(path)  # says what is wrong
+    return _open_archive(path, os.getpid(), status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 def image_exists(source: str) -> bool:

@@ -224,7 +224,10 @@ def _read_table(path: Path, method: str | None) -> list[Checkpoint]:
     needed = (*REQUIRED, "method") if method is None else REQUIRED
     content = read_regular(path, "table of weights", limit=LARGEST_TABLE, error=ConfigError)
     try:
-        reader = csv.DictReader(StringIO(content.decode("utf-8-sig"), newline=""))
+        text = content.decode("utf-8-sig")
+        if not text.translate({10: None, 13: None, 9: None}).isprintable():
+            raise ConfigError(f"table of weights {path} holds characters that cannot be shown: remove them")
+        reader = csv.DictReader(StringIO(text, newline=""))
         columns, rows = reader.fieldnames or (), list(reader)
     except UnicodeDecodeError as error:
         raise ConfigError(f"table of weights {path} is not UTF-8 text: {error.reason} at byte {error.start}") from None
