@@ -23,6 +23,7 @@ import yaml
 from pose_core.config import DataConfig
 from pose_core.errors import PoseError
 from pose_core.structures import ImageRecord
+from pose_testing import annotations
 
 BOUND = 1e7
 """No coordinate, and no side of a box, of a file that a reader accepts is larger."""
@@ -104,17 +105,9 @@ def check_metrics(metrics: dict[str, float]) -> None:
 def _person(identity: int, image_id: int, joints: int = 17, **changes: Any) -> dict[str, Any]:
     numbers = [value for k in range(joints) for value in (10 + k, 5 + 2 * k, 2 - k % 3)]
     labeled = sum(2 - k % 3 > 0 for k in range(joints))
-    return {
-        "id": identity,
-        "image_id": image_id,
-        "category_id": 1,
-        "bbox": [8.0, 4.0, 30.0, 40.0],
-        "area": 800.0,
-        "iscrowd": 0,
-        "num_keypoints": labeled,
-        "keypoints": numbers,
-        "segmentation": [[8, 4, 38, 4, 38, 44]],
-    } | changes
+    outline = [[8, 4, 38, 4, 38, 44]]
+    usual = {"keypoints": numbers, "num_keypoints": labeled, "segmentation": outline}
+    return annotations.person(identity, image_id, joints, **usual | changes)
 
 
 def coco_tree(joints: Sequence[str], **image: Any) -> dict[str, Any]:
