@@ -171,6 +171,43 @@ def coco(folder: Path) -> Kind:
     return _json_kind(file, trees, lambda: _read_layout(root, "coco", "train2017", "coco17", 17))
 
 
+def regions(folder: Path) -> Kind:
+    """Segmentations of crowds, drawn as the training of whole images draws them."""
+    from pycocotools import mask
+
+    from pose_core.bottomup.ignore_masks import keep_mask
+    from pose_core.skeleton import get_skeleton
+
+    root, file, trees = _coco_root(folder)
+    drawn = np.zeros((48, 64), np.uint8, order="F")
+    drawn[5:20, 7:50] = drawn[30:, 3:9] = 1
+    packed = mask.encode(drawn)
+    person = {"iscrowd": 1, "keypoints": [0] * 51, "num_keypoints": 0}
+    found = [{"size": [48, 64], "counts": packed["counts"].decode()}, {"size": [48, 64], "counts": [5, 60, 3007]}]
+    trees = [
+        {
+            **trees[0],
+            "annotations": [
+                _person(30, 1, **person, segmentation=each),
+                _person(31, 2, segmentation=[[1, 2, 30, 4, 9, 40]], **{**person, "iscrowd": 0}),
+            ],
+        }
+        for each in found
+    ]
+
+    def read() -> object:
+        from pose_core.data.diagnostics import Problems
+        from pose_core.layouts.coco import read_coco
+
+        records = read_coco(root, "train2017", get_skeleton("coco17"), Problems(), keep_unlabeled=True)
+        for record in records:
+            keep = keep_mask(record.ignore, record.width, record.height, record.source) if record.width < 999 else None
+            expect(keep is None or keep.shape == (record.height, record.width), "shape")
+        return None
+
+    return _json_kind(file, trees, read)
+
+
 def own_coco(folder: Path) -> Kind:
     """A user's own file as a split: train.json, with any names of files."""
     root, _, trees = _coco_root(folder)
@@ -1053,6 +1090,7 @@ KINDS: dict[str, Callable[[Path], Kind]] = {
     "pred_mat": pred_mat,
     "published_yaml": published_yaml,
     "repeated": repeated,
+    "regions": regions,
     "rescore": rescore,
     "result_entries": result_entries,
     "result_frames": result_frames,

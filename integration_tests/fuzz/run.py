@@ -218,6 +218,8 @@ def _watch(process, name: str, seed: int, start: int, until: float, tally: Tally
     if hung:
         process.send_signal(signal.SIGKILL)
     code = process.wait()
+    if code < 0 and not reading and number > start:  # an earlier input has damaged its memory, most likely the last
+        number, reading = number - 1, True
     if reading:
         what = "hung" if hung else "died"
         tally.add(what, f"{what} {code}", content_of(number), f"{what}, exit code {code}")

@@ -5,7 +5,6 @@ Training and evaluation read files through this module, so that what one refuses
 
 from __future__ import annotations
 
-import math
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import numpy as np
 
 from pose_core.data.diagnostics import Kind, Problems
 from pose_core.data.numbers import FAR, is_number, shown, whole_number
+from pose_core.data.regions import is_region
 from pose_core.errors import DataError
 from pose_core.reading.json_text import stream_json
 from pose_core.reading.names import check_name
@@ -27,10 +27,6 @@ AREA_OF_BOX = 0.53
 """CrowdPose annotates no areas; its evaluator takes this fraction of the box's area, and so do files without areas."""
 LARGEST_AREA = FAR**2
 """Largest area of a person in square pixels."""
-LONGEST_OUTLINE = 1e8
-"""Bound of a polygon's length in pixels: 4000 corners on a picture of 25000 pixels; its drawing takes memory for it."""
-LARGEST_MASK = 400_000_000
-"""Most pixels of a mask that is given as run lengths: twice those of the largest panoramas."""
 _ADDED = ...
 """Stands in a list for an entry whose columns were added."""
 _NUMBERS = frozenset({int, float})
@@ -255,7 +251,7 @@ class _Columns:
         return _ADDED
 
     def _keep_region(self, region: object, row: int) -> None:
-        if not _is_region(region):
+        if not is_region(region):
             self._fault(row, "'segmentation' is neither polygons of at least two corners nor run lengths of its size")
         elif self.keeps_regions:
             self.regions[row] = region
@@ -411,32 +407,6 @@ def _report(
 def _column(values: Sequence[float], dtype: type) -> Array:
     """Return the numbers of an array that does not grow any more, without a copy."""
     return np.frombuffer(values, dtype) if len(values) else np.zeros(0, dtype)  # type: ignore[call-overload]
-
-
-def _is_region(region: object) -> bool:
-    """Return whether a value is a COCO segmentation that its library can draw without running out of memory."""
-    if isinstance(region, list):
-        return all(
-            isinstance(polygon, list)
-            and len(polygon) >= 4
-            and len(polygon) % 2 == 0
-            and _NUMBERS.issuperset(map(type, polygon))
-            and -FAR <= min(polygon) <= max(polygon) <= FAR
-            and not math.isnan(sum(polygon))
-            and len(polygon) * (max(polygon) - min(polygon)) <= LONGEST_OUTLINE
-            for polygon in region
-        )
-    if not isinstance(region, dict):
-        return False
-    size, counts = region.get("size"), region.get("counts")
-    if not isinstance(size, list) or len(size) != 2 or not all(type(side) is int and 0 < side <= FAR for side in size):
-        return False
-    pixels = size[0] * size[1]
-    if isinstance(counts, str):
-        return pixels <= LARGEST_MASK and counts.isascii()
-    if not isinstance(counts, list) or not all(type(count) is int and 0 <= count <= pixels for count in counts):
-        return False
-    return sum(counts) <= pixels <= LARGEST_MASK
 
 
 def _within(values: Array) -> Array:
