@@ -29,10 +29,7 @@ def test_damaged_text_is_refused_or_can_be_drawn() -> None:
         region = {"size": [100, 100], "counts": text}
         if is_region(region):
             drawn += 1
-            try:
-                mask.decode(region)
-            except ValueError as error:
-                assert "Invalid RLE" in str(error)
+            assert mask.decode(region).shape == (100, 100)
     assert drawn > 100
 
 
