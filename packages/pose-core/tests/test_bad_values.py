@@ -149,7 +149,8 @@ def test_lsp_s_joints(tmp_path: Path, value: float) -> None:
         ({"keypoints": [5] * 51}, "annotation 11: 'keypoints' must be finite numbers .* each third a 0, 1 or 2"),
         ({"area": "big"}, "annotation 11: 'area' is 'big', expected a number"),
         ({"area": math.inf}, "annotation 11: 'area' is inf, expected a number"),
-        ({"area": 0}, "annotation 11 has no positive 'area', which OKS needs"),
+        ({"area": 0}, "annotation 11 has no 'area' of at least 0.001 square pixels, which OKS needs"),
+        ({"area": 1e-320}, "annotation 11 has no 'area' of at least 0.001 square pixels, which OKS needs"),
     ],
 )
 def test_repeated_annotations(tmp_path: Path, change: dict[str, Any], message: str) -> None:

@@ -132,6 +132,9 @@ def test_a_setting_is_found_by_its_last_part() -> None:
         (["data", "synth"], "pose data synth needs --out; for example:\n  pose data synth --out "),
         (["data", "synth", "--out", "x", "--layout", "coc"], "invalid choice: 'coc'"),
         (["models", "a", "b"], "pose models does not take 'b'"),
+        (["models", "a", ""], "pose models does not take ''"),
+        (["models", "", "", ""], "pose models does not take ''"),
+        (["models", "a", "b\nc"], "pose models does not take 'b'"),
     ],
 )
 def test_wrong_command_lines_are_answered_briefly(

@@ -20,13 +20,13 @@ class CommandParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise a ConfigError for a wrong command line."""
         missing = re.fullmatch("the following arguments are required: (.+)", message)
-        unknown = re.fullmatch("unrecognized arguments: (.+)", message)
+        unknown = re.fullmatch("(?s)unrecognized arguments: (.*)", message)
         if missing:
             example = self.example()
             text = f"{self.prog} needs {' and '.join(missing[1].split(', '))}"
             text += f"; for example:\n  {example}\n" if example else ". "
         elif unknown:
-            text = self._explain_unknown(unknown[1].split()[0])
+            text = self._explain_unknown((unknown[1].split() or [""])[0])
             text += " " if text.endswith("?") else ". "
         else:
             text = f"{message}. "

@@ -13,6 +13,9 @@ from pose_core.data.numbers import FAR, is_number, number_list, shown, whole_num
 from pose_core.errors import DataError
 from pose_core.reading.json_text import read_json
 
+SMALLEST_AREA = 1e-3
+"""Smallest area of a person in square pixels: distances are divided by it."""
+
 
 class _Annotated(NamedTuple):
     joints: dict[int, np.ndarray]
@@ -36,9 +39,12 @@ def read_repeated(files: Sequence[Path]) -> tuple[np.ndarray, np.ndarray, list[s
             f"no annotation id is in all of {', '.join(map(str, files))}; the files must annotate the same people "
             "under the same ids"
         )
-    lacking = [identity for identity in shared if first.areas[identity] <= 0]
+    lacking = [identity for identity in shared if first.areas[identity] < SMALLEST_AREA]
     if lacking:
-        raise DataError(f"{files[0]}: annotation {lacking[0]} has no positive 'area', which OKS needs")
+        raise DataError(
+            f"{files[0]}: annotation {lacking[0]} has no 'area' of at least {SMALLEST_AREA:g} square pixels, which OKS "
+            "needs"
+        )
     joints = np.stack([[content.joints[identity] for content in contents] for identity in shared])
     return joints, np.array([first.areas[identity] for identity in shared]), first.names
 
