@@ -88,7 +88,7 @@ def _change(tree: Any, rng: random.Random) -> Any:
         parent.insert(key, copy.deepcopy(parent[key]))
     elif change == 8 and isinstance(parent, dict):
         parent[rng.choice((f"{key}s", "extra", "__class__", 1, "", "../x"))] = parent[key]
-    elif change == 9 and isinstance(parent[key], int | float) and not isinstance(parent[key], bool):
+    elif change == 9 and type(parent[key]) in {int, float} and abs(parent[key]) < 1e300:
         parent[key] = rng.choice((-parent[key], parent[key] * 1e6, str(parent[key]), [parent[key]], float(parent[key]),
                                   parent[key] + rng.choice((-1, 1, 0.5))))  # fmt: skip
     elif change == 10:
