@@ -20,9 +20,10 @@ METHODS = ("asda", "advpose", "mrpose", "dekr", "lite")
 LAYERS = (
     ("errors", "installation", "outside", "verbosity", "plurals", "digests", "files", "folders", "reading",
      "downloads", "photos"),
-    ("geometry", "skeleton"),
+    ("geometry", "joint_maps", "skeleton"),
     ("config",), ("ops",), ("drawing",), ("structures",), ("synthetic",), ("models",), ("data",), ("evaluation",),
-    ("layouts",), ("engine",), ("topdown", "bottomup"), ("plugins",), ("inference",), ("benchmark",), ("cli",),
+    ("layouts",), ("engine",), ("topdown", "bottomup"), ("plugins",), ("inference",), ("report",), ("benchmark",),
+    ("cli",),
     ("__main__", "pose_core"),
 )  # fmt: skip
 """The subpackages and top-level modules of pose-core, lowest first: each imports from lower layers only.

@@ -14,13 +14,19 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pose_core.cli import build_lsp_mpii
 from pose_core.errors import ConfigError
 from pose_core.installation import shell_command
+from pose_core.plugins.method import CommandModule
+
+MODULES: Mapping[str, tuple[str, CommandModule]] = {
+    "build-lsp-mpii": ("make lsp_mpii.h5 from the official annotations of MPII and LSP", build_lsp_mpii),
+}
+"""Subcommands with a module of their own: a line of help, and the module, which imports nothing slow."""
 
 
 class Later:
@@ -53,9 +59,8 @@ def _merged_layouts() -> list[str]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``data``."""
-    verbs = parser.add_subparsers(
-        dest="what", required=True, metavar="synth|check|browse|skeleton|sigmas|merge|build-lsp-mpii"
-    )
+    own = ("synth", "check", "browse", "skeleton", "sigmas", "merge")
+    verbs = parser.add_subparsers(dest="what", required=True, metavar="|".join([*own, *MODULES]))
 
     synth = _add_command(
         verbs,
@@ -176,14 +181,10 @@ Prints the lines for a skeleton file.""",
     merge.add_argument("--name", default="trainval", metavar="SPLIT", help="name of the new split (trainval)")
     merge.set_defaults(handle=_merge)
 
-    build = _add_command(
-        verbs,
-        "build-lsp-mpii",
-        "make lsp_mpii.h5 from the official annotations of MPII and LSP",
-        (build_lsp_mpii.__doc__ or "").partition("\n")[2],
-    )
-    build_lsp_mpii.add_arguments(build)
-    build.set_defaults(handle=build_lsp_mpii.run)
+    for name, (summary, module) in MODULES.items():
+        command = _add_command(verbs, name, summary, (module.__doc__ or "").partition("\n")[2])
+        module.add_arguments(command)
+        command.set_defaults(handle=module.run)
 
 
 def _add_command(

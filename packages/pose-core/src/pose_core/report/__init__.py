@@ -1,0 +1,1 @@
+"""HTML reports of evaluations: what a result consists of, and what is behind it."""
