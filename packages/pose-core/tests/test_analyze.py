@@ -99,10 +99,7 @@ def confusion(count: int = 200) -> dict[tuple[str, str], int]:
     table: dict[tuple[str, str], int] = {}
     for image, (kind, _) in zip(found.images, injected, strict=True):
         reported = [name for name in CLASSES[1:] for _ in range(image.counts[name])]
-        reported += ["missed"] * image.missed
-        if image.spurious:
-            # A duplicate has a person near it; the costs tell the two apart.
-            reported += [kind if kind in {"duplicate", "spurious"} else "spurious"] * image.spurious
+        reported += ["missed"] * image.missed + ["duplicate"] * image.duplicates + ["spurious"] * image.spurious
         for name in reported or ["good"]:
             table[kind, name] = table.get((kind, name), 0) + 1
     return table

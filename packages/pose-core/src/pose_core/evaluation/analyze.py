@@ -241,7 +241,8 @@ def _images(scored: _Scored, errors: KeypointErrors, image_ids: Array) -> tuple[
     is_hit = (hits >= 0) & ~scored.covered[0, 0]
     similarity = total(of_person[counted], oks[counted])
     missed = people - total(of_detection[is_hit])
-    spurious = total(of_detection[hits < 0])
+    is_near = scored.best >= THRESHOLDS[0]
+    duplicates, spurious = (total(of_detection[(hits < 0) & which]) for which in (is_near, ~is_near))
     everyone = total(of_detection)
     by_kind = [total(of_detection[near], (errors.kind[near] == kind).sum(1)) for kind in range(5)]
     lowest = np.full(count, np.inf)
@@ -255,6 +256,7 @@ def _images(scored: _Scored, errors: KeypointErrors, image_ids: Array) -> tuple[
             similarity=float(similarity[row] / people[row]) if people[row] else float("nan"),
             missed=int(missed[row]),
             spurious=int(spurious[row]),
+            duplicates=int(duplicates[row]),
             counts={name: int(by_kind[kind][row]) for kind, name in enumerate(names)},
             lowest_score=float(lowest[row]) if np.isfinite(lowest[row]) else float("nan"),
         )
