@@ -110,7 +110,8 @@ def _evaluate_category(
     similarity = oks_of_pairs(truth, found, pairs, sigmas)
     limits = np.array(ranges)
     hidden = truth.ignore | (truth.area < limits[:, :1]) | (truth.area > limits[:, 1:])  # (A, G)
-    matched, covered = match(truth, found, pairs, similarity, hidden)
+    person = match(truth, found, pairs, similarity, hidden)
+    matched, covered = person >= 0, hidden_matches(person, hidden)
     outside = (found.area < limits[:, :1]) | (found.area > limits[:, 1:])  # (A, D)
     covered |= ~matched & outside[:, None]
     order = np.argsort(-found.score, kind="stable")
@@ -163,20 +164,27 @@ def oks_of_pairs(truth: GroundTruth, found: Detections, pairs: Pairs, sigmas: Ar
     return result
 
 
-def match(truth: GroundTruth, found: Detections, pairs: Pairs, similarity: Array, hidden: Array) -> tuple[Array, Array]:
-    """Match detections to people; return ``matched`` and ``covered`` (matched an ignored person), ``(A, T, D)`` bool.
+def match(
+    truth: GroundTruth,
+    found: Detections,
+    pairs: Pairs,
+    similarity: Array,
+    hidden: Array,
+    thresholds: Array = THRESHOLDS,
+) -> Array:
+    """Match detections to people; return the row of the person ``(A, T, D)``, −1 for none.
 
-    A detection takes the most similar unmatched person above the threshold, and the last among equals. People that
-    count are preferred to ignored ones. A crowd can be matched repeatedly.
+    ``similarity`` of the pairs is ``(P,)``, or ``(A, P)`` if it differs; ``hidden`` ``(A, G)`` marks ignored people. A
+    detection takes the most similar unmatched person above the threshold, and the last among equals. People that count
+    are preferred to ignored ones. A crowd can be matched repeatedly.
     """
-    ranges, thresholds = len(hidden), np.minimum(THRESHOLDS, 1 - 1e-10)
-    matched = np.zeros((ranges, len(thresholds), len(found.image)), bool)
-    covered = np.zeros_like(matched)
-    useful = similarity >= thresholds[0]
-    detection, person, value = pairs.detection[useful], pairs.person[useful], similarity[useful]
-    if not len(value):
-        return matched, covered
-    taken = np.zeros((ranges, len(thresholds), len(truth.image)), bool)
+    ranges, limits = len(hidden), np.minimum(thresholds, 1 - 1e-10)
+    person_of = np.full((ranges, len(limits), len(found.image)), -1, np.int32)
+    useful = np.atleast_2d(similarity).max(0, initial=-1.0) >= limits[0]
+    detection, person, value = pairs.detection[useful], pairs.person[useful], np.atleast_2d(similarity)[:, None, useful]
+    if not len(detection):
+        return person_of
+    taken = np.zeros((ranges, len(limits), len(truth.image)), bool)
     rank = np.arange(len(found.image)) - np.searchsorted(found.image, found.image)
     # A stable sort by rank gives waves: the best detection of every image, then the second of every image, …
     waves = np.argsort(rank[detection], kind="stable")
@@ -185,10 +193,10 @@ def match(truth: GroundTruth, found: Detections, pairs: Pairs, similarity: Array
         wave = waves[begin:end]
         if not len(wave):
             continue
-        d, g, v = detection[wave], person[wave], value[wave]
+        d, g, v = detection[wave], person[wave], value[..., wave]
         starts = np.flatnonzero(np.r_[True, d[1:] != d[:-1]])
         segment = np.cumsum(np.r_[False, d[1:] != d[:-1]])
-        free = (~taken[..., g] | truth.crowd[g]) & (v >= thresholds[:, None])  # (A, T, P)
+        free = (~taken[..., g] | truth.crowd[g]) & (v >= limits[:, None])  # (A, T, P)
         counts = ~hidden[:, None, g]
         # A person who counts is preferred to an ignored one, regardless of the similarity (at most 1).
         worth = np.where(free, v + 2 * counts, -1.0)
@@ -197,32 +205,38 @@ def match(truth: GroundTruth, found: Detections, pairs: Pairs, similarity: Array
         # Of equals the last: the largest index among the best.
         place = np.maximum.reduceat(np.where(is_best, np.arange(len(g)), -1), starts, axis=-1)
         has = place >= 0
-        chosen = np.where(has, g[place], 0)
-        matched[..., d[starts]] = has
+        chosen = g[place]
+        person_of[..., d[starts]] = np.where(has, chosen, -1)
         a, t, _ = np.nonzero(has)
-        covered[..., d[starts]] = has & np.take_along_axis(
-            np.broadcast_to(hidden[:, None], (ranges, len(thresholds), hidden.shape[1])), chosen, 2
-        )
         taken[a, t, chosen[has]] = True
-    return matched, covered
+    return person_of
+
+
+def hidden_matches(person: Array, hidden: Array) -> Array:
+    """Return which detections are matched to an ignored person, ``(A, T, D)`` bool, from what `match` returns."""
+    if not hidden.shape[1]:
+        return np.zeros(person.shape, bool)
+    of_thresholds = np.broadcast_to(hidden[:, None], (*person.shape[:2], hidden.shape[1]))
+    return (person >= 0) & np.take_along_axis(of_thresholds, np.maximum(person, 0), 2)
 
 
 def precision_recall(true: Array, false: Array, persons: Array) -> tuple[Array, Array]:
-    """Return interpolated precision ``(A, T, 101)`` and final recall ``(A, T)``.
+    """Return interpolated precision ``(A, T, 101)`` and final recall ``(A, T)``; −1 without people.
 
     ``true`` and ``false`` ``(A, T, D)`` mark true and false positives in order of decreasing score; ``persons`` is
-    ``(A,)``.
+    their number, ``(A,)`` or ``(A, T)``.
     """
     ranges, thresholds, count = true.shape
     precision = np.full((ranges, thresholds, len(RECALLS)), -1.0)
     recall = np.full((ranges, thresholds), -1.0)
-    for a in np.flatnonzero(persons):
-        hits, misses = np.cumsum(true[a], 1, dtype=np.float64), np.cumsum(false[a], 1, dtype=np.float64)
-        reached = hits / persons[a]
+    number = np.broadcast_to(persons if persons.ndim == 2 else persons[:, None], (ranges, thresholds))
+    for a in np.flatnonzero(number.any(1)):
+        hits, misses = np.cumsum(true[a], 1, dtype=np.int32), np.cumsum(false[a], 1, dtype=np.int32)
+        reached = hits / np.maximum(number[a], 1)[:, None]
         exact = hits / (misses + hits + EPSILON)
         best = np.maximum.accumulate(exact[:, ::-1], 1)[:, ::-1]
-        recall[a] = reached[:, -1] if count else 0
-        for t in range(thresholds):
+        for t in np.flatnonzero(number[a]):
+            recall[a, t] = reached[t, -1] if count else 0
             at = np.searchsorted(reached[t], RECALLS, "left")
             precision[a, t] = np.where(at < count, best[t][np.minimum(at, count - 1)], 0) if count else 0
     return precision, recall

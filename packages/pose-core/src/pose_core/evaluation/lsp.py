@@ -32,11 +32,16 @@ def lsp_pck(predictions: Array, ground_truth: Array, torso_boxes: Array | None =
             "both must be (people, 14 or 16 joints, 2)"
         )
     if torso_boxes is None:
-        shoulder, hip = (9, 2) if truth.shape[1] == 14 else (13, 2)
-        size = np.linalg.norm(truth[:, shoulder] - truth[:, hip], axis=-1)
+        size = torso_sizes(truth)
     else:
         corners = np.asarray(torso_boxes, dtype=np.float64)
         size = np.linalg.norm(corners[:, 1] - corners[:, 0], axis=-1)
     error = relative_error(points, truth, size)
     groups = LSP_GROUPS if truth.shape[1] == 14 else None
     return summarize(error, np.ones_like(error), () if groups else (6, 7), THRESHOLD, groups)
+
+
+def torso_sizes(joints: Array) -> Array:
+    """Return the distance ``(N,)`` from the left shoulder to the right hip of joints ``(N, K, 2)``, K 14 or 16."""
+    shoulder, hip = (9, 2) if joints.shape[1] == 14 else (13, 2)
+    return np.asarray(np.linalg.norm(joints[:, shoulder, :2] - joints[:, hip, :2], axis=-1))

@@ -29,6 +29,8 @@ FIELDS = {"jnt_missing": (16, -1), "pos_gt_src": (16, 2, -1), "headboxes_src": (
 """The fields read from the ground truth, and their shapes; the last axis is the people."""
 SAME = 2.0
 """The maximum median distance, in pixels, between two files' joints of the same person."""
+NOBODY = -1e5
+"""A person none of whose predicted coordinates is above this has no prediction."""
 STRAY = 0.01
 """The maximum fraction of people that may differ between two files of the same set."""
 
@@ -40,11 +42,7 @@ def mpii_pckh(predictions: Array, ground_truth: str | Path | Mapping[str, Any]) 
     ``Mean@0.1`` has a threshold of 0.11, as in published results; ``Mean@0.10`` one of 0.10. As published, a joint
     without a finite position counts as missed; a warning counts them.
     """
-    content = _read(ground_truth)
-    truth = content["pos_gt_src"].transpose(2, 0, 1)  # (N, 16, 2), 1-based
-    visible = 1 - content["jnt_missing"].T  # (N, 16)
-    head = content["headboxes_src"]
-    size = np.linalg.norm(head[1] - head[0], axis=0) * HEAD_SHARE  # (N,)
+    truth, visible, size = _truth(_read(ground_truth))
     points = np.asarray(predictions, dtype=np.float64)[..., :2] + 1
     if points.shape != truth.shape:
         raise DataError(
@@ -52,6 +50,19 @@ def mpii_pckh(predictions: Array, ground_truth: str | Path | Mapping[str, Any]) 
             "give one row per person, in the order of the ground truth"
         )
     return summarize(relative_error(points, truth, size), visible, EXCLUDED)
+
+
+def read_heads(ground_truth: str | Path | Mapping[str, Any]) -> tuple[Array, Array]:
+    """Return joints ``(N, 16, 3)`` x, y, visible, 0-based, and the head size ``(N,)`` that errors are relative to."""
+    truth, visible, size = _truth(_read(ground_truth))
+    return np.concatenate([truth - 1, visible[..., None]], -1), size
+
+
+def _truth(content: Mapping[str, Array]) -> tuple[Array, Array, Array]:
+    """Return joints ``(N, 16, 2)``, 1-based, which are visible ``(N, 16)``, and the size ``(N,)`` of heads."""
+    head = content["headboxes_src"]
+    size: Array = np.linalg.norm(head[1] - head[0], axis=0) * HEAD_SHARE
+    return content["pos_gt_src"].transpose(2, 0, 1), 1 - content["jnt_missing"].T, size
 
 
 def check_same_people(people: Mapping[int, Array], ground_truth: str | Path | Mapping[str, Any], file: Path) -> None:

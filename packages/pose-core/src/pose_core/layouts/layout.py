@@ -12,13 +12,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from pose_core.data.diagnostics import Problems
+from pose_core.evaluation.analysis import Analysis
 from pose_core.evaluation.keypoint_files import GroundTruth, read_ground_truth
 from pose_core.evaluation.report import Evaluation
 from pose_core.layouts.merge import Merged
 from pose_core.skeleton import Skeleton
 from pose_core.structures import ImageRecord
 
-__all__ = ["AnnotatedSet", "Layout", "Read", "ScoreEntries", "ScorePoints"]
+__all__ = ["Analyze", "AnnotatedSet", "Layout", "Read", "ScoreEntries", "ScorePoints"]
 
 
 class Read(Protocol):
@@ -55,6 +56,12 @@ class ScorePoints(Protocol):
     def __call__(
         self, points: np.ndarray, ids: np.ndarray, found: AnnotatedSet, name: str, file: Path, *, write: bool
     ) -> Evaluation: ...
+
+
+class Analyze(Protocol):
+    """Analyze the errors of predictions, in a file that scoring ``found`` wrote, except on the images ``without``."""
+
+    def __call__(self, found: AnnotatedSet, file: Path, *, without: Set[int] = frozenset()) -> Analysis: ...
 
 
 @dataclass(frozen=True)
@@ -134,6 +141,8 @@ class Layout:
     read: Read
     score_entries: ScoreEntries | None = None
     score_points: ScorePoints | None = None
+    analyze: Analyze | None = None
+    """Return the error analysis of a results file; None if the layout has none."""
     check_ground_truth: Callable[[AnnotatedSet], None] = _accept
     """Raise a DataError, before prediction starts, for annotations that cannot be scored with."""
     ground_truth_files: Callable[[AnnotatedSet], Sequence[Path]] = _annotations_alone
