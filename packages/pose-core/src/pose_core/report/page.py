@@ -50,6 +50,7 @@ def run_page(run: EvaluatedRun, log: Log) -> str:
         run=run,
         analysis=run.analysis,
         metrics=_metrics(run),
+        protocol=_protocol(run),
         curves=_curves(run),
         calibration=calibration_chart(run.analysis.calibration),
         shown=_shown_images(run),
@@ -70,6 +71,7 @@ def compare_page(runs: Sequence[EvaluatedRun], compared: Sequence[Compared], log
         compared=compared,
         names=names,
         metrics=metrics,
+        protocols=[_protocol(run) for run in runs],
         costs=_cost_rows(runs),
         joints=list(zip(*(run.analysis.joints for run in runs), strict=True)),
         shown={each.name: _differing(runs[0], run, each) for run, each in zip(runs[1:], compared, strict=True)},
@@ -105,6 +107,12 @@ def _metrics(run: EvaluatedRun) -> dict[str, float]:
     titles = run.found.layout.titles or {key: key for key in run.record.metrics if key != "Mean@0.10"}
     values = {title: run.record.metrics[key] for key, title in titles.items() if key in run.record.metrics}
     return {title: value if value == -1 else value * run.unit for title, value in values.items()}
+
+
+def _protocol(run: EvaluatedRun) -> str:
+    """Return the line of a report that says how its figures were produced."""
+    lines = [line for line in run.record.report.splitlines() if " evaluator=" in line]
+    return lines[-1] if lines else "no protocol line"
 
 
 def _curves(run: EvaluatedRun) -> Chart | None:
