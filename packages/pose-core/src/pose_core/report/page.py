@@ -22,6 +22,17 @@ from pose_core.report.runs import EvaluatedRun
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+TITLES = {
+    "miss": "missed joints",
+    "swap": "swapped people",
+    "inversion": "left and right inverted",
+    "jitter": "jitter",
+    "score": "order of scores",
+    "duplicate": "duplicates",
+    "spurious": "spurious detections",
+    "missed": "missed people",
+}
+"""Names of errors for readers, who would take ``miss`` and ``missed`` for the same."""
 Log = Sequence[dict[str, Any]]
 """The lines of a run's metrics.jsonl."""
 
@@ -91,7 +102,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(number=number, counted=counted, printable=printable)
-    environment.globals["classes"] = CLASSES
+    environment.globals.update(classes=CLASSES, titles=TITLES)
     return environment
 
 
@@ -120,7 +131,7 @@ def _curves(run: EvaluatedRun) -> Chart | None:
         ranges = {"x_range": (0.0, 1.0), "y_range": (0.0, 1.0)}
         return curve_chart("Precision against recall", "recall", "precision", run.analysis.curves, ramp=True, **ranges)
     title = "Share of joints within a distance of the annotation"
-    return curve_chart(title, "distance, relative to the person", "share", run.analysis.curves)
+    return curve_chart(title, "distance, relative to the person", "share", run.analysis.curves, y_range=(0.0, 1.0))
 
 
 def _shown_images(run: EvaluatedRun) -> list[Shown]:
