@@ -23,6 +23,7 @@ from pose_core.files import write_text
 from pose_core.layouts.formats.format import Found, Target, Written, skeleton_of
 from pose_core.layouts.formats.people import Box, box_of
 from pose_core.layouts.formats.pictures import with_sizes
+from pose_core.plurals import counted
 from pose_core.reading.images import image_size
 from pose_core.reading.printable import shown
 from pose_core.reading.regular import read_regular
@@ -66,7 +67,7 @@ def read_yolo(path: Path, split: str, skeleton: Skeleton | None) -> Found:
         others += sum(row[0] != person for row in rows)
         people = tuple(_person(row, numbers, size, next(ids)) for row in rows if row[0] == person)
         records.append(ImageRecord(identity, source, people, *size))
-    notes = (f"{others} labels of other classes than person are not read",) if others else ()
+    notes = (f"{counted(others, 'label')} of other classes than person",) if others else ()
     return Found(tuple(records), skeleton, notes)
 
 
