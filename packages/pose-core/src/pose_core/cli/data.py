@@ -5,6 +5,7 @@ pose data check    --layout coco --root data/coco --splits train2017 val2017
 pose data browse   --layout mpii --root data/mpii --split valid --out sheet.jpg
 pose data skeleton my/data/train.json > mine.yaml
 pose data sigmas   --annotations first.json second.json third.json
+pose data convert  --from coco data/coco --split val2017 --to yolo --out my-yolo
 pose data merge    --root data/crowdpose
 pose data merge    --into train.json corrected.zip --out corrected.json
 pose data build-lsp-mpii --mpii data/mpii --lsp data/lsp --out data
@@ -19,12 +20,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pose_core.cli import build_lsp_mpii, data_merge
+from pose_core.cli import build_lsp_mpii, data_convert, data_merge
 from pose_core.errors import ConfigError
 from pose_core.installation import shell_command
 from pose_core.plugins.method import CommandModule
 
 MODULES: Mapping[str, tuple[str, CommandModule]] = {
+    "convert": ("convert annotations between formats: COCO, MPII, YOLO, DeepLabCut, SLEAP, …", data_convert),
     "merge": ("merge several splits into one, or corrected labels into an annotation file", data_merge),
     "build-lsp-mpii": ("make lsp_mpii.h5 from the official annotations of MPII and LSP", build_lsp_mpii),
 }
