@@ -96,8 +96,8 @@ def _estimated(file: Path, joints: Sequence[str], estimates: Mapping[str, float]
     same = [name for name, value in zip(joints, values, strict=True) if not MIN_SIGMA <= value <= MAX_SIGMA]
     if same:
         raise DataError(
-            f"no sigma can be estimated for {', '.join(same[:10])}{', …' if len(same) > 10 else ''}: the annotations are "
-            "identical, or far apart; give files of different annotators of the same people"
+            f"no sigma can be estimated for {', '.join(same[:10])}{', …' if len(same) > 10 else ''}: the annotations "
+            "are identical, or far apart; give files of different annotators of the same people"
         )
     return ["# OKS sigmas estimated from people annotated several times."], [f"{value:.4f}" for value in values]
 
