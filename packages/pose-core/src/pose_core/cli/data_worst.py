@@ -1,13 +1,13 @@
 """Find the images whose correction would pay most, and write them for an annotation tool.
 
   pose data worst runs/mine --count 50 --out worst
-  pose data worst runs/mine --split train.json --by error --out worst
+  pose data worst runs/mine --split train --out worst
   pose data worst runs/mine --split photos/ --detector fasterrcnn_mobilenet --out to_annotate
 
 RUN is the folder of a training. Its network predicts the images of a split three times: as they are, mirrored, and
-smaller. Images are ranked by the difference of annotation and prediction (error), by low scores (score), and by the
-disagreement of the three (disagreement); with --by all, which is the default, by the mean of the three ranks. Photos in
-a folder have no annotations to differ from.
+smaller. Images are ranked by the difference of annotation and prediction (error), by low scores (score), by the
+disagreement of the three (disagreement), or by the mean of these ranks (all). The error finds wrong labels best; the
+others find images without labels that the network cannot handle yet.
 
 DIR gets the images, their annotations as a COCO file that CVAT imports as "COCO Keypoints 1.0", and as tasks for Label
 Studio; the predictions drawn beside the annotations; and ranking.csv with all images. People without annotated joints
@@ -45,7 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--weights", default="best.pt", metavar="FILE", help="checkpoint in the run's folder (best.pt)")
     parser.add_argument(
-        "--by", choices=["error", "score", "disagreement", "all"], default="all", help="what images are ranked by (all)"
+        "--by",
+        choices=["error", "score", "disagreement", "all"],
+        help="what images are ranked by (error; all for images without annotations)",
     )
     parser.add_argument(
         "--detector",
@@ -66,7 +68,9 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--out {args.out} is not empty, and may hold corrected labels; choose another folder")
     weights = args.run / args.weights
     if not weights.is_file():
-        raise ConfigError(f"{weights} does not exist: RUN is the folder of a training, and --weights a checkpoint in it")
+        raise ConfigError(
+            f"{weights} does not exist: RUN is the folder of a training, and --weights a checkpoint in it"
+        )
     args.cfg, args.weights = None, str(weights)
     # Views that are averaged before they are compared cannot disagree.
     args.overrides = [*args.overrides, "test.flip=false"]
@@ -89,7 +93,8 @@ def run(args: argparse.Namespace) -> int:
             f"{split} has no annotated people, and {config.model.name} needs their boxes: give --detector NAME, for "
             "example --detector fasterrcnn_mobilenet"
         )
-    by = [each for each in CRITERIA if args.by in (each, "all") and (annotated or each != "error")]
+    chosen = args.by or ("error" if annotated else "all")
+    by = [each for each in CRITERIA if chosen in (each, "all") and (annotated or each != "error")]
     findings = find_worst(predictor.worker, records, by=by, detector=detector)
     written = write_worst(findings, predictor.skeleton, args.out, count=args.count, prelabel=args.prelabel)
     print(written.table(ROWS))

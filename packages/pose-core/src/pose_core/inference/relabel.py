@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import re
 import shlex
 from collections import Counter
@@ -17,9 +16,10 @@ import numpy as np
 
 from pose_core.data.images import open_image, read_bytes
 from pose_core.data.sources import split_source
-from pose_core.drawing.sheets import PAPER, contact_sheet, write_image
+from pose_core.drawing.sheets import PAPER, add_header, contact_sheet, write_image
 from pose_core.errors import DataError
 from pose_core.files import whole_file, write_text
+from pose_core.inference.sheets import side_colors
 from pose_core.inference.worst import SEEN, ImageFinding
 from pose_core.installation import shell_command
 from pose_core.layouts.browse import draw_record
@@ -65,8 +65,8 @@ class WorstFolder:
         return (
             f"written: {self.folder}, the worst {self.count} of {counted(len(self.findings), 'image')}{labels}\n"
             f"to look at them: {self.folder / 'sheet.jpg'}, {self.folder / 'drawn'}, {self.folder / 'ranking.csv'}\n"
-            f"to correct them: in CVAT, a task of {self.folder / 'images'} with {self.folder / ANNOTATIONS} imported as "
-            f"COCO Keypoints 1.0; or in Label Studio, {self.folder / 'label_studio.json'}"
+            f"to correct them: in CVAT, a task of {self.folder / 'images'} with {self.folder / ANNOTATIONS} imported "
+            f"as COCO Keypoints 1.0; or in Label Studio, {self.folder / 'label_studio.json'}"
         )
 
     def next_command(self, found: AnnotatedSet | None) -> str:
@@ -143,7 +143,7 @@ def write_worst(
         captions = [f"{row}. {'; '.join(finding.reasons())}"[:110] for row, finding in enumerate(chosen, 1)]
         height, width = pairs[0].shape[:2]
         sheet = contact_sheet(pairs, captions, columns=2, tile=(720, round(720 * height / width)))
-        write_image(folder / "sheet.jpg", sheet)
+        write_image(folder / "sheet.jpg", add_header(sheet, "", ["left: annotation; right: prediction"], side_colors()))
     write_text(folder / "ranking.csv", _ranking(findings, len(chosen)))
     return WorstFolder(folder, findings, len(chosen), prelabeled)
 
@@ -216,7 +216,7 @@ def _base_name(source: str) -> str:
 
 def _made(file: Path) -> Path:
     """Return a file whose folder exists."""
-    os.makedirs(file.parent, exist_ok=True)  # noqa: PTH103  file may be below a link
+    file.parent.mkdir(parents=True, exist_ok=True)
     return file
 
 

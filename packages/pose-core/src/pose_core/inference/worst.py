@@ -68,9 +68,13 @@ class ImageFinding:
     """One image, what was predicted in it, and how that compares; measures without people to compare are NaN."""
 
     record: ImageRecord
+    size: tuple[int, int]
+    """Width and height of the image."""
     poses: Poses
     people: tuple[PersonFinding, ...]
     """The annotated people that have labeled joints, in order."""
+    pairs: tuple[tuple[int, int], ...]
+    """The annotation id of each person that was found, labeled or not, and its prediction."""
     extra: tuple[int, ...]
     """Predictions without an annotated person."""
     views: tuple[float, ...]
@@ -88,10 +92,8 @@ class ImageFinding:
             if person.prediction is None:
                 found.append((1.0, f"person {number} was not found by the network"))
             elif person.swapped > max(person.similarity + 0.2, 0.4):
-                found.append(
-                    (1.1, f"person {number}: left and right seem swapped (OKS {person.similarity:.2f}, "
-                    f"swapped {person.swapped:.2f})")  # fmt: skip
-                )
+                values = f"OKS {person.similarity:.2f}, swapped {person.swapped:.2f}"
+                found.append((1.1, f"person {number}: left and right seem swapped ({values})"))
             elif person.far:
                 names = ", ".join(person.far[:NAMED])
                 more = f" and {len(person.far) - NAMED} more" if len(person.far) > NAMED else ""
@@ -124,9 +126,7 @@ def find_worst(
     predictor must not average over mirrored images itself, or the views could not disagree. A top-down network looks
     into the annotated boxes, and into those of ``detector`` that overlap none of them.
     """
-    findings = [
-        _compare(record, views, predictor.needs_boxes) for record, views in _predicted(predictor, records, detector)
-    ]
+    findings = [_compare(record, size, views) for record, size, views in _predicted(predictor, records, detector)]
     limit = _usual_score(findings)
     return _ranked([_measured(finding, limit) for finding in findings], by)
 
@@ -138,8 +138,8 @@ def are_annotated(records: Sequence[ImageRecord]) -> bool:
 
 def _predicted(
     predictor: PosePredictor, records: Sequence[ImageRecord], detector: Detector | None
-) -> Iterator[tuple[ImageRecord, list[Poses]]]:
-    """Yield each image with the poses of its three views, in the image's own pixels."""
+) -> Iterator[tuple[ImageRecord, tuple[int, int], list[Poses]]]:
+    """Yield each image with its size and the poses of its three views, in the image's own pixels."""
     flip = predictor.skeleton.flip_order
     views: list[Poses] = []
     with tqdm(total=len(records), desc="predicting", unit="image", disable=no_bar()) as bar:
@@ -153,7 +153,7 @@ def _predicted(
                 points = points - _margin(width, height)
             views.append(replace(poses, keypoints=points, scores=scores))
             if len(views) == 3:
-                yield records[number], views
+                yield records[number], size, views
                 views = []
                 bar.update()
 
@@ -169,9 +169,7 @@ def _views(
         yield DetectedImage((number, (width, height), "plain"), image, boxes, ones)
         mirrored = boxes.copy()
         mirrored[:, 0] = width - 1 - boxes[:, 0] - boxes[:, 2]
-        yield DetectedImage(
-            (number, (width, height), "mirrored"), np.ascontiguousarray(image[:, ::-1]), mirrored, ones
-        )
+        yield DetectedImage((number, (width, height), "mirrored"), np.ascontiguousarray(image[:, ::-1]), mirrored, ones)
         left, top = _margin(width, height).tolist()
         canvas = cv2.copyMakeBorder(image, top, top, left, left, cv2.BORDER_CONSTANT)
         enlarged = boxes + np.array([left, top, 0, 0])
@@ -196,7 +194,7 @@ def _boxes(record: ImageRecord, image: Array, detector: Detector | None) -> Arra
     return np.concatenate([boxes, np.array(new).reshape(-1, 4)])
 
 
-def _compare(record: ImageRecord, views: Sequence[Poses], has_boxes: bool) -> ImageFinding:
+def _compare(record: ImageRecord, size: tuple[int, int], views: Sequence[Poses]) -> ImageFinding:
     poses, *others = views
     skeleton = poses.skeleton
     people = [person for person in record.persons if not person.is_crowd]
@@ -206,15 +204,15 @@ def _compare(record: ImageRecord, views: Sequence[Poses], has_boxes: bool) -> Im
     for person, area, match in zip(people, areas.tolist(), partner, strict=True):
         if person.num_labeled:
             findings.append(_person_finding(person, area, poses, match, skeleton))
-    taken = {match for match in partner if match is not None}
+    by_prediction = {match: row for row, match in enumerate(partner) if match is not None}
     crowds = [np.array(annotated_box(person)) for person in record.persons if person.is_crowd]
     extra = tuple(
         number
         for number in range(len(poses))
-        if number not in taken and not any(_lies_in(_extent(poses.keypoints[number]), crowd) for crowd in crowds)
+        if number not in by_prediction
+        and not any(_lies_in(_extent(poses.keypoints[number]), crowd) for crowd in crowds)
     )
     labeled: list[tuple[Array, float]] = []
-    by_prediction = {match: row for row, match in enumerate(partner) if match is not None}
     for number in range(len(poses)):
         row = by_prediction.get(number)
         if row is not None and people[row].num_labeled:
@@ -226,12 +224,11 @@ def _compare(record: ImageRecord, views: Sequence[Poses], has_boxes: bool) -> Im
         float(np.mean([_best(poses.keypoints[number], other, *labeled[number], skeleton) for other in others]))
         for number in range(len(poses))
     )
-    return ImageFinding(record, poses, tuple(findings), extra, agreement)
+    pairs = tuple((people[row].annotation_id, match) for match, row in by_prediction.items())
+    return ImageFinding(record, size, poses, tuple(findings), pairs, extra, agreement)
 
 
-def _person_finding(
-    person: Person, area: float, poses: Poses, match: int | None, skeleton: Skeleton
-) -> PersonFinding:
+def _person_finding(person: Person, area: float, poses: Poses, match: int | None, skeleton: Skeleton) -> PersonFinding:
     if match is None:
         return PersonFinding(None, 0.0, 0.0, ())
     labeled, sigmas = person.joints[:, 2] > 0, np.array(skeleton.sigmas)
@@ -332,7 +329,7 @@ def _usual_score(findings: Iterable[ImageFinding]) -> float:
 
 
 def _measured(finding: ImageFinding, limit: float) -> ImageFinding:
-    """Return a finding with its measures; predictions without annotation that score less than ``limit`` are left out."""
+    """Return a finding with its measures, without unannotated people who score less than ``limit``."""
     extra = tuple(number for number in finding.extra if finding.poses.pose_scores[number] > limit)
     found = [person.prediction for person in finding.people if person.prediction is not None] + list(extra)
     missed = sum(person.prediction is None for person in finding.people)

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pose_core.data.kept_reading import KeptReading
 from pose_core.engine.distributed import rank_and_world_size
-from pose_core.engine.interfaces import BuildNetwork, Evaluation, Objective, Task, TrainingSet, Update
+from pose_core.engine.interfaces import BuildNetwork, Evaluation, Objective, Task, TrainingPictures, TrainingSet, Update
 from pose_core.ops.normalizing import Pixels, normalize
 from pose_core.skeleton import get_skeleton
 from pose_core.structures import ImageRecord
@@ -84,6 +85,20 @@ class TopDownTask(Task):
 
     def evaluate(self, networks: Mapping[str, nn.Module], device: torch.device, folder: Path) -> Evaluation:
         return evaluate_topdown(networks["pose"], self.config, device, folder, self.held_out())
+
+    def pictures(self, batch: CropBatch) -> TrainingPictures:
+        heatmaps = self.target_heatmaps(batch.joints)
+        images = batch.images.numpy()
+        return TrainingPictures(
+            images if self.config.data.color == "rgb" else images[..., ::-1],
+            batch.joints[:, None].numpy(),
+            heatmaps.numpy(),
+            np.ones((len(heatmaps), *heatmaps.shape[2:]), bool),
+        )
+
+    def target_heatmaps(self, joints: Tensor) -> Tensor:
+        """Return the target heatmaps ``(N, K, h, w)`` of joints ``(N, K, 3)`` in input pixels, to look at."""
+        return HeatmapCodec.from_config(self.config).encode(joints).heatmaps
 
     def dataset(self, people: Sequence[ImageRecord] | PersonTable, *, training: bool) -> TopDownDataset:
         """Return crops of ``people``, augmented for training or plain."""
