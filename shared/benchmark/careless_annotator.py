@@ -109,7 +109,7 @@ def main() -> None:
         print(f"corrected: {count} images of {args.file}")
     else:
         content = read_json(careless)
-        images = random.Random(args.seed).sample(content["images"], args.count)
+        images = random.Random(f"choose {args.seed}").sample(content["images"], args.count)
         chosen = {image["id"] for image in images}
         content["images"] = images
         content["annotations"] = [each for each in content["annotations"] if each["image_id"] in chosen]
