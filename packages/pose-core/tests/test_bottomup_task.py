@@ -148,6 +148,7 @@ def test_several_kinds_of_results_have_a_file_each_and_the_last_counts(crowds: P
     predictor = knowing(config)
     predictor.kinds = ("regression", "final")
     evaluation = evaluate_bottomup(predictor, config, tmp_path)
+    assert evaluation.results == tmp_path / "results" / "keypoints_train2017_final_results.json"
     assert evaluation.value == pytest.approx(1)
     names = sorted(path.name for path in (tmp_path / "results").iterdir())
     assert names == ["keypoints_train2017_final_results.json", "keypoints_train2017_regression_results.json"]

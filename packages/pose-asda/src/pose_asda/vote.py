@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,7 +67,9 @@ def run(args: argparse.Namespace) -> int:
     if not report.complete:
         print(report)
     device = choose_device(config.run.device)
-    evaluation = evaluate_by_vote(network, config, device, args.out, scales, args.stages, cache=args.cache)
+    evaluation = evaluate_by_vote(
+        network, config, device, args.out, scales, args.stages, cache=args.cache, weights=args.weights
+    )
     print(evaluation.report)
     return 0
 
@@ -108,9 +111,13 @@ def evaluate_by_vote(
     stages: int,
     *,
     cache: Path | None = None,
+    weights: str | None = None,
 ) -> Evaluation:
-    """Score the vote over ``scales`` (times ``test.scale``) and the last ``stages`` of the network."""
-    from pose_core.engine.interfaces import Evaluation
+    """Score the vote over ``scales`` (times ``test.scale``) and the last ``stages`` of the network.
+
+    ``weights`` is their name or file, for the record of the evaluation.
+    """
+    from pose_core.engine.evaluation_record import record_evaluation
     from pose_core.evaluation.report import protocol_line
     from pose_core.topdown.evaluate import crop_dataset, evaluated_people, left_out, score
 
@@ -143,7 +150,9 @@ def evaluate_by_vote(
         f"{protocol} stages={stages} voted",
         *left_out(annotated, len(first) - len(columns.image_id)),
     ]
-    return Evaluation(scored.name, scored.value, scored.metrics, "\n".join(lines))
+    evaluation = replace(scored, report="\n".join(lines))
+    record_evaluation(evaluation, config, device, weights)
+    return evaluation
 
 
 def _at_scale(config: TopDownConfig, scale: float) -> TopDownConfig:

@@ -141,7 +141,7 @@ def evaluate_bottomup(
     missing = found.problems.counts["image missing"] + unread
     if missing:
         lines.append(f"skipped: {counted(missing, 'image')} missing or not decodable (their people count as missed)")
-    return Evaluation(last.name, last.value, last.metrics, "\n".join(lines))
+    return replace(last, report="\n".join(lines))
 
 
 @watching_workers()
@@ -206,8 +206,9 @@ def score(
     if write:
         write_json(file, entries)
     if not found.has_annotations:
-        return not_scored(
+        unscored = not_scored(
             f"{found.split} has no public annotations: nothing to score here. Zip {file} and upload it to the server"
         )
+        return replace(unscored, results=file)
     name = f"{config.model.name}{f' ({kind})' if kind else ''}"
-    return score_entries(entries, found, name, without=without)
+    return replace(score_entries(entries, found, name, without=without), results=file)

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from pose_core.engine.distributed import any_process, broadcast_object, first_process
+from pose_core.engine.evaluation_record import record_evaluation
 from pose_core.engine.interfaces import Evaluation
 from pose_core.engine.parallel_evaluation import Evaluator
 from pose_core.engine.run import Run
@@ -58,6 +59,8 @@ class Evaluations:
         run.share_statistics()
         modes = {name: network.training for name, network in networks.items()}
         evaluation = run.task.evaluate(networks, run.process.device, run.folder)
+        if run.process.is_main:
+            record_evaluation(evaluation, run.config, run.process.device, f"step {run.step} of the training")
         for name, network in networks.items():
             network.train(modes[name])
         self._take(run.step, evaluation, run.weights)

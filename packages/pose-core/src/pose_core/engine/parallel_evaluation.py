@@ -20,6 +20,7 @@ from typing import NamedTuple, NoReturn
 import torch
 from torch import nn
 
+from pose_core.engine.evaluation_record import record_evaluation
 from pose_core.engine.interfaces import Evaluation, Task
 from pose_core.engine.interrupt import STOPPING
 from pose_core.errors import PoseError
@@ -125,7 +126,9 @@ def _evaluate_all(connection: Connection, work: Path, folder: Path) -> None:
             return
         try:
             network.load_state_dict(read_checkpoint(file)["weights"])
-            result: Evaluation | BaseException = task.evaluate({"pose": network.to(device)}, device, folder)
+            evaluation = task.evaluate({"pose": network.to(device)}, device, folder)
+            record_evaluation(evaluation, task.config, device, f"step {step} of the training")
+            result: Evaluation | BaseException = evaluation
         except PoseError as error:
             result = type(error)(f"the evaluation of step {step} failed: {error}")
         except Exception as error:

@@ -6,7 +6,7 @@ Detections are then matched to people in order of score, for all images, thresho
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -110,7 +110,8 @@ def _evaluate_category(
     similarity = oks_of_pairs(truth, found, pairs, sigmas)
     limits = np.array(ranges)
     hidden = truth.ignore | (truth.area < limits[:, :1]) | (truth.area > limits[:, 1:])  # (A, G)
-    matched, covered = match(truth, found, pairs, similarity, hidden)
+    person = match(truth, found, pairs, similarity, hidden)
+    matched, covered = person >= 0, hidden_matches(person, hidden)
     outside = (found.area < limits[:, :1]) | (found.area > limits[:, 1:])  # (A, D)
     covered |= ~matched & outside[:, None]
     order = np.argsort(-found.score, kind="stable")
@@ -141,42 +142,61 @@ def oks_of_pairs(truth: GroundTruth, found: Detections, pairs: Pairs, sigmas: Ar
     It is the mean over labeled joints of exp(−d² / (2·area·(2σ)²)). If a person has no labeled joint, d is the
     distance of each joint from the person's box, enlarged to three times its size.
     """
-    variances = (2 * sigmas) ** 2
-    # Constant per person: the exponent's denominator, labeled joints and their number.
-    scale = 1 / (2 * (truth.area[:, None] + EPSILON) * variances)
-    labeled = truth.joints[..., 2] > 0
-    number = labeled.sum(1)
-    x0, y0, w, h = truth.box.T
+    similar = joint_similarities(truth, sigmas)
     result = np.empty(len(pairs.person))
     for first in range(0, len(result), CHUNK):
         d, g = pairs.detection[first : first + CHUNK], pairs.person[first : first + CHUNK]
-        apart = found.joints[d] - truth.joints[g, :, :2]
-        blank = number[g] == 0
-        if blank.any():
-            gb, points = g[blank], found.joints[d[blank]]
-            low = np.stack([x0[gb] - w[gb], y0[gb] - h[gb]], 1)[:, None]
-            high = np.stack([x0[gb] + 2 * w[gb], y0[gb] + 2 * h[gb]], 1)[:, None]
-            apart[blank] = np.maximum(0, low - points) + np.maximum(0, points - high)
-        close = np.exp(-(apart[..., 0] ** 2 + apart[..., 1] ** 2) * scale[g])
-        used = labeled[g] | blank[:, None]
+        close, used = similar(found.joints[d], g)
         result[first : first + CHUNK] = (close * used).sum(1) / used.sum(1)
     return result
 
 
-def match(truth: GroundTruth, found: Detections, pairs: Pairs, similarity: Array, hidden: Array) -> tuple[Array, Array]:
-    """Match detections to people; return ``matched`` and ``covered`` (matched an ignored person), ``(A, T, D)`` bool.
+def joint_similarities(truth: GroundTruth, sigmas: Array) -> Callable[[Array, Array], tuple[Array, Array]]:
+    """Return a function from poses ``(P, K, 2)`` and rows of people ``(P,)`` to joints' similarities ``(P, K)``.
 
-    A detection takes the most similar unmatched person above the threshold, and the last among equals. People that
-    count are preferred to ignored ones. A crowd can be matched repeatedly.
+    It also returns which joints count, ``(P, K)`` bool. See `oks_of_pairs`.
     """
-    ranges, thresholds = len(hidden), np.minimum(THRESHOLDS, 1 - 1e-10)
-    matched = np.zeros((ranges, len(thresholds), len(found.image)), bool)
-    covered = np.zeros_like(matched)
-    useful = similarity >= thresholds[0]
-    detection, person, value = pairs.detection[useful], pairs.person[useful], similarity[useful]
-    if not len(value):
-        return matched, covered
-    taken = np.zeros((ranges, len(thresholds), len(truth.image)), bool)
+    # Constant per person: the exponent's denominator, labeled joints and whether there are any.
+    scale = 1 / (2 * (truth.area[:, None] + EPSILON) * (2 * sigmas) ** 2)
+    labeled = truth.joints[..., 2] > 0
+    is_blank: Array = ~np.any(labeled, axis=1)
+    x0, y0, w, h = truth.box.T
+
+    def similar(points: Array, g: Array) -> tuple[Array, Array]:
+        apart = points - truth.joints[g, :, :2]
+        blank = is_blank[g]
+        if blank.any():
+            gb = g[blank]
+            low = np.stack([x0[gb] - w[gb], y0[gb] - h[gb]], 1)[:, None]
+            high = np.stack([x0[gb] + 2 * w[gb], y0[gb] + 2 * h[gb]], 1)[:, None]
+            apart[blank] = np.maximum(0, low - points[blank]) + np.maximum(0, points[blank] - high)
+        close = np.exp(-(apart[..., 0] ** 2 + apart[..., 1] ** 2) * scale[g])
+        return close, labeled[g] | blank[:, None]
+
+    return similar
+
+
+def match(
+    truth: GroundTruth,
+    found: Detections,
+    pairs: Pairs,
+    similarity: Array,
+    hidden: Array,
+    thresholds: Array = THRESHOLDS,
+) -> Array:
+    """Match detections to people; return the row of the person ``(A, T, D)``, −1 for none.
+
+    ``similarity`` of the pairs is ``(P,)``, or ``(A, P)`` if it differs; ``hidden`` ``(A, G)`` marks ignored people. A
+    detection takes the most similar unmatched person above the threshold, and the last among equals. People that count
+    are preferred to ignored ones. A crowd can be matched repeatedly.
+    """
+    ranges, limits = len(hidden), np.minimum(thresholds, 1 - 1e-10)
+    person_of = np.full((ranges, len(limits), len(found.image)), -1, np.int32)
+    useful = np.atleast_2d(similarity).max(0, initial=-1.0) >= limits[0]
+    detection, person, value = pairs.detection[useful], pairs.person[useful], np.atleast_2d(similarity)[:, None, useful]
+    if not len(detection):
+        return person_of
+    taken = np.zeros((ranges, len(limits), len(truth.image)), bool)
     rank = np.arange(len(found.image)) - np.searchsorted(found.image, found.image)
     # A stable sort by rank gives waves: the best detection of every image, then the second of every image, …
     waves = np.argsort(rank[detection], kind="stable")
@@ -185,10 +205,10 @@ def match(truth: GroundTruth, found: Detections, pairs: Pairs, similarity: Array
         wave = waves[begin:end]
         if not len(wave):
             continue
-        d, g, v = detection[wave], person[wave], value[wave]
+        d, g, v = detection[wave], person[wave], value[..., wave]
         starts = np.flatnonzero(np.r_[True, d[1:] != d[:-1]])
         segment = np.cumsum(np.r_[False, d[1:] != d[:-1]])
-        free = (~taken[..., g] | truth.crowd[g]) & (v >= thresholds[:, None])  # (A, T, P)
+        free = (~taken[..., g] | truth.crowd[g]) & (v >= limits[:, None])  # (A, T, P)
         counts = ~hidden[:, None, g]
         # A person who counts is preferred to an ignored one, regardless of the similarity (at most 1).
         worth = np.where(free, v + 2 * counts, -1.0)
@@ -197,32 +217,40 @@ def match(truth: GroundTruth, found: Detections, pairs: Pairs, similarity: Array
         # Of equals the last: the largest index among the best.
         place = np.maximum.reduceat(np.where(is_best, np.arange(len(g)), -1), starts, axis=-1)
         has = place >= 0
-        chosen = np.where(has, g[place], 0)
-        matched[..., d[starts]] = has
+        chosen = g[place]
+        person_of[..., d[starts]] = np.where(has, chosen, -1)
         a, t, _ = np.nonzero(has)
-        covered[..., d[starts]] = has & np.take_along_axis(
-            np.broadcast_to(hidden[:, None], (ranges, len(thresholds), hidden.shape[1])), chosen, 2
-        )
         taken[a, t, chosen[has]] = True
-    return matched, covered
+    return person_of
+
+
+def hidden_matches(person: Array, hidden: Array) -> Array:
+    """Return which detections are matched to an ignored person, ``(A, T, D)`` bool, from what `match` returns."""
+    if not hidden.shape[1]:
+        return np.zeros(person.shape, bool)
+    of_thresholds = np.broadcast_to(hidden[:, None], (*person.shape[:2], hidden.shape[1]))
+    return (person >= 0) & np.take_along_axis(of_thresholds, np.maximum(person, 0), 2)
 
 
 def precision_recall(true: Array, false: Array, persons: Array) -> tuple[Array, Array]:
-    """Return interpolated precision ``(A, T, 101)`` and final recall ``(A, T)``.
+    """Return interpolated precision ``(A, T, 101)`` and final recall ``(A, T)``; −1 without people.
 
     ``true`` and ``false`` ``(A, T, D)`` mark true and false positives in order of decreasing score; ``persons`` is
-    ``(A,)``.
+    their number, ``(A,)`` or ``(A, T)``.
     """
-    ranges, thresholds, count = true.shape
+    ranges, thresholds, _ = true.shape
     precision = np.full((ranges, thresholds, len(RECALLS)), -1.0)
     recall = np.full((ranges, thresholds), -1.0)
-    for a in np.flatnonzero(persons):
-        hits, misses = np.cumsum(true[a], 1, dtype=np.float64), np.cumsum(false[a], 1, dtype=np.float64)
-        reached = hits / persons[a]
-        exact = hits / (misses + hits + EPSILON)
-        best = np.maximum.accumulate(exact[:, ::-1], 1)[:, ::-1]
-        recall[a] = reached[:, -1] if count else 0
-        for t in range(thresholds):
-            at = np.searchsorted(reached[t], RECALLS, "left")
-            precision[a, t] = np.where(at < count, best[t][np.minimum(at, count - 1)], 0) if count else 0
+    number = np.broadcast_to(persons if persons.ndim == 2 else persons[:, None], (ranges, thresholds))
+    for a in np.flatnonzero(number.any(1)):
+        counted = np.cumsum(true[a] | false[a], 1, dtype=np.int32)
+        for t in np.flatnonzero(number[a]):
+            # Precision falls between two true positives: only at them can it be the highest from there on.
+            places = np.flatnonzero(true[a, t])
+            hits = np.arange(1, len(places) + 1)
+            exact = hits / (counted[t, places] + EPSILON)
+            best = np.maximum.accumulate(exact[::-1])[::-1]
+            at = np.searchsorted(hits / number[a, t], RECALLS, "left")
+            precision[a, t] = np.append(best, 0.0)[at]
+            recall[a, t] = len(places) / number[a, t]
     return precision, recall

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,8 @@ class Evaluation:
     value: float
     metrics: Mapping[str, float]
     report: str
+    results: Path | None = None
+    """The file of predictions that was scored, or that is to be uploaded."""
 
 
 def not_scored(report: str) -> Evaluation:

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from pose_core.data.numbers import numeric, shown, whole_number, within
+from pose_core.data.numbers import shown, whole_number
 from pose_core.errors import ConfigError, DataError
 from pose_core.evaluation.keypoint_files import FARTHEST, read_poses
+from pose_core.evaluation.mpii import NOBODY
+from pose_core.layouts.points import read_points
 from pose_core.plurals import counted, size_text
 from pose_core.reading.json_text import parse_json
-from pose_core.reading.matlab import read_matlab
 from pose_core.reading.regular import open_regular
 from pose_core.skeleton import SKELETONS, Skeleton, get_skeleton, list_skeletons
 from pose_core.structures import ImageRecord, Poses
@@ -22,8 +23,6 @@ Array = np.ndarray
 
 LONGEST_LINE = 100_000_000
 """Most bytes of a line of a video's results: a crowd of a thousand people has a megabyte."""
-NOBODY = -1e5
-"""A person none of whose coordinates in ``pred.mat`` is above this has no prediction."""
 
 
 def skeleton_of(joints: int, file: Path, skeleton: Skeleton | None) -> Skeleton:
@@ -58,29 +57,10 @@ def read_entries(file: Path, skeleton: Skeleton | None = None) -> dict[int, Pose
 
 
 def read_rows(file: Path, records: Sequence[ImageRecord], skeleton: Skeleton | None = None) -> dict[int, Poses]:
-    """Return the poses of a ``pred.mat`` by image id; all scores are 1, since the file has none.
-
-    Its rows are the people of ``records`` in order of their ids, or, as in MPII's files, one row for every id.
-    """
-    if not file.is_file():
-        raise DataError(f"results file {file} does not exist")
-    stored = numeric(read_matlab(file, "preds", "a file of predictions with the variable 'preds'"))
-    if stored is None or stored.ndim != 3 or stored.shape[2] != 2:
-        have = "no numbers" if stored is None else f"the shape {stored.shape}"
-        raise DataError(f"{file}: 'preds' has {have}, expected (people, joints, 2)")
-    if not within(stored, FARTHEST):
-        raise DataError(f"{file}: 'preds' holds a coordinate that is not a finite number within ±{FARTHEST:.0f} pixels")
-    points = stored - 1
+    """Return the poses of a ``pred.mat``, see `read_points`, by image id; all scores are 1, since the file has none."""
     ids = sorted(person.annotation_id for record in records for person in record.persons)
-    if len(ids) == len(points):
-        row_of = {identity: row for row, identity in enumerate(ids)}
-    elif ids and len(points) > ids[-1]:
-        row_of = {identity: identity for identity in ids}
-    else:
-        raise DataError(
-            f"{file} has {counted(len(points), 'row')}, but the annotations list "
-            f"{counted(len(ids), 'person', 'people')}: give those of the split that was predicted"
-        )
+    points = read_points(file, ids)
+    row_of = {identity: row for row, identity in enumerate(ids)}
     found = skeleton_of(points.shape[1], file, skeleton)
     poses = {}
     for record in records:

@@ -12,6 +12,8 @@ import numpy as np
 from pose_core.data.coco_file import AREA_OF_BOX, CocoFile, area_of_boxes, read_coco_file
 from pose_core.data.diagnostics import Problems
 from pose_core.data.sources import find_images, image_source
+from pose_core.evaluation.analysis import Analysis
+from pose_core.evaluation.analyze import analyze
 from pose_core.evaluation.coco import coco_keypoint_ap
 from pose_core.evaluation.report import COCO_TITLES, Evaluation, format_coco
 from pose_core.layouts.layout import AnnotatedSet, Layout
@@ -176,6 +178,11 @@ def score_entries(
     return Evaluation("COCO AP", metrics["AP"], metrics, format_coco(metrics, name))
 
 
+def analyze_entries(found: AnnotatedSet, file: Path, *, without: Set[int] = frozenset()) -> Analysis:
+    """Analyze the errors of COCO result entries."""
+    return analyze(found.ground_truth.without(without), file, found.skeleton)
+
+
 def check_ground_truth(found: AnnotatedSet) -> None:
     """Raise a DataError for annotations that scoring would refuse."""
     if found.has_annotations:
@@ -197,6 +204,7 @@ COCO = Layout(
     annotation_file=annotation_file,
     read=read_coco,
     score_entries=score_entries,
+    analyze=analyze_entries,
     check_ground_truth=check_ground_truth,
     has_annotations=has_annotations,
     titles=COCO_TITLES,

@@ -12,8 +12,8 @@ from pose_core.data.diagnostics import Problems
 from pose_core.data.sources import find_images
 from pose_core.evaluation.crowdpose import check_crowd_index, crowdpose_ap
 from pose_core.evaluation.report import CROWDPOSE_TITLES, Evaluation, format_crowdpose
+from pose_core.layouts.coco import analyze_entries, records_from_coco
 from pose_core.layouts.coco import check_ground_truth as check_annotations
-from pose_core.layouts.coco import records_from_coco
 from pose_core.layouts.layout import AnnotatedSet, Layout
 from pose_core.layouts.merge import merge_annotations
 from pose_core.skeleton import Skeleton
@@ -66,6 +66,7 @@ CROWDPOSE = Layout(
     annotation_file=annotation_file,
     read=read_crowdpose,
     score_entries=score_entries,
+    analyze=analyze_entries,
     check_ground_truth=check_ground_truth,
     area_of_box=AREA_OF_BOX,
     titles=CROWDPOSE_TITLES,

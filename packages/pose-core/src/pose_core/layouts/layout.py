@@ -12,13 +12,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from pose_core.data.diagnostics import Problems
+from pose_core.evaluation.analysis import Analysis
 from pose_core.evaluation.keypoint_files import GroundTruth, read_ground_truth
 from pose_core.evaluation.report import Evaluation
 from pose_core.layouts.merge import Merged
 from pose_core.skeleton import Skeleton
 from pose_core.structures import ImageRecord
 
-__all__ = ["AnnotatedSet", "Layout", "Read", "ScoreEntries", "ScorePoints"]
+__all__ = ["Analyze", "AnnotatedSet", "Layout", "Read", "ScoreEntries", "ScorePoints"]
 
 
 class Read(Protocol):
@@ -57,6 +58,12 @@ class ScorePoints(Protocol):
     ) -> Evaluation: ...
 
 
+class Analyze(Protocol):
+    """Analyze the errors of predictions, in a file that scoring ``found`` wrote, except on the images ``without``."""
+
+    def __call__(self, found: AnnotatedSet, file: Path, *, without: Set[int] = frozenset()) -> Analysis: ...
+
+
 @dataclass(frozen=True)
 class AnnotatedSet:
     """A split that was read: its images, the skeleton of their joints, and the files they came from."""
@@ -68,6 +75,8 @@ class AnnotatedSet:
     split: str
     annotation_file: Path
     problems: Problems = field(default_factory=Problems, compare=False)
+    left_out: tuple[int, ...] = ()
+    """Joints that are not scored."""
 
     @property
     def name(self) -> str:
@@ -84,7 +93,8 @@ class AnnotatedSet:
     def ground_truth(self) -> GroundTruth:
         """The annotations to score COCO entries with, read once; they include images without people, and crowds."""
         joints, area = self.skeleton.num_joints, self.layout.area_of_box
-        return read_ground_truth(self.annotation_file, joints, area_of_box=area, skeleton=self.skeleton)
+        truth = read_ground_truth(self.annotation_file, joints, area_of_box=area, skeleton=self.skeleton)
+        return truth.without_joints(self.left_out)
 
     @property
     def num_persons(self) -> int:
@@ -134,6 +144,8 @@ class Layout:
     read: Read
     score_entries: ScoreEntries | None = None
     score_points: ScorePoints | None = None
+    analyze: Analyze | None = None
+    """Return the error analysis of a results file; None if the layout has none."""
     check_ground_truth: Callable[[AnnotatedSet], None] = _accept
     """Raise a DataError, before prediction starts, for annotations that cannot be scored with."""
     ground_truth_files: Callable[[AnnotatedSet], Sequence[Path]] = _annotations_alone

@@ -6,6 +6,7 @@ LSP's ``joints.mat`` holds 3 x 14 x N numbers, x, y and *occluded*: every joint 
 
 from __future__ import annotations
 
+from collections.abc import Set
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,13 @@ from pose_core.data.diagnostics import Problems
 from pose_core.data.numbers import FAR, numeric, within
 from pose_core.data.sources import find_images, image_source
 from pose_core.errors import DataError
-from pose_core.evaluation.lsp import lsp_pck
+from pose_core.evaluation.analysis import Analysis
+from pose_core.evaluation.analyze_points import analyze_points
+from pose_core.evaluation.lsp import LSP_GROUPS, THRESHOLD, lsp_pck, torso_sizes
+from pose_core.evaluation.mpii import EXCLUDED, GROUPS
 from pose_core.evaluation.report import Evaluation, format_pck, not_scored
 from pose_core.layouts.layout import AnnotatedSet, Layout
-from pose_core.layouts.points import points_by_person, write_points
+from pose_core.layouts.points import points_by_person, read_points, write_points
 from pose_core.reading.matlab import read_matlab
 from pose_core.skeleton import Skeleton
 from pose_core.structures import ImageRecord, Person
@@ -107,8 +111,27 @@ def score_points(
         write_points(file, rows)
     if not found.has_annotations:
         return not_scored(f"The annotations of {found.split} are not public: not scored. Predictions: {file}")
-    metrics = lsp_pck(rows, np.stack([people[identity] for identity in order]))
+    metrics = lsp_pck(rows, np.stack([people[identity] for identity in order]), left_out=found.left_out)
     return Evaluation("LSP PCK@0.2", metrics["Mean"], metrics, format_pck(metrics, name))
+
+
+def analyze_rows(found: AnnotatedSet, file: Path, *, without: Set[int] = frozenset()) -> Analysis:
+    """Analyze the errors of a ``pred.mat`` by PCK; every joint counts as labeled, as it does in scoring."""
+    people = {
+        person.annotation_id: (person.joints, record.image_id)
+        for record in found.records
+        for person in record.persons
+        if record.image_id not in without
+    }
+    ids = sorted(people)
+    joints = np.array([people[identity][0] for identity in ids], np.float64).reshape(len(ids), -1, 3)
+    joints[..., 2] = 1
+    is_lsp = found.skeleton.num_joints == 14
+    return analyze_points(
+        read_points(file, ids), joints, torso_sizes(joints), found.skeleton,
+        image=np.array([people[identity][1] for identity in ids]), metric=f"PCK@{THRESHOLD}", threshold=THRESHOLD,
+        excluded=() if is_lsp else EXCLUDED, parts=LSP_GROUPS if is_lsp else GROUPS,
+    )  # fmt: skip
 
 
 LSP = Layout(
@@ -121,5 +144,6 @@ LSP = Layout(
     annotation_file=annotation_file,
     read=read_lsp,
     score_points=score_points,
+    analyze=analyze_rows,
     scores_missing_images=False,
 )

@@ -108,6 +108,7 @@ LSP_MPII = Layout(
     annotation_file=annotation_file,
     read=read_lsp_mpii,
     score_points=score_points,
+    analyze=lsp.analyze_rows,
     has_annotations=mpii.has_annotations,
     scores_missing_images=False,
 )

@@ -6,7 +6,7 @@ All are 1-based and annotate a center and a scale instead of a box. The publishe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,13 @@ from pose_core.data.h5_file import read_people
 from pose_core.data.numbers import FAR, is_number, number_list, number_rows, shown, whole_number, within
 from pose_core.data.sources import find_images, image_source
 from pose_core.errors import DataError
-from pose_core.evaluation.mpii import check_same_people, mpii_pckh
+from pose_core.evaluation.analysis import Analysis
+from pose_core.evaluation.analyze_points import analyze_points
+from pose_core.evaluation.mpii import EXCLUDED, GROUPS, check_same_people, mpii_pckh, read_heads
 from pose_core.evaluation.report import Evaluation, format_pck, not_scored
 from pose_core.geometry import PIXEL_STD
 from pose_core.layouts.layout import AnnotatedSet, Layout
-from pose_core.layouts.points import points_by_person, write_points
+from pose_core.layouts.points import points_by_person, read_points, write_points
 from pose_core.reading.json_text import read_json
 from pose_core.reading.matlab import read_matlab
 from pose_core.skeleton import Skeleton
@@ -243,8 +245,27 @@ def score_points(
         write_points(file, rows)
     if not found.has_annotations:
         return not_scored(f"The annotations of {found.split} are not public: not scored. Predictions: {file}")
-    metrics = mpii_pckh(rows, truth)
+    metrics = mpii_pckh(rows, truth, left_out=found.left_out)
     return Evaluation("MPII PCKh@0.5", metrics["Mean"], metrics, format_pck(metrics, name))
+
+
+def analyze_rows(found: AnnotatedSet, file: Path, *, without: Set[int] = frozenset()) -> Analysis:
+    """Analyze the errors of a ``pred.mat`` by PCKh."""
+    people = {
+        person.annotation_id: record.image_id
+        for record in found.records
+        for person in record.persons
+        if record.image_id not in without
+    }
+    ids = sorted(people)
+    joints, size = read_heads(pckh_file(found))
+    if ids and ids[-1] >= len(joints):
+        raise DataError(f"{pckh_file(found)} has {len(joints)} people, but {found.annotation_file} has row {ids[-1]}")
+    return analyze_points(
+        read_points(file, ids), joints[ids], size[ids], found.skeleton,
+        image=np.array([people[identity] for identity in ids]), metric="PCKh@0.5", threshold=0.5, excluded=EXCLUDED,
+        parts=GROUPS,
+    )  # fmt: skip
 
 
 def check_ground_truth(found: AnnotatedSet) -> None:
@@ -283,6 +304,7 @@ MPII = Layout(
     annotation_file=annotation_file,
     read=read_mpii,
     score_points=score_points,
+    analyze=analyze_rows,
     check_ground_truth=check_ground_truth,
     ground_truth_files=ground_truth_files,
     has_annotations=has_annotations,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pose_core.config import Experiment
 from pose_core.engine.distributed import ProcessContext
+from pose_core.engine.evaluation_record import record_evaluation
 from pose_core.engine.interfaces import Evaluation, Task
 from pose_core.plugins.checkpoints import bind_config
 from pose_core.plugins.method import get_method
@@ -22,8 +23,8 @@ def evaluate_checkpoint(
 ) -> Evaluation:
     """Evaluate a checkpoint by its experiment's protocol; without ``weights``, an untrained network.
 
-    Predictions are written to ``folder/results``. Pretrained weights and networks that only training has are not
-    needed.
+    Predictions and ``evaluation.json`` are written to ``folder/results``. Pretrained weights and networks that only
+    training has are not needed.
     """
     if weights is not None:
         config = bind_config(config, weights)
@@ -33,4 +34,7 @@ def evaluate_checkpoint(
         report = load_weights(network, weights, strict=strict)
         if process.is_main:
             print(report)
-    return task.evaluate({"pose": network.to(process.device)}, process.device, folder)
+    evaluation = task.evaluate({"pose": network.to(process.device)}, process.device, folder)
+    if process.is_main:
+        record_evaluation(evaluation, config, process.device, None if weights is None else str(weights))
+    return evaluation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -125,7 +126,7 @@ def evaluate_topdown(
         evaluator=scored.name,
     )
     report = "\n".join([scored.report, protocol, *left_out(found, len(dataset) - len(results.image_id))])
-    return Evaluation(scored.name, scored.value, scored.metrics, report)
+    return replace(scored, report=report)
 
 
 def left_out(found: AnnotatedSet, crops: int) -> list[str]:
@@ -198,7 +199,8 @@ def score(
     layout = found.layout
     if layout.score_points is not None:
         points, file = results.keypoints[..., :2], folder / "pred.mat"
-        return layout.score_points(points, results.annotation_id, found, config.model.name, file, write=write)
+        scored = layout.score_points(points, results.annotation_id, found, config.model.name, file, write=write)
+        return replace(scored, results=file)
     if layout.score_entries is not None:
         return _score_entries(
             layout.score_entries, results, found, config, folder, write=write, categories=categories or {}
@@ -224,13 +226,15 @@ def _score_entries(
         soft_nms=config.test.soft_nms,
         categories=categories,
     )
+    file = folder / f"keypoints_{found.name}_results.json"
     if write:
-        write_json(folder / f"keypoints_{found.name}_results.json", entries, indent=4, sort_keys=True)
+        write_json(file, entries, indent=4, sort_keys=True)
     if found.has_annotations:
-        return score_entries(entries, found, config.model.name)
+        return replace(score_entries(entries, found, config.model.name), results=file)
     server = folder / f"person_keypoints_{found.name}_{config.name}_results.json"
     if write:
         write_json(server, [{k: e[k] for k in ("image_id", "category_id", "keypoints", "score")} for e in entries])
-    return not_scored(
+    unscored = not_scored(
         f"{found.split} has no public annotations: nothing to score here. Zip {server} and upload it to the server"
     )
+    return replace(unscored, results=server)

@@ -1,0 +1,149 @@
+"""An evaluated run read back: the record of its evaluation, its data, its predictions and their errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pose_core.config import DataConfig
+from pose_core.engine.evaluation_record import RECORD
+from pose_core.engine.metrics import run_names
+from pose_core.errors import DataError
+from pose_core.evaluation.analysis import Analysis
+from pose_core.inference.result_files import read_entries, read_rows
+from pose_core.installation import shell_command
+from pose_core.layouts.layout import AnnotatedSet
+from pose_core.layouts.reader import read_dataset
+from pose_core.reading.json_text import read_json
+from pose_core.reading.printable import printable_message
+from pose_core.structures import Poses
+
+
+class DataNamed(BaseModel):
+    """The data that an evaluation was of."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    layout: str
+    root: str
+    split: str
+    skeleton: str
+
+
+class Record(BaseModel):
+    """The content of ``evaluation.json``."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+    results: str
+    """Name of the results file in the same folder."""
+    metric: str
+    value: float
+    metrics: dict[str, float]
+    report: str
+    data: DataNamed
+    weights: str | None
+    device: str
+    versions: dict[str, str]
+    git: str | None
+    date: str
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class EvaluatedRun:
+    """One run with everything that a report shows of it."""
+
+    name: str
+    folder: Path
+    results: Path
+    """The file of its predictions."""
+    record: Record
+    found: AnnotatedSet
+    analysis: Analysis
+    poses: Mapping[int, Poses]
+    """Predictions by image id, in order of rising score."""
+
+    @property
+    def unit(self) -> float:
+        """The factor that turns the scores of the analysis into percent."""
+        return 1.0 if self.found.layout.score_entries is None else 100.0
+
+
+def read_runs(folders: Sequence[Path], root: str | None = None) -> list[EvaluatedRun]:
+    """Read and analyze runs; ``root`` is where their data set is now, if it has been moved."""
+    names = run_names(folders)
+    return [_read_run(folder, name, root) for folder, name in zip(folders, names, strict=True)]
+
+
+def _read_run(folder: Path, name: str, root: str | None) -> EvaluatedRun:
+    file = record_file(folder)
+    record = read_record(file)
+    found = _read_data(record, file, root)
+    results = file.with_name(record.results)
+    if not results.is_file():
+        raise DataError(f"{results}, the results that {file} names, does not exist; evaluate again")
+    if not found.has_annotations:
+        raise DataError(f"{folder}: {record.data.split} has no public annotations, so there are no errors to report")
+    analysis = found.layout.analyze(found, results)
+    return EvaluatedRun(name, folder, results, record, found, analysis, _read_poses(results, found, analysis))
+
+
+def record_file(folder: Path) -> Path:
+    """Return the record of a run's folder, or of a folder of results; raise a DataError if there is none."""
+    places = (folder / "results" / RECORD, folder / RECORD)
+    found = next((place for place in places if place.is_file()), None)
+    if found is not None:
+        return found
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder: give the folder of a run, such as runs/NAME")
+    best = folder / "best.pt"
+    weights = str(best) if best.is_file() else "FILE"
+    raise DataError(
+        f"{places[0]} does not exist, which an evaluation leaves beside its results; make it with "
+        f"`{shell_command('pose')} eval --weights {weights} --out {folder}`"
+    )
+
+
+def read_record(file: Path) -> Record:
+    """Read ``evaluation.json``; raise a DataError that names what is wrong with it."""
+    try:
+        record = Record.model_validate(read_json(file, "record of an evaluation"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        text = f"{file}: {f'{place!r}: ' if place else ''}{first['msg']}; evaluate again"
+        raise DataError(printable_message(text)) from None
+    if record.results in {"", ".", ".."} or {"/", "\\", "\0"} & set(record.results):
+        raise DataError(f"{file}: 'results' must be the name of a file in the same folder; evaluate again")
+    return record
+
+
+def _read_data(record: Record, file: Path, root: str | None) -> AnnotatedSet:
+    settings = record.config.get("data")
+    kept = {key: value for key, value in settings.items() if key in DataConfig.model_fields} if settings else {}
+    given = {
+        "layout": record.data.layout,
+        "root": record.data.root if root is None else root,
+        "val": record.data.split,
+        "skeleton": record.data.skeleton,
+    }
+    try:
+        config = DataConfig.model_validate(kept | given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, ("config", "data", *first["loc"])))
+        raise DataError(printable_message(f"{file}: {place!r}: {first['msg']}; evaluate again")) from None
+    if root is None and not Path(config.root).is_dir():
+        raise DataError(f"{file}: the data set is no longer in {config.root}; give its folder with --root DIR")
+    return read_dataset(config, config.val)
+
+
+def _read_poses(results: Path, found: AnnotatedSet, analysis: Analysis) -> Mapping[int, Poses]:
+    if results.suffix == ".mat":
+        return read_rows(results, found.records, found.skeleton)
+    if not any(image.detections for image in analysis.images):
+        return {}
+    return read_entries(results, found.skeleton)
