@@ -1,5 +1,7 @@
 """Benchmark COCO and CrowdPose keypoint evaluation against pycocotools and faster-coco-eval, on one core.
 
+The error analysis is measured against the evaluation alone.
+
 python shared/benchmark/bench_evaluation.py [--images 5000] [--rounds 5] [--out results.json]
 """
 
@@ -9,6 +11,7 @@ import contextlib
 import io
 import json
 import tempfile
+import time
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,7 @@ from paired import arguments, compare, finish
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from pose_core.evaluation import coco_keypoint_ap, crowdpose_ap
+from pose_core.evaluation import analyze, coco_keypoint_ap, crowdpose_ap
 
 
 def make_set(images: int, joints: int = 17, seed: int = 0) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -109,6 +112,28 @@ def coco_rows(images: int, rounds: int) -> list[dict[str, object]]:
     return rows
 
 
+def analysis_rows(images: int, rounds: int) -> list[dict[str, object]]:
+    """Compare the error analysis with our evaluation alone, from objects and from files, in processor time."""
+    truth, detections = make_set(images)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        files = Path(folder) / "truth.json", Path(folder) / "found.json"
+        for file, content in zip(files, (truth, detections), strict=True):
+            file.write_text(json.dumps(content))
+        for number, sources, words in (("4d", (truth, detections), "objects"), ("4e", files, "files")):
+            found = compare(
+                {
+                    "analysis": lambda sources=sources: analyze(*sources),
+                    "evaluation": lambda sources=sources: coco_keypoint_ap(*sources),
+                },
+                rounds,
+                time.process_time,
+            )
+            work = f"error analysis in times of the evaluation, from {words}, {len(detections)} detections"
+            rows.append({"#": number, "work": work, "ours s": found["analysis"], "ratio": found["ratio"], "bar": "≤ 3"})
+    return rows
+
+
 def _loaded(truth: dict[str, Any]) -> COCO:
     ground = COCO()
     ground.dataset = json.loads(json.dumps(truth))
@@ -168,6 +193,7 @@ def main() -> None:
     args = parser.parse_args()
     rows = coco_rows(args.images, args.rounds)
     rows.append(crowdpose_row(args.images, args.rounds))
+    rows += analysis_rows(args.images, args.rounds)
     finish(rows, args.out)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from pose_core.evaluation import analyze, coco_keypoint_ap, crowdpose_ap
 from pose_core.evaluation.analysis import CLASSES
 from pose_core.evaluation.coco import oks_of_pairs, pair_up
-from pose_core.evaluation.keypoint_errors import corrected, keypoint_errors
+from pose_core.evaluation.keypoint_errors import corrected, keypoint_errors, oks_after
 from pose_core.evaluation.keypoint_files import read_detections, read_ground_truth
 from pose_core.skeleton import SKELETONS
 
@@ -98,10 +99,7 @@ def confusion(count: int = 200) -> dict[tuple[str, str], int]:
     table: dict[tuple[str, str], int] = {}
     for image, (kind, _) in zip(found.images, injected, strict=True):
         reported = [name for name in CLASSES[1:] for _ in range(image.counts[name])]
-        reported += ["missed"] * image.missed
-        if image.spurious:
-            # A duplicate has a person near it; the costs tell the two apart.
-            reported += [kind if kind in {"duplicate", "spurious"} else "spurious"] * image.spurious
+        reported += ["missed"] * image.missed + ["duplicate"] * image.duplicates + ["spurious"] * image.spurious
         for name in reported or ["good"]:
             table[kind, name] = table.get((kind, name), 0) + 1
     return table
@@ -216,10 +214,14 @@ def test_correcting_nothing_changes_nothing_and_errors_end_where_they_should(
     found = read_detections(noisy[1], truth, max_detections=20)
     pairs = pair_up(truth, found)
     errors = keypoint_errors(truth, found, pairs, oks_of_pairs(truth, found, pairs, SIGMAS), COCO)
-    assert corrected(truth, found, errors, (), COCO) is found
-    fixed = corrected(truth, found, errors, (1, 2, 3, 4), COCO)
+    fixed = corrected(truth, found, errors, COCO)
+    none, everything = np.zeros((1, *errors.kind.shape), bool), errors.kind[None] > 0
+    before = oks_of_pairs(truth, found, pairs, SIGMAS)
+    after = oks_of_pairs(truth, replace(found, joints=fixed), pairs, SIGMAS)
+    assert np.array_equal(oks_after(truth, found, fixed, pairs, SIGMAS, none)[0], before)
+    assert oks_after(truth, found, fixed, pairs, SIGMAS, everything)[0] == pytest.approx(after, abs=1e-12)
     row = errors.person >= 0
-    apart = ((fixed.joints - truth.joints[np.maximum(errors.person, 0)][..., :2]) ** 2).sum(-1)
+    apart = ((fixed - truth.joints[np.maximum(errors.person, 0)][..., :2]) ** 2).sum(-1)
     similarity = np.exp(-apart / (2 * truth.area[np.maximum(errors.person, 0)][:, None] * (2 * SIGMAS) ** 2))
     for kind, wanted in ((1, 0.85), (4, 0.5)):
         assert similarity[errors.kind == kind] == pytest.approx(wanted, abs=1e-9)
@@ -227,7 +229,7 @@ def test_correcting_nothing_changes_nothing_and_errors_end_where_they_should(
         chosen = errors.kind == kind
         assert similarity[chosen] == pytest.approx(errors.place[chosen], abs=1e-9)
     untouched = (errors.kind <= 0) & row[:, None]
-    assert np.array_equal(fixed.joints[untouched], found.joints[untouched])
+    assert np.array_equal(fixed[untouched], found.joints[untouched])
 
 
 def test_levels_of_the_crowd_index_are_those_of_crowdpose() -> None:

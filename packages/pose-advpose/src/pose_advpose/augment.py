@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 
 import cv2
 import numpy as np
@@ -17,6 +17,14 @@ from pose_core.topdown.dataset import CropBatch, DecodedImage, TopDownDataset
 Array = np.ndarray
 COLOR_STREAM = 1
 """Colors have a random stream of their own, so that they do not change the random numbers of the geometry."""
+
+
+@dataclass(frozen=True)
+class PartlyLabeledCrops(CropBatch):
+    """A batch of crops from data sets that do not all label every joint."""
+
+    labeled: torch.Tensor
+    """``(N, K)`` bool: joints that the person's data set labels. The others are not to be learned as background."""
 
 
 class CropDataset(TopDownDataset):
@@ -58,7 +66,12 @@ class CropDataset(TopDownDataset):
             gains = rng.uniform(1 - self.augment.color, 1 + self.augment.color, 3)
             pixels = np.rint(sample.images.numpy() * gains).clip(0, 255).astype(np.uint8)
             sample = replace(sample, images=torch.from_numpy(pixels))
-        return sample
+        if self.mixture is None or not self.mixture.is_partial:
+            return sample
+        labeled = self.mixture.labeled(index)
+        labeled = labeled[self.skeleton.flip_order] if self.draw(epoch, index).flip else labeled
+        columns = {each.name: getattr(sample, each.name) for each in fields(sample)}
+        return PartlyLabeledCrops(**columns, labeled=torch.from_numpy(labeled))
 
 
 def draw_scale(variate: float, config: CropAugmentConfig) -> float:

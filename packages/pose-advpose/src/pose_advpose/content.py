@@ -8,11 +8,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pose_advpose.adversary import AdversarialBatch
+from pose_advpose.augment import PartlyLabeledCrops
 from pose_advpose.config import EmbeddingConfig, HourglassConfig
 from pose_advpose.hrnet import HigherMaps
-from pose_advpose.losses import MEASURED_JOINTS, batch_accuracy, embedding_losses, stacked_error
+from pose_advpose.losses import MEASURED_JOINTS, batch_accuracy, embedding_losses, only_labeled, stacked_error
 from pose_advpose.targets import keypoint_references, label_maps, people_heatmaps
-from pose_core.bottomup.dataset import WholeBatch
+from pose_core.bottomup.dataset import WholeBatch, labeled_channels
 from pose_core.errors import ConfigError
 from pose_core.ops.normalizing import normalize
 from pose_core.topdown.codec import HeatmapCodec
@@ -33,7 +34,8 @@ class HourglassContent:
         images = normalize(batch.images, pixels=self.pixels, channels_last=self.channels_last)
         # As in the published loader, a small pixel is the mean of the four middle ones of its cell.
         small = functional.interpolate(images, (self.size[1], self.size[0]), mode="bilinear", align_corners=False)
-        return hourglass_batch(network(images), small, self.labels(batch.joints))
+        labeled = batch.labeled if isinstance(batch, PartlyLabeledCrops) else None
+        return hourglass_batch(network(images), small, self.labels(batch.joints), labeled)
 
     def labels(self, joints: Tensor) -> Tensor:
         """Return target heatmaps ``(N, K, h, w)`` for joints ``(N, K, 3)`` in input pixels."""
@@ -67,18 +69,23 @@ class EmbeddingContent:
             batch.keep.view(-1, self.side, self.side),
             keypoint_references(joints, self.side, self.max_people),
             self.weights,
+            labeled_channels(batch),
         )
 
 
-def hourglass_batch(stacks: Sequence[Tensor], small: Tensor, target: Tensor) -> AdversarialBatch:
+def hourglass_batch(
+    stacks: Sequence[Tensor], small: Tensor, target: Tensor, labeled: Tensor | None = None
+) -> AdversarialBatch:
     """Return what the losses need of the stacks' heatmaps and their target, ``(N, K, h, w)`` each.
 
-    The accuracy is that of the last stack.
+    The accuracy is that of the last stack. Joints that are not ``labeled`` ``(N, K)`` have no loss: a critic sees empty
+    heatmaps for them, real and predicted.
     """
     predicted = stacks[-1].to(target.dtype)
     joints = MEASURED_JOINTS if target.shape[1] > max(MEASURED_JOINTS) else range(target.shape[1])
     accuracy = batch_accuracy(predicted, target, joints)[0]
-    return AdversarialBatch(small, target, predicted, stacked_error(stacks, target), {"acc": accuracy})
+    error = stacked_error(stacks, target, labeled)
+    return AdversarialBatch(small, target, only_labeled(predicted, labeled), error, {"acc": accuracy})
 
 
 def embedding_batch(
@@ -88,13 +95,15 @@ def embedding_batch(
     keep: Tensor,
     references: Tensor,
     weights: tuple[float, float] = (1e-3, 1e-3),
+    labeled: Tensor | None = None,
 ) -> AdversarialBatch:
     """Return what the losses need of the stacks' maps ``(N, C, h, w)``, the images and the targets.
 
-    ``weights`` are those of push and pull.
+    ``weights`` are those of push and pull. Heatmaps of joints that are not ``labeled`` ``(N, K)`` have no loss: a
+    critic sees empty ones for them, real and predicted.
     """
-    losses = embedding_losses(stacks, heatmaps, keep, references)
+    losses = embedding_losses(stacks, heatmaps, keep, references, labeled)
     small = functional.avg_pool2d(images, images.shape[-1] // heatmaps.shape[-1])
     predicted = stacks[-1][:, : heatmaps.shape[1]].to(heatmaps.dtype)
     metrics = {name: value.mean() for name, value in losses._asdict().items()}
-    return AdversarialBatch(small, heatmaps, predicted, losses.total(*weights), metrics)
+    return AdversarialBatch(small, heatmaps, only_labeled(predicted, labeled), losses.total(*weights), metrics)

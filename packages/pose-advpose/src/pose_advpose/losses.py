@@ -27,30 +27,42 @@ class EmbeddingLosses(NamedTuple):
         return push_weight * self.push.mean() + pull_weight * self.pull.mean() + self.detection.mean()
 
 
-def stacked_error(stacks: Sequence[Tensor], target: Tensor) -> Tensor:
-    """Return the mean squared error, summed over stacks, in the target's precision."""
-    return torch.stack([(heatmaps.to(target.dtype) - target).square().mean() for heatmaps in stacks]).sum()
+def stacked_error(stacks: Sequence[Tensor], target: Tensor, labeled: Tensor | None = None) -> Tensor:
+    """Return the mean squared error, summed over stacks, in the target's precision.
+
+    With ``labeled`` ``(N, K)``, only heatmaps of these joints count, but the mean is over all pixels.
+    """
+    errors = [only_labeled((heatmaps.to(target.dtype) - target).square(), labeled).mean() for heatmaps in stacks]
+    return torch.stack(errors).sum()
 
 
-def masked_error(heatmaps: Tensor, target: Tensor, keep: Tensor) -> Tensor:
+def masked_error(heatmaps: Tensor, target: Tensor, keep: Tensor, labeled: Tensor | None = None) -> Tensor:
     """Return the squared error of heatmaps ``(B, K, h, w)`` where ``keep`` ``(B, h, w)`` is set, ``(B,)``.
 
-    The mean is over all pixels, the masked ones included.
+    With ``labeled`` ``(B, K)``, only heatmaps of these joints count. The mean is over all pixels, the masked ones
+    included.
     """
-    return ((heatmaps - target).square() * keep[:, None]).mean((1, 2, 3))
+    return only_labeled((heatmaps - target).square() * keep[:, None], labeled).mean((1, 2, 3))
 
 
-def embedding_losses(stacks: Sequence[Tensor], heatmaps: Tensor, keep: Tensor, references: Tensor) -> EmbeddingLosses:
+def only_labeled(maps: Tensor, labeled: Tensor | None) -> Tensor:
+    """Return maps ``(B, K, h, w)``, zero for joints that are not ``labeled`` ``(B, K)``; None: all are."""
+    return maps if labeled is None else maps * labeled[:, :, None, None]
+
+
+def embedding_losses(
+    stacks: Sequence[Tensor], heatmaps: Tensor, keep: Tensor, references: Tensor, labeled: Tensor | None = None
+) -> EmbeddingLosses:
     """Compute the losses of all stacks ``(B, C, h, w)``, whose first K channels are heatmaps and the next K tags.
 
     ``heatmaps`` ``(B, K, h, w)`` and ``references`` ``(B, P, K, 2)`` are the targets; ``keep`` ``(B, h, w)`` marks
-    the pixels whose heatmaps are learned.
+    the pixels whose heatmaps are learned, and ``labeled`` ``(B, K)`` the joints, by default all.
     """
     joints = heatmaps.shape[1]
     columns = []
     for maps in stacks:
         tags = maps[:, joints : 2 * joints].flatten(1)[..., None]
-        detection = masked_error(maps[:, :joints].to(heatmaps.dtype), heatmaps, keep)
+        detection = masked_error(maps[:, :joints].to(heatmaps.dtype), heatmaps, keep, labeled)
         columns.append(torch.cat([tag_loss(tags, references), detection[:, None]], 1))
     push, pull, detection = torch.stack(columns, 1).unbind(2)
     return EmbeddingLosses(push, pull, detection)

@@ -31,6 +31,7 @@ from pose_core.config import Experiment, TrainConfig
 from pose_core.data.sampler import evaluation_batches, loader_workers, watching_workers, worker_init
 from pose_core.engine.distributed import gather_objects, rank_and_world_size
 from pose_core.engine.interfaces import BuildNetwork, Evaluation, Objective
+from pose_core.errors import ConfigError
 from pose_core.layouts.reader import AnnotatedSet
 from pose_core.plugins.method import expect
 from pose_core.structures import ImageRecord
@@ -190,6 +191,11 @@ class EmbeddingTask(AdversarialMixin, BottomUpTask):
 
     def chosen(self, found: AnnotatedSet, *, training: bool) -> Sequence[ImageRecord]:
         ids = held_out_ids(self.config.split)
+        if ids is not None and self.sources:
+            raise ConfigError(
+                "split.valid_ids holds out images of data.train, which is not used with data.sources: set "
+                "split.valid_ids=null, and data.val to a split of its own"
+            )
         kept = keep_split(found.records, ids, training=training, file=found.annotation_file)
         if not training:
             return kept

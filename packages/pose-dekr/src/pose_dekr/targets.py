@@ -52,6 +52,14 @@ def make_targets(joints: Tensor, areas: Tensor, keep: Tensor, spec: TargetSpec) 
     return Targets(heatmaps, masks, offsets, weights)
 
 
+def only_labeled(targets: Targets, labeled: Tensor) -> Targets:
+    """Return targets without a loss on heatmaps of joints that an image's data set does not label, ``(B, K+1)`` bool.
+
+    Offsets of such joints have no weight in any case.
+    """
+    return targets._replace(masks=targets.masks * labeled[:, :, None, None])
+
+
 def make_heatmaps(joints: Tensor, keep: Tensor, spec: TargetSpec) -> tuple[Tensor, Tensor]:
     """Draw the heatmaps and masks of `make_targets`; each Gaussian is drawn only within its window."""
     batch, _, channels, _ = joints.shape

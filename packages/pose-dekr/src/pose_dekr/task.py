@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from pose_core.bottomup.dataset import WholeBatch, keep_maps
+from pose_core.bottomup.dataset import WholeBatch, keep_maps, labeled_channels
 from pose_core.bottomup.evaluate import predict_images
 from pose_core.bottomup.task import BottomUpTask
 from pose_core.engine.interfaces import BuildNetwork, Objective, Update
@@ -20,7 +20,7 @@ from pose_dekr.losses import method_losses
 from pose_dekr.people import describe_bottomup, describe_dekr
 from pose_dekr.predictor import DekrPredictor
 from pose_dekr.rescore import RescoreData, make_rescore_data
-from pose_dekr.targets import Targets, make_heatmaps, make_targets
+from pose_dekr.targets import Targets, make_heatmaps, make_targets, only_labeled
 
 
 class RegressionObjective(Objective[WholeBatch]):
@@ -51,10 +51,14 @@ class RegressionObjective(Objective[WholeBatch]):
         keep = keep_maps(batch.keep, self.sizes)
         with torch.autocast(batch.joints.device.type, enabled=False):
             targets = make_targets(batch.joints[:, 0], batch.areas, keep[0], self.spec)
+            labeled = labeled_channels(batch)
+            if labeled is not None:
+                targets = only_labeled(targets, labeled)
             if self.fine_spec is None:
                 return targets, None
             heatmaps, masks = make_heatmaps(batch.joints[:, 1], keep[1], self.fine_spec)
-        return targets, Targets(heatmaps, masks, targets.offsets, targets.weights)
+            fine = Targets(heatmaps, masks, targets.offsets, targets.weights)
+        return targets, fine if labeled is None else only_labeled(fine, labeled)
 
 
 class DekrTask(BottomUpTask):

@@ -10,7 +10,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import cv2
 import numpy as np
@@ -19,7 +19,8 @@ import torch
 from pose_core.bottomup.config import WarpConfig
 from pose_core.bottomup.ignore_masks import chosen_regions, keep_mask
 from pose_core.data.images import Color, open_annotated
-from pose_core.data.sampler import Key, epoch_index, sample_rng
+from pose_core.data.mixture import Mixture
+from pose_core.data.sampler import Draws, Key, epoch_index, sample_rng
 from pose_core.data.skipped import SkippedSamples
 from pose_core.engine.interfaces import TrainingSet
 from pose_core.errors import DataError
@@ -60,6 +61,19 @@ class WholeBatch(Batch):
     """``(N,)`` bool: False if the image could not be read; it is then black, without people and without a loss."""
 
 
+@dataclass(frozen=True)
+class PartlyLabeledBatch(WholeBatch):
+    """A batch of whole images from data sets that do not all label every joint."""
+
+    labeled: torch.Tensor
+    """``(N, J)`` bool: joints that the image's data set labels. The others are not to be learned as background."""
+
+
+def labeled_channels(batch: WholeBatch) -> torch.Tensor | None:
+    """Return which joints have a loss in each image, ``(N, J)`` bool, or None if all have."""
+    return batch.labeled if isinstance(batch, PartlyLabeledBatch) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Warp:
     """One draw of an image's augmentation; ``shift`` in the image's pixels, x and y."""
@@ -74,6 +88,11 @@ def keep_maps(keep: torch.Tensor, sides: Sequence[int]) -> list[torch.Tensor]:
     """Split masks ``(N, M)`` into one ``(N, side, side)`` for each output map."""
     parts = torch.split(keep, [side * side for side in sides], 1)
     return [part.reshape(-1, side, side) for part, side in zip(parts, sides, strict=True)]
+
+
+def is_learned(record: ImageRecord) -> bool:
+    """Return whether an image has an annotation, so that it is trained on."""
+    return bool(record.persons or record.ignore)
 
 
 def labeled_joints(person: Person) -> tuple[Array, float]:
@@ -127,7 +146,9 @@ class BottomUpDataset(TrainingSet[WholeBatch]):
         self.augment, self.color, self.seed, self.on_bad_image = augment, color, seed, on_bad_image
         self.plain = WarpConfig() if augment is None else augment
         self.recolor = recolor
-        kept = [record for record in records if record.persons or record.ignore]
+        self.mixture: Mixture | None = None
+        """Where the images come from, if from several data sets."""
+        kept = [record for record in records if is_learned(record)]
         people = [[describe(p) for p in record.persons if not p.is_crowd or p.num_labeled] for record in kept]
         described = [person for image in people for person in image]
         rows = len(described[0][0]) if described else skeleton.num_joints
@@ -150,6 +171,14 @@ class BottomUpDataset(TrainingSet[WholeBatch]):
         """Return the number of people in all images."""
         return len(self._areas)
 
+    @property
+    def draws(self) -> Draws | None:
+        return None if self.mixture is None else self.mixture.draws
+
+    @property
+    def summary(self) -> str:
+        return "" if self.mixture is None else self.mixture.table()
+
     def source(self, index: int) -> str:
         """Return the path of a sample's image."""
         return os.fsdecode(bytes(self._sources[index]))
@@ -167,12 +196,12 @@ class BottomUpDataset(TrainingSet[WholeBatch]):
             image = open_annotated(self.source(index), "bgr", skips=self.on_bad_image == "skip")
             height, width = image.shape[:2]
             warp = self.variation(key, width, height)
-            return self._sample(index, image, warp, key)
+            return self._with_labels(index, self._sample(index, image, warp, key), flip=warp.flip)
         except DataError as error:
             if self.on_bad_image != "skip":
                 raise
             _log.warning("skipped: %s", error)
-            return self._nothing(index)
+            return self._with_labels(index, self._nothing(index), flip=False)
 
     def to_device(self, batch: WholeBatch, device: torch.device) -> Batch:
         """Return a batch on a device; raise a DataError if too many samples have been skipped."""
@@ -212,6 +241,17 @@ class BottomUpDataset(TrainingSet[WholeBatch]):
             valid=torch.tensor(True),
         )
 
+    def _with_labels(self, index: int, sample: WholeBatch, *, flip: bool) -> WholeBatch:
+        """Return a sample with the joints that its source labels, if a source lacks any."""
+        if self.mixture is None or not self.mixture.is_partial:
+            return sample
+        labeled = np.ones(len(self._flip_order), bool)  # points beyond the joints are the method's own
+        labeled[: self.skeleton.num_joints] = self.mixture.labeled(index)
+        if flip:
+            labeled = labeled[self._flip_order]
+        columns = {each.name: getattr(sample, each.name) for each in fields(sample)}
+        return PartlyLabeledBatch(**columns, labeled=torch.from_numpy(labeled))
+
     def _move(self, joints: Array, crop: Crop, flip: bool) -> Array:
         """Map rows ``(P, J, 3)`` from an image's pixels to those of an output map."""
         moved = np.empty(joints.shape, np.float32)
@@ -245,4 +285,4 @@ class BottomUpDataset(TrainingSet[WholeBatch]):
             joints = torch.nn.functional.pad(sample.joints, (0, 0, 0, 0, 0, lack))
             areas = torch.nn.functional.pad(sample.areas, (0, lack))
             filled.append(replace(sample, joints=joints, areas=areas))
-        return WholeBatch.stack(filled)
+        return type(filled[0]).stack(filled)

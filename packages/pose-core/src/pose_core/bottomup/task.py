@@ -9,17 +9,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from pose_core.bottomup.config import BottomUpConfig
-from pose_core.bottomup.dataset import BottomUpDataset, Describe, Recolor, labeled_joints
+from pose_core.bottomup.dataset import BottomUpDataset, Describe, Recolor, is_learned, labeled_joints
 from pose_core.bottomup.evaluate import HeldOutImages, evaluate_bottomup, held_out_images
 from pose_core.bottomup.predictor import BottomUpPredictor
 from pose_core.data.kept_reading import KeptReading
+from pose_core.data.mixture import Mixture
 from pose_core.engine.distributed import rank_and_world_size
 from pose_core.engine.interfaces import BuildNetwork, Evaluation, Task
+from pose_core.errors import ConfigError
 from pose_core.layouts.reader import AnnotatedSet, read_dataset
+from pose_core.layouts.sources import Source, find_sources, with_sources
 from pose_core.skeleton import get_skeleton
 from pose_core.structures import ImageRecord
 
@@ -39,6 +43,13 @@ class BottomUpTask(Task):
         self._training_set: BottomUpDataset | None = None
         self.held_out = KeptReading(self._read_held_out, HeldOutImages.files)
         """The validation split, read again only if its files have changed."""
+        self.sources = find_sources(config.data)
+        self.held_out_of = {
+            source.name: KeptReading(partial(_read_source, source), HeldOutImages.files)
+            for source in self.sources
+            if source.val is not None
+        }
+        """The validation splits of sources, by name."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_training_set": None}  # another process reads the data itself
@@ -68,12 +79,44 @@ class BottomUpTask(Task):
         return found.records
 
     def training_set(self) -> BottomUpDataset:
+        if self._training_set is None and self.sources:
+            records, mixture = self._read_sources()
+            self._training_set = self.dataset(records)
+            self._training_set.mixture = mixture
         if self._training_set is None:
             found = read_dataset(self.config.data, self.config.data.train, keep_unlabeled=True)
-            if found.problems and rank_and_world_size()[0] == 0:
-                _log.warning("%s:\n%s", found.annotation_file, found.problems.summary())
+            _warn_of_problems(found)
             self._training_set = self.dataset(self.chosen(found, training=True))
         return self._training_set
+
+    def _read_sources(self) -> tuple[list[ImageRecord], Mixture]:
+        """Return the training images of all sources, in the network's joints."""
+        records: list[ImageRecord] = []
+        counts, people, images = [], [], []
+        for source in self.sources:
+            found = source.read(source.data.train, keep_unlabeled=True)
+            if found.layout.score_entries is None:
+                raise ConfigError(
+                    f"data.sources, {source.name}: the layout {found.layout.name} does not annotate all people of an "
+                    "image, so whole images of it cannot be trained on; remove the source"
+                )
+            _warn_of_problems(found)
+            chosen = [record for record in self.chosen(found, training=True) if is_learned(record)]
+            labeled = [person.joints[:, 2] > 0 for record in chosen for person in record.persons if person.num_labeled]
+            counts.append(np.array(labeled, dtype=np.int64).reshape(-1, self.skeleton.num_joints).sum(0))
+            people.append(len(labeled))
+            images.append(len(chosen))
+            records += chosen
+        mixture = Mixture(
+            names=tuple(source.name for source in self.sources),
+            weights=tuple(source.weight for source in self.sources),
+            joints=self.skeleton.joints,
+            labels=np.stack([source.joints.labels for source in self.sources]),
+            counts=np.stack(counts),
+            people=tuple(people),
+            source=np.repeat(np.arange(len(images)), images),
+        )
+        return records, mixture
 
     def dataset(self, records: Sequence[ImageRecord]) -> BottomUpDataset:
         """Return the images of ``records``, augmented for training."""
@@ -93,4 +136,28 @@ class BottomUpTask(Task):
         )
 
     def evaluate(self, networks: Mapping[str, nn.Module], device: torch.device, folder: Path) -> Evaluation:
-        return evaluate_bottomup(self.predictor(networks["pose"], device), self.config, folder, images=self.held_out())
+        """Score on the validation split, and on those of sources."""
+        predictor, config = self.predictor(networks["pose"], device), self.config
+        main = evaluate_bottomup(predictor, config, folder, images=self.held_out())
+
+        def evaluate(name: str) -> Evaluation:
+            return evaluate_bottomup(predictor, config, folder / "sources" / name, images=self.held_out_of[name]())
+
+        return with_sources(main, {name: partial(evaluate, name) for name in self.held_out_of})
+
+
+def _warn_of_problems(found: AnnotatedSet) -> None:
+    if found.problems and rank_and_world_size()[0] == 0:
+        _log.warning("%s:\n%s", found.annotation_file, found.problems.summary())
+
+
+def _read_source(source: Source) -> HeldOutImages:
+    """Read the validation split of a source."""
+    found = source.read_held_out(keep_unlabeled=True)
+    if found.layout.score_entries is None:
+        raise ConfigError(
+            f"data.sources, {source.name}: the layout {found.layout.name} has no protocol for whole images; remove its "
+            "val"
+        )
+    found.layout.check_ground_truth(found)
+    return HeldOutImages(found, found.layout.score_entries, frozenset())

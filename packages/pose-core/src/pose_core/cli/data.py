@@ -5,7 +5,9 @@ pose data check    --layout coco --root data/coco --splits train2017 val2017
 pose data browse   --layout mpii --root data/mpii --split valid --out sheet.jpg
 pose data skeleton my/data/train.json > mine.yaml
 pose data sigmas   --annotations first.json second.json third.json
+pose data convert  --from coco data/coco --split val2017 --to yolo --out my-yolo
 pose data merge    --root data/crowdpose
+pose data merge    --into train.json corrected.zip --out corrected.json
 pose data build-lsp-mpii --mpii data/mpii --lsp data/lsp --out data
 """
 
@@ -18,12 +20,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pose_core.cli import build_lsp_mpii
+from pose_core.cli import build_lsp_mpii, data_convert, data_merge
 from pose_core.errors import ConfigError
 from pose_core.installation import shell_command
 from pose_core.plugins.method import CommandModule
 
 MODULES: Mapping[str, tuple[str, CommandModule]] = {
+    "convert": ("convert annotations between formats: COCO, MPII, YOLO, DeepLabCut, SLEAP, …", data_convert),
+    "merge": ("merge several splits into one, or corrected labels into an annotation file", data_merge),
     "build-lsp-mpii": ("make lsp_mpii.h5 from the official annotations of MPII and LSP", build_lsp_mpii),
 }
 """Subcommands with a module of their own: a line of help, and the module, which imports nothing slow."""
@@ -51,15 +55,9 @@ def _drawn_layouts() -> list[str]:
     return [name for name in _layouts() if name in DRAWN]
 
 
-def _merged_layouts() -> list[str]:
-    from pose_core.layouts.table import LAYOUTS
-
-    return [name for name, layout in LAYOUTS.items() if layout.merge is not None]
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``data``."""
-    own = ("synth", "check", "browse", "skeleton", "sigmas", "merge")
+    own = ("synth", "check", "browse", "skeleton", "sigmas")
     verbs = parser.add_subparsers(dest="what", required=True, metavar="|".join([*own, *MODULES]))
 
     synth = _add_command(
@@ -160,26 +158,6 @@ Prints the lines for a skeleton file.""",
         help="COCO keypoint files, one per annotator, with the same annotation ids; areas come from the first",
     )
     sigmas.set_defaults(handle=_sigmas)
-
-    merge = _add_command(
-        verbs,
-        "merge",
-        "merge several splits into one: CrowdPose's trainval from train and val",
-        """
-  pose data merge --root data/crowdpose
-  pose data merge --layout coco --root data/coco --splits train2017 val2017 --name trainval2017""",
-    )
-    _add_layout(merge, _merged_layouts, "crowdpose")
-    merge.add_argument("--root", default="data/crowdpose", metavar="DIR", help="the data set's folder (data/crowdpose)")
-    merge.add_argument(
-        "--splits",
-        nargs="+",
-        default=["train", "val"],
-        metavar="SPLIT",
-        help="splits to merge, in this order (train val)",
-    )
-    merge.add_argument("--name", default="trainval", metavar="SPLIT", help="name of the new split (trainval)")
-    merge.set_defaults(handle=_merge)
 
     for name, (summary, module) in MODULES.items():
         command = _add_command(verbs, name, summary, (module.__doc__ or "").partition("\n")[2])
@@ -324,17 +302,4 @@ def _sigmas(args: argparse.Namespace) -> int:
     print("sigmas:")
     for name, value in zip(names, values, strict=True):
         print(f"  - {value:.4f}  # {name}")
-    return 0
-
-
-def _merge(args: argparse.Namespace) -> int:
-    if len(args.splits) < 2:
-        raise ConfigError("--splits needs at least two splits to merge, for example train val")
-    from pose_core.folders import find_data_root
-    from pose_core.layouts.table import get_layout
-
-    layout, root = get_layout(args.layout), find_data_root(args.root)
-    assert layout.merge is not None  # --layout offers those that can be merged
-    files = [layout.annotation_file(root, split) for split in args.splits]
-    print(layout.merge(files, layout.annotation_file(root, args.name)))
     return 0

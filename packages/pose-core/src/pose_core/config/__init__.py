@@ -23,6 +23,7 @@ from pose_core.config.schema import (
     Renamed,
     RunConfig,
     Size,
+    SourceConfig,
     TrainConfig,
     VariationConfig,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "Renamed",
     "RunConfig",
     "Size",
+    "SourceConfig",
     "TrainConfig",
     "VariationConfig",
     "all_keys",

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from pose_core.config.schema import Block, Experiment
+from pose_core.config.schema import Block, Experiment, SourceConfig
 from pose_core.errors import ConfigError
 from pose_core.reading.printable import printable, shortened, shown
 from pose_core.reading.yaml_text import parse_yaml, read_yaml_file
@@ -146,7 +146,7 @@ def _explain(fault: Any, schema: type[BaseModel]) -> str:
     path = [str(part) for part in fault["loc"]]
     key = shortened(".".join(path)) or "the whole"
     if fault["type"] == "extra_forbidden":
-        near = nearest_key(key, schema)
+        near = _nearest_in_source(path) or nearest_key(key, schema)
         return f"unknown key {key!r}" + (f"; did you mean {near!r}?" if near else "")
     if fault["type"] == "missing":
         return f"{key!r} is required and missing"
@@ -155,6 +155,12 @@ def _explain(fault: Any, schema: type[BaseModel]) -> str:
         # A rule about several keys names them itself; the whole block's values would hide it.
         return message if not path or message.startswith(f"{key}.") else f"{key}: {message}"
     return f"{key!r} is {shown(fault['input'])}: {message[:1].lower()}{message[1:]}"
+
+
+def _nearest_in_source(path: Sequence[str]) -> str | None:
+    """Return the valid key that is most similar to one of a source's, ``data.sources.0.rooot``."""
+    near = nearest_key(path[-1], SourceConfig) if path[:2] == ["data", "sources"] else None
+    return None if near is None else ".".join([*path[:-1], near])
 
 
 def all_keys(schema: type[BaseModel], prefix: str = "") -> list[str]:

@@ -7,9 +7,10 @@ A configuration is data: frozen, and strict about its keys. A kind of method add
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from pose_core.folders import check_folder_name, check_printable
 
@@ -30,6 +31,35 @@ class Block(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
     renamed: ClassVar[Mapping[str, Renamed]] = {}
     """Keys of earlier versions. They are still read, with a note that names today's key."""
+
+
+class SourceConfig(Block):
+    """One of several data sets that a training draws from."""
+
+    name: str | None = None
+    """Name in logs, metrics and folders; by default the last folder of the root."""
+    layout: str = "coco"
+    """The published folder layout, as in data.layout."""
+    root: str
+    """Folder of the data set, as in data.root."""
+    train: str | None = None
+    """Name of the training split; by default the layout's usual one."""
+    val: str | None = None
+    """Name of a split that is evaluated as well; by default none."""
+    skeleton: str | None = None
+    """Joint set of the annotations: a built-in name, or a YAML file; by default the layout's usual one."""
+    joints: dict[str, str | None] = {}
+    """The source's joint for some joints of data.skeleton, or null for a joint that is not to be taken from it; the
+    others are found by their names."""
+    weight: Annotated[float, Field(gt=0, le=100)] = 1.0
+    """How often each of the source's samples is drawn in an epoch; 0.5 draws half of them, others in each epoch."""
+    allowed_folders: tuple[str, ...] = ()
+    """Folders outside the root that names and links of images may lead to, as in data.allowed_folders."""
+
+    @property
+    def title(self) -> str:
+        """The source's name."""
+        return PurePath(self.root).name if self.name is None else self.name
 
 
 class DataConfig(Block):
@@ -61,6 +91,25 @@ class DataConfig(Block):
     """The largest share that on_bad_image=skip skips before it stops nevertheless: of a split's images, if they are
     missing, and of the latest 2000 samples (in a smaller data set, of all), if their images do not decode. One image is
     skipped in any case."""
+    sources: tuple[SourceConfig, ...] = ()
+    """Data sets to train on together, each a mapping with name, layout, root, train, val, skeleton, joints, weight and
+    allowed_folders, of which only root is required: [{root: data/coco}, {root: data/mpii, layout: mpii, weight: 0.5}].
+    Their joints are mapped to data.skeleton by name; joints that a source lacks have no loss in its samples. With
+    sources, data.train is not read: to train on the main data set as well, list it. data.root, data.layout and data.val
+    stay the evaluation that selects the best checkpoint; a source's val split is evaluated besides."""
+
+    @model_validator(mode="after")
+    def _sources_have_names(self) -> Self:
+        names = [source.title for source in self.sources]
+        for name in names:
+            try:
+                check_folder_name(name)
+            except ValueError as error:
+                raise ValueError(f"data.sources: the name {name!r} of a source {error}; set its name") from None
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"data.sources: two sources are called {twice}; give each its own name")
+        return self
 
 
 class VariationConfig(Block):

@@ -2,6 +2,9 @@
 
 Every process computes the same order from (seed, epoch), cuts it into global batches, and takes its contiguous share
 of each. Processes do not communicate, and epochs share no state.
+
+An epoch has every sample once. If samples come from several sources with weights, it has each of a source's samples as
+often as the weight says: with 2 twice, and with 0.5 a random half of them once, another half in each epoch.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from traceback import walk_tb
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -25,13 +28,49 @@ Key = int | tuple[int, int]
 """A sample's index, or (epoch, index): the epoch seeds the sample's augmentation."""
 
 
+AGAIN = 10**6
+"""Added to the epoch in the key of a sample for each time that it has occurred in the epoch, so that it varies."""
+
+
+class Draws(NamedTuple):
+    """How often samples are drawn in an epoch."""
+
+    source: np.ndarray
+    """``(length,)``: the number of each sample's source."""
+    weights: tuple[float, ...]
+    """How often the samples of each source are drawn."""
+
+    @property
+    def per_source(self) -> list[int]:
+        """The number of samples that an epoch has of each source, the same in every epoch."""
+        sizes = np.bincount(self.source, minlength=len(self.weights)).tolist()
+        return [round(weight * size) for weight, size in zip(self.weights, sizes, strict=True)]
+
+    def drawn(self, epoch: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return an epoch's samples ``(N,)``, in rising order, and how often each has occurred before ``(N,)``."""
+        rng = np.random.default_rng((seed, epoch, 0, 2))
+        times = np.zeros(len(self.source), np.int64)
+        for number, count in enumerate(self.per_source):
+            samples = np.flatnonzero(self.source == number)
+            if len(samples):
+                whole, rest = divmod(count, len(samples))
+                times[samples] = whole
+                times[rng.permutation(samples)[:rest]] += 1
+        index = np.repeat(np.arange(len(times)), times)
+        return index, np.arange(len(index)) - np.repeat(np.cumsum(times) - times, times)
+
+
 class EpochBatches:
-    """One epoch's batches for one process; a DataLoader's ``batch_sampler``."""
+    """One epoch's batches for one process; a DataLoader's ``batch_sampler``.
+
+    ``order`` are the samples' indices, and ``epoch`` their epochs, or that of all of them.
+    """
 
     def __init__(
-        self, order: np.ndarray, epoch: int, sizes: tuple[int, int], part: tuple[int, int], start: int
+        self, order: np.ndarray, epoch: int | np.ndarray, sizes: tuple[int, int], part: tuple[int, int], start: int
     ) -> None:
-        self.order, self.epoch, self.sizes, self.start = order, epoch, sizes, start
+        self.order, self.sizes, self.start = order, sizes, start
+        self.epochs = np.broadcast_to(epoch, order.shape)
         self.rank, self.world = part
 
     def __len__(self) -> int:
@@ -41,9 +80,10 @@ class EpochBatches:
         """Yield batches as lists of (epoch, index)."""
         size, count = self.sizes
         for number in range(self.start, count):
-            batch = self.order[number * size : (number + 1) * size]
-            share = shard(len(batch), self.rank, self.world)
-            yield [(self.epoch, int(index)) for index in batch[share.start : share.stop]]
+            batch = slice(number * size, (number + 1) * size)
+            keys = list(zip(self.epochs[batch].tolist(), self.order[batch].tolist(), strict=True))
+            share = shard(len(keys), self.rank, self.world)
+            yield keys[share.start : share.stop]
 
 
 def epoch_batches(
@@ -58,17 +98,27 @@ def epoch_batches(
     groups: Sequence[int] | np.ndarray | None = None,
     start_batch: int = 0,
     drop_last: bool = False,
+    draws: Draws | None = None,
 ) -> EpochBatches:
     """Return the training batches of an epoch, starting at ``start_batch``.
 
     ``batch_size`` counts samples over all ``world`` processes. The last, short batch is kept if it divides evenly
     among them, and dropped otherwise (or always, with ``drop_last``): every process must contribute equally to the
     gradient. ``groups`` holds each sample's image and keeps an image's people together, see :func:`grouped_order`.
+    With ``draws`` the epoch has these samples instead of each of ``length`` once; the key of a sample that occurs again
+    has another epoch, see `AGAIN`.
     """
     check_batch_size(batch_size, world)
-    order = epoch_order(length, epoch, seed, shuffle=shuffle, groups=groups)
-    count = batches_per_epoch(length, batch_size, world, drop_last=drop_last)
-    return EpochBatches(order, epoch, (batch_size, count), (rank, world), start_batch)
+    epochs: int | np.ndarray = epoch
+    if draws is None:
+        order = epoch_order(length, epoch, seed, shuffle=shuffle, groups=groups)
+    else:
+        index, again = draws.drawn(epoch, seed)
+        groups = None if groups is None else np.asarray(groups)[index]
+        place = epoch_order(len(index), epoch, seed, shuffle=shuffle, groups=groups)
+        order, epochs = index[place], epoch + AGAIN * again[place]
+    count = batches_per_epoch(len(order), batch_size, world, drop_last=drop_last)
+    return EpochBatches(order, epochs, (batch_size, count), (rank, world), start_batch)
 
 
 def batches_per_epoch(length: int, batch_size: int, world: int = 1, *, drop_last: bool = False) -> int:

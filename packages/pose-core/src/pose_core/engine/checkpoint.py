@@ -12,11 +12,12 @@ from typing import IO, Any, cast
 import numpy as np
 import torch
 
-from pose_core.config import Experiment, all_keys, dump_config, update_spelling
+from pose_core.config import Experiment, SourceConfig, all_keys, dump_config, update_spelling
 from pose_core.digests import DigestWriter
 from pose_core.errors import ConfigError, PoseError, WeightsError
 from pose_core.files import whole_file
 from pose_core.folders import find_data_root
+from pose_core.layouts.sources import find_sources
 from pose_core.layouts.table import get_layout
 from pose_core.models.weights import read_checkpoint
 from pose_core.plurals import counted
@@ -77,6 +78,8 @@ def read_run_checkpoint(path: Path, config: Experiment, *, inexact: bool = False
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise WeightsError(f"{path} is not a checkpoint of a training run; give the last.pt of a run folder")
     before = update_spelling(_settings(content, path), type(config), str(path))
+    if isinstance(before.get("data"), dict):
+        before["data"].setdefault("sources", [])  # a run of an earlier version
     now = parse_yaml(dump_config(config), "config")
     changed = [
         f"{key}: {_at(before, key)!r} before, {_at(now, key)!r} now"
@@ -164,11 +167,15 @@ def _listed(lines: Sequence[str]) -> str:
 
 
 def annotations_digest(config: Experiment) -> str | None:
-    """Return the SHA-256 of the training annotations; None if the layout has no such file."""
+    """Return the SHA-256 of the training annotations, of all sources; None if the layout has no such file."""
     try:
-        layout = get_layout(config.data.layout)
-        with layout.annotation_file(find_data_root(config.data.root), config.data.train).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        sets = [source.data for source in find_sources(config.data)] or [config.data]
+        digests = []
+        for data in sets:
+            layout = get_layout(data.layout)
+            with layout.annotation_file(find_data_root(data.root), data.train).open("rb") as file:
+                digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+        return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
     except (OSError, PoseError):
         return None
 
@@ -190,12 +197,28 @@ def find_files(config: Experiment, content: Mapping[str, Any]) -> Experiment:
         name = getattr(config.data, key)
         if name is not None and Path(directory, name).is_file():
             found[key] = str(Path(directory, name))
-    return config.model_copy(update={"data": config.data.model_copy(update=found)})
+    sources = tuple(_find_source(source, directory) for source in config.data.sources)
+    return config.model_copy(update={"data": config.data.model_copy(update={**found, "sources": sources})})
+
+
+def _find_source(source: SourceConfig, directory: str) -> SourceConfig:
+    """Return a source with its data and joint set where training found them, if still there."""
+    found = {"name": source.title}
+    if Path(directory, source.root).is_dir():
+        found["root"] = str(Path(directory, source.root))
+    if source.skeleton is not None and Path(directory, source.skeleton).is_file():
+        found["skeleton"] = str(Path(directory, source.skeleton))
+    return source.model_copy(update=found)
 
 
 def _at(content: Any, key: str) -> Any:
     for part in key.split("."):
         content = content.get(part) if isinstance(content, dict) else None
+    if key == "data.sources" and isinstance(content, list):
+        free = ("name", "root", "val", "allowed_folders")  # as data.root, they do not affect training
+        return [
+            {k: v for k, v in each.items() if k not in free} if isinstance(each, dict) else each for each in content
+        ]
     return content
 
 

@@ -34,7 +34,9 @@ class Feed:
 
     def __init__(self, data: TrainingSet[Any], config: Experiment, process: ProcessContext) -> None:
         self.data, self.config, self.process = data, config, process
-        self.length = len(data)
+        self.draws = data.draws
+        self.length = len(data) if self.draws is None else sum(self.draws.per_source)
+        """The number of samples of an epoch."""
         if not self.length:
             raise ConfigError("the training set has no people; run `pose data check` to find out why")
         self.batch_size = samples_per_step(config, process.world_size)
@@ -85,6 +87,7 @@ class Feed:
                 groups=self.groups,
                 start_batch=done,
                 drop_last=self.drop_last,
+                draws=self.draws,
             )
             yield from batches
             step += len(batches)

@@ -138,6 +138,8 @@ class Loop:
     def go(self) -> Result:
         """Train to the end, or to an interrupt."""
         run, log = self.run, self.log
+        if run.feed.data.summary:
+            log.say(run.feed.data.summary)
         log.say(f"{counted(run.feed.length, 'sample')}, {describe_steps(run)}, run folder {run.folder}")
         if run.step >= run.total_steps and not run.due:
             log.say(f"this run is finished at step {run.step}; train.epochs makes it longer")

@@ -89,11 +89,13 @@ class ImageErrors:
     missed: int
     """Annotated people without a detection at OKS 0.5."""
     spurious: int
-    """Detections that match nobody at OKS 0.5; duplicates included."""
+    """Detections that are near nobody at OKS 0.5."""
     counts: Mapping[str, int]
     """Joints of matched people by class."""
     lowest_score: float
     """The lowest score of a detection that matches somebody, NaN if none does or there are no scores."""
+    duplicates: int = 0
+    """Detections near a person at OKS 0.5 whom another detection matches."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pose_core.evaluation.analysis import Analysis, Cost, Curve, ImageErrors, ScoreBin
+from pose_core.evaluation.analysis import CLASSES, Analysis, Cost, Curve, ImageErrors, ScoreBin
 from pose_core.evaluation.coco import (
     MAX_DETECTIONS,
     RECALLS,
@@ -29,6 +29,7 @@ from pose_core.evaluation.keypoint_errors import (
     corrected,
     counts_of,
     keypoint_errors,
+    oks_after,
 )
 from pose_core.evaluation.keypoint_files import Detections, GroundTruth, Source, read_detections, read_ground_truth
 from pose_core.evaluation.oks_groups import by_group, by_joint, by_size
@@ -154,17 +155,21 @@ def _costs(scored: _Scored, errors: KeypointErrors, skeleton: Skeleton) -> tuple
     """Return the cost of each kind of error, and the precision ``(T, 101)`` without correction."""
     truth, found = scored.truth, scored.found
     kinds = list(KEYPOINT_KINDS.values())
-    wanted = [(), *((kind,) for kind in kinds), *(tuple(kinds[: last + 1]) for last in range(1, len(kinds)))]
-    variants = [corrected(truth, found, errors, each, skeleton) for each in wanted]
-    similarity = np.stack([_similarity_of(variant, scored) for variant in variants])
-    hidden = np.broadcast_to(scored.hidden, (len(variants), len(truth.image)))
+    wanted: list[list[int]] = [[], *([kind] for kind in kinds), *(kinds[: last + 1] for last in range(1, len(kinds)))]
+    chosen = np.zeros((len(wanted), len(CLASSES) + 1), bool)  # the last column is that of unlabeled joints, −1
+    for row, each in enumerate(wanted):
+        chosen[row, each] = True
+    moved = corrected(truth, found, errors, skeleton)
+    similarity = oks_after(truth, found, moved, scored.pairs, scored.sigmas, chosen[:, errors.kind])
+    hidden = np.broadcast_to(scored.hidden, (len(wanted), len(truth.image)))
     person = match(truth, found, scored.pairs, similarity, hidden)
     covered = hidden_matches(person, hidden)
     best = [nearest_people(truth, scored.pairs, row, len(found.image))[1] for row in similarity]
     order = np.argsort(-found.score, kind="stable")
-    judged = [_Judged(person[v] >= 0, covered[v], best[v], order) for v in range(len(variants))]
+    judged = [_Judged(person[v] >= 0, covered[v], best[v], order) for v in range(len(wanted))]
     plain = judged[0]
-    rescored, after = (_rescored(scored, variants[v], similarity[v], best[v]) for v in (0, len(variants) - 1))
+    rescored = _rescored(scored, found, similarity[0], best[0])
+    after = _rescored(scored, replace(found, joints=moved), similarity[-1], best[-1])
     persons = np.full(len(THRESHOLDS), (~truth.ignore).sum())
     base = plain.precision(persons)
 
@@ -178,8 +183,8 @@ def _costs(scored: _Scored, errors: KeypointErrors, skeleton: Skeleton) -> tuple
         together = judged[1] if number == 1 else judged[len(kinds) + number - 1]
         count = int((errors.kind == kind).sum())
         rows.append(cost(name, count, judged[number].precision(persons), together.precision(persons)))
-    chosen = wrong_choices(found, scored.nearest, scored.best, float(THRESHOLDS[0]))
-    rows.append(cost("score", chosen, rescored.precision(persons), after.precision(persons)))
+    wrong = wrong_choices(found, scored.nearest, scored.best, float(THRESHOLDS[0]))
+    rows.append(cost("score", wrong, rescored.precision(persons), after.precision(persons)))
     near = plain.best >= THRESHOLDS[:, None]
     unmatched = ~plain.matched[0] & ~plain.covered[0]
     everyone = np.ones_like(near)
@@ -194,17 +199,6 @@ def _costs(scored: _Scored, errors: KeypointErrors, skeleton: Skeleton) -> tuple
     alone = np.where(alone < 0, base, alone)  # where nobody is found, nothing is left to score
     rows.append(cost("missed", int(persons[0] - hits[0]), alone, after.precision(hits_after, everyone)))
     return tuple(rows), base
-
-
-def _similarity_of(variant: Detections, scored: _Scored) -> Array:
-    """Return the OKS ``(P,)`` of the pairs of corrected detections; only those that changed are computed."""
-    if variant is scored.found:
-        return scored.similarity
-    changed = (variant.joints != scored.found.joints).any((1, 2))[scored.pairs.detection]
-    pairs = Pairs(scored.pairs.detection[changed], scored.pairs.person[changed])
-    result = scored.similarity.copy()
-    result[changed] = oks_of_pairs(scored.truth, variant, pairs, scored.sigmas)
-    return result
 
 
 def _rescored(scored: _Scored, variant: Detections, similarity: Array, best: Array) -> _Judged:
@@ -247,7 +241,8 @@ def _images(scored: _Scored, errors: KeypointErrors, image_ids: Array) -> tuple[
     is_hit = (hits >= 0) & ~scored.covered[0, 0]
     similarity = total(of_person[counted], oks[counted])
     missed = people - total(of_detection[is_hit])
-    spurious = total(of_detection[hits < 0])
+    is_near = scored.best >= THRESHOLDS[0]
+    duplicates, spurious = (total(of_detection[(hits < 0) & which]) for which in (is_near, ~is_near))
     everyone = total(of_detection)
     by_kind = [total(of_detection[near], (errors.kind[near] == kind).sum(1)) for kind in range(5)]
     lowest = np.full(count, np.inf)
@@ -261,6 +256,7 @@ def _images(scored: _Scored, errors: KeypointErrors, image_ids: Array) -> tuple[
             similarity=float(similarity[row] / people[row]) if people[row] else float("nan"),
             missed=int(missed[row]),
             spurious=int(spurious[row]),
+            duplicates=int(duplicates[row]),
             counts={name: int(by_kind[kind][row]) for kind, name in enumerate(names)},
             lowest_score=float(lowest[row]) if np.isfinite(lowest[row]) else float("nan"),
         )

@@ -6,7 +6,7 @@ Detections are then matched to people in order of score, for all images, thresho
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -142,26 +142,38 @@ def oks_of_pairs(truth: GroundTruth, found: Detections, pairs: Pairs, sigmas: Ar
     It is the mean over labeled joints of exp(−d² / (2·area·(2σ)²)). If a person has no labeled joint, d is the
     distance of each joint from the person's box, enlarged to three times its size.
     """
-    variances = (2 * sigmas) ** 2
-    # Constant per person: the exponent's denominator, labeled joints and their number.
-    scale = 1 / (2 * (truth.area[:, None] + EPSILON) * variances)
-    labeled = truth.joints[..., 2] > 0
-    number = labeled.sum(1)
-    x0, y0, w, h = truth.box.T
+    similar = joint_similarities(truth, sigmas)
     result = np.empty(len(pairs.person))
     for first in range(0, len(result), CHUNK):
         d, g = pairs.detection[first : first + CHUNK], pairs.person[first : first + CHUNK]
-        apart = found.joints[d] - truth.joints[g, :, :2]
-        blank = number[g] == 0
-        if blank.any():
-            gb, points = g[blank], found.joints[d[blank]]
-            low = np.stack([x0[gb] - w[gb], y0[gb] - h[gb]], 1)[:, None]
-            high = np.stack([x0[gb] + 2 * w[gb], y0[gb] + 2 * h[gb]], 1)[:, None]
-            apart[blank] = np.maximum(0, low - points) + np.maximum(0, points - high)
-        close = np.exp(-(apart[..., 0] ** 2 + apart[..., 1] ** 2) * scale[g])
-        used = labeled[g] | blank[:, None]
+        close, used = similar(found.joints[d], g)
         result[first : first + CHUNK] = (close * used).sum(1) / used.sum(1)
     return result
+
+
+def joint_similarities(truth: GroundTruth, sigmas: Array) -> Callable[[Array, Array], tuple[Array, Array]]:
+    """Return a function from poses ``(P, K, 2)`` and rows of people ``(P,)`` to joints' similarities ``(P, K)``.
+
+    It also returns which joints count, ``(P, K)`` bool. See `oks_of_pairs`.
+    """
+    # Constant per person: the exponent's denominator, labeled joints and whether there are any.
+    scale = 1 / (2 * (truth.area[:, None] + EPSILON) * (2 * sigmas) ** 2)
+    labeled = truth.joints[..., 2] > 0
+    is_blank: Array = ~np.any(labeled, axis=1)
+    x0, y0, w, h = truth.box.T
+
+    def similar(points: Array, g: Array) -> tuple[Array, Array]:
+        apart = points - truth.joints[g, :, :2]
+        blank = is_blank[g]
+        if blank.any():
+            gb = g[blank]
+            low = np.stack([x0[gb] - w[gb], y0[gb] - h[gb]], 1)[:, None]
+            high = np.stack([x0[gb] + 2 * w[gb], y0[gb] + 2 * h[gb]], 1)[:, None]
+            apart[blank] = np.maximum(0, low - points[blank]) + np.maximum(0, points[blank] - high)
+        close = np.exp(-(apart[..., 0] ** 2 + apart[..., 1] ** 2) * scale[g])
+        return close, labeled[g] | blank[:, None]
+
+    return similar
 
 
 def match(
@@ -226,17 +238,19 @@ def precision_recall(true: Array, false: Array, persons: Array) -> tuple[Array, 
     ``true`` and ``false`` ``(A, T, D)`` mark true and false positives in order of decreasing score; ``persons`` is
     their number, ``(A,)`` or ``(A, T)``.
     """
-    ranges, thresholds, count = true.shape
+    ranges, thresholds, _ = true.shape
     precision = np.full((ranges, thresholds, len(RECALLS)), -1.0)
     recall = np.full((ranges, thresholds), -1.0)
     number = np.broadcast_to(persons if persons.ndim == 2 else persons[:, None], (ranges, thresholds))
     for a in np.flatnonzero(number.any(1)):
-        hits, misses = np.cumsum(true[a], 1, dtype=np.int32), np.cumsum(false[a], 1, dtype=np.int32)
-        reached = hits / np.maximum(number[a], 1)[:, None]
-        exact = hits / (misses + hits + EPSILON)
-        best = np.maximum.accumulate(exact[:, ::-1], 1)[:, ::-1]
+        counted = np.cumsum(true[a] | false[a], 1, dtype=np.int32)
         for t in np.flatnonzero(number[a]):
-            recall[a, t] = reached[t, -1] if count else 0
-            at = np.searchsorted(reached[t], RECALLS, "left")
-            precision[a, t] = np.where(at < count, best[t][np.minimum(at, count - 1)], 0) if count else 0
+            # Precision falls between two true positives: only at them can it be the highest from there on.
+            places = np.flatnonzero(true[a, t])
+            hits = np.arange(1, len(places) + 1)
+            exact = hits / (counted[t, places] + EPSILON)
+            best = np.maximum.accumulate(exact[::-1])[::-1]
+            at = np.searchsorted(hits / number[a, t], RECALLS, "left")
+            precision[a, t] = np.append(best, 0.0)[at]
+            recall[a, t] = len(places) / number[a, t]
     return precision, recall

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pose_core.evaluation.analysis import CLASSES
-from pose_core.evaluation.coco import CHUNK, EPSILON, Pairs, match
+from pose_core.evaluation.coco import CHUNK, EPSILON, Pairs, joint_similarities, match
 from pose_core.evaluation.keypoint_files import Detections, GroundTruth
 from pose_core.skeleton import Skeleton
 
@@ -89,19 +89,14 @@ def _similarities(points: Array, joints: Array, area: Array, variances: Array) -
     return np.exp(-squares / (2 * (area[:, None] + EPSILON) * variances)) * (joints[..., 2] > 0)
 
 
-def corrected(
-    truth: GroundTruth, found: Detections, errors: KeypointErrors, kinds: tuple[int, ...], skeleton: Skeleton
-) -> Detections:
-    """Return the detections with the keypoints of some classes moved towards their true places.
+def corrected(truth: GroundTruth, found: Detections, errors: KeypointErrors, skeleton: Skeleton) -> Array:
+    """Return the joints ``(D, K, 2)`` of detections with all wrong ones moved towards their true places.
 
     A keypoint ends at the distance at which its similarity is 0.85 for a jitter, 0.5 for a miss, and the one it had to
     the wrong place for an inversion or a swap; the direction from the true place stays.
     """
-    chosen = np.zeros(len(CLASSES) + 1, bool)  # the last one is that of unlabeled joints, −1
-    chosen[list(kinds)] = True
-    rows, joints = np.nonzero(chosen[errors.kind])
-    if not len(rows):
-        return found
+    moved = found.joints.copy()
+    rows, joints = np.nonzero(errors.kind > GOOD_CLASS)
     person = errors.person[rows]
     kind = errors.kind[rows, joints]
     wanted = np.select([kind == JITTER, kind == MISS], [GOOD, FOUND], errors.place[rows, joints])
@@ -110,9 +105,22 @@ def corrected(
     origin = truth.joints[person, joints, :2]
     apart = found.joints[rows, joints] - origin
     length = np.linalg.norm(apart, axis=1, keepdims=True)
-    moved = found.joints.copy()
     moved[rows, joints] = origin + apart / np.maximum(length, EPSILON) * np.minimum(distance[:, None], length)
-    return Detections(found.image, found.category, moved, found.score, found.area)
+    return moved
+
+
+def oks_after(truth: GroundTruth, found: Detections, moved: Array, pairs: Pairs, sigmas: Array, masks: Array) -> Array:
+    """Return the OKS ``(V, P)`` of pairs after moving some joints: those of ``masks`` ``(V, D, K)`` to ``moved``."""
+    similar = joint_similarities(truth, sigmas)
+    result = np.empty((len(masks), len(pairs.person)))
+    for first in range(0, len(pairs.person), CHUNK):
+        d, g = pairs.detection[first : first + CHUNK], pairs.person[first : first + CHUNK]
+        before, used = similar(found.joints[d], g)
+        after, _ = similar(moved[d], g)
+        number = used.sum(1)
+        for row, mask in enumerate(masks):
+            result[row, first : first + CHUNK] = (np.where(mask[d], after, before) * used).sum(1) / number
+    return result
 
 
 def counts_of(kind: Array) -> dict[str, int]:

@@ -57,6 +57,14 @@ class GroundTruth:
             area=self.area[rows], crowd=self.crowd[rows], ignore=self.ignore[rows],
         )  # fmt: skip
 
+    def without_joints(self, joints: Sequence[int]) -> GroundTruth:
+        """Return the annotations with some joints not labeled."""
+        if not joints:
+            return self
+        kept = self.joints.copy()
+        kept[:, list(joints)] = 0
+        return replace(self, joints=kept, ignore=self.ignore | (kept[..., 2] <= 0).all(1))
+
     def without(self, image_ids: Set[int]) -> GroundTruth:
         """Return the annotations without some images and their people."""
         if not image_ids:

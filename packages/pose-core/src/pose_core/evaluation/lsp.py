@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from pose_core.errors import DataError
@@ -16,13 +18,15 @@ LSP_GROUPS = {
 }  # fmt: skip
 
 
-def lsp_pck(predictions: Array, ground_truth: Array, torso_boxes: Array | None = None) -> dict[str, float]:
+def lsp_pck(
+    predictions: Array, ground_truth: Array, torso_boxes: Array | None = None, *, left_out: Collection[int] = ()
+) -> dict[str, float]:
     """Return Head … Ankle, Mean, ``Mean@0.1`` and ``Mean@0.10``, in percent.
 
     ``predictions`` ``(N, K, 2)`` and ``ground_truth`` ``(N, K, 2)`` are in the same pixels, K 14 (LSP) or 16 (LSP and
     MPII). Errors are relative to the diagonal of ``torso_boxes`` ``(N, 2, 2)`` (corners) or, without them, to the
     distance from the left shoulder to the right hip. Every joint counts as visible, as published. A joint
-    without a finite position counts as missed; a warning counts them.
+    without a finite position counts as missed; a warning counts them. Joints ``left_out`` are in no mean.
     """
     truth = np.asarray(ground_truth, dtype=np.float64)[..., :2]
     points = np.asarray(predictions, dtype=np.float64)[..., :2]
@@ -38,7 +42,8 @@ def lsp_pck(predictions: Array, ground_truth: Array, torso_boxes: Array | None =
         size = np.linalg.norm(corners[:, 1] - corners[:, 0], axis=-1)
     error = relative_error(points, truth, size)
     groups = LSP_GROUPS if truth.shape[1] == 14 else None
-    return summarize(error, np.ones_like(error), () if groups else (6, 7), THRESHOLD, groups)
+    excluded = (*(() if groups else (6, 7)), *left_out)
+    return summarize(error, np.ones_like(error), excluded, THRESHOLD, groups)
 
 
 def torso_sizes(joints: Array) -> Array:

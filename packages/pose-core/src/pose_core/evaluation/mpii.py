@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +35,14 @@ STRAY = 0.01
 """The maximum fraction of people that may differ between two files of the same set."""
 
 
-def mpii_pckh(predictions: Array, ground_truth: str | Path | Mapping[str, Any]) -> dict[str, float]:
+def mpii_pckh(
+    predictions: Array, ground_truth: str | Path | Mapping[str, Any], *, left_out: Collection[int] = ()
+) -> dict[str, float]:
     """Return Head … Ankle, Mean, ``Mean@0.1`` and ``Mean@0.10``, in percent.
 
     ``predictions`` is ``(N, 16, 2)``, 0-based. ``ground_truth`` is ``gt_valid.mat`` or a mapping with its fields.
     ``Mean@0.1`` has a threshold of 0.11, as in published results; ``Mean@0.10`` one of 0.10. As published, a joint
-    without a finite position counts as missed; a warning counts them.
+    without a finite position counts as missed; a warning counts them. Joints ``left_out`` are in no mean.
     """
     truth, visible, size = _truth(_read(ground_truth))
     points = np.asarray(predictions, dtype=np.float64)[..., :2] + 1
@@ -49,7 +51,7 @@ def mpii_pckh(predictions: Array, ground_truth: str | Path | Mapping[str, Any]) 
             f"MPII predictions have the shape {points.shape}, the ground truth {truth.shape}; "
             "give one row per person, in the order of the ground truth"
         )
-    return summarize(relative_error(points, truth, size), visible, EXCLUDED)
+    return summarize(relative_error(points, truth, size), visible, (*EXCLUDED, *left_out))
 
 
 def read_heads(ground_truth: str | Path | Mapping[str, Any]) -> tuple[Array, Array]:
@@ -111,7 +113,10 @@ def summarize(
     threshold: float = 0.5,
     groups: Mapping[str, tuple[int, ...]] | None = None,
 ) -> dict[str, float]:
-    """Return percentages by group and over all joints, from normalized errors ``(N, K)``."""
+    """Return percentages by group and over all joints, from normalized errors ``(N, K)``.
+
+    Joints that are ``excluded`` are in no mean, and groups of only such joints are left out.
+    """
     number = visible.sum(0)
     used = np.array([joint not in excluded for joint in range(error.shape[1])]) & (number > 0)
 
@@ -123,7 +128,8 @@ def summarize(
         return float((share(limit)[used] * number[used]).sum() / max(number[used].sum(), 1))
 
     by_joint = share(threshold)
-    result = {name: float(by_joint[list(joints)].mean()) for name, joints in (groups or GROUPS).items()}
+    kept = {name: [j for j in joints if j not in excluded] for name, joints in (groups or GROUPS).items()}
+    result = {name: float(by_joint[joints].mean()) for name, joints in kept.items() if joints}
     return {**result, "Mean": mean(threshold), "Mean@0.1": mean(0.11), "Mean@0.10": mean(0.10)}
 
 

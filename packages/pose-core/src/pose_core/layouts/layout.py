@@ -75,6 +75,8 @@ class AnnotatedSet:
     split: str
     annotation_file: Path
     problems: Problems = field(default_factory=Problems, compare=False)
+    left_out: tuple[int, ...] = ()
+    """Joints that are not scored."""
 
     @property
     def name(self) -> str:
@@ -91,7 +93,8 @@ class AnnotatedSet:
     def ground_truth(self) -> GroundTruth:
         """The annotations to score COCO entries with, read once; they include images without people, and crowds."""
         joints, area = self.skeleton.num_joints, self.layout.area_of_box
-        return read_ground_truth(self.annotation_file, joints, area_of_box=area, skeleton=self.skeleton)
+        truth = read_ground_truth(self.annotation_file, joints, area_of_box=area, skeleton=self.skeleton)
+        return truth.without_joints(self.left_out)
 
     @property
     def num_persons(self) -> int:

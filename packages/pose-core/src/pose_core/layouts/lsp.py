@@ -111,7 +111,7 @@ def score_points(
         write_points(file, rows)
     if not found.has_annotations:
         return not_scored(f"The annotations of {found.split} are not public: not scored. Predictions: {file}")
-    metrics = lsp_pck(rows, np.stack([people[identity] for identity in order]))
+    metrics = lsp_pck(rows, np.stack([people[identity] for identity in order]), left_out=found.left_out)
     return Evaluation("LSP PCK@0.2", metrics["Mean"], metrics, format_pck(metrics, name))
 
 

@@ -40,7 +40,7 @@ def merge_annotations(files: Sequence[Path], out: Path, *, crowd_index: bool = F
     if out.resolve() in {file.resolve() for file in files}:
         raise DataError(f"{out} is one of the files to merge; name another file to write")
     with collector_paused():
-        contents = [_read(file, crowd_index=crowd_index) for file in files]
+        contents = [read_lists(file, crowd_index=crowd_index) for file in files]
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
         origin: dict[int, Path] = {}
@@ -70,7 +70,8 @@ def merge_annotations(files: Sequence[Path], out: Path, *, crowd_index: bool = F
     return Merged(out, len(images), len(annotations), renumbered)
 
 
-def _read(file: Path, *, crowd_index: bool) -> dict[str, Any]:
+def read_lists(file: Path, *, crowd_index: bool = False) -> dict[str, Any]:
+    """Return the content of a COCO-style file, whose images and annotations all have an id."""
     content = read_json(file)
     if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in LISTS):
         raise DataError(f"{file} is not a COCO-style annotation file: it needs the lists {', '.join(LISTS)}")

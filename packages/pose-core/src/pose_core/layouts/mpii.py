@@ -245,7 +245,7 @@ def score_points(
         write_points(file, rows)
     if not found.has_annotations:
         return not_scored(f"The annotations of {found.split} are not public: not scored. Predictions: {file}")
-    metrics = mpii_pckh(rows, truth)
+    metrics = mpii_pckh(rows, truth, left_out=found.left_out)
     return Evaluation("MPII PCKh@0.5", metrics["Mean"], metrics, format_pck(metrics, name))
 
 

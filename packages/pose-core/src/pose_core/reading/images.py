@@ -73,6 +73,19 @@ def decode_image(content: bytes, name: str, flags: int) -> Array:
         raise DataError(f"{name} {fault}{advice}") from None
 
 
+def image_size(content: bytes, name: str) -> tuple[int, int]:
+    """Return width and height as an image's header says; raise a DataError that begins with ``name``."""
+    try:
+        kind, read = _kind(content)
+        header = read(content)
+        check_size(header)
+    except FaultError as fault:
+        raise DataError(f"{name} {fault}") from None
+    except (IndexError, ValueError):
+        raise DataError(f"{name} is damaged: it begins as a {kind} file, but has no size") from None
+    return header.width, header.height
+
+
 def is_decodable(content: bytes) -> bool:
     """Return whether the header of an image file lets it be decoded."""
     try:
