@@ -51,6 +51,13 @@ class Record(BaseModel):
     date: str
     config: dict[str, Any]
 
+    def setting(self, *keys: str) -> str:
+        """Return a setting of the run as text, whatever the record holds."""
+        value: object = self.config
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else None
+        return value if isinstance(value, str) else "not recorded"
+
 
 @dataclass(frozen=True)
 class EvaluatedRun:
@@ -125,7 +132,8 @@ def read_record(file: Path) -> Record:
 
 def _read_data(record: Record, file: Path, root: str | None) -> AnnotatedSet:
     settings = record.config.get("data")
-    kept = {key: value for key, value in settings.items() if key in DataConfig.model_fields} if settings else {}
+    known = settings if isinstance(settings, dict) else {}
+    kept = {key: value for key, value in known.items() if key in DataConfig.model_fields}
     given = {
         "layout": record.data.layout,
         "root": record.data.root if root is None else root,
