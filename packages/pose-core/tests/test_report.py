@@ -330,9 +330,15 @@ def hostile(sets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         name = IMAGE if number == 0 else entry["file_name"]
         (data / "images" / name).write_bytes((sets / "coco" / "images" / "val2017" / entry["file_name"]).read_bytes())
         entry["file_name"] = name
+    coco = SKELETONS["coco17"]
+    joints = [f"<i onclick=alert(5)>{name}</i>" for name in coco.joints]
+    (category,) = content["categories"]
+    category |= {"name": "<u>person</u>", "keypoints": joints}
     (data / "annotations" / "mine.json").write_text(json.dumps(content))
+    skeleton = data / "joints.yaml"
+    skeleton.write_text(json.dumps({"name": "<i>joints</i>", "joints": joints, "sigmas": list(coco.sigmas)}))
     run = root / HOSTILE
-    make_run(run, config_of(data, "coco", val="mine.json"), 3.0)
+    make_run(run, config_of(data, "coco", val="mine.json", skeleton=str(skeleton)), 3.0)
     record = run / "results" / "evaluation.json"
     content = json.loads(record.read_text())
     text = "</script></style></title><script>alert(4)</script>"
@@ -357,10 +363,12 @@ def test_names_are_text_and_nothing_else(hostile: Path, browser: Browser) -> Non
     assert browser.complaints() == []
     assert browser.requests() == [hostile.absolute().as_uri()]
     assert browser.evaluate("document.scripts.length") == 1
-    assert browser.evaluate("document.querySelectorAll('[onerror], [onmouseover], b').length") == 0
+    assert browser.evaluate("document.querySelectorAll('[onerror], [onmouseover], [onclick], b, i, u').length") == 0
     assert browser.evaluate("document.title") == f"{HOSTILE}: COCO AP"
     shown = browser.evaluate("Array.from(document.querySelectorAll('#t-images tbody th'), e => e.textContent)")
     assert IMAGE in shown
+    joint = browser.evaluate("document.querySelector('#joints tbody th').textContent")
+    assert joint == "<i onclick=alert(5)>nose</i>"
     assert browser.evaluate("document.querySelector('img').alt.endsWith(': annotation')")
     # The page's own policy forbids what a name might still load.
     browser.evaluate("document.body.append(Object.assign(new Image(), {src: 'https://example.org/x.png'})), 1")
