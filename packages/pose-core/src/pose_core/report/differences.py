@@ -40,9 +40,9 @@ def config_difference(config: Mapping[str, Any]) -> ConfigDifference:
     original = load_config(name).model_dump(mode="json")
     theirs, ours = dict(_flat(original)), dict(_flat(config))
     changed = [
-        Changed(key, theirs.get(key, ABSENT), ours.get(key, ABSENT))
-        for key in dict.fromkeys([*theirs, *ours])
-        if theirs.get(key, ABSENT) != ours.get(key, ABSENT)
+        Changed(key, theirs.get(key, ABSENT), value)
+        for key, value in ours.items()  # a key that the record lacks is newer than the run
+        if value != theirs.get(key, ABSENT)
     ]
     return ConfigDifference(name, tuple(changed))
 
