@@ -1059,6 +1059,12 @@ def command_line(folder: Path) -> Kind:
     return Kind(file, [command.replace(" ", "\n").encode() for command in commands], read)
 
 
+def evaluation_record(folder: Path) -> Kind:
+    import report_kinds
+
+    return report_kinds.evaluation_record(folder)
+
+
 KINDS: dict[str, Callable[[Path], Kind]] = {
     "archive": archive,
     "category": category,
@@ -1073,6 +1079,7 @@ KINDS: dict[str, Callable[[Path], Kind]] = {
     "crowdpose": crowdpose,
     "crowdpose_truth": crowdpose_truth,
     "detections": detections,
+    "evaluation_record": evaluation_record,
     "image": image,
     "lsp_mat": lsp_mat,
     "lsp_mpii_h5": lsp_mpii_h5,

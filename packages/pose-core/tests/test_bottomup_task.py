@@ -222,6 +222,8 @@ def test_only_chosen_images_are_looked_at_and_scored(crowds: Path, tmp_path: Pat
     predictor.people = {1: missing[1], 3: missing[3]}
     assert evaluate_bottomup(predictor, config, tmp_path).value < 1
     evaluation = evaluate_bottomup(predictor, config, tmp_path, lambda found: [found.records[1], found.records[3]])
+    assert evaluation.image_ids is not None
+    assert len(evaluation.image_ids) == 2
     assert evaluation.value == pytest.approx(1)
     entries = json.loads((tmp_path / "results/keypoints_train2017_results.json").read_text())
     ids = [record.image_id for record in read_dataset(config.data, "train2017", keep_unlabeled=True).records]

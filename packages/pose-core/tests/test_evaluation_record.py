@@ -11,9 +11,10 @@ import torch
 
 from pose_core.config import DataConfig
 from pose_core.engine.evaluation_record import git_hash, record_evaluation
+from pose_core.engine.trainer import train
 from pose_core.evaluation.report import Evaluation
 from pose_core.topdown.config import TopDownConfig
-from pose_testing.tiny_task import Tiny
+from pose_testing.tiny_task import Tiny, Writing
 from pose_testing.tiny_task import config as tiny_config
 
 CPU = torch.device("cpu")
@@ -40,6 +41,7 @@ def test_a_record_says_what_was_evaluated(tmp_path: Path, monkeypatch: pytest.Mo
         "root": str(tmp_path),
         "split": "mine.json",
         "skeleton": "coco17",
+        "image_ids": None,
     }
     assert content["weights"] == "best.pt"
     assert content["device"] == "cpu"
@@ -54,6 +56,15 @@ def test_an_evaluation_without_a_results_file_leaves_none(tmp_path: Path) -> Non
     evaluation = Evaluation("COCO AP", 0.5, {"AP": 0.5}, "")
     assert record_evaluation(evaluation, experiment(tmp_path), CPU, None) is None
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("evaluate_on", [None, "cpu"])
+def test_a_training_leaves_the_record_of_its_last_evaluation(evaluate_on: str | None, tmp_path: Path) -> None:
+    result = train(Writing(tiny_config(tmp_path, evaluate_on=evaluate_on)))
+    content = json.loads((result.folder / "results" / "evaluation.json").read_text())
+    assert content["results"] == "scores.json"
+    assert content["weights"] == "step 15 of the training"
+    assert content["value"] == result.evaluation.value
 
 
 def test_the_commit_of_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

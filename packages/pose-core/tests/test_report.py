@@ -17,6 +17,7 @@ from pose_core.cli import main
 from pose_core.config import DataConfig, ModelConfig
 from pose_core.engine.evaluation_record import record_evaluation
 from pose_core.errors import ConfigError, DataError
+from pose_core.evaluation import coco_keypoint_ap
 from pose_core.evaluation.analysis import Curve, ImageErrors, ScoreBin
 from pose_core.layouts.layout import AnnotatedSet
 from pose_core.layouts.reader import read_dataset
@@ -24,7 +25,9 @@ from pose_core.layouts.table import get_layout
 from pose_core.plugins.method import Method
 from pose_core.report.build import write_report
 from pose_core.report.charts import calibration_chart, curve_chart
+from pose_core.report.comparison import compare
 from pose_core.report.pictures import MOST_BYTES, choose_images, data_uri, shown_people
+from pose_core.report.runs import read_runs
 from pose_core.skeleton import SKELETONS
 from pose_core.structures import Poses
 from pose_core.synthetic import write_dataset
@@ -242,6 +245,24 @@ def test_data_that_were_moved(pair: tuple[Path, Path], sets: Path, tmp_path: Pat
     assert write_report([tmp_path], root=str(sets / "coco")).page.is_file()
 
 
+def test_images_that_were_not_evaluated_are_left_out(sets: Path, tmp_path: Path) -> None:
+    found = make_run(tmp_path, config_of(sets / "coco", "coco"), 3.0)
+    chosen = [record.image_id for record in found.records[:5]]
+    record, results = (tmp_path / "results" / name for name in ("evaluation.json", "keypoints_val2017_results.json"))
+    entries = [entry for entry in json.loads(results.read_text()) if entry["image_id"] in chosen]
+    results.write_text(json.dumps(entries))
+    content = json.loads(record.read_text())
+    content["data"]["image_ids"] = chosen
+    others = {each.image_id for each in found.records} - set(chosen)
+    content["value"] = coco_keypoint_ap(found.ground_truth.without(others), entries)["AP"]
+    record.write_text(json.dumps(content))
+    written = write_report([tmp_path])
+    assert "have changed since" not in written.page.read_text()
+    (run,) = json.loads(written.figures.read_text())["runs"]
+    assert [each["image_id"] for each in run["analysis"]["images"]] == chosen
+    assert compare([*read_runs([tmp_path]), *read_runs([tmp_path])])[0].difference.value == 0
+
+
 def test_without_jinja_it_says_what_to_install(
     pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -309,9 +330,15 @@ def hostile(sets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         name = IMAGE if number == 0 else entry["file_name"]
         (data / "images" / name).write_bytes((sets / "coco" / "images" / "val2017" / entry["file_name"]).read_bytes())
         entry["file_name"] = name
+    coco = SKELETONS["coco17"]
+    joints = [f"<i onclick=alert(5)>{name}</i>" for name in coco.joints]
+    (category,) = content["categories"]
+    category |= {"name": "<u>person</u>", "keypoints": joints}
     (data / "annotations" / "mine.json").write_text(json.dumps(content))
+    skeleton = data / "joints.yaml"
+    skeleton.write_text(json.dumps({"name": "<i>joints</i>", "joints": joints, "sigmas": list(coco.sigmas)}))
     run = root / HOSTILE
-    make_run(run, config_of(data, "coco", val="mine.json"), 3.0)
+    make_run(run, config_of(data, "coco", val="mine.json", skeleton=str(skeleton)), 3.0)
     record = run / "results" / "evaluation.json"
     content = json.loads(record.read_text())
     text = "</script></style></title><script>alert(4)</script>"
@@ -336,10 +363,12 @@ def test_names_are_text_and_nothing_else(hostile: Path, browser: Browser) -> Non
     assert browser.complaints() == []
     assert browser.requests() == [hostile.absolute().as_uri()]
     assert browser.evaluate("document.scripts.length") == 1
-    assert browser.evaluate("document.querySelectorAll('[onerror], [onmouseover], b').length") == 0
+    assert browser.evaluate("document.querySelectorAll('[onerror], [onmouseover], [onclick], b, i, u').length") == 0
     assert browser.evaluate("document.title") == f"{HOSTILE}: COCO AP"
     shown = browser.evaluate("Array.from(document.querySelectorAll('#t-images tbody th'), e => e.textContent)")
     assert IMAGE in shown
+    joint = browser.evaluate("document.querySelector('#joints tbody th').textContent")
+    assert joint == "<i onclick=alert(5)>nose</i>"
     assert browser.evaluate("document.querySelector('img').alt.endsWith(': annotation')")
     # The page's own policy forbids what a name might still load.
     browser.evaluate("document.body.append(Object.assign(new Image(), {src: 'https://example.org/x.png'})), 1")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,16 @@ class Tiny(Task):
         self.evaluations += 1
         score = next(networks["pose"].parameters()).sum().item()
         return Evaluation("score", score, {"AP": score}, "a table")
+
+
+class Writing(Tiny):
+    """A task whose evaluations write results."""
+
+    def evaluate(self, networks: Mapping[str, nn.Module], device: torch.device, folder: Path) -> Evaluation:
+        file = folder / "results" / "scores.json"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("[]")
+        return replace(super().evaluate(networks, device, folder), results=file)
 
 
 def config(folder: Path, **train: Any) -> TopDownConfig:

@@ -141,7 +141,8 @@ def evaluate_bottomup(
     missing = found.problems.counts["image missing"] + unread
     if missing:
         lines.append(f"skipped: {counted(missing, 'image')} missing or not decodable (their people count as missed)")
-    return replace(last, report="\n".join(lines))
+    chosen = tuple(record.image_id for record in found.records) if others else None
+    return replace(last, report="\n".join(lines), image_ids=chosen)
 
 
 @watching_workers()

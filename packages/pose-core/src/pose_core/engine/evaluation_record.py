@@ -44,6 +44,7 @@ def record_evaluation(
             "root": str(find_data_root(data.root).absolute()),
             "split": data.val,
             "skeleton": data.skeleton,
+            "image_ids": evaluation.image_ids,
         },
         "weights": weights,
         "device": device_name(device),

@@ -36,7 +36,10 @@ Resume = bool | Literal["auto"]
 
 
 CHECKPOINT = "last.pt"
-BELONGINGS = ("config.yaml", "log.txt", "metrics.jsonl", CHECKPOINT, "best.pt", "results", "tensorboard")
+BELONGINGS = (
+    "config.yaml", "log.txt", "metrics.jsonl", CHECKPOINT, "best.pt", "results", "tensorboard", "report.html",
+    "report.json",
+)  # fmt: skip
 """What a run writes to its folder, besides earlier checkpoints and weights to evaluate."""
 
 

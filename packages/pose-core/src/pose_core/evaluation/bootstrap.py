@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from tqdm import tqdm
 
 from pose_core.evaluation.coco import (
     AREAS,
@@ -23,6 +24,7 @@ from pose_core.evaluation.coco import (
     pair_up,
 )
 from pose_core.evaluation.keypoint_files import Detections, GroundTruth
+from pose_core.verbosity import no_bar
 
 Array = np.ndarray
 
@@ -92,14 +94,16 @@ def resampled_ap(matches: list[Matches], drawn: Array) -> Array:
 def _category_ap(found: Matches, drawn: Array) -> Array:
     times = drawn[:, found.image]  # (R, D)
     people = drawn @ found.persons
+    so_far = np.cumsum(times, 1, dtype=np.float64)
     total = np.zeros(len(drawn))
     for true, false in zip(found.true, found.false, strict=True):
-        at = np.flatnonzero(true)
+        at, ignored = np.flatnonzero(true), np.flatnonzero(~true & ~false)
         if not len(at):
             continue
         # Precision is highest, and recall rises, at true positives alone.
         hits = np.cumsum(times[:, at], 1, dtype=np.float64)
-        misses = np.cumsum(times * false, 1, dtype=np.float64)[:, at]
+        skipped = np.cumsum(np.pad(times[:, ignored], ((0, 0), (1, 0))), 1)[:, np.searchsorted(ignored, at)]
+        misses = so_far[:, at] - hits - skipped
         best = np.maximum.accumulate((hits / (misses + hits + EPSILON))[:, ::-1], 1)[:, ::-1]
         reached = hits / np.maximum(people, 1)[:, None]
         for row, (recall, precision) in enumerate(zip(reached, best, strict=True)):
@@ -152,7 +156,7 @@ def paired_difference(first: Score, second: Score, images: int, *, resamples: in
     value = float(first(whole)[0] - second(whole)[0])
     generator = np.random.default_rng(seed)
     found = []
-    for start in range(0, resamples, CHUNK):
+    for start in tqdm(range(0, resamples, CHUNK), "comparing", unit_scale=CHUNK, leave=False, disable=no_bar()):
         number = min(CHUNK, resamples - start)
         drawn = generator.multinomial(images, np.full(images, 1 / images), number)
         a, b = first(drawn), second(drawn)

@@ -17,6 +17,8 @@ class Evaluation:
     report: str
     results: Path | None = None
     """The file of predictions that was scored, or that is to be uploaded."""
+    image_ids: tuple[int, ...] | None = None
+    """The images that were evaluated, if they are not all of the split."""
 
 
 def not_scored(report: str) -> Evaluation:

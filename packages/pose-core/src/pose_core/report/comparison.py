@@ -73,13 +73,13 @@ def difference(run: EvaluatedRun, first: EvaluatedRun) -> Difference:
     if first.found.layout.score_entries is None:
         (ours, total), (theirs, _) = hits(run), hits(first)
         return ratio_difference(ours, theirs, total)
-    truth, sigmas = first.found.ground_truth, np.array(first.found.skeleton.sigmas)
+    truth, sigmas = first.found.ground_truth.without(first.without), np.array(first.found.skeleton.sigmas)
     found = ap_difference(truth, _detections(run), _detections(first), sigmas)
     return Difference(100 * found.value, 100 * found.error, 100 * found.low, 100 * found.high, found.resamples)
 
 
 def _detections(run: EvaluatedRun) -> Detections:
-    return read_detections(run.results, run.found.ground_truth, max_detections=MAX_DETECTIONS)
+    return read_detections(run.results, run.found.ground_truth.without(run.without), max_detections=MAX_DETECTIONS)
 
 
 def hits(run: EvaluatedRun) -> tuple[Array, Array]:

@@ -31,15 +31,18 @@ class ConfigDifference(NamedTuple):
 def config_difference(config: Mapping[str, Any]) -> ConfigDifference:
     """Return the settings of a run's config that differ from the built-in experiment of its name, if there is one."""
     try:
-        name = f"{get_method(str(config.get('method'))).script}/{config.get('name')}"
-        original = load_config(name).model_dump(mode="json")
+        method = get_method(str(config.get("method")))
     except PoseError:
         return ConfigDifference(None, ())
+    if config.get("name") not in list(method.experiments()):  # of another type, perhaps, than a text
+        return ConfigDifference(None, ())
+    name = f"{method.script}/{config['name']}"
+    original = load_config(name).model_dump(mode="json")
     theirs, ours = dict(_flat(original)), dict(_flat(config))
     changed = [
-        Changed(key, theirs.get(key, ABSENT), ours.get(key, ABSENT))
-        for key in dict.fromkeys([*theirs, *ours])
-        if theirs.get(key, ABSENT) != ours.get(key, ABSENT)
+        Changed(key, theirs.get(key, ABSENT), value)
+        for key, value in ours.items()  # a key that the record lacks is newer than the run
+        if value != theirs.get(key, ABSENT)
     ]
     return ConfigDifference(name, tuple(changed))
 

@@ -116,7 +116,8 @@ def number(value: float | None, digits: int = 1, factor: float = 1.0) -> str:
 
 def _metrics(run: EvaluatedRun) -> dict[str, float]:
     """Return the metrics of the results table by title, in percent; −1 where there is nobody."""
-    titles = run.found.layout.titles or {key: key for key in run.record.metrics if key != "Mean@0.10"}
+    usual = {key: key for key in run.record.metrics if key != "Mean@0.10" and "/" not in key}  # "/": of a source
+    titles = run.found.layout.titles or usual
     values = {title: run.record.metrics[key] for key, title in titles.items() if key in run.record.metrics}
     return {title: value if value == -1 else value * run.unit for title, value in values.items()}
 
@@ -124,7 +125,7 @@ def _metrics(run: EvaluatedRun) -> dict[str, float]:
 def _protocol(run: EvaluatedRun) -> str:
     """Return the line of a report that says how its figures were produced."""
     lines = [line for line in run.record.report.splitlines() if " evaluator=" in line]
-    return lines[-1] if lines else "no protocol line"
+    return lines[0] if lines else "no protocol line"
 
 
 def _curves(run: EvaluatedRun) -> Chart | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ class DataNamed(BaseModel):
     root: str
     split: str
     skeleton: str
+    image_ids: tuple[int, ...] | None = None
+    """The images that were evaluated, if they are not all of the split."""
 
 
 class Record(BaseModel):
@@ -51,6 +53,13 @@ class Record(BaseModel):
     date: str
     config: dict[str, Any]
 
+    def setting(self, *keys: str) -> str:
+        """Return a setting of the run as text, whatever the record holds."""
+        value: object = self.config
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else None
+        return value if isinstance(value, str) else "not recorded"
+
 
 @dataclass(frozen=True)
 class EvaluatedRun:
@@ -65,6 +74,8 @@ class EvaluatedRun:
     analysis: Analysis
     poses: Mapping[int, Poses]
     """Predictions by image id, in order of rising score."""
+    without: frozenset[int] = frozenset()
+    """Images of the split that were not evaluated."""
 
     @property
     def unit(self) -> float:
@@ -87,10 +98,13 @@ def _read_run(folder: Path, name: str, root: str | None) -> EvaluatedRun:
         raise DataError(f"{results}, the results that {file} names, does not exist; evaluate again")
     if not found.has_annotations:
         raise DataError(f"{folder}: {record.data.split} has no public annotations, so there are no errors to report")
-    if found.layout.analyze is None:
+    analyze = found.layout.analyze
+    if analyze is None:
         raise DataError(f"{folder}: the layout {found.layout.name} has no error analysis to report")
-    analysis = found.layout.analyze(found, results)
-    return EvaluatedRun(name, folder, results, record, found, analysis, _read_poses(results, found, analysis))
+    without = _left_out(record.data.image_ids, found)
+    found = replace(found, records=tuple(each for each in found.records if each.image_id not in without))
+    analysis = analyze(found, results, without=without)
+    return EvaluatedRun(name, folder, results, record, found, analysis, _read_poses(results, found, analysis), without)
 
 
 def record_file(folder: Path) -> Path:
@@ -125,7 +139,8 @@ def read_record(file: Path) -> Record:
 
 def _read_data(record: Record, file: Path, root: str | None) -> AnnotatedSet:
     settings = record.config.get("data")
-    kept = {key: value for key, value in settings.items() if key in DataConfig.model_fields} if settings else {}
+    known = settings if isinstance(settings, dict) else {}
+    kept = {key: value for key, value in known.items() if key in DataConfig.model_fields}
     given = {
         "layout": record.data.layout,
         "root": record.data.root if root is None else root,
@@ -141,6 +156,16 @@ def _read_data(record: Record, file: Path, root: str | None) -> AnnotatedSet:
     if root is None and not Path(config.root).is_dir():
         raise DataError(f"{file}: the data set is no longer in {config.root}; give its folder with --root DIR")
     return read_dataset(config, config.val)
+
+
+def _left_out(image_ids: tuple[int, ...] | None, found: AnnotatedSet) -> frozenset[int]:
+    """Return the images of a split that were not evaluated, given those that were."""
+    if image_ids is None:
+        return frozenset()
+    every = {record.image_id for record in found.records}
+    if found.layout.score_entries is not None:
+        every |= set(found.ground_truth.image_ids.tolist())
+    return frozenset(every - set(image_ids))
 
 
 def _read_poses(results: Path, found: AnnotatedSet, analysis: Analysis) -> Mapping[int, Poses]:

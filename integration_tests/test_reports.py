@@ -1,0 +1,51 @@
+"""`eval --report` of each kind of method."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pose_core.cli import method_main
+from pose_core.synthetic import write_dataset
+
+EXPERIMENTS = {
+    "lite": "coco_lpn18_256x192",
+    "dekr": "coco_dekr_w32_512",
+    "advpose": "coco_ae_resnet50_512",
+}
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("people")
+    write_dataset(folder, layout="coco", images=2, val_images=2, people=(1, 2), size=(96, 96), seed=0)
+    return folder
+
+
+@pytest.mark.parametrize("method", EXPERIMENTS)
+def test_an_evaluation_writes_its_report(
+    method: str, people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "eval",
+        "--cfg",
+        EXPERIMENTS[method],
+        "--random-weights",
+        "--report",
+        "--out",
+        str(tmp_path),
+        "--device",
+        "cpu",
+    ]
+    assert method_main(method, [*words, f"data.root={people}", "model.input_size=[64, 64]", "test.workers=0"]) == 0
+    assert f"report: {tmp_path / 'report.html'} and report.json" in capsys.readouterr().out
+    assert (tmp_path / "report.html").read_text().count("data:image/jpeg") == 4
+    (run,) = json.loads((tmp_path / "report.json").read_text())["runs"]
+    assert run["evaluation"]["weights"] is None
+    assert run["analysis"]["score"] == pytest.approx(run["evaluation"]["value"], abs=1e-9)
+    assert {each["key"] for each in run["config_difference"]["changed"]} >= {"data.root", "model.input_size"}
+    (tmp_path / "report.html").unlink()
+    assert method_main(method, ["report", str(tmp_path)]) == 0
+    assert (tmp_path / "report.html").is_file()
