@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pose_core.data.images import image_exists
 from pose_core.data.numbers import FAR
 from pose_core.data.sources import image_source
 from pose_core.errors import DataError
@@ -93,7 +94,7 @@ def _source(file: Path, name: str) -> str:
     if name.split("/")[0] == _FOLDER and folders:
         return image_source(folders[0], name)
     below = image_source(file.parent, name)
-    return below if Path(below).exists() else image_source(file.parent, name.rpartition("/")[2])
+    return below if image_exists(below) else image_source(file.parent, name.rpartition("/")[2])
 
 
 def _from_csv(file: Path, what: str) -> Table:

@@ -121,7 +121,7 @@ def _size(result: Sequence[Entry], where: str) -> tuple[int, int]:
     sizes = {
         (whole_number(region.get("original_width")), whole_number(region.get("original_height")))
         for region in result
-        if region.get("type") in {"rectanglelabels", "keypointlabels"}
+        if region.get("type") in ("rectanglelabels", "keypointlabels")
     }
     if not sizes:
         return 0, 0
