@@ -25,6 +25,7 @@ from shapes import (
     as_json,
     check_numbers,
     check_records,
+    coco_person,
     coco_tree,
     expect,
     json_kind,
@@ -87,8 +88,8 @@ def regions(folder: Path) -> Kind:
         {
             **trees[0],
             "annotations": [
-                person(30, 1, **person, segmentation=each),
-                person(31, 2, segmentation=[[1, 2, 30, 4, 9, 40]], **{**person, "iscrowd": 0}),
+                coco_person(30, 1, **person, segmentation=each),
+                coco_person(31, 2, segmentation=[[1, 2, 30, 4, 9, 40]], **{**person, "iscrowd": 0}),
             ],
         }
         for each in found

@@ -85,7 +85,7 @@ def check_numbers(values: object, what: str, bound: float = BOUND) -> None:
     expect((np.abs(numbers) <= bound).all(), f"{what} out of bounds: {np.abs(numbers).max(initial=0):g}")
 
 
-def person(identity: int, image_id: int, joints: int = 17, **changes: Any) -> dict[str, Any]:
+def coco_person(identity: int, image_id: int, joints: int = 17, **changes: Any) -> dict[str, Any]:
     numbers = [value for k in range(joints) for value in (10 + k, 5 + 2 * k, 2 - k % 3)]
     labeled = sum(2 - k % 3 > 0 for k in range(joints))
     outline = [[8, 4, 38, 4, 38, 44]]
@@ -100,10 +100,10 @@ def coco_tree(joints: Sequence[str], **image: Any) -> dict[str, Any]:
     return {
         "images": [{"id": i, "file_name": f"{i:012d}.jpg", "width": 64, "height": 48} | image for i in (1, 2)],
         "annotations": [
-            person(10, 1, count),
-            person(11, 1, count),
-            person(20, 2, count),
-            person(21, 2, count, **crowd, segmentation={"counts": [0, 64 * 48], "size": [48, 64]}),
+            coco_person(10, 1, count),
+            coco_person(11, 1, count),
+            coco_person(20, 2, count),
+            coco_person(21, 2, count, **crowd, segmentation={"counts": [0, 64 * 48], "size": [48, 64]}),
         ],
         "categories": [{"id": 1, "name": "person", "keypoints": list(joints), "skeleton": [[1, 2], [2, 3]]}],
     }
