@@ -65,12 +65,16 @@ class EmbeddingContent:
         return embedding_batch(
             stacks,
             images,
-            people_heatmaps(joints, self.side, self.sigma, subpixel=self.subpixel),
+            self.labels(joints),
             batch.keep.view(-1, self.side, self.side),
             keypoint_references(joints, self.side, self.max_people),
             self.weights,
             labeled_channels(batch),
         )
+
+    def labels(self, joints: Tensor) -> Tensor:
+        """Return target heatmaps ``(N, K, side, side)`` for joints ``(N, P, K, 3)`` in their pixels."""
+        return people_heatmaps(joints, self.side, self.sigma, subpixel=self.subpixel)
 
 
 def hourglass_batch(

@@ -26,6 +26,7 @@ from pose_advpose.content import EmbeddingContent, HourglassContent
 from pose_advpose.models import Critic, critic
 from pose_advpose.predictor import EmbeddingPredictor
 from pose_advpose.splits import held_out_ids, keep_split
+from pose_core.bottomup.dataset import WholeBatch
 from pose_core.bottomup.task import BottomUpTask
 from pose_core.config import Experiment, TrainConfig
 from pose_core.data.sampler import evaluation_batches, loader_workers, watching_workers, worker_init
@@ -110,6 +111,9 @@ class HourglassTask(AdversarialMixin, TopDownTask):
     def objective(self, device: torch.device) -> Objective[Any]:
         return self.make_objective(self.content, device)
 
+    def target_heatmaps(self, joints: torch.Tensor) -> torch.Tensor:
+        return self.content.labels(joints)
+
     def dataset(self, people: Sequence[ImageRecord] | PersonTable, *, training: bool) -> TopDownDataset:
         config = self.config
         if not training:
@@ -188,6 +192,9 @@ class EmbeddingTask(AdversarialMixin, BottomUpTask):
     @property
     def output_sizes(self) -> tuple[int, ...]:
         return (self.config.output_side,)
+
+    def target_heatmaps(self, batch: WholeBatch) -> torch.Tensor:
+        return self.content.labels(batch.joints[:, 0])
 
     def chosen(self, found: AnnotatedSet, *, training: bool) -> Sequence[ImageRecord]:
         ids = held_out_ids(self.config.split)

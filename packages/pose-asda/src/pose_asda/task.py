@@ -6,21 +6,23 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
-from pose_asda.adversary import PasteObjective
+from pose_asda.adversary import PasteObjective, on_device
 from pose_asda.config import AsdaConfig
-from pose_asda.dataset import PartedDataset
+from pose_asda.dataset import PartBatch, PartedDataset
 from pose_asda.generator import Generator
 from pose_asda.parts import PartSampler, read_pool
+from pose_asda.visualize import to_pixels
 from pose_core.config import TrainConfig
 from pose_core.engine.distributed import rank_and_world_size
-from pose_core.engine.interfaces import Objective, TrainingSet
+from pose_core.engine.interfaces import Objective, TrainingPictures, TrainingSet
 from pose_core.errors import WeightsError
 from pose_core.models.initialize import load_backbone
 from pose_core.topdown.codec import HeatmapCodec
-from pose_core.topdown.dataset import TopDownDataset
+from pose_core.topdown.dataset import CropBatch, TopDownDataset
 from pose_core.topdown.task import TopDownTask
 
 _log = logging.getLogger(__name__)
@@ -78,6 +80,17 @@ class AsdaTask(TopDownTask):
             return super().objective(device)
         codec = HeatmapCodec.from_config(self.config)
         return PasteObjective(codec, self.config.generator, self.config.train.channels_last, self.config.data.pixels)
+
+    def pictures(self, batch: CropBatch) -> TrainingPictures:
+        """Return the crops with their parts at random places, where the generator begins, too."""
+        shown = super().pictures(batch)
+        if not isinstance(batch, PartBatch):
+            return shown
+        settings = self.config.generator.model_copy(update={"placement": "random"})
+        objective = PasteObjective(HeatmapCodec.from_config(self.config), settings, pixels=self.config.data.pixels)
+        images, texels, boxes = on_device(batch, pixels=self.config.data.pixels)
+        pasted = objective.place_and_paste({}, images, texels, boxes, batch.part_types)
+        return shown._replace(images=np.stack([to_pixels(image, self.config.data.color) for image in pasted]))
 
 
 def with_parts(people: TopDownDataset, config: AsdaConfig) -> PartedDataset:

@@ -84,6 +84,10 @@ class DekrTask(BottomUpTask):
         self.is_training = True
         return RegressionObjective(self.config)
 
+    def target_heatmaps(self, batch: WholeBatch) -> Tensor:
+        targets, fine = RegressionObjective(self.config).targets(batch)
+        return (targets if fine is None else fine).heatmaps
+
     def predictor(self, network: nn.Module, device: torch.device) -> DekrPredictor:
         config = self.config
         if self.is_training:

@@ -11,16 +11,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pose_core.bottomup.config import BottomUpConfig
-from pose_core.bottomup.dataset import BottomUpDataset, Describe, Recolor, is_learned, labeled_joints
+from pose_core.bottomup.dataset import (
+    BottomUpDataset,
+    Describe,
+    Recolor,
+    WholeBatch,
+    is_learned,
+    keep_maps,
+    labeled_joints,
+)
 from pose_core.bottomup.evaluate import HeldOutImages, evaluate_bottomup, held_out_images
 from pose_core.bottomup.predictor import BottomUpPredictor
 from pose_core.data.kept_reading import KeptReading
 from pose_core.data.mixture import Mixture
 from pose_core.engine.distributed import rank_and_world_size
-from pose_core.engine.interfaces import BuildNetwork, Evaluation, Task
+from pose_core.engine.interfaces import BuildNetwork, Evaluation, Task, TrainingPictures
 from pose_core.errors import ConfigError
 from pose_core.layouts.reader import AnnotatedSet, read_dataset
 from pose_core.layouts.sources import Source, find_sources, with_sources
@@ -117,6 +125,21 @@ class BottomUpTask(Task):
             source=np.repeat(np.arange(len(images)), images),
         )
         return records, mixture
+
+    @abstractmethod
+    def target_heatmaps(self, batch: WholeBatch) -> Tensor:
+        """Return the target heatmaps ``(N, K or more, side, side)`` of a batch, for the last of the output maps."""
+
+    def pictures(self, batch: WholeBatch) -> TrainingPictures:
+        images, count = batch.images.numpy(), self.skeleton.num_joints
+        side = self.output_sizes[-1]
+        joints = batch.joints[:, -1, :, :count].numpy() * np.array([images.shape[2] / side, images.shape[1] / side, 1])
+        return TrainingPictures(
+            images if self.config.data.color == "rgb" else images[..., ::-1],
+            joints,
+            self.target_heatmaps(batch)[:, :count].numpy(),
+            keep_maps(batch.keep, self.output_sizes)[-1].numpy(),
+        )
 
     def dataset(self, records: Sequence[ImageRecord]) -> BottomUpDataset:
         """Return the images of ``records``, augmented for training."""

@@ -3,11 +3,14 @@
 pose data synth    --out data/synthetic --images 200 --people 1-3
 pose data check    --layout coco --root data/coco --splits train2017 val2017
 pose data browse   --layout mpii --root data/mpii --split valid --out sheet.jpg
-pose data skeleton my/data/train.json > mine.yaml
+pose data new-skeleton my/data/train.json --sigmas default --out mine.yaml
 pose data sigmas   --annotations first.json second.json third.json
 pose data convert  --from coco data/coco --split val2017 --to yolo --out my-yolo
 pose data merge    --root data/crowdpose
 pose data merge    --into train.json corrected.zip --out corrected.json
+pose data stats    --layout coco --root data/coco --splits train2017 val2017
+pose data split    --root my/data all.json --parts train=0.8 val=0.2
+pose data worst    runs/mine --count 50 --out worst
 pose data build-lsp-mpii --mpii data/mpii --lsp data/lsp --out data
 """
 
@@ -16,48 +19,47 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pose_core.cli import build_lsp_mpii, data_convert, data_merge
+from pose_core.cli import (
+    build_lsp_mpii,
+    data_browse,
+    data_convert,
+    data_merge,
+    data_new_skeleton,
+    data_split,
+    data_stats,
+    data_worst,
+)
+from pose_core.cli.data_places import add_layout, add_where, all_layouts
 from pose_core.errors import ConfigError
 from pose_core.installation import shell_command
 from pose_core.plugins.method import CommandModule
 
 MODULES: Mapping[str, tuple[str, CommandModule]] = {
     "convert": ("convert annotations between formats: COCO, MPII, YOLO, DeepLabCut, SLEAP, …", data_convert),
+    "browse": ("draw annotations on their images, or what the network sees in training", data_browse),
+    "stats": ("count people, joints and sizes, and find near-duplicate images", data_stats),
+    "split": ("divide an annotation file into parts to train, validate and test on", data_split),
+    "worst": ("find the images whose labels are worth correcting, for an annotation tool", data_worst),
     "merge": ("merge several splits into one, or corrected labels into an annotation file", data_merge),
+    "new-skeleton": ("write the skeleton file of your own joints from a COCO file's categories", data_new_skeleton),
     "build-lsp-mpii": ("make lsp_mpii.h5 from the official annotations of MPII and LSP", build_lsp_mpii),
 }
 """Subcommands with a module of their own: a line of help, and the module, which imports nothing slow."""
 
 
-class Later:
-    """Choices of an option, listed only when a value is checked or printed, so that other commands start fast."""
-
-    def __init__(self, names: Callable[[], Iterable[str]]) -> None:
-        self.names = names
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.names())
-
-
-def _layouts() -> list[str]:
-    from pose_core.layouts.table import LAYOUTS
-
-    return list(LAYOUTS)
-
-
 def _drawn_layouts() -> list[str]:
     from pose_core.synthetic import LAYOUTS as DRAWN
 
-    return [name for name in _layouts() if name in DRAWN]
+    return [name for name in all_layouts() if name in DRAWN]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``data``."""
-    own = ("synth", "check", "browse", "skeleton", "sigmas")
+    own = ("synth", "check", "sigmas")
     verbs = parser.add_subparsers(dest="what", required=True, metavar="|".join([*own, *MODULES]))
 
     synth = _add_command(
@@ -72,7 +74,7 @@ Images, annotations and, for COCO, detections have the files and names of the pu
 new or empty, or hold synthetic people that --overwrite may replace.""",
     )
     synth.add_argument("--out", required=True, metavar="DIR", help="folder to write")
-    _add_layout(synth, _drawn_layouts, "coco")
+    add_layout(synth, _drawn_layouts, "coco")
     synth.add_argument("--images", type=int, default=64, metavar="N", help="training images (64)")
     synth.add_argument(
         "--val-images",
@@ -102,7 +104,7 @@ new or empty, or hold synthetic people that --overwrite may replace.""",
 Reads all annotations as training and evaluation do, and opens some of the images. Exit code 3 if there is a problem
 that would stop either.""",
     )
-    _add_where(check)
+    add_where(check)
     check.add_argument(
         "--splits", nargs="+", metavar="SPLIT", help="splits, or annotation files, to check (the layout's usual splits)"
     )
@@ -111,34 +113,10 @@ that would stop either.""",
     )
     check.set_defaults(handle=_check)
 
-    browse = _add_command(
-        verbs,
-        "browse",
-        "draw annotations on their images: a contact sheet or an HTML page",
-        """
-  pose data browse --layout mpii --root data/mpii --split valid --out sheet.jpg
-  pose data browse --root data/coco --count 200 --out coco.html""",
-    )
-    _add_where(browse)
-    browse.add_argument("--split", metavar="SPLIT", help="split to show (the layout's training split)")
-    browse.add_argument("--count", type=int, default=24, metavar="N", help="images shown (24)")
-    browse.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the random choice of images (0)")
-    browse.add_argument("--out", default="browse.jpg", metavar="FILE", help="a .jpg, .png or .html file (browse.jpg)")
-    browse.set_defaults(handle=_browse)
-
-    skeleton = _add_command(
-        verbs,
-        "skeleton",
-        "print the skeleton file of an annotation file's joints",
-        """
-  pose data skeleton my/data/train.json > mine.yaml
-  pose data check --root my/data --splits train.json --skeleton mine.yaml
-
-Reads the names and limbs of the joints from the file's categories and finds left and right joints by their names. OKS
-sigmas are defaults, as the file says; estimate your own with `pose data sigmas`.""",
-    )
-    skeleton.add_argument("file", type=Path, metavar="FILE", help="a COCO-style annotation file")
-    skeleton.add_argument("--category", metavar="NAME", help="the category, if several have keypoints")
+    # An earlier spelling of new-skeleton, which printed the file, with default sigmas; not listed.
+    skeleton = verbs.add_parser("skeleton")
+    skeleton.add_argument("file", type=Path, metavar="FILE")
+    skeleton.add_argument("--category", metavar="NAME")
     skeleton.set_defaults(handle=_skeleton)
 
     sigmas = _add_command(
@@ -181,29 +159,6 @@ def _add_command(
 def run(args: argparse.Namespace) -> int:
     """Run a subcommand."""
     return int(args.handle(args))
-
-
-def _add_layout(parser: argparse.ArgumentParser, names: Callable[[], Iterable[str]], default: str) -> None:
-    parser.add_argument(
-        "--layout",
-        choices=Later(names),
-        default=default,
-        metavar="LAYOUT",
-        help="published layout of the folder: %(choices)s (%(default)s)",
-    )
-
-
-def _add_where(parser: argparse.ArgumentParser) -> None:
-    _add_layout(parser, _layouts, "coco")
-    parser.add_argument("--root", required=True, metavar="DIR", help="the data set's folder")
-    parser.add_argument("--skeleton", metavar="NAME|FILE", help="joint set (the layout's own)")
-    parser.add_argument(
-        "--allow",
-        nargs="+",
-        default=(),
-        metavar="DIR",
-        help="folders outside the root that names and links of images may lead to (data.allowed_folders)",
-    )
 
 
 def parse_range(text: str, option: str) -> tuple[int, int]:
@@ -256,23 +211,6 @@ def _check(args: argparse.Namespace) -> int:
     )
     print(report)
     return 0 if report.ok else 3
-
-
-def _browse(args: argparse.Namespace) -> int:
-    from pose_core.config import DataConfig
-    from pose_core.layouts.browse import browse
-    from pose_core.layouts.table import get_layout
-
-    layout = get_layout(args.layout)
-    data = DataConfig(
-        layout=layout.name,
-        root=args.root,
-        skeleton=args.skeleton or layout.skeleton,
-        allowed_folders=tuple(args.allow),
-    )
-    written = browse(data, args.split or layout.train, Path(args.out), args.count, args.seed)
-    print(f"written: {written}")
-    return 0
 
 
 def _skeleton(args: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pose_core.cli.data import Later
+from pose_core.cli.data_places import Later
 from pose_core.errors import ConfigError
 
 

@@ -93,6 +93,20 @@ class Objective(ABC, Generic[B]):
         """Restore what `state_dict` returned."""
 
 
+class TrainingPictures(NamedTuple):
+    """A batch as the network gets it, to look at: N samples with up to P people.
+
+    ``images`` ``(N, H, W, 3)`` uint8 RGB; ``joints`` ``(N, P, K, 3)`` x, y in their pixels and a label, 0 for joints
+    without a target; ``heatmaps`` ``(N, K, h, w)`` the targets; ``keep`` ``(N, h, w)`` bool, False where there is no
+    loss.
+    """
+
+    images: Array
+    joints: Array
+    heatmaps: Array
+    keep: Array
+
+
 class Task(ABC):
     """A configured method."""
 
@@ -113,6 +127,10 @@ class Task(ABC):
     @abstractmethod
     def evaluate(self, networks: Mapping[str, nn.Module], device: torch.device, folder: Path) -> Evaluation:
         """Score the network "pose", the only one that must be given; every process calls this, with the same result."""
+
+    def pictures(self, batch: Any) -> TrainingPictures:
+        """Return a batch of the training set on the CPU, after ``to_device``, as pictures of inputs and targets."""
+        raise ConfigError(f"method {self.config.method!r} has no pictures of its training samples")
 
     def train_settings(self, network: str) -> TrainConfig:
         """Return the training settings of a network: by default those of the config.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,13 +32,26 @@ def browse(data: DataConfig, split: str, target: Path, count: int, seed: int = 0
     records = [found.records[number] for number in sorted(chosen.tolist())]
     images = [draw_record(record, found.skeleton) for record in records]
     captions = [_caption(record) for record in records]
+    write_pictures(target, f"{data.layout} {split}", images, captions)
+    return target
+
+
+def write_pictures(
+    target: Path,
+    title: str,
+    images: Sequence[np.ndarray],
+    captions: Sequence[str],
+    *,
+    columns: int = 4,
+    tile: tuple[int, int] = (360, 270),
+) -> None:
+    """Write RGB images with captions as a contact sheet, or as an HTML page, whichever the target's suffix says."""
     if target.suffix.lower() in {".html", ".htm"}:
-        write_text(target, _page(f"{data.layout} {split}", images, captions))
+        write_text(target, _page(title, images, captions))
     elif target.suffix.lower() in {".jpg", ".jpeg", ".png"}:
-        write_image(target, contact_sheet(images, captions, columns=4, tile=(360, 270)))
+        write_image(target, contact_sheet(images, captions, columns=columns, tile=tile))
     else:
         raise ConfigError(f"--out {target} must end in .jpg, .jpeg, .png, .htm or .html")
-    return target
 
 
 def draw_record(record: ImageRecord, skeleton: Skeleton, longest: int = 800) -> np.ndarray:
@@ -71,7 +85,7 @@ def _caption(record: ImageRecord) -> str:
     return f"{name}: {count or 'no'} {'person' if count == 1 else 'people'} annotated"
 
 
-def _page(title: str, images: list[np.ndarray], captions: list[str]) -> str:
+def _page(title: str, images: Sequence[np.ndarray], captions: Sequence[str]) -> str:
     """Return a self-contained HTML page."""
     figures = []
     for image, caption in zip(images, captions, strict=True):

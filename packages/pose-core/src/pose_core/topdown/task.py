@@ -8,12 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pose_core.data.kept_reading import KeptReading
 from pose_core.engine.distributed import rank_and_world_size
-from pose_core.engine.interfaces import BuildNetwork, Evaluation, Objective, Task, TrainingSet, Update
+from pose_core.engine.interfaces import BuildNetwork, Evaluation, Objective, Task, TrainingPictures, TrainingSet, Update
 from pose_core.errors import DataError
 from pose_core.layouts.sources import Source, find_sources, with_sources
 from pose_core.ops.normalizing import Pixels, normalize
@@ -107,6 +108,20 @@ class TopDownTask(Task):
             return evaluate_topdown(network, config, device, folder / "sources" / name, self.held_out_of[name]())
 
         return with_sources(main, {name: partial(evaluate, name) for name in self.held_out_of})
+
+    def pictures(self, batch: CropBatch) -> TrainingPictures:
+        heatmaps = self.target_heatmaps(batch.joints)
+        images = batch.images.numpy()
+        return TrainingPictures(
+            images if self.config.data.color == "rgb" else images[..., ::-1],
+            batch.joints[:, None].numpy(),
+            heatmaps.numpy(),
+            np.ones((len(heatmaps), *heatmaps.shape[2:]), bool),
+        )
+
+    def target_heatmaps(self, joints: Tensor) -> Tensor:
+        """Return the target heatmaps ``(N, K, h, w)`` of joints ``(N, K, 3)`` in input pixels, to look at."""
+        return HeatmapCodec.from_config(self.config).encode(joints).heatmaps
 
     def dataset(self, people: Sequence[ImageRecord] | PersonTable, *, training: bool) -> TopDownDataset:
         """Return crops of ``people``, augmented for training or plain."""

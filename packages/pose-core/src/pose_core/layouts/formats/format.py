@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pose_core.data.category_skeleton import DEFAULT_SIGMA, mirror_name
+from pose_core.data.category_skeleton import DEFAULT_SIGMA, mirror_pairs
 from pose_core.skeleton import SKELETONS, Skeleton
 from pose_core.structures import ImageRecord
 
@@ -69,12 +69,10 @@ def skeleton_of(name: str, joints: Sequence[str], limbs: Sequence[tuple[int, int
     if known:
         return known[0]
     coco = dict(zip(SKELETONS["coco17"].joints, SKELETONS["coco17"].sigmas, strict=True))
-    places = {joint: number for number, joint in enumerate(joints)}
-    mirrored = [(places[one], places.get(mirror_name(one) or "")) for one in joints]
     return Skeleton(
         name=name,
         joints=tuple(joints),
-        flip_pairs=tuple((left, right) for left, right in mirrored if right is not None),
+        flip_pairs=tuple(mirror_pairs(joints)),
         limbs=tuple(limbs),
         sigmas=tuple(coco.get(joint, DEFAULT_SIGMA) for joint in joints),
         upper_body=(),
