@@ -15,7 +15,7 @@ from pose_asda.config import AsdaConfig
 from pose_asda.dataset import PartBatch, PartedDataset
 from pose_asda.generator import Generator
 from pose_asda.parts import PartSampler, read_pool
-from pose_asda.visualize import to_pixels
+from pose_asda.pixels import to_pixels
 from pose_core.config import TrainConfig
 from pose_core.engine.distributed import rank_and_world_size
 from pose_core.engine.interfaces import Objective, TrainingPictures, TrainingSet
