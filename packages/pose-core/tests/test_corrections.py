@@ -276,6 +276,18 @@ def test_points_of_nobody_are_named(into: Path, tmp_path: Path, capsys: pytest.C
     )
 
 
+def test_exports_that_lose_people_are_refused(into: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def refused(content: object) -> str:
+        (tmp_path / "a.json").write_text(json.dumps(content))
+        words = ["data", "merge", "--into", str(into), str(tmp_path / "a.json"), "--out", str(tmp_path / "b.json")]
+        assert main(words) == 3
+        return capsys.readouterr().err
+
+    export = cvat_export(into, ["one.jpg"]) | {"info": {"contributor": "Label Studio"}}
+    assert "Label Studio's export to COCO, which joins the people of an image; export JSON" in refused(export)
+    assert "(JSON-MIN is neither)" in refused([{"image": "/data/upload/1/a.jpg", "person": [], "joints": []}])
+
+
 def test_what_does_not_go_together_is_said(into: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def refused(*words: str) -> str:
         assert main(["data", "merge", *words]) == 2

@@ -90,7 +90,7 @@ def convert(
         written = replace(
             written, notes=(*written.notes, f"the images belong into {folder}, as {written.images[0].name} …")
         )
-    people = sum(len(record.persons) for record in records)
+    people = sum(not person.is_crowd for record in records for person in record.persons)
     return Converted(written, skeleton, len(records), people, (*lost, *lines))
 
 
