@@ -77,7 +77,7 @@ def _write(
         _task(record, address, skeleton, corrected=corrected, version=version)
         for record, address in zip(with_sizes(records), addresses, strict=True)
     ]
-    write_json(file, tasks, indent=1)
+    write_json(file, tasks)
     write_text(file.with_suffix(".xml"), labeling_config(skeleton))
 
 
