@@ -193,6 +193,13 @@ def test_deeplabcut_tables_of_one_and_of_several_animals(tmp_path: Path) -> None
     found = read_deeplabcut(two, "", None)
     assert [len(record.persons) for record in found.records] == [1, 2]
     assert found.records[1].source == str(folder / "img1.png")
+    two.write_text(
+        "scorer,,,me,me,me,me\nindividuals,,,a,a,single,single\nbodyparts,,,snout,snout,door,door\n"
+        "coords,,,x,y,x,y\nlabeled-data,film,img0.png,1,2,3,4\n"
+    )
+    found = read_deeplabcut(two, "", None)
+    assert found.skeleton.joints == ("snout",)
+    assert found.notes == ("unique body parts, of no individual: door",)
     one.write_text("scorer,m,m,m\nbodyparts,snout,snout,snout\ncoords,x,y,likelihood\n0,1,2,0.9\n")
     with pytest.raises(DataError, match="it holds predictions of a film, not labels of images"):
         read_deeplabcut(one, "", None)
