@@ -339,6 +339,7 @@ def test_what_cannot_be_converted_is_said(tmp_path: Path, capsys: Capture) -> No
     text = refused("--from", "coco", "--to", "yolo", *out)
     assert "--from coco needs a path: a data set's folder, or a .json file" in text
     one = ["--from", "coco", str(file), "--to", "yolo", *out]
+    assert "--name ../x must be the name of one folder" in refused(*one, "--name", "../x")
     assert "--joints 'nose' must be TARGET=SOURCE" in refused(*one, "--joints", "nose")
     assert "no joint of snout, tail has the name of one of nose" in refused(*one, "--skeleton", "coco17")
     assert main(["data", "convert", *one]) == 0
