@@ -19,8 +19,6 @@ from pose_core.cli.arguments import add_config, add_overrides, load
 from pose_core.errors import ConfigError, WeightsError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from pose_asda.config import AsdaConfig, GeneratorConfig
     from pose_asda.generator import Generator
 
@@ -62,7 +60,7 @@ def paste_tiles(
     """Return RGB tiles, one row per training sample (the first ``count``, not augmented), and their captions."""
     import torch
 
-    from pose_asda.adversary import PasteObjective, on_device
+    from pose_asda.adversary import PasteObjective, on_device, to_pixels
     from pose_asda.dataset import PartedDataset
     from pose_asda.task import AsdaTask, with_parts
     from pose_core.plugins.networks import build_network
@@ -119,12 +117,3 @@ def load_generator(settings: GeneratorConfig, file: Path | None) -> Generator:
                 f"generator.width={settings.width}; set them to the values it was trained with"
             ) from None
     return generator
-
-
-def to_pixels(image: Tensor, color: str) -> np.ndarray:
-    """Return a normalized crop ``(3, H, W)`` as an RGB image."""
-    from pose_core.ops.normalizing import IMAGENET_MEAN, IMAGENET_STD
-
-    pixels = image.permute(1, 2, 0).numpy() * np.array(IMAGENET_STD) + np.array(IMAGENET_MEAN)
-    pixels = np.clip(np.rint(pixels * 255), 0, 255).astype(np.uint8)
-    return np.ascontiguousarray(pixels if color == "rgb" else pixels[..., ::-1])

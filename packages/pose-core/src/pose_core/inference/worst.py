@@ -209,8 +209,7 @@ def _compare(record: ImageRecord, size: tuple[int, int], views: Sequence[Poses])
     extra = tuple(
         number
         for number in range(len(poses))
-        if number not in by_prediction
-        and not any(_lies_in(_extent(poses.keypoints[number]), crowd) for crowd in crowds)
+        if number not in by_prediction and not any(_lies_in(_extent(poses, number), crowd) for crowd in crowds)
     )
     labeled: list[tuple[Array, float]] = []
     for number in range(len(poses)):
@@ -218,8 +217,8 @@ def _compare(record: ImageRecord, size: tuple[int, int], views: Sequence[Poses])
         if row is not None and people[row].num_labeled:
             labeled.append((people[row].joints[:, 2] > 0, areas[row]))
         else:
-            seen = poses.scores[number] >= SEEN
-            labeled.append((seen if seen.any() else np.ones_like(seen), _extent_area(poses.keypoints[number])))
+            area = AREA_OF_BOX * float(np.prod(_extent(poses, number)[2:]))
+            labeled.append((_seen(poses, number), max(area, 1.0)))
     agreement = tuple(
         float(np.mean([_best(poses.keypoints[number], other, *labeled[number], skeleton) for other in others]))
         for number in range(len(poses))
@@ -270,7 +269,9 @@ def _pairs(people: Sequence[Person], areas: Array, poses: Poses, skeleton: Skele
     if not people or not len(poses):
         return [None] * len(people)
     sigmas = np.array(skeleton.sigmas)
-    boxes = poses.boxes if poses.boxes is not None else np.array([_extent(points) for points in poses.keypoints])
+    boxes = (
+        poses.boxes if poses.boxes is not None else np.array([_extent(poses, number) for number in range(len(poses))])
+    )
     value = np.zeros((len(people), len(poses)))
     for row, person in enumerate(people):
         labeled = person.joints[:, 2] > 0
@@ -289,12 +290,16 @@ def _pairs(people: Sequence[Person], areas: Array, poses: Poses, skeleton: Skele
     return partner
 
 
-def _extent(points: Array) -> Array:
+def _seen(poses: Poses, number: int) -> Array:
+    """Return which joints ``(K,)`` of a pose score enough to count; all if none does."""
+    seen: Array = poses.scores[number] >= SEEN
+    return seen if seen.any() else np.ones_like(seen)
+
+
+def _extent(poses: Poses, number: int) -> Array:
+    """Return the box x, y, w, h around the joints of a pose that count."""
+    points = poses.keypoints[number][_seen(poses, number)]
     return np.concatenate([points.min(0), np.ptp(points, axis=0)])
-
-
-def _extent_area(points: Array) -> float:
-    return float(max(AREA_OF_BOX * np.prod(np.ptp(points, axis=0)), 1.0))
 
 
 def _area(person: Person) -> float:
