@@ -101,7 +101,7 @@ def test_predict_draws_and_writes_json_and_leaves_inputs_alone(trained: Path, pe
 def test_the_results_of_a_run_are_drawn(
     trained: Path, people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (results,) = (trained / "results").glob("*.json")
+    (results,) = (trained / "results").glob("keypoints_*.json")
     entries = json.loads(results.read_text())
     images = people / "images" / "val2017"
     words = ["draw", "--predictions", str(results), "--images", str(images), "--min-score=-1"]

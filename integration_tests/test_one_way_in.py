@@ -14,6 +14,7 @@ READERS = {
 LAST = {name.rpartition(".")[2] for name in READERS}
 EXCEPTIONS = {
     "pose_core/synthetic/drawing.py": {"zipfile.ZipFile"},  # writes it
+    "pose_core/layouts/formats/deeplabcut_h5.py": {"h5py.File"},  # writes it
     "pose_core/engine/parallel_evaluation.py": {"pickle.loads"},  # from its own process, moments ago
     "pose_core/cli/quickstart.py": {"cv2.imdecode"},  # of what it has drawn
     "pose_core/inference/standalone.py": {"cv2.imdecode", "np.fromfile"},  # a script of its own, which imports nothing

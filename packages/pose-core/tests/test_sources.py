@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from torch import Tensor, nn
 
 from pose_core.bottomup.config import WarpConfig
@@ -92,9 +94,16 @@ def test_sources_are_given_as_yaml_or_on_the_command_line() -> None:
     config = parse_config(apply_overrides(content, [override]), TopDownConfig, "config")
     assert [source.title for source in config.data.sources] == ["coco", "mpii"]
     assert config.data.sources[1].joints == {"nose": None}
-    import yaml
-
     assert parse_config(yaml.safe_load(dump_config(config)), TopDownConfig, "copy") == config
+
+
+def test_the_file_in_the_readme_is_an_experiment(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    (text,) = (block for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "sources:" in block)
+    config = parse_config(yaml.safe_load(text), TopDownConfig, "README.md")
+    _, mpii = find_sources(config.data)
+    assert (mpii.name, mpii.val, mpii.weight) == ("mpii", "valid", 0.5)
+    assert {"left_hip", "right_hip"} < set(mpii.joints.lacking)
 
 
 @pytest.mark.parametrize(
@@ -255,11 +264,12 @@ def test_weighted_batches_are_the_same_for_any_number_of_processes_and_resume_an
 
 
 def whole(records: Any, labels: list[list[bool]], flip: float) -> BottomUpDataset:
+    counts = np.ones((2, 17), np.int64)
     made = BottomUpDataset(
         records, SKELETONS["coco17"], input_size=64, output_sizes=(16,), augment=WarpConfig(flip=flip), seed=3
     )
     made.mixture = Mixture(
-        ("a", "b"), (1.0, 1.0), SKELETONS["coco17"].joints, np.array(labels), np.zeros((2, 17), np.int64), (1, 1),
+        ("a", "b"), (1.0, 1.0), SKELETONS["coco17"].joints, np.array(labels), counts, (1, 1),
         np.array([0, 1]),
     )  # fmt: skip
     return made
@@ -281,6 +291,12 @@ def test_whole_images_carry_the_joints_that_their_source_labels(tmp_path: Path) 
     (part, _) = batch.split(2)
     assert isinstance(part, PartlyLabeledBatch)
     assert part.labeled.shape == (1, 17)
+    unused = whole(records, [[True] * 17] * 2, 0.0)
+    assert unused.mixture is not None
+    unused.mixture.counts[0, 9] = 0
+    labeled = labeled_channels(unused.collate([unused[0]]))
+    assert labeled is not None, "a joint of the source that nobody has labeled"
+    assert torch.nonzero(~labeled[0]).flatten().tolist() == [9]
     all_labeled = whole(records, [[True] * 17] * 2, 0.0)
     assert labeled_channels(all_labeled.collate([all_labeled[0]])) is None
 

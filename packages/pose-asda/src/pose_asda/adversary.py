@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,7 +12,7 @@ from pose_asda.dataset import PartBatch
 from pose_asda.generator import placements_to_thetas, random_placements
 from pose_core.engine.interfaces import Objective, Update
 from pose_core.ops import normalize, paste
-from pose_core.ops.normalizing import STATISTICS, Pixels
+from pose_core.ops.normalizing import Pixels
 from pose_core.topdown.codec import HeatmapCodec
 
 Forward = Callable[[bool], tuple[Tensor, Tensor]]
@@ -93,11 +92,3 @@ def on_device(
     colors = normalize(batch.part_pixels[None, None], pixels=pixels, channels_last=True)[0, :, 0].T
     texels = torch.cat([torch.where(masks > 0, colors, 0), masks], 1)
     return normalize(batch.images, pixels=pixels, channels_last=channels_last), texels, batch.part_boxes
-
-
-def to_pixels(image: Tensor, color: str, pixels: Pixels = "imagenet") -> np.ndarray:
-    """Return a normalized crop ``(3, H, W)`` as an RGB image ``(H, W, 3)`` uint8."""
-    mean, std = STATISTICS[pixels]
-    values = image.permute(1, 2, 0).numpy() * np.array(std) + np.array(mean)
-    shown = np.clip(np.rint(values * 255), 0, 255).astype(np.uint8)
-    return np.ascontiguousarray(shown if color == "rgb" else shown[..., ::-1])

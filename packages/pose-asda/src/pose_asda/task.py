@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from pose_asda.adversary import PasteObjective, on_device, to_pixels
+from pose_asda.adversary import PasteObjective, on_device
 from pose_asda.config import AsdaConfig
 from pose_asda.dataset import PartBatch, PartedDataset
 from pose_asda.generator import Generator
 from pose_asda.parts import PartSampler, read_pool
+from pose_asda.pixels import to_pixels
 from pose_core.config import TrainConfig
 from pose_core.engine.distributed import rank_and_world_size
 from pose_core.engine.interfaces import Objective, TrainingPictures, TrainingSet
@@ -86,11 +87,10 @@ class AsdaTask(TopDownTask):
         if not isinstance(batch, PartBatch):
             return shown
         settings = self.config.generator.model_copy(update={"placement": "random"})
-        data = self.config.data
-        objective = PasteObjective(HeatmapCodec.from_config(self.config), settings, pixels=data.pixels)
-        images, texels, boxes = on_device(batch, pixels=data.pixels)
+        objective = PasteObjective(HeatmapCodec.from_config(self.config), settings, pixels=self.config.data.pixels)
+        images, texels, boxes = on_device(batch, pixels=self.config.data.pixels)
         pasted = objective.place_and_paste({}, images, texels, boxes, batch.part_types)
-        return shown._replace(images=np.stack([to_pixels(image, data.color, data.pixels) for image in pasted]))
+        return shown._replace(images=np.stack([to_pixels(image, self.config.data.color) for image in pasted]))
 
 
 def with_parts(people: TopDownDataset, config: AsdaConfig) -> PartedDataset:

@@ -60,8 +60,9 @@ def paste_tiles(
     """Return RGB tiles, one row per training sample (the first ``count``, not augmented), and their captions."""
     import torch
 
-    from pose_asda.adversary import PasteObjective, on_device, to_pixels
+    from pose_asda.adversary import PasteObjective, on_device
     from pose_asda.dataset import PartedDataset
+    from pose_asda.pixels import to_pixels
     from pose_asda.task import AsdaTask, with_parts
     from pose_core.plugins.networks import build_network
     from pose_core.skeleton import get_skeleton

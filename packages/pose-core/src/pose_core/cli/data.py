@@ -3,8 +3,9 @@
 pose data synth    --out data/synthetic --images 200 --people 1-3
 pose data check    --layout coco --root data/coco --splits train2017 val2017
 pose data browse   --layout mpii --root data/mpii --split valid --out sheet.jpg
-pose data skeleton my/data/train.json > mine.yaml
+pose data new-skeleton my/data/train.json --sigmas default --out mine.yaml
 pose data sigmas   --annotations first.json second.json third.json
+pose data convert  --from coco data/coco --split val2017 --to yolo --out my-yolo
 pose data merge    --root data/crowdpose
 pose data merge    --into train.json corrected.zip --out corrected.json
 pose data stats    --layout coco --root data/coco --splits train2017 val2017
@@ -22,7 +23,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pose_core.cli import build_lsp_mpii, data_browse, data_merge, data_split, data_stats, data_worst
+from pose_core.cli import (
+    build_lsp_mpii,
+    data_browse,
+    data_convert,
+    data_merge,
+    data_new_skeleton,
+    data_split,
+    data_stats,
+    data_worst,
+)
 from pose_core.cli.data_places import add_layout, add_where, all_layouts
 from pose_core.cli.parser import SubcommandParser
 from pose_core.errors import ConfigError
@@ -30,11 +40,13 @@ from pose_core.installation import shell_command
 from pose_core.plugins.method import CommandModule
 
 MODULES: Mapping[str, tuple[str, CommandModule]] = {
+    "convert": ("convert annotations between formats: COCO, MPII, YOLO, DeepLabCut, SLEAP, …", data_convert),
     "browse": ("draw annotations on their images, or what the network sees in training", data_browse),
     "stats": ("count people, joints and sizes, and find near-duplicate images", data_stats),
     "split": ("divide an annotation file into parts to train, validate and test on", data_split),
     "worst": ("find the images whose labels are worth correcting, for an annotation tool", data_worst),
     "merge": ("merge several splits into one, or corrected labels into an annotation file", data_merge),
+    "new-skeleton": ("write the skeleton file of your own joints from a COCO file's categories", data_new_skeleton),
     "build-lsp-mpii": ("make lsp_mpii.h5 from the official annotations of MPII and LSP", build_lsp_mpii),
 }
 """Subcommands with a module of their own: a line of help, and the module, which imports nothing slow."""
@@ -48,7 +60,7 @@ def _drawn_layouts() -> list[str]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``data``."""
-    own = ("synth", "check", "skeleton", "sigmas")
+    own = ("synth", "check", "sigmas")
     verbs = parser.add_subparsers(
         dest="what", required=True, metavar="|".join([*own, *MODULES]), parser_class=SubcommandParser
     )
@@ -104,19 +116,10 @@ that would stop either.""",
     )
     check.set_defaults(handle=_check)
 
-    skeleton = _add_command(
-        verbs,
-        "skeleton",
-        "print the skeleton file of an annotation file's joints",
-        """
-  pose data skeleton my/data/train.json > mine.yaml
-  pose data check --root my/data --splits train.json --skeleton mine.yaml
-
-Reads the names and limbs of the joints from the file's categories and finds left and right joints by their names. OKS
-sigmas are defaults, as the file says; estimate your own with `pose data sigmas`.""",
-    )
-    skeleton.add_argument("file", type=Path, metavar="FILE", help="a COCO-style annotation file")
-    skeleton.add_argument("--category", metavar="NAME", help="the category, if several have keypoints")
+    # An earlier spelling of new-skeleton, which printed the file, with default sigmas; not listed.
+    skeleton = verbs.add_parser("skeleton")
+    skeleton.add_argument("file", type=Path, metavar="FILE")
+    skeleton.add_argument("--category", metavar="NAME")
     skeleton.set_defaults(handle=_skeleton)
 
     sigmas = _add_command(

@@ -33,6 +33,7 @@ NEEDED = (
 )
 OPTIONAL = {
     "matplotlib": ("plot", "draws plots"),
+    "jinja2": ("report", "writes reports of evaluations"),
     "av": ("video", "reads and writes videos"),
     "onnx": ("export", "writes ONNX files"),
     "onnxruntime": ("export", "checks ONNX files"),

@@ -29,6 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--boxes", metavar="gt|FILE", help="ground-truth boxes, or a detections JSON (the config's test.boxes)"
     )
     parser.add_argument("--out", metavar="DIR", help="folder to write results/ to (the run's folder)")
+    parser.add_argument(
+        "--report", action="store_true", help="also write report.html there, which explains the score (`pose report`)"
+    )
     add_device(parser)
     add_fast(parser)
 
@@ -43,6 +46,10 @@ def run(args: argparse.Namespace) -> int:
         args.overrides += ["test.boxes=gt"]
     elif args.boxes:
         args.overrides += ["test.boxes=detections", f"data.detections={args.boxes}"]
+    if args.report:
+        from pose_core.report.page import require_jinja
+
+        require_jinja()
     config = load_fast(args, "inference")
     from pose_core.engine.distributed import process_group
     from pose_core.engine.run_folder import run_path
@@ -53,4 +60,13 @@ def run(args: argparse.Namespace) -> int:
         evaluation = evaluate_checkpoint(config, args.weights, process, folder, strict=not args.partial_weights)
         if process.is_main:
             print(evaluation.report)
+            if args.report:
+                _write_report(folder)
     return 0
+
+
+def _write_report(folder: Path) -> None:
+    from pose_core.report.build import write_report
+
+    written = write_report([folder])
+    print(f"report: {written.page} and {written.figures.name}; open the page in a browser")

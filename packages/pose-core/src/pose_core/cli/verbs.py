@@ -119,6 +119,12 @@ def _doctor() -> CommandModule:
     return doctor
 
 
+def _report() -> CommandModule:
+    from pose_core.cli import report
+
+    return report
+
+
 def _plot() -> CommandModule:
     from pose_core.cli import plot
 
@@ -131,6 +137,7 @@ VERBS = {
     "eval": Verb("evaluate a checkpoint on a benchmark", _evaluate, in_methods=True),
     "predict": Verb("find poses in images and videos and draw them", _predict, in_methods=True),
     "draw": Verb("draw the predictions of a results file on their images", _draw, in_methods=True),
+    "report": Verb("explain a run's score on one HTML page, or compare runs", _report, in_methods=True),
     "weights": Verb("list | get | where | check: trained weights by name", _weights, in_methods=True),
     "export": Verb("write a network as an ONNX file", _export, in_methods=True),
     "overfit": Verb("train on eight images: the smoke test for your own data", _overfit, in_methods=True),

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
 from pose_core.data.numbers import shown
 from pose_core.errors import DataError
+from pose_core.joint_maps import meaning
 from pose_core.reading.json_text import read_json
-from pose_core.skeleton import SKELETONS
+from pose_core.skeleton import MAX_SIGMA, MIN_SIGMA, SKELETONS, Skeleton
 
 DEFAULT_SIGMA = 0.067
 """The mean of COCO's sigmas, for joints that COCO does not have."""
@@ -19,18 +20,26 @@ LONGEST_NAME = 100
 """Most characters of the name of a joint or a category."""
 MOST_JOINTS = 1000
 """Most joints of a category: the largest joint sets in use, of whole bodies, have 133."""
-_SIDES = {"left": "right", "Left": "Right", "LEFT": "RIGHT", "l": "r", "L": "R"}
+_OTHER_SIDE = {"left": "right", "l": "r"}
 _UPPER = ("nose", "eye", "ear", "head", "neck", "shoulder", "elbow", "wrist", "hand", "chest", "thorax")
 
 
-def skeleton_file(file: Path, category: str | None = None) -> str:
-    """Return the text of a skeleton file: the names and limbs of a category's keypoints, mirror pairs by name."""
+def skeleton_file(
+    file: Path,
+    category: str | None = None,
+    sigmas: Literal["default", "coco"] = "default",
+    estimates: Mapping[str, float] | None = None,
+) -> str:
+    """Return the text of a skeleton file: the names and limbs of a category's keypoints, mirror pairs by name.
+
+    OKS sigmas are ``estimates`` by joint. Without any they are COCO's; for joints that COCO does not have, the mean of
+    COCO's (``default``), or an error (``coco``).
+    """
     chosen = _category(file, category)
     joints: list[str] = chosen["keypoints"]
     content: dict[str, Any] = {"name": chosen["name"], "joints": joints}
-    content["flip_pairs"] = [
-        [name, other] for name in joints for other in joints if other != name and other == mirror_name(name)
-    ]
+    pairs = mirror_pairs(joints)
+    content["flip_pairs"] = [[joints[a], joints[b]] for a, b in pairs]
     limbs = chosen.get("skeleton") or []
     if not isinstance(limbs, list) or not all(_is_limb(each, len(joints)) for each in limbs):
         raise DataError(
@@ -39,32 +48,76 @@ def skeleton_file(file: Path, category: str | None = None) -> str:
         )
     content["limbs"] = [[joints[a - 1], joints[b - 1]] for a, b in limbs]
     content["upper_body"] = [name for name in joints if any(part in name.lower() for part in _UPPER)]
-    coco = dict(zip(SKELETONS["coco17"].joints, SKELETONS["coco17"].sigmas, strict=True))
+    remarks, values = _defaults(file, joints, sigmas) if estimates is None else _estimated(file, joints, estimates)
+    limb_pairs = tuple((a - 1, b - 1) for a, b in limbs)
+    Skeleton(
+        chosen["name"], tuple(joints), tuple(pairs), limb_pairs, tuple(map(float, values)), ()
+    )  # refuses odd names
     lines = [
         f"# The joints of category {content['name']!r} in {file.name!r}. Please check flip_pairs (left and right",
         "# joints) and upper_body (for augment.half_body), which are guessed from the names.",
         yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100).rstrip(),
-        "# WARNING: these OKS sigmas are defaults, so AP on this data cannot be compared to other figures. Estimate",
-        "# your own from people annotated twice: pose data sigmas --annotations first.json second.json",
-        f"# Joints that COCO has, too, have COCO's sigmas; the others have their mean, {DEFAULT_SIGMA}:",
-        f"# {', '.join(name for name in joints if name not in coco) or 'none'}.",
+        *remarks,
         "sigmas:",
-        *(f"  - {coco.get(name, DEFAULT_SIGMA):.3f}  # {name}" for name in joints),
+        *(f"  - {value}  # {name}" for name, value in zip(joints, values, strict=True)),
     ]
     return "\n".join(lines) + "\n"
 
 
+def _defaults(file: Path, joints: Sequence[str], sigmas: str) -> tuple[list[str], list[str]]:
+    """Return remarks and sigmas as texts: COCO's, and their mean for other joints if ``sigmas`` is "default"."""
+    known = dict(zip(map(meaning, SKELETONS["coco17"].joints), SKELETONS["coco17"].sigmas, strict=True))
+    others = [name for name in joints if meaning(name) not in known]
+    if sigmas == "coco" and others:
+        raise DataError(
+            f"{file}: COCO has no sigma for {', '.join(others[:10])}{', …' if len(others) > 10 else ''}; estimate them "
+            "with --annotations, or take the mean of COCO's for them with --sigmas default"
+        )
+    remarks = [
+        "# WARNING: these OKS sigmas are defaults, so AP on this data cannot be compared to other figures. Estimate",
+        "# your own from people annotated twice: pose data sigmas --annotations first.json second.json",
+        f"# Joints that COCO has, too, have COCO's sigmas; the others have their mean, {DEFAULT_SIGMA}:",
+        f"# {', '.join(others) or 'none'}.",
+    ]
+    if sigmas == "coco":
+        remarks = ["# COCO's OKS sigmas."]
+    return remarks, [f"{known.get(meaning(name), DEFAULT_SIGMA):.3f}" for name in joints]
+
+
+def _estimated(file: Path, joints: Sequence[str], estimates: Mapping[str, float]) -> tuple[list[str], list[str]]:
+    """Return remarks and estimated sigmas as texts."""
+    lacking = [name for name in joints if name not in estimates]
+    if lacking:
+        raise DataError(
+            f"{file}: no sigma was estimated for {', '.join(lacking[:10])}{', …' if len(lacking) > 10 else ''}; give "
+            "repeated annotations of the joints of this category"
+        )
+    values = [round(estimates[name], 4) for name in joints]
+    same = [name for name, value in zip(joints, values, strict=True) if not MIN_SIGMA <= value <= MAX_SIGMA]
+    if same:
+        raise DataError(
+            f"no sigma can be estimated for {', '.join(same[:10])}{', …' if len(same) > 10 else ''}: the annotations "
+            "are identical, or far apart; give files of different annotators of the same people"
+        )
+    return ["# OKS sigmas estimated from people annotated several times."], [f"{value:.4f}" for value in values]
+
+
+def mirror_pairs(joints: Sequence[str]) -> list[tuple[int, int]]:
+    """Return the numbers of left and right joints that have one name but for the side, ``left_knee`` or ``kneeL``."""
+    places: dict[str, int] = {}
+    for number, name in enumerate(joints):
+        places.setdefault(meaning(name), number)
+    pairs = []
+    for name, left in places.items():
+        side, _, rest = name.partition("_")
+        mirrored = "_".join(filter(None, [_OTHER_SIDE.get(side, ""), rest]))
+        if side in _OTHER_SIDE and mirrored in places:
+            pairs.append((left, places[mirrored]))
+    return pairs
+
+
 def _is_limb(pair: object, joints: int) -> bool:
     return isinstance(pair, list) and len(pair) == 2 and all(type(end) is int and 1 <= end <= joints for end in pair)
-
-
-def mirror_name(joint: str) -> str | None:
-    """Return the right joint's name for a left one, ``left_knee`` or ``knee_L``; None for any other name."""
-    words = re.split(r"([^A-Za-z]+|(?<=[a-z])(?=[A-Z]))", joint)
-    for number, word in enumerate(words):
-        if word in _SIDES:
-            return "".join([*words[:number], _SIDES[word], *words[number + 1 :]])
-    return None
 
 
 def named_categories(content: object, file: Path) -> list[dict[str, Any]]:

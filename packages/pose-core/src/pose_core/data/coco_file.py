@@ -153,7 +153,7 @@ def _person_categories(listed: object, file: Path, joints: int, skeleton: Skelet
         wanted = f"the skeleton {skeleton.name!r} has {joints}" if skeleton else f"expected are {joints}"
         raise DataError(
             f"{file}: {wanted} joints, but category {counts}; set data.skeleton (pose data check: --skeleton) to the "
-            "joint set of this file, which `pose data skeleton` writes"
+            "joint set of this file, which `pose data new-skeleton` writes"
         )
     for each in fitting if skeleton else ():
         names = each["keypoints"]

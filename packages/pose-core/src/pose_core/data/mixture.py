@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -20,7 +21,7 @@ class Mixture:
     weights: tuple[float, ...]
     joints: tuple[str, ...]
     labels: Array
-    """``(S, K)`` bool: the joints that a source has. The others have no loss in its samples."""
+    """``(S, K)`` bool: the joints that a source has."""
     counts: Array
     """``(S, K)`` int64: the number of people who have a joint labeled."""
     people: tuple[int, ...]
@@ -32,14 +33,20 @@ class Mixture:
         """How often an epoch has each sample; None for once."""
         return None if set(self.weights) <= {1.0} else Draws(self.source, self.weights)
 
+    @cached_property
+    def learned(self) -> Array:
+        """The joints ``(S, K)`` bool that a source has labeled at all. The others have no loss in its samples."""
+        found: Array = self.labels & (self.counts > 0)
+        return found
+
     @property
     def is_partial(self) -> bool:
-        """Whether a source lacks a joint."""
-        return not self.labels.all()
+        """Whether a source lacks labels of a joint."""
+        return not self.learned.all()
 
     def labeled(self, sample: int) -> Array:
-        """Return which joints the source of a sample has, ``(K,)`` bool."""
-        found: Array = self.labels[self.source[sample]]
+        """Return which joints are learned from a sample's source, ``(K,)`` bool."""
+        found: Array = self.learned[self.source[sample]]
         return found
 
     def table(self) -> str:
@@ -58,7 +65,7 @@ class Mixture:
             ["samples an epoch", *(f"{count:,}" for count in drawn)],
         ]
         lines = [
-            "labeled joints by source (-: not a joint of the source, so without a loss in its samples)",
+            "labeled joints by source (-: not a joint of the source); without labels there is no loss in its samples",
             *_aligned(cells),
         ]
         missing = [name for name, count in zip(self.joints, self.counts.sum(0).tolist(), strict=True) if not count]

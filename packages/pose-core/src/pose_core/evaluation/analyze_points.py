@@ -177,7 +177,7 @@ def _images(kind: Array, used: Array, present: Array, image: Array) -> tuple[Ima
 
     people, found = total(np.ones(len(image))), total(present)
     hits, number = total((used & (kind == GOOD_CLASS)).sum(1)), total(used.sum(1))
-    by_kind = [total((kind == row).sum(1)) for row in range(len(CLASSES))]
+    by_kind = [total((used & (kind == row)).sum(1)) for row in range(len(CLASSES))]
     return tuple(
         ImageErrors(
             image_id=int(ids[row]),

@@ -11,7 +11,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pose_core.evaluation.coco import EPSILON, RECALLS, THRESHOLDS, match, mean_or_minus_one, oks_of_pairs, pair_up
+from pose_core.evaluation.coco import (
+    AREAS,
+    EPSILON,
+    RECALLS,
+    THRESHOLDS,
+    hidden_matches,
+    match,
+    mean_or_minus_one,
+    oks_of_pairs,
+    pair_up,
+)
 from pose_core.evaluation.keypoint_files import Detections, GroundTruth
 
 Array = np.ndarray
@@ -62,11 +72,14 @@ def match_images(truth: GroundTruth, found: Detections, sigmas: Array) -> list[M
 
 def _match_category(truth: GroundTruth, found: Detections, sigmas: Array) -> Matches:
     pairs = pair_up(truth, found)
-    hidden = truth.ignore[None]
-    matched, covered = match(truth, found, pairs, oks_of_pairs(truth, found, pairs, sigmas), hidden)
+    low, high = AREAS["all"]
+    hidden = (truth.ignore | (truth.area < low) | (truth.area > high))[None]
+    person = match(truth, found, pairs, oks_of_pairs(truth, found, pairs, sigmas), hidden)
     order = np.argsort(-found.score, kind="stable")
-    matched, covered = matched[0][:, order], covered[0][:, order]
-    persons = np.bincount(truth.image[~truth.ignore], minlength=len(truth.image_ids))
+    matched = (person >= 0)[0]
+    covered = hidden_matches(person, hidden)[0] | (~matched & ((found.area < low) | (found.area > high)))
+    matched, covered = matched[:, order], covered[:, order]
+    persons = np.bincount(truth.image[~hidden[0]], minlength=len(truth.image_ids))
     return Matches(found.image[order], matched & ~covered, ~matched & ~covered, persons)
 
 

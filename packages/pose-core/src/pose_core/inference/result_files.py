@@ -40,7 +40,7 @@ def skeleton_of(joints: int, file: Path, skeleton: Skeleton | None) -> Skeleton:
     fitting = [name for name in list_skeletons() if get_skeleton(name).num_joints == joints]
     if len(fitting) == 1:
         return get_skeleton(fitting[0])
-    hint = f"one of {', '.join(fitting)}" if fitting else "a YAML file of your joint set (`pose data skeleton`)"
+    hint = f"one of {', '.join(fitting)}" if fitting else "a YAML file of your joint set (`pose data new-skeleton`)"
     raise ConfigError(f"{file} has poses of {counted(joints, 'joint')}: give --skeleton, {hint}")
 
 

@@ -6,7 +6,8 @@ HDF5 follows links to other files, loads libraries for filters, and makes gigaby
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +25,8 @@ Array = np.ndarray
 
 MAX_ROWS = 10_000_000
 """Most rows of a column: hundreds of times those of MPII and LSP."""
+MAX_FIELDS = 100
+"""Most fields of a group that is read whole."""
 MAX_COLUMN = 2 << 30
 """Most bytes of a column."""
 MAX_RATIO = 1000
@@ -55,15 +58,38 @@ def read_columns(file: Path, names: Sequence[str], what: str) -> dict[str, Array
 
     Each is an array of numbers, of bytes, or of objects that are bytes.
     """
+    with _opened(file, what) as (h5py, content):
+        lacking = [name for name in names if content.get(name, getlink=True) is None]
+        if lacking:
+            have = ", ".join(quoted(name) for name in islice(content, 10)) or "nothing"
+            raise _Fault(f"it has no field {lacking[0]!r} (it has {have})")
+        return {name: _column(h5py, content, name, file.stat().st_size) for name in names}
+
+
+def read_only_group(file: Path, what: str, starts: tuple[str, ...]) -> dict[str, Array]:
+    """Return the data sets of the one group of an HDF5 file whose names begin with one of ``starts``."""
+    with _opened(file, what) as (h5py, content):
+        tops = list(islice(content, 2))
+        if len(tops) != 1:
+            raise _Fault(f"it has {'no group' if not tops else 'several groups'} at its top, expected one")
+        if not isinstance(content.get(tops[0], getlink=True), h5py.HardLink):
+            raise _Fault(f"{quoted(tops[0])} is a link to another place or file; store the data in the file itself")
+        group = content[tops[0]]
+        names = list(islice(group, MAX_FIELDS + 1)) if isinstance(group, h5py.Group) else []
+        if not 0 < len(names) <= MAX_FIELDS:
+            raise _Fault(f"{quoted(tops[0])} is not a group of 1 to {MAX_FIELDS} fields")
+        names = [name for name in names if name.startswith(starts)]
+        return {name: _column(h5py, group, name, file.stat().st_size) for name in names}
+
+
+@contextmanager
+def _opened(file: Path, what: str) -> Iterator[tuple[Any, Any]]:
+    """Open a file; what is wrong within the block becomes a DataError."""
     h5py = import_h5py(f"reading {file.name}")
     open_regular(file, "annotation file").close()
     try:
         with h5py.File(file) as content:
-            lacking = [name for name in names if content.get(name, getlink=True) is None]
-            if lacking:
-                have = ", ".join(quoted(name) for name in islice(content, 10)) or "nothing"
-                raise _Fault(f"it has no field {lacking[0]!r} (it has {have})")
-            return {name: _column(h5py, content, name, file.stat().st_size) for name in names}
+            yield h5py, content
     except _Fault as fault:
         raise DataError(f"{file} is not {what}: {fault}") from None
     except Exception as error:  # HDF5 raises a dozen unrelated exceptions on damaged files

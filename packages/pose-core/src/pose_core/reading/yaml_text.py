@@ -6,7 +6,7 @@ Text with a tag (``!!python/tuple``) is refused, and so is a key that is given t
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -31,15 +31,20 @@ MAX_DIRECTIVES = 4
 """The most lines that begin with a per cent sign."""
 
 _PREFIX = "tag:yaml.org,2002:"
+_KEYS = frozenset({f"{_PREFIX}str", f"{_PREFIX}merge"})
+"""Kinds of keys."""
 _HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 """What a text must not hold: control characters but tab and line feed, those that turn the direction of writing, and
 halves of characters."""
 
 
-def read_yaml_file(path: str | Path, what: str, *, error: type[PoseError] = ConfigError) -> Any:
+def read_yaml_file(
+    path: str | Path, what: str, *, error: type[PoseError] = ConfigError, number_keys: bool = False
+) -> Any:
     """Return the content of a YAML file; raise ``error`` if it is missing, malformed or beyond the limits.
 
-    ``what`` describes the file at the start of messages, ``"config file"``.
+    ``what`` describes the file at the start of messages, ``"config file"``. Keys are text or, with ``number_keys``,
+    whole numbers.
     """
     content = read_regular(path, what, limit=MAX_BYTES, error=error)
     try:
@@ -48,16 +53,16 @@ def read_yaml_file(path: str | Path, what: str, *, error: type[PoseError] = Conf
         raise error(
             f"{what} {path} is not valid YAML: it is not UTF-8 text: {reason.reason} at byte {reason.start}"
         ) from None
-    return parse_yaml(text, f"{what} {path}", error=error)
+    return parse_yaml(text, f"{what} {path}", error=error, number_keys=number_keys)
 
 
-def parse_yaml(text: str, name: str, *, error: type[PoseError] = ConfigError) -> Any:
+def parse_yaml(text: str, name: str, *, error: type[PoseError] = ConfigError, number_keys: bool = False) -> Any:
     """Return the content of a YAML text; raise ``error`` if it is malformed or beyond the limits.
 
     ``name`` describes the text at the start of messages.
     """
     try:
-        return _parse(text)
+        return _parse(text, number_keys)
     except _RefusedError as reason:
         raise error(f"{name}: {reason}") from None
     except yaml.YAMLError as reason:
@@ -98,7 +103,7 @@ _Loader.add_constructor(f"{_PREFIX}int", _integer)
 _Loader.add_constructor(f"{_PREFIX}float", _float)
 
 
-def _parse(text: str) -> Any:
+def _parse(text: str, number_keys: bool) -> Any:
     if len(text) > MAX_BYTES:
         raise _RefusedError(f"it is too large: {size_text(len(text))}, of at most {size_text(MAX_BYTES)}")
     hidden = _HIDDEN.search(text.replace("\r\n", "\n"))
@@ -114,7 +119,7 @@ def _parse(text: str) -> Any:
         root = loader.get_single_node()
         if root is None:
             return None
-        _check_nodes(root, set())
+        _check_nodes(root, set(), _KEYS | ({f"{_PREFIX}int"} if number_keys else set()))
         return loader.construct_document(root)
     finally:
         loader.dispose()
@@ -160,18 +165,18 @@ def _check_events(text: str) -> None:
         loader.dispose()
 
 
-def _check_nodes(node: yaml.Node, seen: set[int]) -> None:
-    """Refuse keys that are given twice or are no text, long numbers, and hidden characters in escapes."""
+def _check_nodes(node: yaml.Node, seen: set[int], kinds: Set[str]) -> None:
+    """Refuse keys that are given twice or not of ``kinds``, long numbers, and hidden characters in escapes."""
     if id(node) in seen:
         return
     seen.add(id(node))
     if isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            _check_nodes(item, seen)
+            _check_nodes(item, seen, kinds)
     elif isinstance(node, yaml.MappingNode):
         keys = set()
         for key, value in node.value:
-            if key.tag not in {f"{_PREFIX}str", f"{_PREFIX}merge"}:
+            if key.tag not in kinds:
                 fault = (
                     f"{shown(key.value)} is not text" if isinstance(key, yaml.ScalarNode) else "is a list or mapping"
                 )
@@ -179,8 +184,8 @@ def _check_nodes(node: yaml.Node, seen: set[int]) -> None:
             if key.value in keys:
                 raise _RefusedError(f"key {shown(key.value)} appears twice, line {_line(key)}")
             keys.add(key.value)
-            _check_nodes(key, seen)
-            _check_nodes(value, seen)
+            _check_nodes(key, seen, kinds)
+            _check_nodes(value, seen, kinds)
     elif _HIDDEN.search(node.value):
         raise _RefusedError(f"the text {shown(node.value)} holds a character that cannot be shown, line {_line(node)}")
     elif node.tag in {f"{_PREFIX}int", f"{_PREFIX}float"} and len(node.value) > MAX_NUMBER_CHARACTERS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pose_core.engine.metrics import LOSSES, SCORES, series
@@ -22,6 +23,17 @@ from pose_core.report.runs import EvaluatedRun
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+TITLES = {
+    "miss": "missed joints",
+    "swap": "swapped people",
+    "inversion": "left and right inverted",
+    "jitter": "jitter",
+    "score": "order of scores",
+    "duplicate": "duplicates",
+    "spurious": "spurious detections",
+    "missed": "missed people",
+}
+"""Names of errors for readers, who would take ``miss`` and ``missed`` for the same."""
 Log = Sequence[dict[str, Any]]
 """The lines of a run's metrics.jsonl."""
 
@@ -50,6 +62,7 @@ def run_page(run: EvaluatedRun, log: Log) -> str:
         run=run,
         analysis=run.analysis,
         metrics=_metrics(run),
+        protocol=_protocol(run),
         curves=_curves(run),
         calibration=calibration_chart(run.analysis.calibration),
         shown=_shown_images(run),
@@ -70,6 +83,7 @@ def compare_page(runs: Sequence[EvaluatedRun], compared: Sequence[Compared], log
         compared=compared,
         names=names,
         metrics=metrics,
+        protocols=[_protocol(run) for run in runs],
         costs=_cost_rows(runs),
         joints=list(zip(*(run.analysis.joints for run in runs), strict=True)),
         shown={each.name: _differing(runs[0], run, each) for run, each in zip(runs[1:], compared, strict=True)},
@@ -79,17 +93,17 @@ def compare_page(runs: Sequence[EvaluatedRun], compared: Sequence[Compared], log
 
 
 def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("pose_core.report", "templates"),
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters.update(number=number, counted=counted, printable=printable)
-    environment.globals["classes"] = CLASSES
+    environment.globals.update(classes=CLASSES, titles=TITLES)
     return environment
 
 
@@ -107,12 +121,18 @@ def _metrics(run: EvaluatedRun) -> dict[str, float]:
     return {title: value if value == -1 else value * run.unit for title, value in values.items()}
 
 
+def _protocol(run: EvaluatedRun) -> str:
+    """Return the line of a report that says how its figures were produced."""
+    lines = [line for line in run.record.report.splitlines() if " evaluator=" in line]
+    return lines[-1] if lines else "no protocol line"
+
+
 def _curves(run: EvaluatedRun) -> Chart | None:
     if run.found.layout.score_entries is not None:
         ranges = {"x_range": (0.0, 1.0), "y_range": (0.0, 1.0)}
         return curve_chart("Precision against recall", "recall", "precision", run.analysis.curves, ramp=True, **ranges)
     title = "Share of joints within a distance of the annotation"
-    return curve_chart(title, "distance, relative to the person", "share", run.analysis.curves)
+    return curve_chart(title, "distance, relative to the person", "share", run.analysis.curves, y_range=(0.0, 1.0))
 
 
 def _shown_images(run: EvaluatedRun) -> list[Shown]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -40,12 +41,12 @@ class Choice:
 
 
 def choose_images(images: Sequence[ImageErrors], count: int = COUNT) -> list[Choice]:
-    """Return the worst, the median and the best of the images with people, in this order: half, a quarter, a quarter.
+    """Return the worst half of ``count`` images with labeled people, a quarter around the median, and the best quarter.
 
     Images are ranked by their similarity, then by the people who were missed and detections of nobody.
     """
     ranked = sorted(
-        (each for each in images if each.people),
+        (each for each in images if each.people and math.isfinite(each.similarity)),
         key=lambda each: (each.similarity, -each.missed - each.spurious, each.image_id),
     )
     half, quarter = count - count // 4 * 2, count // 4
@@ -69,7 +70,7 @@ def annotated(record: ImageRecord, skeleton: Skeleton) -> str:
     if image is None:
         return ""
     for person in record.persons:
-        box = None if person.box is None else tuple(value * zoom for value in person.box)
+        box = None if person.box is None else scaled(person.box, zoom)
         joints = person.joints * np.array([zoom, zoom, 1], np.float32)
         draw_person(image, replace(person, joints=joints, box=box), skeleton)
     return data_uri(image)
@@ -94,6 +95,12 @@ def shown_people(poses: Poses, annotated_people: int) -> Poses:
     """Return the poses that a picture shows, in their order."""
     rank = np.argsort(np.argsort(-poses.pose_scores, kind="stable"), kind="stable")
     return poses[(rank < annotated_people) | (poses.pose_scores >= SHOWN_SCORE)]
+
+
+def scaled(box: tuple[float, float, float, float], zoom: float) -> tuple[float, float, float, float]:
+    """Return a box x, y, w, h of an image that is resized."""
+    x, y, w, h = box
+    return x * zoom, y * zoom, w * zoom, h * zoom
 
 
 def _small(record: ImageRecord) -> tuple[Array | None, float]:

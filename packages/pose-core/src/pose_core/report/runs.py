@@ -87,6 +87,8 @@ def _read_run(folder: Path, name: str, root: str | None) -> EvaluatedRun:
         raise DataError(f"{results}, the results that {file} names, does not exist; evaluate again")
     if not found.has_annotations:
         raise DataError(f"{folder}: {record.data.split} has no public annotations, so there are no errors to report")
+    if found.layout.analyze is None:
+        raise DataError(f"{folder}: the layout {found.layout.name} has no error analysis to report")
     analysis = found.layout.analyze(found, results)
     return EvaluatedRun(name, folder, results, record, found, analysis, _read_poses(results, found, analysis))
 

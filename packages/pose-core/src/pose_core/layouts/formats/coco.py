@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pose_core.files import write_json
+from pose_core.layouts.formats.format import Target, Written
 from pose_core.layouts.formats.people import Box, area_of, box_of, exact, unique_ids
 from pose_core.layouts.formats.pictures import file_names, with_sizes
 from pose_core.skeleton import Skeleton
@@ -34,22 +35,23 @@ def write_coco(
     person's score, for predictions. ``category`` is the name of the one category. Widths and heights that records lack
     are read from the images.
     """
-    write_json(file, coco_content(records, skeleton, images=images, scores=scores, category=category))
+    names = file_names(records, images)
+    write_json(file, coco_content(records, skeleton, names=names, scores=scores, category=category))
 
 
 def coco_content(
     records: Sequence[ImageRecord],
     skeleton: Skeleton,
     *,
-    images: Path | None = None,
+    names: Sequence[str],
     scores: bool = False,
     category: str = "person",
 ) -> Entry:
-    """Return what `write_coco` writes."""
+    """Return the content of a COCO file; ``names`` are those of the images."""
     sized = with_sizes(records)
     ids = iter(unique_ids(sized))
     pictures, annotations = [], []
-    for record, name in zip(sized, file_names(sized, images), strict=True):
+    for record, name in zip(sized, names, strict=True):
         size = record.width, record.height
         pictures.append({"id": record.image_id, "file_name": name, "width": size[0], "height": size[1]})
         regions = _regions(record)
@@ -64,6 +66,13 @@ def coco_content(
         "annotations": annotations,
         "categories": [category_entry(skeleton, category)],
     }
+
+
+def write_own_coco(records: Sequence[ImageRecord], skeleton: Skeleton, target: Target) -> Written:
+    """Write ``annotations/<name>.json``, which is read as a split of one's own."""
+    file = target.folder / "annotations" / f"{target.name}.json"
+    write_json(file, coco_content(records, skeleton, names=target.names))
+    return Written((file,), tuple(target.folder / "images" / name for name in target.names), "coco", file.name)
 
 
 def category_entry(skeleton: Skeleton, name: str = "person") -> Entry:

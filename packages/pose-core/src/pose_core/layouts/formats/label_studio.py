@@ -14,6 +14,7 @@ from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
 from pose_core.files import write_json, write_text
+from pose_core.layouts.formats.format import Target, Written
 from pose_core.layouts.formats.people import box_of, exact
 from pose_core.layouts.formats.pictures import file_names, with_sizes
 from pose_core.skeleton import Skeleton
@@ -46,11 +47,35 @@ def write_tasks(
     instead of predictions. ``version`` names the model that predicted. Beside the file, ``<name>.xml`` is the labeling
     configuration that a project needs.
     """
-    sized = with_sizes(records)
-    names = file_names(sized, images)
+    names = file_names(records, images)
+    _write(records, skeleton, file, [image_url + quote(name) for name in names], corrected=corrected, version=version)
+
+
+def write_export(records: Sequence[ImageRecord], skeleton: Skeleton, target: Target) -> Written:
+    """Write ``<name>.json`` with the people as annotations, and its labeling configuration."""
+    file = target.folder / f"{target.name}.json"
+    addresses = [LOCAL_FILES + quote(f"images/{name}") for name in target.names]
+    _write(records, skeleton, file, addresses, corrected=True, version="")
+    notes = (
+        f"Label Studio finds the images at LOCAL_FILES_DOCUMENT_ROOT={target.folder.absolute()}; a project needs the "
+        f"labeling configuration {file.with_suffix('.xml')}",
+    )
+    images = tuple(target.folder / "images" / name for name in target.names)
+    return Written((file, file.with_suffix(".xml")), images, notes=notes)
+
+
+def _write(
+    records: Sequence[ImageRecord],
+    skeleton: Skeleton,
+    file: Path,
+    addresses: Sequence[str],
+    *,
+    corrected: bool,
+    version: str,
+) -> None:
     tasks = [
-        _task(record, image_url + quote(name), skeleton, corrected=corrected, version=version)
-        for record, name in zip(sized, names, strict=True)
+        _task(record, address, skeleton, corrected=corrected, version=version)
+        for record, address in zip(with_sizes(records), addresses, strict=True)
     ]
     write_json(file, tasks, indent=1)
     write_text(file.with_suffix(".xml"), labeling_config(skeleton))

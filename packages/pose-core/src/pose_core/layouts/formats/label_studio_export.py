@@ -14,13 +14,19 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
 
+from pose_core.data.coco_file import AREA_OF_BOX
 from pose_core.data.numbers import FAR, is_number, number_list, whole_number
+from pose_core.data.sources import image_source
 from pose_core.errors import DataError
+from pose_core.layouts.formats.format import Found, skeleton_of
 from pose_core.layouts.formats.label_studio import HIDDEN
 from pose_core.layouts.formats.labeled import LabeledImage, LabeledPerson
-from pose_core.layouts.formats.people import Box
+from pose_core.layouts.formats.people import Box, box_around
+from pose_core.reading.json_text import read_json
 from pose_core.reading.names import check_name
 from pose_core.reading.printable import shown
+from pose_core.skeleton import Skeleton
+from pose_core.structures import ImageRecord, Person
 
 Entry = Mapping[str, Any]
 Array = np.ndarray
@@ -49,11 +55,33 @@ def read_export(content: object, file: Path, joints: Sequence[str]) -> list[Labe
     return images
 
 
-def joint_labels(content: object) -> list[str]:
+def read_label_studio(path: Path, split: str, skeleton: Skeleton | None) -> Found:
+    """Read an export as records; names of images are paths beside the file. Joints are in the order they come in."""
+    content = read_json(path)
+    notes: tuple[str, ...] = ()
+    if skeleton is None:
+        skeleton = skeleton_of("person", _joint_labels(content, path))
+        notes = (f"joints without a label, if there are any beside these {skeleton.num_joints} (--from-skeleton)",)
+    records, number = [], 0
+    for identity, image in enumerate(read_export(content, path, skeleton.joints), 1):
+        people = []
+        for person in image.people:
+            number += 1
+            joints = person.joints.astype(np.float32)
+            box = person.box or box_around(joints, image.size)
+            people.append(Person(joints, number, box, AREA_OF_BOX * box[2] * box[3], stated_box=box))
+        source = image_source(path.parent, image.name)
+        records.append(ImageRecord(identity, source, tuple(people), *image.size))
+    return Found(tuple(records), skeleton, notes)
+
+
+def _joint_labels(content: object, file: Path) -> list[str]:
     """Return the names of all points of an export, in the order in which they first come."""
     tasks = content if isinstance(content, list) else []
-    results = [_annotation(task, "") or [] for task in tasks if isinstance(task, dict)]
+    results = [_annotation(task, str(file)) or [] for task in tasks if isinstance(task, dict)]
     names = [name for result in results for region in result for name in _labels(region, "keypointlabels")]
+    if not names:
+        raise DataError(f"{file} has no point of a person; name the joints with --from-skeleton")
     return list(dict.fromkeys(names))
 
 
