@@ -11,6 +11,11 @@ import numpy as np
 import pytest
 
 from pose_core.cli import main, method_main
+from pose_core.inference.relabel import write_worst
+from pose_core.inference.worst import find_worst
+from pose_core.layouts.reader import read_dataset
+from pose_core.plugins.experiments import load_config
+from pose_core.plugins.predictors import Predictor
 from pose_core.synthetic import write_dataset
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "shared" / "benchmark"))
@@ -94,6 +99,27 @@ def test_the_loop_from_training_to_corrected_training(careless: Path, capsys: py
     assert len(read(Path("photos/label_studio.json"))) == 2
     assert main([*photos[:-1], "again", "--detector", "whole", "--by", "error"]) == 2
     assert "--by error compares with annotations" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("experiment", "layout"),
+    [("pose-advpose/synthetic_hgpose_ae", "crowdpose"), ("pose-mrpose/synthetic_mpii", "mpii")],
+)
+def test_other_kinds_of_networks_and_layouts_are_ranked(experiment: str, layout: str, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    write_dataset(root, layout=layout, images=3, val_images=2, people=(2, 2), size=(160, 120))
+    skeleton = {"crowdpose": "crowdpose14", "mpii": "mpii16"}[layout]
+    settings = [f"data.root={root}", f"data.layout={layout}", f"data.skeleton={skeleton}", "data.train=train"]
+    config = load_config(experiment, [*settings, "test.flip=false"])
+    predictor = Predictor.from_config(config, "random", "cpu")
+    records = read_dataset(config.data, "train", keep_unlabeled=True).records
+    findings = find_worst(predictor.worker, records)
+    assert sorted(each.record.image_id for each in findings) == sorted(record.image_id for record in records)
+    assert findings[0].error > 0.5
+    written = write_worst(findings, predictor.skeleton, tmp_path / "worst", count=2)
+    content = read(written.folder / "annotations" / "person_keypoints_default.json")
+    assert content["categories"][0]["keypoints"] == list(predictor.skeleton.joints)
+    assert len(content["images"]) == 2
 
 
 KINDS = {

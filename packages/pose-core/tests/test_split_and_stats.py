@@ -14,7 +14,7 @@ import pytest
 
 from pose_core.cli import main
 from pose_core.config import DataConfig
-from pose_core.data.near_duplicates import group, hash_images, image_hash, near_duplicates
+from pose_core.data.near_duplicates import find_alike, group, image_hash, near_duplicates
 from pose_core.errors import ConfigError
 from pose_core.layouts.reader import read_dataset
 from pose_core.layouts.split import distribute, divide, parse_parts, video_of
@@ -53,7 +53,7 @@ def read(file: Path) -> Any:
 
 def test_copies_have_nearly_the_same_hash_and_other_images_do_not(drawn: Path, tmp_path: Path) -> None:
     sources = sorted((drawn / "images" / "train2017").iterdir())
-    hashes = hash_images([str(source) for source in sources])
+    hashes = np.stack([image_hash(str(source)) for source in sources])
     assert hashes.shape == (20, 128)
     assert min((hashes[a] != hashes[b]).sum() for a, b in combinations(range(20), 2)) > 20
     image = cv2.imread(str(sources[0]))
@@ -64,6 +64,16 @@ def test_copies_have_nearly_the_same_hash_and_other_images_do_not(drawn: Path, t
     ):
         cv2.imwrite(str(tmp_path / name), changed)
         assert (image_hash(str(tmp_path / name)) != hashes[0]).sum() <= 10, name
+
+
+def test_images_that_do_not_decode_are_told(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [image["file_name"] for image in read(root / "all.json")["images"]]
+    (root / "images" / names[4]).write_bytes(b"none")
+    alike = find_alike([str(root / "images" / name) for name in names])
+    assert alike.unreadable == [4]
+    assert alike.pairs.tolist() == [[2, 18], [7, 19]]
+    assert main(["data", "stats", "--root", str(root), "--splits", "all.json"]) == 0
+    assert f"1 image cannot be read, such as {root / 'images' / names[4]}" in capsys.readouterr().out
 
 
 def test_pairs_are_those_of_comparing_all() -> None:

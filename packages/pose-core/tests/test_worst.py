@@ -223,6 +223,16 @@ def test_an_image_without_people_is_the_last(found: AnnotatedSet) -> None:
     assert findings[-1].reasons() == ["nobody annotated, nobody found"]
 
 
+def test_images_that_do_not_decode_stop_or_are_left_out(found: AnnotatedSet, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"none")
+    records = [replace(found.records[0], source=str(broken)), found.records[1]]
+    oracle = Oracle(found.records, needs_boxes=True)
+    with pytest.raises(DataError, match=r"broken.jpg does not decode"):
+        find_worst(oracle, records)
+    assert names(find_worst(oracle, records, skips=True), found.records) == [1]
+
+
 def test_a_folder_without_photos_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has no image"):
         photo_records(tmp_path)

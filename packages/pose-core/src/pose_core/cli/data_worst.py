@@ -57,8 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--detector",
         metavar="NAME",
-        help="how a top-down network finds people in photos, and people who are not annotated: a detector's name, or "
-        "whole (only annotated people)",
+        help="how a top-down network finds people in photos, and people who are not annotated; whole takes each photo "
+        "as one person (only annotated people)",
     )
     parser.add_argument("--prelabel", action="store_true", help="replace the joints of people who were found, too")
     add_device(parser)
@@ -100,7 +100,8 @@ def run(args: argparse.Namespace) -> int:
         )
     chosen = args.by or ("error" if annotated else "all")
     by = [each for each in CRITERIA if chosen in (each, "all") and (annotated or each != "error")]
-    findings = find_worst(predictor.worker, records, by=by, detector=detector)
+    skips = config.data.on_bad_image == "skip"
+    findings = find_worst(predictor.worker, records, by=by, detector=detector, skips=skips)
     written = write_worst(findings, predictor.skeleton, args.out, count=args.count, prelabel=args.prelabel)
     print(written.table(ROWS))
     print(written)

@@ -194,7 +194,8 @@ def _unique_names(sources: Sequence[str]) -> list[str]:
 
 
 def _base_name(source: str) -> str:
-    return re.split(r"[/\\@]", source)[-1]
+    path, member = split_source(source)
+    return Path(path if member is None else member).name
 
 
 def _made(file: Path) -> Path:

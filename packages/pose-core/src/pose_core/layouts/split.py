@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pose_core.config import DataConfig
-from pose_core.data.near_duplicates import group, hash_images, near_duplicates
+from pose_core.data.near_duplicates import find_alike, group
 from pose_core.data.sources import split_source
 from pose_core.errors import ConfigError, DataError
 from pose_core.files import write_json
@@ -177,7 +177,7 @@ def _groups(found: AnnotatedSet, content: dict[str, Any], by: str, *, images: bo
         )
     first: dict[object, int] = {}
     pairs = [(first.setdefault(key, row), row) for row, key in enumerate(keys)]
-    alike = near_duplicates(hash_images(sources)) if images else np.zeros((0, 2), np.int64)
+    alike = find_alike(sources).pairs if images else np.zeros((0, 2), np.int64)
     return group(count, np.concatenate([np.array(pairs, np.int64), alike]))
 
 
