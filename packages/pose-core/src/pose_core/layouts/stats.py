@@ -226,8 +226,8 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 def _duplicate_lines(found: Duplicates, splits: int) -> list[str]:
     lines = []
     if found.unreadable:
-        images = f"{counted(len(found.unreadable), 'image')} cannot be read, such as {found.unreadable[0]}"
-        lines.append(f"warning: {images}; `pose data check --decode all` lists them")
+        bad = f"{counted(len(found.unreadable), 'image')} cannot be read, such as {found.unreadable[0]}"
+        lines.append(f"warning: {bad}; `pose data check --decode all` lists them")
     if not found.across and not found.inside:
         return [*lines, "no near-duplicate images"]
     for name, groups in (("across splits", found.across), ("within a split", found.inside)):
