@@ -239,7 +239,10 @@ def test_frames_of_a_video_stay_together(root: Path) -> None:
 
 @pytest.mark.parametrize(
     ("by", "message"),
-    [("video", "belong together, so none can be apart"), ("scene", "has no 'scene' .20 of 20 lack it")],
+    [
+        ("video", "the same folder and name but for a number, so none can be apart"),
+        ("scene", "has no 'scene' .20 of 20 lack it"),
+    ],
 )
 def test_what_cannot_be_divided_is_said(root: Path, by: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):

@@ -172,8 +172,10 @@ def _groups(found: AnnotatedSet, content: dict[str, Any], by: str, *, images: bo
             )
         keys = [repr(entries[record.image_id][by]) for record in found.records]
     if len(set(keys)) == 1:
+        what = "the same folder and name but for a number" if by == "video" else f"the same {by!r}"
         raise ConfigError(
-            f"--by {by}: all {count} images of {found.annotation_file} belong together, so none can be apart"
+            f"--by {by}: all {count} images of {found.annotation_file} have {what}, so none can be apart; --by image "
+            "keeps only near-duplicates together"
         )
     first: dict[object, int] = {}
     pairs = [(first.setdefault(key, row), row) for row, key in enumerate(keys)]
