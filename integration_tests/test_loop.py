@@ -90,6 +90,10 @@ def test_the_loop_from_training_to_corrected_training(careless: Path, capsys: py
     assert "worst is not empty, and may hold corrected labels" in capsys.readouterr().err
     assert main(["data", "worst", "runs/nothing", "--out", "other"]) == 2
     assert "runs/nothing/best.pt does not exist" in capsys.readouterr().err
+    assert main(["data", "worst", "runs/before", "test.batch_size=1", "--out", "held_out", "--count", "1"]) == 0
+    text = capsys.readouterr().out
+    assert text.splitlines()[-1] == "and train again with: data.val=corrected/val2017.json"
+    assert "written: held_out, the worst 1 of 2 images" in text
     photos = ["data", "worst", "runs/before", "--split", "people/images/val2017", "--out", "photos"]
     assert main(photos) == 2
     assert "has no annotated people" in capsys.readouterr().err

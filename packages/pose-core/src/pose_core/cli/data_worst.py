@@ -103,14 +103,17 @@ def run(args: argparse.Namespace) -> int:
     skips = config.data.on_bad_image == "skip"
     findings = find_worst(predictor.worker, records, by=by, detector=detector, skips=skips)
     written = write_worst(findings, predictor.skeleton, args.out, count=args.count, prelabel=args.prelabel)
-    print(written.table(ROWS))
+    print(written.table(min(ROWS, args.count)))
     print(written)
-    print(_next_steps(written, found))
+    print(_next_steps(written, found, key="data.val" if split == config.data.val else "data.train"))
     return 0
 
 
-def _next_steps(written: WorstFolder, found: AnnotatedSet | None) -> str:
-    """Return how to go on with the corrected file; ``found`` is the split that the images are from."""
+def _next_steps(written: WorstFolder, found: AnnotatedSet | None, key: str) -> str:
+    """Return how to go on with the corrected file; ``found`` is the split that the images are from, by setting ``key``.
+
+    Photos, and images of a layout that takes no corrections, become a data set of their own.
+    """
     from pose_core.inference.relabel import ANNOTATIONS, corrected_file, split_of
 
     file = written.folder / ANNOTATIONS
@@ -121,7 +124,7 @@ def _next_steps(written: WorstFolder, found: AnnotatedSet | None) -> str:
     words = ["data", "merge", "--into", _near(found.annotation_file), _near(file), "--out", _near(target)]
     return (
         f"then take them back: {shell_command('pose')} {shlex.join(words)}\n"
-        f"and train again with: data.train={shlex.quote(split_of(found, target))}"
+        f"and train again with: {key}={shlex.quote(split_of(found, target))}"
     )
 
 
