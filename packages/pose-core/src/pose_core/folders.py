@@ -26,6 +26,12 @@ def find_data_root(root: str) -> Path:
     return path
 
 
+def own_root(annotations: Path) -> Path:
+    """Return the data folder of an annotation file of one's own: the folder it is in, or that of ``annotations/``."""
+    folder = annotations.parent
+    return folder.parent if annotations.absolute().parent.name == "annotations" else folder
+
+
 def cache_home() -> Path:
     """Return the folder of caches: POSE_HOME, or ``~/.cache/pose``."""
     home = os.environ.get("POSE_HOME")

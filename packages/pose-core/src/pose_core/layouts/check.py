@@ -95,8 +95,8 @@ def _check_split(
 ) -> SplitReport:
     report = SplitReport(split, layout.annotation_file(root, split))
     if not report.annotation_file.exists():
-        remark = looks_like(root)
-        hint = f"; {remark} (--layout)" if remark else ""
+        remark = looks_like(root, layout, "--layout")
+        hint = f"; {remark}" if remark else ""
         report.problems.stop("missing file", report.annotation_file, f"does not exist{hint}")
         return report
     whole = Problems(keep_going=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 from pose_core.config import DataConfig
 from pose_core.data.diagnostics import Problems
@@ -19,7 +20,7 @@ from pose_core.reading.patience import read_patiently
 from pose_core.skeleton import get_skeleton
 from pose_core.structures import ImageRecord
 
-__all__ = ["AnnotatedSet", "read_dataset"]
+__all__ = ["AnnotatedSet", "find_annotations", "read_dataset"]
 
 
 _read_before: set[str] = set()
@@ -45,16 +46,23 @@ def remember(config: DataConfig) -> None:
     _read_before.add(config.root)
 
 
+def find_annotations(config: DataConfig, split: str) -> Path:
+    """Return the annotation file of a split, which must exist."""
+    layout, root = get_layout(config.layout), find_data_root(config.root)
+    file = layout.annotation_file(root, split)
+    if not file.exists():
+        remark = looks_like(root, layout, "data.layout")
+        raise UnreadableError(
+            f"annotation file {file} does not exist; the layout {layout.name!r} expects below {root}:\n"
+            f"{layout.expected.replace('<split>', split)}" + (f"\n{remark}" if remark else "")
+        )
+    return file
+
+
 def _read(config: DataConfig, split: str, problems: Problems | None, *, keep_unlabeled: bool) -> AnnotatedSet:
     layout, root, skeleton = get_layout(config.layout), find_data_root(config.root), get_skeleton(config.skeleton)
     problems = Problems() if problems is None else problems
-    file = layout.annotation_file(root, split)
-    if not file.exists():
-        remark = looks_like(root)
-        raise UnreadableError(
-            f"annotation file {file} does not exist; the layout {layout.name!r} expects below {root}:\n"
-            f"{layout.expected.replace('<split>', split)}" + (f"\n{remark} (data.layout)" if remark else "")
-        )
+    file = find_annotations(config, split)
     with collector_paused(), images_below(root, config.allowed_folders):
         records = layout.read(root, split, skeleton, problems, keep_unlabeled=keep_unlabeled)
         missing = missing_images(records)

@@ -19,12 +19,12 @@ from pose_core.evaluation.report import Evaluation
 from pose_core.joint_maps import JointMap, map_joints
 from pose_core.layouts.layout import AnnotatedSet
 from pose_core.layouts.points import FAR_AWAY
-from pose_core.layouts.reader import read_dataset
+from pose_core.layouts.reader import find_annotations, read_dataset
 from pose_core.layouts.table import get_layout
 from pose_core.skeleton import Skeleton, get_skeleton
 from pose_core.structures import ImageRecord
 
-__all__ = ["Source", "find_sources", "with_sources"]
+__all__ = ["Source", "check_held_out", "find_sources", "with_sources"]
 
 Array = np.ndarray
 
@@ -129,6 +129,14 @@ def find_sources(config: DataConfig) -> tuple[Source, ...]:
     """Return the sources of a training, with their joints matched to ``data.skeleton``; none without data.sources."""
     skeleton = get_skeleton(config.skeleton)
     return tuple(_source(config, given, skeleton) for given in config.sources)
+
+
+def check_held_out(config: DataConfig) -> None:
+    """Check that the annotations of each split that a training is evaluated on exist, before it starts."""
+    find_annotations(config, config.val)
+    for source in find_sources(config):
+        if source.val is not None:
+            find_annotations(source.data, source.val)
 
 
 def _source(config: DataConfig, given: SourceConfig, skeleton: Skeleton) -> Source:

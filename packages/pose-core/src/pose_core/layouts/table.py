@@ -18,14 +18,19 @@ __all__ = ["LAYOUTS", "get_layout", "looks_like"]
 LAYOUTS: dict[str, Layout] = {layout.name: layout for layout in (COCO, CROWDPOSE, MPII, LSP, LSP_MPII)}
 
 
-def looks_like(root: Path) -> str:
-    """Return a remark that names the layouts whose usual files are below ``root``, or an empty text."""
-    names = [
-        layout.name
+def looks_like(root: Path, asked: Layout, setting: str) -> str:
+    """Return a remark on a folder without the file that was asked for, or an empty text.
+
+    It lists the usual splits that are there, or else names the layouts whose files are, which ``setting`` chooses.
+    """
+    there = {
+        layout.name: [split for split in layout.splits if layout.annotation_file(root, split).exists()]
         for layout in LAYOUTS.values()
-        if any(layout.annotation_file(root, split).exists() for split in layout.splits)
-    ]
-    return f"this folder looks like the layout {' or '.join(names)}" if names else ""
+    }
+    if there.get(asked.name):
+        return f"this folder has the splits {', '.join(there[asked.name])}"
+    names = [name for name, splits in there.items() if splits]
+    return f"this folder looks like the layout {' or '.join(names)} ({setting})" if names else ""
 
 
 def get_layout(name: str) -> Layout:

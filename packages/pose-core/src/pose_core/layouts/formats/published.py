@@ -9,13 +9,13 @@ from pose_core.data.category_skeleton import named_categories
 from pose_core.data.diagnostics import Problems
 from pose_core.data.sources import images_below
 from pose_core.errors import UnreadableError
-from pose_core.folders import find_data_root
+from pose_core.folders import find_data_root, own_root
 from pose_core.layouts.formats.format import Found, Read, skeleton_of
 from pose_core.layouts.table import get_layout, looks_like
 from pose_core.reading.json_text import read_json
 from pose_core.skeleton import Skeleton, get_skeleton
 
-OUTLINES = "outlines of people (segmentation) are not read"
+OUTLINES = "outlines of people (segmentation), if the file has any, are not read"
 
 
 def layout_reader(name: str) -> Read:
@@ -28,10 +28,10 @@ def _read_layout(name: str, path: Path, split: str, skeleton: Skeleton | None) -
     split, skeleton = split or layout.train, skeleton or get_skeleton(layout.skeleton)
     file = layout.annotation_file(root, split)
     if not file.exists():
-        remark = looks_like(root)
+        remark = looks_like(root, layout, "--from")
         raise UnreadableError(
             f"annotation file {file} does not exist; name another split with --split"
-            + (f", or another format: {remark}" if remark else "")
+            + (f"; {remark}" if remark else "")
         )
     with images_below(root):
         records = layout.read(root, split, skeleton, Problems(), keep_unlabeled=True)
@@ -42,7 +42,7 @@ def read_coco(path: Path, split: str, skeleton: Skeleton | None) -> Found:
     """Read COCO's layout from its folder, or an annotation file of one's own, whose joints its category names."""
     if path.suffix != ".json":
         return _read_layout("coco", path, split, skeleton)
-    root = path.parent.parent if path.absolute().parent.name == "annotations" else path.parent
+    root = own_root(path)
     if skeleton is None:
         category = named_categories(read_json(path), path)[0]
         limbs = _limbs(category.get("skeleton"), len(category["keypoints"]))
