@@ -152,6 +152,12 @@ def test_people_are_corrected_added_and_removed(into: Path, tmp_path: Path, caps
     for name in ("one.jpg", "sub/two.jpg", "three.jpg"):
         write_image(tmp_path / "images" / name, 200, 100)
     assert main(["data", "check", *check]) == 0
+    # A file elsewhere is checked with the images of the one that was corrected.
+    for out in (tmp_path / "corrected" / "train.json", tmp_path.parent / f"{tmp_path.name}.json"):
+        assert main(["data", "merge", "--into", str(into), str(folder.parent), "--out", str(out)]) == 0
+        check = capsys.readouterr().out.splitlines()[-1].partition(" data check ")[2].split()
+        assert main(["data", "check", *check]) == 0
+        assert "3 present" in capsys.readouterr().out
 
 
 def test_joints_of_other_names_are_refused(into: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

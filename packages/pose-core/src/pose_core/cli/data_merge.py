@@ -47,9 +47,18 @@ def run(args: argparse.Namespace) -> int:
 
     merged = merge_corrections(args.into, args.corrected, args.out)
     print(merged)
-    root = args.out.parent.parent if args.out.absolute().parent.name == "annotations" else args.out.parent
-    print(f"to check it: {check_command('coco', root, args.out.name, merged.joints, args.out)}")
+    print(f"to check it: {check_command('coco', *_place(args.into, args.out), merged.joints, args.out)}")
     return 0
+
+
+def _place(into: Path, out: Path) -> tuple[Path, str]:
+    """Return the data folder, which is that of the corrected file with its images, and the split that ``out`` is."""
+    from pose_core.folders import own_root
+
+    root = own_root(into)
+    below = out.absolute().is_relative_to(root.absolute())
+    split = out.absolute().relative_to(root.absolute()) if below else out
+    return root, split.name if split.parent.as_posix() == "annotations" else split.as_posix()
 
 
 def _merge_splits(args: argparse.Namespace) -> int:

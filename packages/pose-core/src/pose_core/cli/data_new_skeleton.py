@@ -32,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="COCO keypoint files of the same people, one per annotator, to estimate the sigmas from",
     )
     sigmas.add_argument("--sigmas", choices=["default", "coco"], help="take COCO's sigmas instead")
-    parser.add_argument("--out", type=Path, default=Path("skeleton.yaml"), metavar="FILE", help="(skeleton.yaml)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("skeleton.yaml"), metavar="FILE", help="YAML file to write (skeleton.yaml)"
+    )
     parser.add_argument("--force", action="store_true", help="replace an existing file")
 
 
@@ -41,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
     from pose_core.data.category_skeleton import skeleton_file
     from pose_core.data.repeat_annotations import read_repeated
     from pose_core.files import write_text
+    from pose_core.folders import own_root
     from pose_core.plurals import counted
     from pose_core.skeleton import estimate_sigmas, read_skeleton
 
@@ -64,9 +67,9 @@ def run(args: argparse.Namespace) -> int:
     write_text(args.out, skeleton_file(args.file, args.category, args.sigmas or "default", estimates))
     made = read_skeleton(args.out)
     pairs = ", ".join(f"{made.joints[a]} and {made.joints[b]}" for a, b in made.flip_pairs)
-    print(f"written: {args.out}, {made.num_joints} joints, {len(made.limbs)} limbs")
+    print(f"written: {args.out}, {made.num_joints} joints, {counted(len(made.limbs), 'limb')}")
     print(f"left and right: {pairs}" if pairs else "left and right: none found by name; list them in flip_pairs")
-    root, split = args.file.parent, args.file.name
+    root, split = own_root(args.file), args.file.name
     print(
         f"to check it: {shell_command('pose')} data check --root {root} --splits {split} --skeleton {args.out}\n"
         f"to train with it: data.root={root} data.train={split} data.skeleton={args.out}"
