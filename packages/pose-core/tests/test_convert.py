@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from pose_core.cli import main
-from pose_core.errors import DataError
+from pose_core.errors import ConfigError, DataError
 from pose_core.evaluation.mpii import mpii_pckh
 from pose_core.layouts.convert import convert
 from pose_core.layouts.formats.deeplabcut import read_deeplabcut
@@ -275,6 +275,20 @@ def test_yolo_labels_of_other_people(tmp_path: Path) -> None:
     (tmp_path.parent / "elsewhere").mkdir(exist_ok=True)
     with pytest.raises(DataError, match="leads out of"):
         read_yolo(tmp_path, "", None)
+
+
+def test_yolo_labels_as_windows_editors_save_them(tmp_path: Path) -> None:
+    write_image(tmp_path / "images" / "train" / "Kühe 1.JPG", 40, 20)
+    (tmp_path / "labels" / "train").mkdir(parents=True)
+    label = "\ufeff0 0.5 0.5 0.5 1 0.25 0.5 2 0 0 0\r\n\r\n"
+    (tmp_path / "labels" / "train" / "Kühe 1.txt").write_bytes(label.encode())
+    data, lines = tmp_path / "data.yaml", ["\ufefftrain: images/train", "kpt_shape: [2, 3]", "names: {0: cow}", ""]
+    data.write_bytes("\r\n".join(lines).encode())
+    with pytest.raises(ConfigError, match=r"does not name its 2 joints; add a line 'kpt_names: \{0: \[name"):
+        read_yolo(tmp_path, "", None)
+    data.write_bytes("\r\n".join([*lines[:-1], "kpt_names: {0: [nose, tail]}"]).encode())
+    (record,) = read_yolo(tmp_path, "", None).records
+    assert record.persons[0].joints.tolist() == [[10, 10, 2], [0, 0, 0]]
 
 
 def test_yolo_labels_stay_within_the_image(tmp_path: Path) -> None:

@@ -87,8 +87,8 @@ def _skeleton(content: dict[str, Any], joints: int, file: Path) -> Skeleton:
     names = next(iter(names.values()), None) if isinstance(names, dict) else names
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len(names) != joints:
         raise ConfigError(
-            f"{file} does not name its {joints} joints ('kpt_names', by class); name them with --from-skeleton, for "
-            "example coco17"
+            f"{file} does not name its {counted(joints, 'joint')}; add a line 'kpt_names: {{0: [name, name, …]}}' with "
+            f"{joints} names, or name a skeleton of {joints} joints with --from-skeleton (17: coco17)"
         )
     return skeleton_of("person", names)
 
@@ -104,7 +104,10 @@ def _class(names: object, file: Path) -> int:
         for number, name in listed.items():
             if name == "person" and type(number) is int:
                 return number
-    raise DataError(f"{file}: 'names' is {shown(names)}, expected one class, or one that is named person")
+    raise DataError(
+        f"{file}: 'names' is {shown(names)}, expected one class, or one that is named person; rename the one to convert"
+        " so in the file"
+    )
 
 
 def _images_folder(content: dict[str, Any], split: str, file: Path) -> Path:
@@ -139,7 +142,7 @@ def _label_file(image: Path) -> Path:
 
 def _rows(file: Path, joints: int, numbers: int) -> list[list[float]]:
     """Return the numbers of each line of a label file."""
-    text = read_regular(file, "label file", limit=MAX_LABELS).decode("utf-8", "replace")
+    text = read_regular(file, "label file", limit=MAX_LABELS).decode("utf-8-sig", "replace")
     rows = []
     count = _FIRST + joints * numbers
     for line, words in enumerate(map(str.split, text.splitlines()), 1):
