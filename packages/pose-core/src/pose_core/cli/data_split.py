@@ -1,6 +1,6 @@
 """Divide an annotation file into parts to train, validate and test on.
 
-  pose data split --root my/data all.json
+  pose data split --root my/data all.json --skeleton mine.yaml
   pose data split --root my/data all.json --parts train=0.7 val=0.1 test=0.2 --by video --seed 1
 
 Writes train.json, val.json and so on beside the file; images and annotations stay as they are. Near-duplicate images,

@@ -150,7 +150,7 @@ def _explain(fault: Any, schema: type[BaseModel]) -> str:
         return f"unknown key {key!r}" + (f"; did you mean {near!r}?" if near else "")
     if fault["type"] == "missing":
         return f"{key!r} is required and missing"
-    message = fault["msg"].removeprefix("Value error, ")
+    message = fault["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
     if fault["type"] == "value_error" and (not path or isinstance(fault["input"], Mapping)):
         # A rule about several keys names them itself; the whole block's values would hide it.
         return message if not path or message.startswith(f"{key}.") else f"{key}: {message}"

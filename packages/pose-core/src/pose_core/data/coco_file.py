@@ -152,7 +152,7 @@ def _person_categories(listed: object, file: Path, joints: int, skeleton: Skelet
         counts = ", ".join(f"{shown(each.get('name'))} has {len(each['keypoints'])}" for each in named)
         wanted = f"the skeleton {skeleton.name!r} has {joints}" if skeleton else f"expected are {joints}"
         raise DataError(
-            f"{file}: {wanted} joints, but category {counts}; set data.skeleton (pose data check: --skeleton) to the "
+            f"{file}: {wanted} joints, but category {counts}; set data.skeleton (pose data: --skeleton) to the "
             "joint set of this file, which `pose data new-skeleton` writes"
         )
     for each in fitting if skeleton else ():
@@ -160,7 +160,7 @@ def _person_categories(listed: object, file: Path, joints: int, skeleton: Skelet
         if skeleton and sorted(names) == sorted(skeleton.joints) and tuple(names) != skeleton.joints:
             raise DataError(
                 f"{file}: category {shown(each.get('name'))} holds the joints of skeleton {skeleton.name!r} in another "
-                f"order ({', '.join(names)}); set data.skeleton (pose data check: --skeleton) to a YAML file that "
+                f"order ({', '.join(names)}); set data.skeleton (pose data: --skeleton) to a YAML file that "
                 "lists them in this order"
             )
     # Files whose categories have no keypoints (image_info lists all eighty) use the person category, 1.
@@ -346,7 +346,7 @@ class _Columns:
             self._fault(
                 row,
                 f"{have}, but {name} {self.joints} joints ({3 * self.joints} numbers: x, y, visibility); correct the "
-                "file or set data.skeleton (pose data check: --skeleton)",
+                "file or set data.skeleton (pose data: --skeleton)",
                 "wrong joint count",
             )
             return self._no_points

@@ -76,7 +76,10 @@ def convert(
         raise ConfigError(f"--name {name} {error}") from None
     found = _read(source, paths, split, from_skeleton)
     skeleton = _target_skeleton(target, found.skeleton, to_skeleton)
-    maps = map_joints(found.skeleton.joints, skeleton.joints, joints)
+    try:
+        maps = map_joints(found.skeleton.joints, skeleton.joints, joints)
+    except ConfigError as error:
+        raise ConfigError(f"{error} (--joints TARGET=SOURCE)") from None
     lost = [*found.notes, *lost_joints(found.records, maps)]
     records = [_with_joints(record, maps) for record in found.records]
     if images != "none" or not all(record.width and record.height for record in records):

@@ -175,7 +175,7 @@ def _histogram(values: Sequence[int], ends: Sequence[int], *, last: int | None =
     counts = Counter(np.searchsorted(ends, values, "left").tolist())
     starts = [0, *(end + 1 for end in ends)]
     names = [str(end) if start == end else f"{start}-{end}" for start, end in zip(starts, ends, strict=False)]
-    names.append(f"{starts[-1]}+" if last is None else f"{starts[-1]}-{last}")
+    names.append(f"{starts[-1]}+" if last is None else str(last) if last == starts[-1] else f"{starts[-1]}-{last}")
     return {name: counts[row] for row, name in enumerate(names)}
 
 
