@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from pose_core.cli import main
+from pose_core.errors import DataError
 from pose_core.layouts.corrections import merge_corrections
 from pose_core.layouts.formats.label_studio import write_tasks
 from pose_core.skeleton import get_skeleton
@@ -168,6 +169,15 @@ def test_joints_of_other_names_are_refused(into: Path, tmp_path: Path, capsys: p
     assert main(words) == 3
     assert "it lacks nose and has beak, too; rename the labels" in capsys.readouterr().err
     assert not (tmp_path / "new.json").exists()
+
+
+def test_an_image_listed_twice_is_refused(into: Path, tmp_path: Path) -> None:
+    export = cvat_export(into, ["one.jpg"])
+    export["images"].append(export["images"][0] | {"id": 7})
+    (tmp_path / "twice.json").write_text(json.dumps(export))
+    with pytest.raises(DataError, match=r"twice\.json: image 'one\.jpg' is listed twice; remove one of the two"):
+        merge_corrections(into, [tmp_path / "twice.json"], tmp_path / "out.json")
+    assert not (tmp_path / "out.json").exists()
 
 
 def test_images_are_found_by_name_or_refused(into: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -100,8 +100,13 @@ def merge_corrections(into: Path, corrected: Sequence[Path], out: Path) -> Corre
         images: dict[int, LabeledImage] = {}
         for file in corrected:
             for content, place in read_contents(file):
+                listed: dict[int, LabeledImage] = {}
                 for image in read_images(content, place, original.joints):
-                    images[original.find(image, place)] = image
+                    row = original.find(image, place)
+                    if row in listed:
+                        raise DataError(f"{place}: image {shown(image.name)} is listed twice; remove one of the two")
+                    listed[row] = image
+                images |= listed
         changes = original.correct(images)
         write_json(out, original.content)
     return Corrections(out, len(original.content["images"]), changes, original.joints)
