@@ -239,6 +239,17 @@ def sleap_labels(**video: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def test_an_image_listed_twice_is_named(tmp_path: Path) -> None:
+    file = random_data(tmp_path / "a", ("nose", "tail"), 0)
+    content = json.loads(file.read_text())
+    content["images"].append(content["images"][0] | {"id": 99})
+    file.write_text(json.dumps(content))
+    name = Path(content["images"][0]["file_name"]).name
+    for target, message in (("yolo", f"{name} is listed twice"), ("deeplabcut", "or one is listed twice")):
+        with pytest.raises(DataError, match=message):
+            convert(FORMATS["coco"], [file], FORMATS[target], tmp_path / target)
+
+
 def test_sleap_labels_of_a_film(tmp_path: Path) -> None:
     file = tmp_path / "labels.json"
     file.write_text(json.dumps(sleap_labels(filename="C:\\films\\flies.mp4", grayscale=True)))

@@ -257,6 +257,12 @@ def test_wrong_shares_are_refused(words: list[str]) -> None:
         parse_parts(words)
 
 
+def test_a_part_without_images_is_refused(root: Path) -> None:
+    with pytest.raises(ConfigError, match="that stay together, so test would get none; give larger shares"):
+        divide(data_of(root), "all.json", {"train": 0.5, "val": 0.49, "test": 0.01}, images=False)
+    assert not (root / "train.json").exists()
+
+
 def test_files_of_other_layouts_are_converted_first(tmp_path: Path) -> None:
     write_dataset(tmp_path, layout="mpii", images=3, val_images=2, people=(1, 1), size=(120, 90))
     data = DataConfig(layout="mpii", root=str(tmp_path), skeleton="mpii16")

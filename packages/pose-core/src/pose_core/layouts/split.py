@@ -114,6 +114,13 @@ def divide(
         content = read_json(found.annotation_file)
         groups = _groups(found, content, by, images=images)
         part_of = distribute(groups, list(shares.values()), seed)
+        empty = [name for number, name in enumerate(shares) if not (part_of == number).any()]
+        if empty:
+            raise ConfigError(
+                f"{found.annotation_file} has {counted(len(part_of), 'image')} in "
+                f"{counted(len(np.unique(groups)), 'group')} that stay together, so {' and '.join(empty)} would get "
+                "none; give larger shares or fewer parts with --parts"
+            )
         target = found.annotation_file.parent if folder is None else folder
         files = [target / f"{name}.json" for name in shares]
         for file in files:

@@ -168,7 +168,8 @@ def write_deeplabcut(records: Sequence[ImageRecord], skeleton: Skeleton, target:
     folder = target.folder / _FOLDER / target.name
     files = [name.replace("/", "_") for name in target.names]
     if len(set(files)) < len(files):
-        raise DataError("two images would have one name without their folders; rename one")
+        name = next(name for name in files if files.count(name) > 1)
+        raise DataError(f"two images would be named {shown(name)}, or one is listed twice; rename or remove one")
     most = max(1, *(len(record.persons) for record in records)) if records else 1
     individuals = [f"person{number}" for number in range(1, most + 1)] if most > 1 else [""]
     columns = [(who, part, axis) for who in individuals for part in skeleton.joints for axis in ("x", "y")]

@@ -180,6 +180,8 @@ def write_yolo(records: Sequence[ImageRecord], skeleton: Skeleton, target: Targe
     files: dict[Path, str] = {}
     for record, name in zip(with_sizes(records), target.names, strict=True):
         file = _label_file(images / name)
+        if files.get(file) == record.source:
+            raise DataError(f"image {record.source} is listed twice; remove one of the two from the file")
         if file in files:
             raise DataError(f"images {files[file]} and {record.source} would have one label file {file}; rename one")
         files[file] = record.source
