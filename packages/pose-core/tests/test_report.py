@@ -317,6 +317,19 @@ def test_charts_leave_out_what_is_not_finite() -> None:
     assert calibration_chart([ScoreBin(nan, 0.4, 3)]) is None
 
 
+@pytest.mark.parametrize(
+    "values",
+    [(0.0, 0.0), (5.0, 5.0), (-1e308, 1e308), (1e29, -1e29), (0.0, 5e-324), (1e16, 1e16 + 2), (-3.0, -2.9), (1e308,)],
+)
+def test_any_numbers_make_a_chart_or_none(values: tuple[float, ...]) -> None:
+    chart = curve_chart("t", "x", "y", [Curve("a", tuple(range(len(values))), values)])
+    charts = [chart, calibration_chart([ScoreBin(value, 0.5, 1) for value in values])]
+    for each in charts:
+        assert each is None or not re.search(r"nan|inf", str(each))
+        assert each is None or 2 <= len(each.y_ticks) <= 12
+    assert (chart is None) == all(abs(value) > 1e30 for value in values)
+
+
 @pytest.fixture(scope="module")
 def hostile(sets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the page of a run with markup in every name: the run's, an image's, and all that its record says."""
@@ -344,6 +357,7 @@ def hostile(sets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = "</script></style></title><script>alert(4)</script>"
     content |= {"weights": text, "device": text, "date": text, "git": text, "report": f"{text} evaluator={text}"}
     content["versions"][text] = text
+    content["metrics"][f"{text}/AP"] = 0.25
     content["config"] |= {text: text}
     record.write_text(json.dumps(content))
     return write_report([run]).page
@@ -367,6 +381,7 @@ def test_names_are_text_and_nothing_else(hostile: Path, browser: Browser) -> Non
     assert browser.evaluate("document.title") == f"{HOSTILE}: COCO AP"
     shown = browser.evaluate("Array.from(document.querySelectorAll('#t-images tbody th'), e => e.textContent)")
     assert IMAGE in shown
+    assert "alert(4)" in browser.evaluate("document.querySelectorAll('#summary caption')[1].textContent")
     joint = browser.evaluate("document.querySelector('#joints tbody th').textContent")
     assert joint == "<i onclick=alert(5)>nose</i>"
     assert browser.evaluate("document.querySelector('img').alt.endsWith(': annotation')")
