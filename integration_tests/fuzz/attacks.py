@@ -27,7 +27,7 @@ from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
-from kinds import coco_tree
+from shapes import coco_tree
 
 PATIENCE = 60.0
 """Seconds that a command may take."""

@@ -11,87 +11,30 @@ import os
 import shutil
 import struct
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import yaml
+from format_kinds import FORMAT_KINDS
+from shapes import (
+    BOUND,
+    Kind,
+    as_json,
+    check_numbers,
+    check_records,
+    coco_person,
+    coco_tree,
+    expect,
+    json_kind,
+    write_images,
+)
 
 from pose_core.config import DataConfig
 from pose_core.errors import PoseError
 from pose_core.structures import ImageRecord
-from pose_testing import annotations
-
-BOUND = 1e7
-"""No coordinate, and no side of a box, of a file that a reader accepts is larger."""
-
-
-class Absurd(Exception):
-    """A reader has accepted what no valid file holds."""
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of file, prepared in a folder: where the changed file goes, valid contents, and its reader."""
-
-    file: Path
-    seeds: Sequence[bytes]
-    read: Callable[[], object]
-    dump: Callable[[Any], bytes] | None = None
-    """Writes a changed document; None if only bytes are changed."""
-    trees: Sequence[Any] = ()
-    """The seeds as documents."""
-
-
-def expect(condition: object, what: str) -> None:
-    if not condition:
-        raise Absurd(what)
-
-
-# --- what a reader may hand on ------------------------------------------------------------------------------------
-
-
-def check_records(records: Iterable[ImageRecord], root: Path, joints: int) -> None:
-    """Check the images and people that a layout has read."""
-    images, people = set(), set()
-    base = os.path.realpath(root)
-    for record in records:
-        expect(type(record.image_id) is int and abs(record.image_id) < 2**63, f"image id {record.image_id!r}")
-        expect(record.image_id not in images, "image id twice")
-        images.add(record.image_id)
-        expect("\0" not in record.source and record.source.isprintable(), f"source {record.source!r}")
-        expect(os.path.realpath(record.source.partition(".zip@")[0]).startswith(base), f"outside: {record.source!r}")
-        expect(".." not in record.source.split("/"), f"outside: {record.source!r}")
-        expect(all(type(side) is int and 0 <= side < BOUND for side in (record.width, record.height)), "image size")
-        crowd = record.crowd_index
-        expect(crowd is None or (isinstance(crowd, int | float) and math.isfinite(crowd)), f"crowd index {crowd!r}")
-        for person in record.persons:
-            expect(type(person.annotation_id) is int, f"annotation id {person.annotation_id!r}")
-            expect(person.annotation_id not in people, "annotation id twice")
-            people.add(person.annotation_id)
-            expect(person.joints.shape == (joints, 3) and person.joints.dtype == np.float32, "joints")
-            check_numbers(person.joints, "joints")
-            expect(np.isin(person.joints[:, 2], (0, 1, 2)).all(), f"visibility {person.joints[:, 2]}")
-            check_numbers((person.area,), "area", BOUND**2)
-            expect(person.area >= 0, "negative area")
-            for place in (person.box, person.center, person.scale, person.head_box, person.stated_box):
-                if place is not None:
-                    check_numbers(place, "box, center or scale")
-            if person.box is not None:
-                expect(min(person.box[2:]) >= 0, f"box {person.box}")
-            if person.scale is not None:
-                expect(min(person.scale) >= 0, f"scale {person.scale}")
-            expect(type(person.is_crowd) is bool, "is_crowd")
-            expect(type(person.category_id) is int, f"category {person.category_id!r}")
-
-
-def check_numbers(values: object, what: str, bound: float = BOUND) -> None:
-    numbers = np.asarray(values, np.float64)
-    expect(np.isfinite(numbers).all(), f"{what} not finite")
-    expect((np.abs(numbers) <= bound).all(), f"{what} out of bounds: {np.abs(numbers).max(initial=0):g}")
 
 
 def check_metrics(metrics: dict[str, float]) -> None:
@@ -102,53 +45,10 @@ def check_metrics(metrics: dict[str, float]) -> None:
 # --- annotation files ---------------------------------------------------------------------------------------------
 
 
-def _person(identity: int, image_id: int, joints: int = 17, **changes: Any) -> dict[str, Any]:
-    numbers = [value for k in range(joints) for value in (10 + k, 5 + 2 * k, 2 - k % 3)]
-    labeled = sum(2 - k % 3 > 0 for k in range(joints))
-    outline = [[8, 4, 38, 4, 38, 44]]
-    usual = {"keypoints": numbers, "num_keypoints": labeled, "segmentation": outline}
-    return annotations.person(identity, image_id, joints, **usual | changes)
-
-
-def coco_tree(joints: Sequence[str], **image: Any) -> dict[str, Any]:
-    """Return a COCO document of two images, three people and a crowd."""
-    count = len(joints)
-    crowd = {"iscrowd": 1, "keypoints": [0] * 3 * count, "num_keypoints": 0}
-    return {
-        "images": [{"id": i, "file_name": f"{i:012d}.jpg", "width": 64, "height": 48} | image for i in (1, 2)],
-        "annotations": [
-            _person(10, 1, count),
-            _person(11, 1, count),
-            _person(20, 2, count),
-            _person(21, 2, count, **crowd, segmentation={"counts": [0, 64 * 48], "size": [48, 64]}),
-        ],
-        "categories": [{"id": 1, "name": "person", "keypoints": list(joints), "skeleton": [[1, 2], [2, 3]]}],
-    }
-
-
-def _as_json(tree: Any) -> bytes:
-    try:
-        return json.dumps(tree).encode("utf-8", "surrogatepass")
-    except (TypeError, ValueError):
-        return json.dumps(tree, skipkeys=True, default=str).encode("utf-8", "surrogatepass")
-
-
-def _images(folder: Path, names: Sequence[str]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
-    for name in names:
-        cv2.imwrite(str(folder / name), pixels)
-
-
-def _json_kind(file: Path, trees: Sequence[Any], read: Callable[[], object]) -> Kind:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    return Kind(file, [_as_json(tree) for tree in trees], read, _as_json, trees)
-
-
 def _coco_root(folder: Path) -> tuple[Path, Path, list[Any]]:
     from pose_core.skeleton import get_skeleton
 
-    _images(folder / "images" / "train2017", ["000000000001.jpg", "000000000002.jpg"])
+    write_images(folder / "images" / "train2017", ["000000000001.jpg", "000000000002.jpg"])
     file = folder / "annotations" / "person_keypoints_train2017.json"
     return folder, file, [coco_tree(get_skeleton("coco17").joints)]
 
@@ -168,7 +68,7 @@ def _read_layout(root: Path, layout: str, split: str, skeleton: str, joints: int
 
 def coco(folder: Path) -> Kind:
     root, file, trees = _coco_root(folder)
-    return _json_kind(file, trees, lambda: _read_layout(root, "coco", "train2017", "coco17", 17))
+    return json_kind(file, trees, lambda: _read_layout(root, "coco", "train2017", "coco17", 17))
 
 
 def regions(folder: Path) -> Kind:
@@ -188,8 +88,8 @@ def regions(folder: Path) -> Kind:
         {
             **trees[0],
             "annotations": [
-                _person(30, 1, **person, segmentation=each),
-                _person(31, 2, segmentation=[[1, 2, 30, 4, 9, 40]], **{**person, "iscrowd": 0}),
+                coco_person(30, 1, **person, segmentation=each),
+                coco_person(31, 2, segmentation=[[1, 2, 30, 4, 9, 40]], **{**person, "iscrowd": 0}),
             ],
         }
         for each in found
@@ -205,13 +105,13 @@ def regions(folder: Path) -> Kind:
             expect(keep is None or keep.shape == (record.height, record.width), "shape")
         return None
 
-    return _json_kind(file, trees, read)
+    return json_kind(file, trees, read)
 
 
 def own_coco(folder: Path) -> Kind:
     """A user's own file as a split: train.json, with any names of files."""
     root, _, trees = _coco_root(folder)
-    return _json_kind(
+    return json_kind(
         root / "annotations" / "train.json", trees, lambda: _read_layout(root, "coco", "train.json", "coco17", 17)
     )
 
@@ -241,7 +141,7 @@ def coco_both(folder: Path) -> Kind:
         expect(not errors[0] and not errors[1], f"training says {errors[0]!r}, evaluation {errors[1]!r}")
         return None
 
-    return _json_kind(file, trees, read)
+    return json_kind(file, trees, read)
 
 
 def coco_truth(folder: Path) -> Kind:
@@ -261,7 +161,7 @@ def coco_truth(folder: Path) -> Kind:
         expect(np.isin(truth.joints[..., 2], (0, 1, 2)).all(), "visibility")
         return truth
 
-    return _json_kind(file, trees, read)
+    return json_kind(file, trees, read)
 
 
 def coco_check(folder: Path) -> Kind:
@@ -274,7 +174,7 @@ def coco_check(folder: Path) -> Kind:
         expect("Traceback" not in text, text)
         return text
 
-    return _json_kind(file, trees, read)
+    return json_kind(file, trees, read)
 
 
 def _results(image_ids: Sequence[int], joints: int = 17) -> list[dict[str, Any]]:
@@ -302,16 +202,16 @@ def coco_results(folder: Path) -> Kind:
         return metrics
 
     boxed = [entry | {"bbox": [8.0, 4.0, 30.0, 40.0]} for entry in _results((1, 2))]
-    return _json_kind(file, [_results((1, 1, 2)), boxed], read)
+    return json_kind(file, [_results((1, 1, 2)), boxed], read)
 
 
 def crowdpose(folder: Path) -> Kind:
     from pose_core.skeleton import get_skeleton
 
-    _images(folder / "images", ["000000000001.jpg", "000000000002.jpg"])
+    write_images(folder / "images", ["000000000001.jpg", "000000000002.jpg"])
     tree = coco_tree(get_skeleton("crowdpose14").joints, crowdIndex=0.5)
     file = folder / "json" / "crowdpose_train.json"
-    return _json_kind(file, [tree], lambda: _read_layout(folder, "crowdpose", "train", "crowdpose14", 14))
+    return json_kind(file, [tree], lambda: _read_layout(folder, "crowdpose", "train", "crowdpose14", 14))
 
 
 def crowdpose_truth(folder: Path) -> Kind:
@@ -326,7 +226,7 @@ def crowdpose_truth(folder: Path) -> Kind:
         check_metrics(metrics)
         return metrics
 
-    return _json_kind(file, [tree], read)
+    return json_kind(file, [tree], read)
 
 
 def detections(folder: Path) -> Kind:
@@ -345,11 +245,11 @@ def detections(folder: Path) -> Kind:
                 expect(type(person.annotation_id) is int, "row")
         return found
 
-    return _json_kind(file, [tree], read)
+    return json_kind(file, [tree], read)
 
 
 def mpii_json(folder: Path) -> Kind:
-    _images(folder / "images", ["a.jpg", "b.jpg"])
+    write_images(folder / "images", ["a.jpg", "b.jpg"])
     row = {
         "image": "a.jpg",
         "center": [30.0, 20.0],
@@ -358,7 +258,7 @@ def mpii_json(folder: Path) -> Kind:
         "joints_vis": [1] * 15 + [0],
     }
     tree = [row, row | {"image": "b.jpg"}, row]
-    return _json_kind(
+    return json_kind(
         folder / "annot" / "train.json", [tree], lambda: _read_layout(folder, "mpii", "train", "mpii16", 16)
     )
 
@@ -378,7 +278,7 @@ def repeated(folder: Path) -> Kind:
     for person in tree["annotations"]:
         person["keypoints"][2::3] = [2] * 17
         person.update(num_keypoints=17, iscrowd=0)
-    second.write_bytes(_as_json(tree))
+    second.write_bytes(as_json(tree))
     file = folder / "first.json"
 
     def read() -> object:
@@ -392,7 +292,7 @@ def repeated(folder: Path) -> Kind:
     other = json.loads(json.dumps(tree))
     for person in other["annotations"]:
         person["keypoints"][0::3] = [v + 1 for v in person["keypoints"][0::3]]
-    return _json_kind(file, [other], read)
+    return json_kind(file, [other], read)
 
 
 def category(folder: Path) -> Kind:
@@ -406,7 +306,7 @@ def category(folder: Path) -> Kind:
         written.write_text(skeleton_file(file), "utf-8")
         return read_skeleton(written)
 
-    return _json_kind(file, [coco_tree(get_skeleton("coco17").joints)], read)
+    return json_kind(file, [coco_tree(get_skeleton("coco17").joints)], read)
 
 
 def merge(folder: Path) -> Kind:
@@ -420,9 +320,9 @@ def merge(folder: Path) -> Kind:
     for person in other["annotations"]:
         person["image_id"] += 100
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "other.json").write_bytes(_as_json(other))
+    (folder / "other.json").write_bytes(as_json(other))
     file = folder / "first.json"
-    return _json_kind(file, [tree], lambda: merge_annotations([file, folder / "other.json"], folder / "merged.json"))
+    return json_kind(file, [tree], lambda: merge_annotations([file, folder / "other.json"], folder / "merged.json"))
 
 
 def result_entries(folder: Path) -> Kind:
@@ -436,7 +336,7 @@ def result_entries(folder: Path) -> Kind:
             expect(type(identity) is int, "image id")
         return found
 
-    return _json_kind(file, [_results((1, 2, 2))], read)
+    return json_kind(file, [_results((1, 2, 2))], read)
 
 
 def result_frames(folder: Path) -> Kind:
@@ -454,7 +354,7 @@ def result_frames(folder: Path) -> Kind:
 
     def dump(tree: Any) -> bytes:
         rows = tree if isinstance(tree, list) else [tree]
-        return b"\n".join(_as_json(row) for row in rows) + b"\n"
+        return b"\n".join(as_json(row) for row in rows) + b"\n"
 
     def read() -> object:
         for frame, found in read_frames(file):
@@ -475,7 +375,7 @@ def metrics_lines(folder: Path) -> Kind:
     rows += [{"split": "val", "step": 30, "AP": 0.5}]
 
     def dump(tree: Any) -> bytes:
-        return b"\n".join(_as_json(row) for row in (tree if isinstance(tree, list) else [tree])) + b"\n"
+        return b"\n".join(as_json(row) for row in (tree if isinstance(tree, list) else [tree])) + b"\n"
 
     def read() -> object:
         read_metrics(file)
@@ -661,7 +561,7 @@ def _mat(content: dict[str, Any], *, compressed: bool) -> bytes:
 
 
 def lsp_mat(folder: Path) -> Kind:
-    _images(folder / "images", [f"im{n:04d}.jpg" for n in (1, 2, 3, 4)])
+    write_images(folder / "images", [f"im{n:04d}.jpg" for n in (1, 2, 3, 4)])
     rng = np.random.default_rng(0)
     joints = rng.integers(1, 48, (3, 14, 4)).astype(np.float64)
     joints[2] = rng.integers(0, 2, (14, 4))
@@ -699,7 +599,7 @@ def _struct(rows: Sequence[dict[str, Any]]) -> Any:
 
 
 def mpii_release_mat(folder: Path) -> Kind:
-    _images(folder / "images", ["a.jpg", "b.jpg"])
+    write_images(folder / "images", ["a.jpg", "b.jpg"])
     points = _struct([{"x": 10.0 + k, "y": 20.0 + k, "id": k, "is_visible": k % 2} for k in range(16)])
     rect = _struct(
         [
@@ -751,7 +651,7 @@ def _h5_people(path: Path, *, istrain: bool) -> bytes:
 
 def lsp_mpii_h5(folder: Path) -> Kind:
     for name in ("lsp", "mpii"):
-        _images(folder / name / "images", ["im0001.jpg", "a.jpg"])
+        write_images(folder / name / "images", ["im0001.jpg", "a.jpg"])
     file = folder / "lsp_mpii.h5"
     return Kind(
         file, [_h5_people(file, istrain=True)], lambda: _read_layout(folder, "lsp_mpii", "train", "lsp_mpii16", 16)
@@ -759,7 +659,7 @@ def lsp_mpii_h5(folder: Path) -> Kind:
 
 
 def mpii_h5(folder: Path) -> Kind:
-    _images(folder / "images", ["a.jpg", "b.jpg"])
+    write_images(folder / "images", ["a.jpg", "b.jpg"])
     file = folder / "train.h5"
     return Kind(file, [_h5_people(file, istrain=False)], lambda: _read_layout(folder, "mpii", "train", "mpii16", 16))
 
@@ -949,7 +849,7 @@ def people_cache(folder: Path) -> Kind:
 
     root, file, trees = _coco_root(folder / "data")
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(_as_json(trees[0]))
+    file.write_bytes(as_json(trees[0]))
     home = folder / "home"
     os.environ["POSE_HOME"] = str(home)
     person_table.WORTH = 0
@@ -1066,6 +966,7 @@ def evaluation_record(folder: Path) -> Kind:
 
 
 KINDS: dict[str, Callable[[Path], Kind]] = {
+    **FORMAT_KINDS,
     "archive": archive,
     "category": category,
     "checkpoint": _checkpoints(".pt"),

@@ -77,7 +77,7 @@ def prepare(name: str, folder: Path):
 
 def judge(kind, content: bytes) -> tuple[str, str, str]:
     """Return what becomes of an input: its outcome, a key that failures of one cause share, and a text."""
-    from kinds import Absurd
+    from shapes import Absurd
 
     from pose_core.errors import PoseError
 

@@ -67,6 +67,26 @@ DOCUMENTS = {
         "name": mostly(st.text(max_size=6)), "joints": mostly(names), "sigmas": mostly(st.lists(number, max_size=6)),
         "flip_pairs": mostly(pairs), "limbs": mostly(pairs), "upper_body": mostly(names),
     })),
+    "label_studio": entries(
+        id=small, data=st.just({"image": "a.jpg"}),
+        annotations=entries(updated_at=st.text(max_size=3), was_cancelled=st.booleans(), result=entries(
+            id=st.sampled_from("ab"), parentID=st.sampled_from("ab"), from_id=st.just("a"), to_id=st.just("b"),
+            type=st.sampled_from(["rectanglelabels", "keypointlabels", "choices", "relation"]),
+            original_width=st.just(64), original_height=st.just(48),
+            value=st.fixed_dictionaries(
+                {"x": mostly(number), "y": mostly(number), "width": mostly(number), "height": mostly(number)},
+                optional={"keypointlabels": mostly(st.just(["nose"])), "choices": mostly(st.just(["hidden"])),
+                          "rotation": mostly(st.just(0))})))),
+    "sleap": mostly(st.fixed_dictionaries({
+        "nodes": mostly(st.lists(st.fixed_dictionaries({"name": mostly(st.text(max_size=3))}), max_size=3)),
+        "skeletons": mostly(st.fixed_dictionaries(
+            {"nodes": mostly(entries(id=small)), "links": mostly(entries(source=small, target=small, type=ANY))}
+        ).map(lambda skeleton: [skeleton])),
+        "videos": mostly(entries(backend=st.fixed_dictionaries({"filename": mostly(st.just("a.mp4"))}))),
+        "labels": mostly(entries(video=small, frame_idx=small, _instances=entries(
+            _points=st.dictionaries(st.sampled_from("012"), entries(x=number, y=number, visible=st.booleans()).map(
+                lambda points: points[0] if points else None))))),
+    })),
     "own_yaml": mostly(st.dictionaries(st.sampled_from(["data", "model", "train", "run", "name", "method"]), ANY)),
     "metrics": entries(split=st.sampled_from(["train", "val"]), step=small, loss=number),
 }  # fmt: skip

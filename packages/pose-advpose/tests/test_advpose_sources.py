@@ -65,3 +65,23 @@ def test_hourglass_ignores_joints_that_a_source_lacks(
     assert not learned[0, FACE].any()
     assert learned[0, 5:].all()
     assert learned[1].all()
+
+
+def test_whole_images_are_scored_by_source(sets: Path, tiny: Callable[..., TopDownConfig], tmp_path: Path) -> None:
+    write_dataset(tmp_path / "crowds", layout="crowdpose", images=1, val_images=1, people=(2, 2), size=(64, 64))
+    crowds = {"root": str(tmp_path / "crowds"), "layout": "crowdpose", "val": "val"}
+    task = build_task(tiny("hgpose-ae", f"data.sources={json.dumps([crowds])}"))
+    evaluation = task.evaluate(task.networks(), CPU, tmp_path)
+    assert evaluation.name == "COCO AP"
+    assert {"AP", "crowds/AP", "crowds/APH"} < set(evaluation.metrics)
+    assert "evaluator=CrowdPose AP on 12 of 14 joints (the network has no head, neck)" in evaluation.report
+    assert (tmp_path / "sources/crowds/results/keypoints_val_results.json").is_file()
+
+
+def test_layouts_that_do_not_annotate_everybody_are_refused(sets: Path, tiny: Callable[..., TopDownConfig]) -> None:
+    mpii = {"root": str(sets / "mpii"), "layout": "mpii", "val": "valid"}
+    task = build_task(tiny("hgpose-ae", f"data.sources={json.dumps([mpii])}"))
+    with pytest.raises(ConfigError, match=r"data\.sources, mpii: the layout mpii does not annotate all people"):
+        task.training_set()
+    with pytest.raises(ConfigError, match=r"data\.sources, mpii: the layout mpii has no protocol for whole images"):
+        task.held_out_of["mpii"]()

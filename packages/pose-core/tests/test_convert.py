@@ -193,6 +193,13 @@ def test_deeplabcut_tables_of_one_and_of_several_animals(tmp_path: Path) -> None
     found = read_deeplabcut(two, "", None)
     assert [len(record.persons) for record in found.records] == [1, 2]
     assert found.records[1].source == str(folder / "img1.png")
+    two.write_text(
+        "scorer,,,me,me,me,me\nindividuals,,,a,a,single,single\nbodyparts,,,snout,snout,door,door\n"
+        "coords,,,x,y,x,y\nlabeled-data,film,img0.png,1,2,3,4\n"
+    )
+    found = read_deeplabcut(two, "", None)
+    assert found.skeleton.joints == ("snout",)
+    assert found.notes == ("unique body parts, of no individual: door",)
     one.write_text("scorer,m,m,m\nbodyparts,snout,snout,snout\ncoords,x,y,likelihood\n0,1,2,0.9\n")
     with pytest.raises(DataError, match="it holds predictions of a film, not labels of images"):
         read_deeplabcut(one, "", None)
@@ -311,8 +318,9 @@ def test_a_joint_set_of_ones_own_is_kept(tmp_path: Path, capsys: Capture) -> Non
     assert main(["data", "convert", *words]) == 0
     words = ["--from", "sleap", str(tmp_path / "b" / "train.json"), "--to", "coco", "--out", str(tmp_path / "c")]
     assert main(["data", "convert", *words]) == 0
-    line = capsys.readouterr().out.splitlines()[-1]
-    assert " data skeleton " in line  # the check needs a skeleton file, which this command writes
+    first, second = capsys.readouterr().out.splitlines()[-1].split(" && ")
+    for command in (first, second):  # the check needs a skeleton file, which the first of them writes
+        assert main(["data", *command.partition(" data ")[2].split()]) == 0
     category = json.loads((tmp_path / "c" / "annotations" / "train.json").read_text())["categories"][0]
     assert category["keypoints"] == ["snout", "tail", "left_paw", "right_paw"]
     assert category["skeleton"] == [[1, 2], [2, 3]]
@@ -331,6 +339,7 @@ def test_what_cannot_be_converted_is_said(tmp_path: Path, capsys: Capture) -> No
     text = refused("--from", "coco", "--to", "yolo", *out)
     assert "--from coco needs a path: a data set's folder, or a .json file" in text
     one = ["--from", "coco", str(file), "--to", "yolo", *out]
+    assert "--name ../x must be the name of one folder" in refused(*one, "--name", "../x")
     assert "--joints 'nose' must be TARGET=SOURCE" in refused(*one, "--joints", "nose")
     assert "no joint of snout, tail has the name of one of nose" in refused(*one, "--skeleton", "coco17")
     assert main(["data", "convert", *one]) == 0

@@ -17,6 +17,7 @@ from pose_core.layouts.corrections import merge_corrections
 from pose_core.layouts.formats.label_studio import write_tasks
 from pose_core.skeleton import get_skeleton
 from pose_core.structures import ImageRecord, Person
+from pose_testing.annotations import write_image
 
 Entry = dict[str, Any]
 JOINTS = get_skeleton("coco17").joints
@@ -147,7 +148,10 @@ def test_people_are_corrected_added_and_removed(into: Path, tmp_path: Path, caps
     assert after[5]["segmentation"] == before[5]["segmentation"]
     assert (after[10]["image_id"], after[10]["category_id"], after[10]["num_keypoints"]) == (10, 1, 17)
     assert content["info"] == {"year": 2026}
-    assert main(["data", "skeleton", str(out)]) == 0
+    check = text.splitlines()[-1].partition(" data check ")[2].split()
+    for name in ("one.jpg", "sub/two.jpg", "three.jpg"):
+        write_image(tmp_path / "images" / name, 200, 100)
+    assert main(["data", "check", *check]) == 0
 
 
 def test_joints_of_other_names_are_refused(into: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -270,6 +274,18 @@ def test_points_of_nobody_are_named(into: Path, tmp_path: Path, capsys: pytest.C
     assert (
         "task 2: whose 'nose' at 198, 20 is, is not clear (no rectangle is around it); drag" in capsys.readouterr().err
     )
+
+
+def test_exports_that_lose_people_are_refused(into: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def refused(content: object) -> str:
+        (tmp_path / "a.json").write_text(json.dumps(content))
+        words = ["data", "merge", "--into", str(into), str(tmp_path / "a.json"), "--out", str(tmp_path / "b.json")]
+        assert main(words) == 3
+        return capsys.readouterr().err
+
+    export = cvat_export(into, ["one.jpg"]) | {"info": {"contributor": "Label Studio"}}
+    assert "Label Studio's export to COCO, which joins the people of an image; export JSON" in refused(export)
+    assert "(JSON-MIN is neither)" in refused([{"image": "/data/upload/1/a.jpg", "person": [], "joints": []}])
 
 
 def test_what_does_not_go_together_is_said(into: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -97,3 +97,4 @@ def test_label_studio_tasks_are_as_documented(tmp_path: Path) -> None:
     config = ET.fromstring((tmp_path / "tasks.xml").read_text())
     assert {control.get("name") for control in config if control.get("toName") == "image"} == names
     assert [label.get("value") for label in config.iter("Label")] == ["person", *COCO17.joints]
+    assert [label.get("model_index") for label in config.iter("Label")] == [None, *map(str, range(17))]

@@ -126,9 +126,9 @@ class BottomUpTask(Task):
         )
         return records, mixture
 
-    @abstractmethod
     def target_heatmaps(self, batch: WholeBatch) -> Tensor:
         """Return the target heatmaps ``(N, K or more, side, side)`` of a batch, for the last of the output maps."""
+        raise ConfigError(f"method {self.config.method!r} has no pictures of its targets")
 
     def pictures(self, batch: WholeBatch) -> TrainingPictures:
         images, count = batch.images.numpy(), self.skeleton.num_joints

@@ -34,6 +34,7 @@ from pose_core.cli import (
     data_worst,
 )
 from pose_core.cli.data_places import add_layout, add_where, all_layouts
+from pose_core.cli.parser import SubcommandParser
 from pose_core.errors import ConfigError
 from pose_core.installation import shell_command
 from pose_core.plugins.method import CommandModule
@@ -60,7 +61,9 @@ def _drawn_layouts() -> list[str]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``data``."""
     own = ("synth", "check", "sigmas")
-    verbs = parser.add_subparsers(dest="what", required=True, metavar="|".join([*own, *MODULES]))
+    verbs = parser.add_subparsers(
+        dest="what", required=True, metavar="|".join([*own, *MODULES]), parser_class=SubcommandParser
+    )
 
     synth = _add_command(
         verbs,

@@ -18,13 +18,18 @@ corrected file back.
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pose_core.cli.arguments import add_device, add_overrides, load
+from pose_core.cli.next_steps import check_command
 from pose_core.errors import ConfigError
+from pose_core.installation import shell_command
 
 if TYPE_CHECKING:
+    from pose_core.inference.relabel import WorstFolder
+    from pose_core.layouts.layout import AnnotatedSet
     from pose_core.plugins.predictors import Predictor
     from pose_core.topdown.detectors import Detector
 
@@ -52,8 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--detector",
         metavar="NAME",
-        help="how a top-down network finds people in photos, and people who are not annotated: a detector's name, or "
-        "whole (only annotated people)",
+        help="how a top-down network finds people in photos, and people who are not annotated; whole takes each photo "
+        "as one person (only annotated people)",
     )
     parser.add_argument("--prelabel", action="store_true", help="replace the joints of people who were found, too")
     add_device(parser)
@@ -95,12 +100,38 @@ def run(args: argparse.Namespace) -> int:
         )
     chosen = args.by or ("error" if annotated else "all")
     by = [each for each in CRITERIA if chosen in (each, "all") and (annotated or each != "error")]
-    findings = find_worst(predictor.worker, records, by=by, detector=detector)
+    skips = config.data.on_bad_image == "skip"
+    findings = find_worst(predictor.worker, records, by=by, detector=detector, skips=skips)
     written = write_worst(findings, predictor.skeleton, args.out, count=args.count, prelabel=args.prelabel)
-    print(written.table(ROWS))
+    print(written.table(min(ROWS, args.count)))
     print(written)
-    print(written.next_command(found))
+    print(_next_steps(written, found, key="data.val" if split == config.data.val else "data.train"))
     return 0
+
+
+def _next_steps(written: WorstFolder, found: AnnotatedSet | None, key: str) -> str:
+    """Return how to go on with the corrected file; ``found`` is the split that the images are from, by setting ``key``.
+
+    Photos, and images of a layout that takes no corrections, become a data set of their own.
+    """
+    from pose_core.inference.relabel import ANNOTATIONS, corrected_file, split_of
+
+    file = written.folder / ANNOTATIONS
+    if found is None or found.layout.merge is None:
+        joints = written.findings[0].poses.skeleton.joints
+        return f"then check them: {check_command('coco', written.folder, file.name, joints, file)}"
+    target = corrected_file(found)
+    words = ["data", "merge", "--into", _near(found.annotation_file), _near(file), "--out", _near(target)]
+    return (
+        f"then take them back: {shell_command('pose')} {shlex.join(words)}\n"
+        f"and train again with: {key}={shlex.quote(split_of(found, target))}"
+    )
+
+
+def _near(path: Path) -> str:
+    """Return a path, relative to the current folder if it is below it."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _detector(args: argparse.Namespace, predictor: Predictor) -> Detector | None:

@@ -22,4 +22,5 @@ def check_command(layout: str, root: Path, split: str, joints: Sequence[str], an
     if known:
         return f"{words[0]} --skeleton {known[0]}"
     file = quoted(str(annotations.with_suffix(".yaml")))
-    return f"{pose} data skeleton {quoted(str(annotations))} > {file} && {words[0]} --skeleton {file}"
+    made = f"{pose} data new-skeleton {quoted(str(annotations))} --sigmas default --out {file}"
+    return f"{made} && {words[0]} --skeleton {file}"

@@ -58,6 +58,22 @@ class CommandParser(argparse.ArgumentParser):
         return f"unknown option {word}; settings are given as key=value: did you mean {key}={value}?"
 
 
+class SubcommandParser(CommandParser):
+    """A parser of a subcommand, which takes settings before, between and after its options as commands do."""
+
+    is_mixing = False
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
+        """Parse a subcommand's words; argparse itself would take positional ones only in one place."""
+        if self.is_mixing:  # called by parse_known_intermixed_args
+            return super().parse_known_args(args, namespace)
+        self.is_mixing = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self.is_mixing = False
+
+
 def add_verbosity(parser: argparse.ArgumentParser) -> None:
     """Add ``-v`` and ``-q`` to a parser and to the parsers of its subcommands."""
     for option, value, text in (

@@ -148,7 +148,7 @@ VERBS = {
     "models": Verb("list networks with their size and cost", _models),
     "benchmark": Verb("measure networks and the stages around them on this machine", _benchmark),
     "data": Verb(
-        "synth | check | browse | skeleton | sigmas | merge | build-lsp-mpii: make and inspect data sets", _data
+        "synth | check | browse | stats | split | worst | merge | …: make, inspect and correct data sets", _data
     ),
     "doctor": Verb("print the installed packages and the devices, and what is missing", _doctor),
     "completion": Verb("print a script that completes commands, settings and names in your shell", _completion),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ from tqdm import tqdm
 
 from pose_core.data.images import decode_bgr, jpeg_size, read_bytes
 from pose_core.data.machine import available_cores
+from pose_core.errors import DataError
 from pose_core.verbosity import no_bar
 
 Array = np.ndarray
@@ -40,13 +42,29 @@ def image_hash(source: str) -> Array:
     return np.concatenate([np.diff(wide, axis=1).ravel() > 0, np.diff(high, axis=0).ravel() > 0])
 
 
-def hash_images(sources: Sequence[str]) -> Array:
-    """Return the hashes ``(N, 128)`` bool of images, several decoded at a time."""
-    if not sources:
-        return np.zeros((0, BITS), bool)
+class Alike(NamedTuple):
+    """Near-duplicates among N images: pairs ``(P, 2)`` of their numbers; and the numbers of those without pixels."""
+
+    pairs: Array
+    unreadable: list[int]
+
+
+def find_alike(sources: Sequence[str]) -> Alike:
+    """Return the near-duplicates among images, several decoded at a time; an image that does not decode has none."""
     with ThreadPoolExecutor(available_cores()) as pool:
-        hashes = pool.map(image_hash, sources)
-        return np.stack(list(tqdm(hashes, "hashing", total=len(sources), unit="image", disable=no_bar())))
+        hashes = list(
+            tqdm(pool.map(_hash_or_none, sources), "hashing", total=len(sources), unit="image", disable=no_bar())
+        )
+    rows = np.array([row for row, found in enumerate(hashes) if found is not None], np.int64)
+    known = np.array([found for found in hashes if found is not None], bool).reshape(-1, BITS)
+    return Alike(rows[near_duplicates(known)], [row for row, found in enumerate(hashes) if found is None])
+
+
+def _hash_or_none(source: str) -> Array | None:
+    try:
+        return image_hash(source)
+    except DataError:
+        return None
 
 
 def near_duplicates(hashes: Array, most: int = MOST_DIFFERENT) -> Array:

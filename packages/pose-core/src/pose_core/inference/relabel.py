@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import re
-import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +20,6 @@ from pose_core.errors import DataError
 from pose_core.files import whole_file, write_text
 from pose_core.inference.sheets import side_colors
 from pose_core.inference.worst import SEEN, ImageFinding
-from pose_core.installation import shell_command
 from pose_core.layouts.browse import draw_record
 from pose_core.layouts.formats.coco import write_coco
 from pose_core.layouts.formats.label_studio import write_tasks
@@ -68,24 +66,6 @@ class WorstFolder:
             f"to correct them: in CVAT, a task of {self.folder / 'images'} with {self.folder / ANNOTATIONS} imported "
             f"as COCO Keypoints 1.0; or in Label Studio, {self.folder / 'label_studio.json'}"
         )
-
-    def next_command(self, found: AnnotatedSet | None) -> str:
-        """Return how to go on with the corrected file; ``found`` is the split that the images are from."""
-        command, corrected = shell_command("pose"), self.folder / ANNOTATIONS
-        if found is None:
-            return (
-                f"then check them: {command} data check --root {shlex.quote(str(self.folder))} --splits "
-                f"{corrected.name} --skeleton {shlex.quote(self._skeleton)}"
-            )
-        if found.layout.merge is None:
-            return f"then train on them as well: data.layout=coco data.root={self.folder} data.train={corrected.name}"
-        target = corrected_file(found)
-        merge = f"{command} data merge --into {_word(found.annotation_file)} {_word(corrected)} --out {_word(target)}"
-        return f"then take them back: {merge}\nand train again with: data.train={_word(split_of(found, target))}"
-
-    @property
-    def _skeleton(self) -> str:
-        return self.findings[0].poses.skeleton.name if self.findings else "coco17"
 
 
 def corrected_file(found: AnnotatedSet) -> Path:
@@ -158,14 +138,17 @@ def labeled_record(finding: ImageFinding, unused: int, *, prelabel: bool) -> tup
     drafted = 0
     for person in finding.record.persons:
         match = predicted.get(person.annotation_id)
-        if match is not None and (prelabel or not person.num_labeled):
-            person = replace(person, joints=_predicted_joints(finding, match))
+        joints = person.joints if match is None else _predicted_joints(finding, match)
+        if joints[:, 2].any() and match is not None and (prelabel or not person.num_labeled):
+            person = replace(person, joints=joints)
             drafted += 1
         people.append(person)
     for number, match in enumerate(finding.extra):
-        score = float(finding.poses.pose_scores[match])
-        people.append(Person(_predicted_joints(finding, match), unused + number, score=score))
-        drafted += 1
+        joints = _predicted_joints(finding, match)
+        if joints[:, 2].any():
+            score = float(finding.poses.pose_scores[match])
+            people.append(Person(joints, unused + number, score=score))
+            drafted += 1
     return replace(finding.record, persons=tuple(people)), drafted
 
 
@@ -211,14 +194,11 @@ def _unique_names(sources: Sequence[str]) -> list[str]:
 
 
 def _base_name(source: str) -> str:
-    return re.split(r"[/\\@]", source)[-1]
+    path, member = split_source(source)
+    return Path(path if member is None else member).name
 
 
 def _made(file: Path) -> Path:
     """Return a file whose folder exists."""
     file.parent.mkdir(parents=True, exist_ok=True)
     return file
-
-
-def _word(path: object) -> str:
-    return shlex.quote(str(path))

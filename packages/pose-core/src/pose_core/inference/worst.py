@@ -12,6 +12,7 @@ A person who is annotated, but not found, has an error of 1, a score of 0 and a 
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -25,12 +26,15 @@ from tqdm import tqdm
 from pose_core.data.coco_file import AREA_OF_BOX
 from pose_core.data.images import open_image
 from pose_core.engine.interfaces import DetectedImage, PosePredictor
+from pose_core.errors import DataError
 from pose_core.ops.similarity import oks
 from pose_core.plurals import counted
 from pose_core.skeleton import Skeleton
 from pose_core.structures import ImageRecord, Person, Poses
 from pose_core.topdown.detectors import Detector, annotated_box
 from pose_core.verbosity import no_bar
+
+_log = logging.getLogger(__name__)
 
 Array = np.ndarray
 Criterion = Literal["error", "score", "disagreement"]
@@ -119,14 +123,18 @@ def find_worst(
     *,
     by: Sequence[Criterion] = CRITERIA,
     detector: Detector | None = None,
+    skips: bool = False,
 ) -> list[ImageFinding]:
     """Return the images in the order in which correcting them would pay, the worst first.
 
     They are ordered by the mean of their ranks by each of ``by``; equal ones stay in the order of ``records``. The
     predictor must not average over mirrored images itself, or the views could not disagree. A top-down network looks
-    into the annotated boxes, and into those of ``detector`` that overlap none of them.
+    into the annotated boxes, and into those of ``detector`` that overlap none of them. Images that do not decode raise
+    a DataError, or with ``skips`` are left out.
     """
-    findings = [_compare(record, size, views) for record, size, views in _predicted(predictor, records, detector)]
+    findings = [
+        _compare(record, size, views) for record, size, views in _predicted(predictor, records, detector, skips)
+    ]
     limit = _usual_score(findings)
     return _ranked([_measured(finding, limit) for finding in findings], by)
 
@@ -137,13 +145,13 @@ def are_annotated(records: Sequence[ImageRecord]) -> bool:
 
 
 def _predicted(
-    predictor: PosePredictor, records: Sequence[ImageRecord], detector: Detector | None
+    predictor: PosePredictor, records: Sequence[ImageRecord], detector: Detector | None, skips: bool
 ) -> Iterator[tuple[ImageRecord, tuple[int, int], list[Poses]]]:
     """Yield each image with its size and the poses of its three views, in the image's own pixels."""
     flip = predictor.skeleton.flip_order
     views: list[Poses] = []
     with tqdm(total=len(records), desc="predicting", unit="image", disable=no_bar()) as bar:
-        for (number, size, view), poses in predictor.predict_stream(_views(predictor, records, detector)):
+        for (number, size, view), poses in predictor.predict_stream(_views(predictor, records, detector, skips)):
             width, height = size
             points, scores = poses.keypoints.astype(np.float64), poses.scores
             if view == "mirrored":
@@ -159,10 +167,16 @@ def _predicted(
 
 
 def _views(
-    predictor: PosePredictor, records: Sequence[ImageRecord], detector: Detector | None
+    predictor: PosePredictor, records: Sequence[ImageRecord], detector: Detector | None, skips: bool
 ) -> Iterator[DetectedImage[tuple[int, tuple[int, int], str]]]:
     for number, record in enumerate(records):
-        image = open_image(record.source, "rgb")
+        try:
+            image = open_image(record.source, "rgb")
+        except DataError as error:
+            if not skips:
+                raise
+            _log.warning("skipped: %s", error)
+            continue
         height, width = image.shape[:2]
         boxes = _boxes(record, image, detector) if predictor.needs_boxes else np.zeros((0, 4))
         ones = np.ones(len(boxes))
@@ -209,8 +223,7 @@ def _compare(record: ImageRecord, size: tuple[int, int], views: Sequence[Poses])
     extra = tuple(
         number
         for number in range(len(poses))
-        if number not in by_prediction
-        and not any(_lies_in(_extent(poses.keypoints[number]), crowd) for crowd in crowds)
+        if number not in by_prediction and not any(_lies_in(_extent(poses, number), crowd) for crowd in crowds)
     )
     labeled: list[tuple[Array, float]] = []
     for number in range(len(poses)):
@@ -218,8 +231,8 @@ def _compare(record: ImageRecord, size: tuple[int, int], views: Sequence[Poses])
         if row is not None and people[row].num_labeled:
             labeled.append((people[row].joints[:, 2] > 0, areas[row]))
         else:
-            seen = poses.scores[number] >= SEEN
-            labeled.append((seen if seen.any() else np.ones_like(seen), _extent_area(poses.keypoints[number])))
+            area = AREA_OF_BOX * float(np.prod(_extent(poses, number)[2:]))
+            labeled.append((_seen(poses, number), max(area, 1.0)))
     agreement = tuple(
         float(np.mean([_best(poses.keypoints[number], other, *labeled[number], skeleton) for other in others]))
         for number in range(len(poses))
@@ -270,7 +283,9 @@ def _pairs(people: Sequence[Person], areas: Array, poses: Poses, skeleton: Skele
     if not people or not len(poses):
         return [None] * len(people)
     sigmas = np.array(skeleton.sigmas)
-    boxes = poses.boxes if poses.boxes is not None else np.array([_extent(points) for points in poses.keypoints])
+    boxes = (
+        poses.boxes if poses.boxes is not None else np.array([_extent(poses, number) for number in range(len(poses))])
+    )
     value = np.zeros((len(people), len(poses)))
     for row, person in enumerate(people):
         labeled = person.joints[:, 2] > 0
@@ -289,12 +304,16 @@ def _pairs(people: Sequence[Person], areas: Array, poses: Poses, skeleton: Skele
     return partner
 
 
-def _extent(points: Array) -> Array:
+def _seen(poses: Poses, number: int) -> Array:
+    """Return which joints ``(K,)`` of a pose score enough to count; all if none does."""
+    seen: Array = poses.scores[number] >= SEEN
+    return seen if seen.any() else np.ones_like(seen)
+
+
+def _extent(poses: Poses, number: int) -> Array:
+    """Return the box x, y, w, h around the joints of a pose that count."""
+    points = poses.keypoints[number][_seen(poses, number)]
     return np.concatenate([points.min(0), np.ptp(points, axis=0)])
-
-
-def _extent_area(points: Array) -> float:
-    return float(max(AREA_OF_BOX * np.prod(np.ptp(points, axis=0)), 1.0))
 
 
 def _area(person: Person) -> float:

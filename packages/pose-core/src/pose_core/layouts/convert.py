@@ -15,6 +15,7 @@ from pose_core.data.images import missing_images, read_bytes
 from pose_core.data.sources import split_source
 from pose_core.errors import ConfigError, DataError, PoseError
 from pose_core.files import whole_file
+from pose_core.folders import check_folder_name
 from pose_core.joint_maps import JointMap, map_joints
 from pose_core.layouts.formats.fit import fit
 from pose_core.layouts.formats.format import Format, Found, Target, Written
@@ -69,6 +70,10 @@ def convert(
     joint set to write: by default the target's own, if it can hold no other, or that of the files; ``joints`` names
     the source joint of some of its joints. ``images`` are linked (hard links, which take no space), copied or neither.
     """
+    try:
+        name = check_folder_name(name or Path(split).name.removesuffix(".json") or "train")
+    except ValueError as error:
+        raise ConfigError(f"--name {name} {error}") from None
     found = _read(source, paths, split, from_skeleton)
     skeleton = _target_skeleton(target, found.skeleton, to_skeleton)
     maps = map_joints(found.skeleton.joints, skeleton.joints, joints)
@@ -79,7 +84,6 @@ def convert(
     records, lines = fit(with_sizes(records), target.lacks)
     if not records:
         raise DataError("nothing to write: no image has a person with a labeled joint of those to write")
-    name = name or split or "train"
     place = Target(out, name, tuple(names_below(records)))
     _check_free(out, target, name, replace_files)
     written = target.write(records, skeleton, place)
@@ -90,7 +94,7 @@ def convert(
         written = replace(
             written, notes=(*written.notes, f"the images belong into {folder}, as {written.images[0].name} …")
         )
-    people = sum(len(record.persons) for record in records)
+    people = sum(not person.is_crowd for record in records for person in record.persons)
     return Converted(written, skeleton, len(records), people, (*lost, *lines))
 
 

@@ -45,10 +45,14 @@ def read_contents(path: Path) -> Iterator[tuple[object, Path]]:
 
 
 def read_images(content: object, file: Path, joints: Sequence[str]) -> list[LabeledImage]:
+    """Return the images of an export and the people in them, with the ``joints`` in this order."""
     if is_export(content) and content:
         return read_export(content, file, joints)
     if not isinstance(content, dict):
-        raise DataError(f"{file} is neither a COCO file nor Label Studio's JSON: export it again as one of them")
+        raise DataError(f"{file} is neither a COCO file nor Label Studio's JSON (JSON-MIN is neither); export it again")
+    info = content.get("info")
+    if isinstance(info, dict) and info.get("contributor") == "Label Studio":
+        raise DataError(f"{file} is Label Studio's export to COCO, which joins the people of an image; export JSON")
     names = {tuple(category["keypoints"]) for category in named_categories(content, file)}
     for found in names:
         _check_joints(found, joints, file)

@@ -122,6 +122,10 @@ class _Original:
         for row, name in enumerate(self.coco.file_names):
             self.by_name.setdefault(PurePosixPath(name or "").name, []).append(row)
 
+        self.people: dict[int, list[int]] = {}
+        for number in np.flatnonzero(~self.coco.crowd).tolist():
+            self.people.setdefault(int(self.coco.image[number]), []).append(number)
+
     def find(self, image: LabeledImage, file: Path) -> int:
         """Return the row of an image, found by its name; where several have it, by the folders before it, too."""
         parts = PurePosixPath(image.name).parts
@@ -151,9 +155,9 @@ class _Original:
         new: list[Entry] = []
         changes = []
         for row in sorted(images):
-            people = np.flatnonzero((self.coco.image == row) & ~self.coco.crowd)
+            people = self.people.get(row, [])
             ids = self.coco.ids[people].tolist()
-            before = [LabeledPerson(self.coco.joints[n], tuple(self.coco.box[n].tolist())) for n in people.tolist()]
+            before = [LabeledPerson(self.coco.joints[n], tuple(self.coco.box[n].tolist())) for n in people]
             pairs = match_people(before, images[row].people)
             counts = dict.fromkeys(("changed", "added", "removed", "same", "joints"), 0)
             for number, identity in enumerate(ids):

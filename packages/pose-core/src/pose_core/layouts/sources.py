@@ -73,6 +73,7 @@ class Source:
             score_entries=None if layout.score_entries is None else score_entries,
             score_points=None if layout.score_points is None else score_points,
             check_ground_truth=lambda found: layout.check_ground_truth(own),
+            analyze=None,  # results files of the run are in the network's joints
         )
         return replace(own, records=self._mapped(own.records), skeleton=self.skeleton, layout=mapped, left_out=())
 

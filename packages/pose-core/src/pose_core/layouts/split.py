@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pose_core.config import DataConfig
-from pose_core.data.near_duplicates import group, hash_images, near_duplicates
+from pose_core.data.near_duplicates import find_alike, group
 from pose_core.data.sources import split_source
 from pose_core.errors import ConfigError, DataError
 from pose_core.files import write_json
@@ -172,12 +172,14 @@ def _groups(found: AnnotatedSet, content: dict[str, Any], by: str, *, images: bo
             )
         keys = [repr(entries[record.image_id][by]) for record in found.records]
     if len(set(keys)) == 1:
+        what = "the same folder and name but for a number" if by == "video" else f"the same {by!r}"
         raise ConfigError(
-            f"--by {by}: all {count} images of {found.annotation_file} belong together, so none can be apart"
+            f"--by {by}: all {count} images of {found.annotation_file} have {what}, so none can be apart; --by image "
+            "keeps only near-duplicates together"
         )
     first: dict[object, int] = {}
     pairs = [(first.setdefault(key, row), row) for row, key in enumerate(keys)]
-    alike = near_duplicates(hash_images(sources)) if images else np.zeros((0, 2), np.int64)
+    alike = find_alike(sources).pairs if images else np.zeros((0, 2), np.int64)
     return group(count, np.concatenate([np.array(pairs, np.int64), alike]))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pose_core.data.near_duplicates import group, hash_images, near_duplicates
+from pose_core.data.near_duplicates import find_alike, group
 from pose_core.layouts.formats.people import area_of, box_of
 from pose_core.layouts.layout import AnnotatedSet
 from pose_core.plurals import counted
@@ -66,6 +66,8 @@ class Duplicates:
     """Groups with images of several splits."""
     inside: tuple[tuple[tuple[str, str], ...], ...]
     """Groups within one split."""
+    unreadable: tuple[str, ...] = ()
+    """Images that do not decode."""
 
 
 @dataclass(frozen=True)
@@ -100,11 +102,13 @@ def find_duplicates(found: Sequence[AnnotatedSet]) -> Duplicates:
             place.setdefault(record.source, []).append((each.split, record.source))
     sources = list(place)
     groups: dict[int, list[tuple[str, str]]] = {}
-    for source, label in zip(sources, group(len(sources), near_duplicates(hash_images(sources))).tolist(), strict=True):
+    alike = find_alike(sources)
+    for source, label in zip(sources, group(len(sources), alike.pairs).tolist(), strict=True):
         groups.setdefault(label, []).extend(place[source])
     several = [tuple(members) for members in groups.values() if len(members) > 1]
     across = tuple(members for members in several if len({split for split, _ in members}) > 1)
-    return Duplicates(across, tuple(members for members in several if members not in across))
+    inside = tuple(members for members in several if members not in across)
+    return Duplicates(across, inside, tuple(sources[row] for row in alike.unreadable))
 
 
 def joint_counts(people: Sequence[Person], names: Sequence[str]) -> tuple[JointCount, ...]:
@@ -220,9 +224,12 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _duplicate_lines(found: Duplicates, splits: int) -> list[str]:
-    if not found.across and not found.inside:
-        return ["no near-duplicate images"]
     lines = []
+    if found.unreadable:
+        bad = f"{counted(len(found.unreadable), 'image')} cannot be read, such as {found.unreadable[0]}"
+        lines.append(f"warning: {bad}; `pose data check --decode all` lists them")
+    if not found.across and not found.inside:
+        return [*lines, "no near-duplicate images"]
     for name, groups in (("across splits", found.across), ("within a split", found.inside)):
         if not groups:
             if splits > 1 or name != "across splits":
@@ -237,5 +244,5 @@ def _duplicate_lines(found: Duplicates, splits: int) -> list[str]:
         if len(groups) > EXAMPLES:
             lines.append(f"  … and {counted(len(groups) - EXAMPLES, 'more group', 'more groups')}")
     if found.across:
-        lines.append("a network that is trained on one of them scores too well on the other: split again by groups")
+        lines.append("trained on one of them, a network scores too well on the other: divide with `pose data split`")
     return lines

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pose_core.data.images import image_exists
 from pose_core.data.numbers import FAR
 from pose_core.data.sources import image_source
 from pose_core.errors import DataError
@@ -33,6 +34,8 @@ Column = tuple[str, str, str]
 """Individual (empty in tables of one animal), body part, and x, y or likelihood."""
 
 SCORER = "pose"
+UNIQUE = "single"
+"""The individual, in tables of several animals, of body parts that exist once in an image."""
 _COORDS = ("x", "y", "likelihood")
 _FOLDER = "labeled-data"
 
@@ -51,7 +54,11 @@ def read_deeplabcut(path: Path, split: str, skeleton: Skeleton | None) -> Found:
     """Read a CSV or H5 file; images are found below the project's folder, or beside the file."""
     what = "DeepLabCut's table of labels"
     table = _from_h5(path, what) if path.suffix.lower() in {".h5", ".hdf5"} else _from_csv(path, what)
+    unique = dict.fromkeys(part for individual, part, _ in table.columns if individual == UNIQUE)
+    table = _without_unique(table)
     parts = list(dict.fromkeys(part for _, part, _ in table.columns))
+    if not parts:
+        raise DataError(f"{path} has only unique body parts ({', '.join(unique)}), and none of an individual")
     skeleton = skeleton or skeleton_of("animal", parts)
     beyond = [part for part in parts if part not in skeleton.joints]
     if beyond:
@@ -66,8 +73,15 @@ def read_deeplabcut(path: Path, split: str, skeleton: Skeleton | None) -> Found:
                 number += 1
                 people.append(Person(found, number))
         records.append(ImageRecord(row + 1, _source(path, name), tuple(people)))
-    notes = (f"names of the {counted(len(individuals), 'individual')} are not read",) if len(individuals) > 1 else ()
-    return Found(tuple(records), skeleton, notes)
+    notes = [f"names of the {counted(len(individuals), 'individual')} are not read"] if len(individuals) > 1 else []
+    notes += [f"unique body parts, of no individual: {', '.join(unique)}"] if unique else []
+    return Found(tuple(records), skeleton, tuple(notes))
+
+
+def _without_unique(table: Table) -> Table:
+    """Return a table of several animals without the body parts that belong to none of them."""
+    kept = [number for number, (individual, _, _) in enumerate(table.columns) if individual != UNIQUE]
+    return Table(table.names, [table.columns[number] for number in kept], table.values[:, kept])
 
 
 def _joints(table: Table, individuals: list[str], skeleton: Skeleton, file: Path) -> Array:
@@ -93,7 +107,7 @@ def _source(file: Path, name: str) -> str:
     if name.split("/")[0] == _FOLDER and folders:
         return image_source(folders[0], name)
     below = image_source(file.parent, name)
-    return below if Path(below).exists() else image_source(file.parent, name.rpartition("/")[2])
+    return below if image_exists(below) else image_source(file.parent, name.rpartition("/")[2])
 
 
 def _from_csv(file: Path, what: str) -> Table:

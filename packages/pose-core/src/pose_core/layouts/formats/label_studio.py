@@ -77,14 +77,16 @@ def _write(
         _task(record, address, skeleton, corrected=corrected, version=version)
         for record, address in zip(with_sizes(records), addresses, strict=True)
     ]
-    write_json(file, tasks, indent=1)
+    write_json(file, tasks)
     write_text(file.with_suffix(".xml"), labeling_config(skeleton))
 
 
 def labeling_config(skeleton: Skeleton) -> str:
     """Return the labeling configuration of a project: rectangles for people, and points for their joints."""
     labels = [
-        f'    <Label value={quoteattr(name)} background="#{"{:02x}{:02x}{:02x}".format(*skeleton.joint_color(j))}"/>'
+        # The tool's own exports to COCO and YOLO take the order of joints from model_index.
+        f'    <Label value={quoteattr(name)} model_index="{j}" '
+        f'background="#{"{:02x}{:02x}{:02x}".format(*skeleton.joint_color(j))}"/>'
         for j, name in enumerate(skeleton.joints)
     ]
     lines = [

@@ -39,13 +39,8 @@ def is_export(content: object) -> bool:
 
 def read_export(content: object, file: Path, joints: Sequence[str]) -> list[LabeledImage]:
     """Return the images of an export that somebody has annotated, and the people there with the ``joints``."""
-    if not is_export(content):
-        raise DataError(
-            f"{file} is not an export of Label Studio: it must hold a list of tasks with 'data'; export JSON"
-        )
-    assert isinstance(content, list)
     images = []
-    for number, task in enumerate(content):
+    for number, task in enumerate(_tasks(content, file)):
         where = f"{file}: task {shown(task.get('id', number))}"
         result = _annotation(task, where)
         if result is not None:
@@ -75,10 +70,15 @@ def read_label_studio(path: Path, split: str, skeleton: Skeleton | None) -> Foun
     return Found(tuple(records), skeleton, notes)
 
 
+def _tasks(content: object, file: Path) -> list[Entry]:
+    if not isinstance(content, list) or not is_export(content):
+        raise DataError(f"{file} is not an export of Label Studio: it must be a list of tasks with 'data'; export JSON")
+    return content
+
+
 def _joint_labels(content: object, file: Path) -> list[str]:
     """Return the names of all points of an export, in the order in which they first come."""
-    tasks = content if isinstance(content, list) else []
-    results = [_annotation(task, str(file)) or [] for task in tasks if isinstance(task, dict)]
+    results = [_annotation(task, str(file)) or [] for task in _tasks(content, file)]
     names = [name for result in results for region in result for name in _labels(region, "keypointlabels")]
     if not names:
         raise DataError(f"{file} has no point of a person; name the joints with --from-skeleton")
@@ -121,7 +121,7 @@ def _size(result: Sequence[Entry], where: str) -> tuple[int, int]:
     sizes = {
         (whole_number(region.get("original_width")), whole_number(region.get("original_height")))
         for region in result
-        if region.get("type") in {"rectanglelabels", "keypointlabels"}
+        if region.get("type") in ("rectanglelabels", "keypointlabels")
     }
     if not sizes:
         return 0, 0

@@ -7,6 +7,7 @@ Labels must be within the image: boxes are clipped, and joints outside are not l
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,7 @@ def _images_folder(content: dict[str, Any], split: str, file: Path) -> Path:
     # Files that were moved name a folder that is not there: the data file's own is tried, too.
     starts = [file.parent / base] if isinstance(base, str) and "\0" not in base else []
     places = [start / value for start in (*starts, file.parent)]
-    found = next((place for place in places if place.is_dir()), None)
+    found = next((place for place in places if os.path.isdir(place)), None)  # noqa: PTH112  no error for any name
     if found is None:
         raise DataError(f"{file}: the folder of images {shown(value)} of {split!r} is not below {file.parent}")
     check_inside(str(found), str(file.parent), str(found))
