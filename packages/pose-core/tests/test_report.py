@@ -203,6 +203,37 @@ def test_runs_on_different_data_are_refused(pair: tuple[Path, Path], sets: Path,
         write_report([pair[0], pair[0]])
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_results_file_of_any_tool_is_reported(
+    layout: str, sets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run(tmp_path / "run", config_of(sets / layout, layout), 3.0)
+    written = write_report([tmp_path / "run"])
+    record = json.loads((tmp_path / "run" / "results" / "evaluation.json").read_text())
+    file = (tmp_path / "run" / "results" / record["results"]).rename(
+        tmp_path / f"theirs{Path(record['results']).suffix}"
+    )
+    assert main(["report", str(file), "--layout", layout, "--root", str(sets / layout)]) == 0
+    (theirs,) = json.loads((tmp_path / "theirs_report.json").read_text())["runs"]
+    (ours,) = json.loads(written.figures.read_text())["runs"]
+    assert theirs["analysis"] == ours["analysis"]
+    assert theirs["evaluation"]["metrics"] == pytest.approx(ours["evaluation"]["metrics"], abs=1e-9)
+    assert "not recorded" in (tmp_path / "theirs_report.html").read_text()
+    capsys.readouterr()
+    assert main(["report", str(file)]) == 2
+    assert "name its data with --layout and --root" in capsys.readouterr().err
+    assert main(["report", str(file), "--split", "train"]) == 2
+    assert "give their --layout, too" in capsys.readouterr().err
+    assert main(["report", str(file), "--layout", layout]) == 2
+    assert "needs --root" in capsys.readouterr().err
+
+
+def test_a_damaged_results_file_is_named(sets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "bad.json").write_text("[1]")
+    assert main(["report", str(tmp_path / "bad.json"), "--layout", "coco", "--root", str(sets / "coco")]) == 3
+    assert "bad.json: entry 0 is not a mapping but 1" in capsys.readouterr().err
+
+
 def test_folders_without_an_evaluation_are_refused(tmp_path: Path, pair: tuple[Path, Path]) -> None:
     with pytest.raises(DataError, match=r"is not a folder: give the folder of a run"):
         write_report([tmp_path / "none"])
