@@ -11,9 +11,9 @@ from pose_core.cli import method_main
 from pose_core.synthetic import write_dataset
 
 EXPERIMENTS = {
-    "lite": "coco_lpn18_256x192",
-    "dekr": "coco_dekr_w32_512",
-    "advpose": "coco_ae_resnet50_512",
+    "lite": ("synthetic_quick", "model.name=lpn_18"),
+    "dekr": ("synthetic_dekr", 'model.options={"width": 16, "blocks": 1, "modules": [1, 1, 1]}'),
+    "advpose": ("synthetic_hgpose_ae", 'model.options={"channels": 16, "depth": 2, "increase": 8, "outputs": 34}'),
 }
 
 
@@ -28,18 +28,17 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_evaluation_writes_its_report(
     method: str, people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = [
-        "eval",
-        "--cfg",
-        EXPERIMENTS[method],
-        "--random-weights",
-        "--report",
-        "--out",
-        str(tmp_path),
-        "--device",
-        "cpu",
+    experiment, setting = EXPERIMENTS[method]
+    words = ["eval", "--cfg", experiment, "--random-weights", "--report", "--out", str(tmp_path), "--device", "cpu"]
+    data = [
+        f"data.root={people}",
+        "data.layout=coco",
+        "data.skeleton=coco17",
+        "data.train=train2017",
+        "data.val=val2017",
     ]
-    assert method_main(method, [*words, f"data.root={people}", "model.input_size=[64, 64]", "test.workers=0"]) == 0
+    settings = [*data, "model.input_size=[64, 64]", "test.workers=0", setting]
+    assert method_main(method, [*words, *settings]) == 0
     assert f"report: {tmp_path / 'report.html'} and report.json" in capsys.readouterr().out
     assert (tmp_path / "report.html").read_text().count("data:image/jpeg") == 4
     (run,) = json.loads((tmp_path / "report.json").read_text())["runs"]

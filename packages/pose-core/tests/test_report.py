@@ -203,6 +203,37 @@ def test_runs_on_different_data_are_refused(pair: tuple[Path, Path], sets: Path,
         write_report([pair[0], pair[0]])
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_results_file_of_any_tool_is_reported(
+    layout: str, sets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run(tmp_path / "run", config_of(sets / layout, layout), 3.0)
+    written = write_report([tmp_path / "run"])
+    record = json.loads((tmp_path / "run" / "results" / "evaluation.json").read_text())
+    file = (tmp_path / "run" / "results" / record["results"]).rename(
+        tmp_path / f"theirs{Path(record['results']).suffix}"
+    )
+    assert main(["report", str(file), "--layout", layout, "--root", str(sets / layout)]) == 0
+    (theirs,) = json.loads((tmp_path / "theirs_report.json").read_text())["runs"]
+    (ours,) = json.loads(written.figures.read_text())["runs"]
+    assert theirs["analysis"] == ours["analysis"]
+    assert theirs["evaluation"]["metrics"] == pytest.approx(ours["evaluation"]["metrics"], abs=1e-9)
+    assert "not recorded" in (tmp_path / "theirs_report.html").read_text()
+    capsys.readouterr()
+    assert main(["report", str(file)]) == 2
+    assert "name its data with --layout and --root" in capsys.readouterr().err
+    assert main(["report", str(file), "--split", "train"]) == 2
+    assert "give their --layout, too" in capsys.readouterr().err
+    assert main(["report", str(file), "--layout", layout]) == 2
+    assert "needs --root" in capsys.readouterr().err
+
+
+def test_a_damaged_results_file_is_named(sets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "bad.json").write_text("[1]")
+    assert main(["report", str(tmp_path / "bad.json"), "--layout", "coco", "--root", str(sets / "coco")]) == 3
+    assert "bad.json: entry 0 is not a mapping but 1" in capsys.readouterr().err
+
+
 def test_folders_without_an_evaluation_are_refused(tmp_path: Path, pair: tuple[Path, Path]) -> None:
     with pytest.raises(DataError, match=r"is not a folder: give the folder of a run"):
         write_report([tmp_path / "none"])
@@ -317,6 +348,19 @@ def test_charts_leave_out_what_is_not_finite() -> None:
     assert calibration_chart([ScoreBin(nan, 0.4, 3)]) is None
 
 
+@pytest.mark.parametrize(
+    "values",
+    [(0.0, 0.0), (5.0, 5.0), (-1e308, 1e308), (1e29, -1e29), (0.0, 5e-324), (1e16, 1e16 + 2), (-3.0, -2.9), (1e308,)],
+)
+def test_any_numbers_make_a_chart_or_none(values: tuple[float, ...]) -> None:
+    chart = curve_chart("t", "x", "y", [Curve("a", tuple(range(len(values))), values)])
+    charts = [chart, calibration_chart([ScoreBin(value, 0.5, 1) for value in values])]
+    for each in charts:
+        assert each is None or not re.search(r"nan|inf", str(each))
+        assert each is None or 2 <= len(each.y_ticks) <= 12
+    assert (chart is None) == all(abs(value) > 1e30 for value in values)
+
+
 @pytest.fixture(scope="module")
 def hostile(sets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the page of a run with markup in every name: the run's, an image's, and all that its record says."""
@@ -344,6 +388,7 @@ def hostile(sets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = "</script></style></title><script>alert(4)</script>"
     content |= {"weights": text, "device": text, "date": text, "git": text, "report": f"{text} evaluator={text}"}
     content["versions"][text] = text
+    content["metrics"][f"{text}/AP"] = 0.25
     content["config"] |= {text: text}
     record.write_text(json.dumps(content))
     return write_report([run]).page
@@ -367,6 +412,7 @@ def test_names_are_text_and_nothing_else(hostile: Path, browser: Browser) -> Non
     assert browser.evaluate("document.title") == f"{HOSTILE}: COCO AP"
     shown = browser.evaluate("Array.from(document.querySelectorAll('#t-images tbody th'), e => e.textContent)")
     assert IMAGE in shown
+    assert "alert(4)" in browser.evaluate("document.querySelectorAll('#summary caption')[1].textContent")
     joint = browser.evaluate("document.querySelector('#joints tbody th').textContent")
     assert joint == "<i onclick=alert(5)>nose</i>"
     assert browser.evaluate("document.querySelector('img').alt.endsWith(': annotation')")

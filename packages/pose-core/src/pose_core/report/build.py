@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pose_core.config import DataConfig
 from pose_core.engine.metrics import read_metrics
 from pose_core.errors import ConfigError
 from pose_core.files import write_json, write_text
@@ -23,17 +24,20 @@ class Written(NamedTuple):
     lines: tuple[str, ...]
 
 
-def write_report(folders: Sequence[Path], out: Path | None = None, *, root: str | None = None) -> Written:
+def write_report(
+    places: Sequence[Path], out: Path | None = None, *, root: str | None = None, data: DataConfig | None = None
+) -> Written:
     """Write the report of one run or the comparison of several, and the same figures as JSON beside it.
 
-    ``out`` is the page: ``report.html`` in the folder of the run by default, ``comparison.html`` in that of the first
-    run for several. ``root`` is where the runs' data set is now.
+    ``places`` are folders of runs, or results files of predictions on the split ``data.val``. ``out`` is the page:
+    ``report.html`` in the folder of the run by default, ``comparison.html`` in that of the first run for several;
+    beside a results file it has the file's name, too. ``root`` is where the runs' data set is now.
     """
     require_jinja()
-    page = out or folders[0] / ("report.html" if len(folders) == 1 else "comparison.html")
+    page = out or _page_of(places)
     if page.suffix.lower() not in {".html", ".htm"}:
         raise ConfigError(f"--out {page} must end in .html")
-    runs = read_runs(folders, root)
+    runs = read_runs(places, root, data)
     logs = {run.name: _log_of(run) for run in runs}
     compared = compare(runs) if len(runs) > 1 else []
     if compared:
@@ -44,6 +48,12 @@ def write_report(folders: Sequence[Path], out: Path | None = None, *, root: str 
     write_text(page, text)
     write_json(figures, figures_of(runs, compared), indent=1)
     return Written(page, figures, _lines(runs, compared))
+
+
+def _page_of(places: Sequence[Path]) -> Path:
+    name = "report.html" if len(places) == 1 else "comparison.html"
+    first = places[0]
+    return first.with_name(f"{first.stem}_{name}") if first.is_file() else first / name
 
 
 def figures_of(runs: Sequence[EvaluatedRun], compared: Sequence[Compared]) -> dict[str, Any]:

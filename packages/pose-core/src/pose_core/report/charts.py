@@ -14,6 +14,8 @@ LEFT, RIGHT, TOP, BOTTOM = 52, 628, 12, 258
 MOST_POINTS = 240
 """Points of the longest curve: more are not seen, and make the page large."""
 TICKS = 5
+LARGEST = 1e30
+"""Values beyond this are left out like those that are not finite: their differences would not be finite."""
 
 
 @dataclass(frozen=True)
@@ -118,15 +120,16 @@ def curve_chart(
 
 def calibration_chart(bins: Sequence[ScoreBin]) -> Chart | None:
     """Return the mean OKS against the mean score of groups of detections; None without any."""
-    shown = [each for each in bins if math.isfinite(each.score) and math.isfinite(each.similarity)]
+    shown = [each for each in bins if _drawable(each.score) and _drawable(each.similarity)]
     if not shown:
         return None
     top = max(1.0, *(each.score for each in shown))
-    across, up = Scale(0.0, top, LEFT, RIGHT), Scale(0.0, 1.0, BOTTOM, TOP)
+    low = min(0.0, *(each.score for each in shown))
+    across, up = Scale(low, top, LEFT, RIGHT), Scale(0.0, 1.0, BOTTOM, TOP)
     most = max(each.count for each in shown)
     dots = tuple(
         Dot(
-            across(max(each.score, 0.0)),
+            across(each.score),
             up(each.similarity),
             round(3 + 7 * math.sqrt(each.count / max(most, 1)), 1),
             f"score {each.score:.2f}: similarity {each.similarity:.2f}, {each.count} detections",
@@ -140,7 +143,11 @@ def calibration_chart(bins: Sequence[ScoreBin]) -> Chart | None:
 
 
 def _finite(curve: Curve) -> list[tuple[float, float]]:
-    return [(x, y) for x, y in zip(curve.x, curve.y, strict=True) if math.isfinite(x) and math.isfinite(y)]
+    return [(x, y) for x, y in zip(curve.x, curve.y, strict=True) if _drawable(x) and _drawable(y)]
+
+
+def _drawable(value: float) -> bool:
+    return math.isfinite(value) and abs(value) <= LARGEST
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:

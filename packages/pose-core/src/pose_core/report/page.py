@@ -63,6 +63,7 @@ def run_page(run: EvaluatedRun, log: Log) -> str:
         analysis=run.analysis,
         metrics=_metrics(run),
         protocol=_protocol(run),
+        sources=_sources(run),
         curves=_curves(run),
         calibration=calibration_chart(run.analysis.calibration),
         shown=_shown_images(run),
@@ -120,6 +121,16 @@ def _metrics(run: EvaluatedRun) -> dict[str, float]:
     titles = run.found.layout.titles or usual
     values = {title: run.record.metrics[key] for key, title in titles.items() if key in run.record.metrics}
     return {title: value if value == -1 else value * run.unit for title, value in values.items()}
+
+
+def _sources(run: EvaluatedRun) -> dict[str, dict[str, float]]:
+    """Return the metrics of the other sources of data by source, as they were recorded."""
+    found: dict[str, dict[str, float]] = {}
+    for key, value in run.record.metrics.items():
+        source, slash, name = key.rpartition("/")
+        if slash:
+            found.setdefault(source, {})[name] = value
+    return found
 
 
 def _protocol(run: EvaluatedRun) -> str:

@@ -7,20 +7,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pose_core.config import DataConfig
 from pose_core.engine.evaluation_record import RECORD
 from pose_core.engine.metrics import run_names
-from pose_core.errors import DataError
+from pose_core.errors import ConfigError, DataError
 from pose_core.evaluation.analysis import Analysis
 from pose_core.inference.result_files import read_entries, read_rows
 from pose_core.installation import shell_command
 from pose_core.layouts.layout import AnnotatedSet
+from pose_core.layouts.points import read_points
 from pose_core.layouts.reader import read_dataset
 from pose_core.reading.json_text import read_json
 from pose_core.reading.printable import printable_message
 from pose_core.structures import Poses
+
+UNKNOWN = "not recorded"
 
 
 class DataNamed(BaseModel):
@@ -58,7 +62,7 @@ class Record(BaseModel):
         value: object = self.config
         for key in keys:
             value = value.get(key) if isinstance(value, dict) else None
-        return value if isinstance(value, str) else "not recorded"
+        return value if isinstance(value, str) else UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -83,10 +87,39 @@ class EvaluatedRun:
         return 1.0 if self.found.layout.score_entries is None else 100.0
 
 
-def read_runs(folders: Sequence[Path], root: str | None = None) -> list[EvaluatedRun]:
-    """Read and analyze runs; ``root`` is where their data set is now, if it has been moved."""
-    names = run_names(folders)
-    return [_read_run(folder, name, root) for folder, name in zip(folders, names, strict=True)]
+def read_runs(places: Sequence[Path], root: str | None = None, data: DataConfig | None = None) -> list[EvaluatedRun]:
+    """Read and analyze runs, or results files on the split ``data.val``, which must then be given.
+
+    ``root`` is where the runs' data set is now, if it has been moved.
+    """
+    names = run_names(places)
+    return [
+        _read_file(place, name, data) if place.is_file() else _read_run(place, name, root)
+        for place, name in zip(places, names, strict=True)
+    ]
+
+
+def _read_file(file: Path, name: str, data: DataConfig | None) -> EvaluatedRun:
+    """Score and analyze a results file of any tool."""
+    if data is None:
+        raise ConfigError(f"{file} is a results file: name its data with --layout and --root")
+    found = read_dataset(data, data.val)
+    layout = found.layout
+    if layout.analyze is None or not found.has_annotations:
+        raise DataError(f"{file}: {layout.name} {data.val} has no annotations to find errors with")
+    analysis = layout.analyze(found, file)  # first, since its messages name the file
+    if layout.score_entries is not None:
+        scored = layout.score_entries(read_json(file, "results file"), found, name)
+    else:
+        assert layout.score_points is not None
+        ids = sorted(person.annotation_id for record in found.records for person in record.persons)
+        scored = layout.score_points(read_points(file, ids), np.array(ids), found, name, file, write=False)
+    record = Record(
+        results=file.name, metric=scored.name, value=scored.value, metrics=dict(scored.metrics), report=scored.report,
+        data=DataNamed(layout=data.layout, root=data.root, split=data.val, skeleton=data.skeleton),
+        weights=UNKNOWN, device=UNKNOWN, versions={}, git=UNKNOWN, date=UNKNOWN, config={},
+    )  # fmt: skip
+    return EvaluatedRun(name, file.parent, file, record, found, analysis, _read_poses(file, found, analysis))
 
 
 def _read_run(folder: Path, name: str, root: str | None) -> EvaluatedRun:
