@@ -158,3 +158,12 @@ def flip_joints(joints: Array, width: int, flip_order: Array) -> Array:
     mirrored = joints[flip_order].copy()
     mirrored[:, 0] = width - 1 - mirrored[:, 0]
     return np.where(mirrored[:, 2:] > 0, mirrored, 0).astype(joints.dtype)
+
+
+def box_overlap(first: Array, second: Array) -> Array:
+    """Return the intersection over union of boxes ``(…, 4)`` x, y, w, h, which are broadcast; 0 for empty ones."""
+    low = np.maximum(first[..., :2], second[..., :2])
+    high = np.minimum(first[..., :2] + first[..., 2:], second[..., :2] + second[..., 2:])
+    shared = np.maximum(high - low, 0).prod(-1)
+    areas = first[..., 2:].prod(-1) + second[..., 2:].prod(-1)
+    return np.asarray(shared / np.maximum(areas - shared, 1e-9))

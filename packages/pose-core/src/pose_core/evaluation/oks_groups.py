@@ -19,6 +19,7 @@ from pose_core.evaluation.coco import (
 from pose_core.evaluation.crowdpose import LEVELS
 from pose_core.evaluation.keypoint_errors import KeypointErrors, counts_of
 from pose_core.evaluation.keypoint_files import Detections, GroundTruth
+from pose_core.geometry import box_overlap
 from pose_core.skeleton import Skeleton
 
 Array = np.ndarray
@@ -158,10 +159,5 @@ def _overlaps(truth: GroundTruth) -> Array:
     one = np.repeat(np.arange(len(truth.image)), count)
     start = np.searchsorted(truth.image, truth.image, "left")
     other = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count) + np.repeat(start, count)
-    low = np.maximum(truth.box[one, :2], truth.box[other, :2])
-    corner = truth.box[:, :2] + truth.box[:, 2:]
-    common = np.maximum(np.minimum(corner[one], corner[other]) - low, 0).prod(1)
-    areas = truth.box[:, 2:].prod(1)
-    together = np.maximum(areas[one] + areas[other] - common, np.spacing(1))
-    overlap = (one != other) & ~truth.ignore[other] & (common / together >= OVERLAP)
+    overlap = (one != other) & ~truth.ignore[other] & (box_overlap(truth.box[one], truth.box[other]) >= OVERLAP)
     return np.bincount(one[overlap], minlength=len(truth.image))

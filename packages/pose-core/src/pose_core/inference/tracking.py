@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pose_core.geometry import box_overlap
 from pose_core.structures import Poses
 
 Array = np.ndarray
@@ -84,7 +85,7 @@ class Tracker:
         expected = np.array([track.points for track in self.tracks]) + shifts[:, None]
         around = np.array([track.box for track in self.tracks]) + np.tile(shifts, 2)
         seen = np.array([track.scores for track in self.tracks])
-        overlap = _overlap(around, boxes)
+        overlap = box_overlap(_enlarged(around)[:, None], _enlarged(boxes)[None])
         similarity = _similarity(expected, seen, around, poses, boxes, overlap)
         pairs: dict[int, _Track] = {}
         for values, least in ((similarity, MIN_SIMILARITY), (overlap, MIN_OVERLAP)):
@@ -129,16 +130,10 @@ def _boxes(poses: Poses) -> Array:
     return np.concatenate([(low + high) / 2 - half, (low + high) / 2 + half], 1)
 
 
-def _overlap(first: Array, second: Array) -> Array:
-    """Return the intersection over union ``(N, M)`` of boxes x0, y0, x1, y1, enlarged."""
-    first, second = (
-        boxes + MARGIN * np.tile(boxes[:, 2:] - boxes[:, :2], 2) * (-1, -1, 1, 1) for boxes in (first, second)
-    )
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    shared = (high - low).clip(0).prod(-1)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(-1) for boxes in (first, second)]
-    return shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-9)
+def _enlarged(boxes: Array) -> Array:
+    """Return boxes x0, y0, x1, y1 with a margin, as x, y, w, h."""
+    sides = boxes[:, 2:] - boxes[:, :2]
+    return np.concatenate([boxes[:, :2] - MARGIN * sides, (1 + 2 * MARGIN) * sides], 1)
 
 
 def _similarity(expected: Array, seen: Array, around: Array, poses: Poses, boxes: Array, overlap: Array) -> Array:

@@ -27,6 +27,7 @@ from pose_core.data.coco_file import AREA_OF_BOX
 from pose_core.data.images import open_image
 from pose_core.engine.interfaces import DetectedImage, PosePredictor
 from pose_core.errors import DataError
+from pose_core.geometry import box_overlap
 from pose_core.ops.similarity import oks
 from pose_core.plurals import counted
 from pose_core.skeleton import Skeleton
@@ -204,7 +205,7 @@ def _boxes(record: ImageRecord, image: Array, detector: Detector | None) -> Arra
     if detector is None:
         return boxes
     found, _ = detector(image, Path(record.source))
-    new = [box for box in np.asarray(found, np.float64).reshape(-1, 4) if not (_overlap(box, boxes) >= PAIRED).any()]
+    new = [box for box in np.asarray(found, np.float64).reshape(-1, 4) if not (box_overlap(box, boxes) >= PAIRED).any()]
     return np.concatenate([boxes, np.array(new).reshape(-1, 4)])
 
 
@@ -289,7 +290,7 @@ def _pairs(people: Sequence[Person], areas: Array, poses: Poses, skeleton: Skele
     value = np.zeros((len(people), len(poses)))
     for row, person in enumerate(people):
         labeled = person.joints[:, 2] > 0
-        overlap = _overlap(np.array(annotated_box(person)), boxes)
+        overlap = box_overlap(np.array(annotated_box(person)), boxes)
         for column, points in enumerate(poses.keypoints):
             value[row, column] = overlap[column]
             if labeled.any():
@@ -320,14 +321,6 @@ def _area(person: Person) -> float:
     """Return a person's area, the usual fraction of its box's if it has none."""
     _, _, width, height = annotated_box(person)
     return person.area if person.area > 0 else max(AREA_OF_BOX * width * height, 1.0)
-
-
-def _overlap(box: Array, others: Array) -> Array:
-    """Return the intersection over union ``(N,)`` of a box x, y, w, h with others ``(N, 4)``."""
-    low = np.maximum(box[:2], others[:, :2])
-    high = np.minimum(box[:2] + box[2:], others[:, :2] + others[:, 2:])
-    shared = np.prod(np.clip(high - low, 0, None), axis=1)
-    return shared / np.maximum(box[2] * box[3] + np.prod(others[:, 2:], axis=1) - shared, 1e-9)
 
 
 def _lies_in(box: Array, other: Array) -> bool:

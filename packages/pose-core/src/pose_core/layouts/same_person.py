@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pose_core.geometry import box_overlap
 from pose_core.layouts.formats.labeled import LabeledPerson
 from pose_core.layouts.formats.people import Box, box_around
 
@@ -28,23 +29,12 @@ def match_people(before: Sequence[LabeledPerson], after: Sequence[LabeledPerson]
 def _distance(first: LabeledPerson, second: LabeledPerson) -> float:
     """Return 0 for one person to 1 for two that have nothing in common: by joints or by boxes, whichever is less."""
     both = (first.joints[:, 2] > 0) & (second.joints[:, 2] > 0)
-    boxes = [_box(person) for person in (first, second)]
-    side = max(1.0, *(max(box[2:]) for box in boxes))
+    boxes = np.array([_box(person) for person in (first, second)], np.float64)
+    side = max(1.0, float(boxes[:, 2:].max()))
     apart = np.linalg.norm(first.joints[both, :2] - second.joints[both, :2], axis=1) / (side / 4)
     by_joints = float(np.minimum(apart, 1).mean()) if both.any() else 1.0
-    return min(by_joints, 1 - _overlap(*boxes))
+    return min(by_joints, 1 - float(box_overlap(*boxes)))
 
 
 def _box(person: LabeledPerson) -> Box:
     return person.box or box_around(person.joints, (0, 0))
-
-
-def _overlap(first: Box, second: Box) -> float:
-    """Return the intersection of two boxes over their union."""
-    sides = [
-        min(first[axis] + first[axis + 2], second[axis] + second[axis + 2]) - max(first[axis], second[axis])
-        for axis in (0, 1)
-    ]
-    shared = max(sides[0], 0.0) * max(sides[1], 0.0)
-    union = first[2] * first[3] + second[2] * second[3] - shared
-    return shared / union if union > 0 else 0.0

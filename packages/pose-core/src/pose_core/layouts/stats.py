@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pose_core.data.near_duplicates import find_alike, group
+from pose_core.geometry import box_overlap
 from pose_core.layouts.formats.people import area_of, box_of
 from pose_core.layouts.layout import AnnotatedSet
 from pose_core.plurals import counted
@@ -159,12 +160,7 @@ def _size(record: ImageRecord) -> tuple[int, int]:
 def _neighbors(record: ImageRecord) -> list[int]:
     """Return for each person of an image the number of others whose boxes overlap theirs."""
     boxes = np.array([box_of(person, _size(record)) for person in _real(record)]).reshape(-1, 4)
-    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    high = np.minimum(boxes[:, None, :2] + boxes[:, None, 2:], boxes[None, :, :2] + boxes[None, :, 2:])
-    shared = np.prod(np.clip(high - low, 0, None), axis=2)
-    own = np.prod(boxes[:, 2:], axis=1)
-    union = own[:, None] + own[None] - shared
-    touching = shared >= TOUCHING * np.maximum(union, 1e-9)
+    touching = box_overlap(boxes[:, None], boxes[None]) >= TOUCHING
     np.fill_diagonal(touching, False)
     counts: list[int] = touching.sum(1).tolist()
     return counts
