@@ -190,7 +190,7 @@ def test_equal_runs_do_not_differ(sets: Path, tmp_path: Path) -> None:
         make_run(tmp_path / name, config_of(sets / "coco", "coco"), 3.0)
     written = write_report([tmp_path / "a", tmp_path / "b"])
     assert written.lines[-1] == (
-        "b and a differ by 0.0 ± 0.0 AP (95 % interval 0.0 to 0.0), which includes no difference"
+        "b and a differ by 0.0 ± 0.0 AP (95 % interval 0.0 to 0.0), which includes 0: it may be chance"
     )
     assert "They are equal on every image" in written.page.read_text()
 

@@ -105,12 +105,14 @@ def run(args: argparse.Namespace) -> int:
     written = write_worst(findings, predictor.skeleton, args.out, count=args.count, prelabel=args.prelabel)
     print(written.table(min(ROWS, args.count)))
     print(written)
-    print(_next_steps(written, found, key="data.val" if split == config.data.val else "data.train"))
+    in_source = "in the entry of this data set in data.sources, train: {}"  # with sources, data.train is not read
+    trained = in_source if config.data.sources else "data.train={}"
+    print(_next_steps(written, found, "data.val={}" if split == config.data.val else trained))
     return 0
 
 
-def _next_steps(written: WorstFolder, found: AnnotatedSet | None, key: str) -> str:
-    """Return how to go on with the corrected file; ``found`` is the split that the images are from, by setting ``key``.
+def _next_steps(written: WorstFolder, found: AnnotatedSet | None, setting: str) -> str:
+    """Return how to go on with the corrected file, which ``setting`` names; ``found`` is the split of the images.
 
     Photos, and images of a layout that takes no corrections, become a data set of their own.
     """
@@ -124,7 +126,7 @@ def _next_steps(written: WorstFolder, found: AnnotatedSet | None, key: str) -> s
     words = ["data", "merge", "--into", _near(found.annotation_file), _near(file), "--out", _near(target)]
     return (
         f"then take them back: {shell_command('pose')} {shlex.join(words)}\n"
-        f"and train again with: {key}={shlex.quote(split_of(found, target))}"
+        f"and train again with: {setting.format(shlex.quote(split_of(found, target)))}"
     )
 
 

@@ -35,7 +35,7 @@ class Compared:
         low, high = (found.low, found.high) if found.value >= 0 else (-found.high, -found.low)
         size = f"{abs(found.value):.1f} ± {found.error:.1f} {metric} (95 % interval {low:.1f} to {high:.1f})"
         if not found.is_clear:
-            return f"{better} and {worse} differ by {size}, which includes no difference"
+            return f"{better} and {worse} differ by {size}, which includes 0: it may be chance"
         return f"{better} beats {worse} by {size}"
 
 
