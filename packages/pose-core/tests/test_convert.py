@@ -262,6 +262,12 @@ def test_sleap_labels_of_a_film(tmp_path: Path) -> None:
     assert found.notes == ("1 frame with predictions only, which are read as labels",)
 
 
+def test_a_binary_file_of_sleap_is_named(tmp_path: Path) -> None:
+    (tmp_path / "labels.slp").write_bytes(b"\x89HDF\r\n\x1a\n")
+    with pytest.raises(DataError, match=r"labels\.slp is SLEAP's binary file; write it as Labels JSON first"):
+        read_sleap(tmp_path / "labels.slp", "", None)
+
+
 def test_yolo_labels_of_other_people(tmp_path: Path) -> None:
     write_image(tmp_path / "images" / "train" / "a.png", 40, 20)
     write_image(tmp_path / "images" / "train" / "b.jpg", 40, 20)

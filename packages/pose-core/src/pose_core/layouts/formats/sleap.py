@@ -35,6 +35,8 @@ _BODY, _SYMMETRY = 1, 2
 
 def read_sleap(path: Path, split: str, skeleton: Skeleton | None) -> Found:
     """Read the labels of all frames: those that a person has made, and predictions where there are no others."""
+    if path.suffix.lower() == ".slp":
+        raise DataError(f"{path} is SLEAP's binary file; write it as Labels JSON first: sleap-convert --format json")
     content = read_json(path, "SLEAP labels")
     if not isinstance(content, dict) or not all(_are_objects(content.get(key)) for key in _LISTS):
         raise DataError(f"{path} is not SLEAP's JSON: it needs the lists {', '.join(_LISTS)}; export it as Labels JSON")
