@@ -19,8 +19,9 @@ from pose_core.config import DataConfig
 from pose_core.data.images import open_image
 from pose_core.engine.interfaces import DetectedImage, PosePredictor
 from pose_core.errors import DataError
+from pose_core.inference.findings import ImageFinding
 from pose_core.inference.relabel import corrected_file, photo_records, split_of, write_worst
-from pose_core.inference.worst import CRITERIA, ImageFinding, find_worst
+from pose_core.inference.worst import CRITERIA, find_worst
 from pose_core.layouts.reader import AnnotatedSet, read_dataset
 from pose_core.skeleton import SKELETONS
 from pose_core.structures import ImageRecord, Person, Poses

@@ -22,11 +22,11 @@ import cv2
 import numpy as np
 
 from pose_core.data.images import decode_bgr, read_annotated, read_bytes
-from pose_core.data.numbers import shown
 from pose_core.data.skipped import check_missing
 from pose_core.errors import ConfigError, DataError
 from pose_core.reading.json_text import read_json
 from pose_core.reading.names import check_name
+from pose_core.reading.printable import shown
 
 _log = logging.getLogger(__name__)
 

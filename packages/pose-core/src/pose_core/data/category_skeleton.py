@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import yaml
 
-from pose_core.data.numbers import shown
 from pose_core.errors import DataError
 from pose_core.joint_maps import meaning
 from pose_core.reading.json_text import read_json
+from pose_core.reading.printable import shown
 from pose_core.skeleton import MAX_SIGMA, MIN_SIGMA, SKELETONS, Skeleton
 
 DEFAULT_SIGMA = 0.067

@@ -14,11 +14,12 @@ from typing import Any, cast
 import numpy as np
 
 from pose_core.data.diagnostics import Kind, Problems
-from pose_core.data.numbers import FAR, is_number, shown, whole_number
+from pose_core.data.numbers import FAR, is_number, whole_number
 from pose_core.data.regions import is_region
 from pose_core.errors import DataError
 from pose_core.reading.json_text import stream_json
 from pose_core.reading.names import check_name
+from pose_core.reading.printable import shown
 from pose_core.skeleton import Skeleton
 
 Array = np.ndarray

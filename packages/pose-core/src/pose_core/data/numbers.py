@@ -60,12 +60,3 @@ def numeric(values: object) -> Array | None:
 def within(values: Array, limit: float = FAR) -> bool:
     """Return whether all numbers are finite and within ``limit``."""
     return not values.size or bool(values.min() >= -limit and values.max() <= limit)  # both false for NaN
-
-
-def shown(value: object) -> str:
-    """Return a value of a file for a message, short and in one line."""
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):  # an integer of thousands of digits, or very deep
-        text = f"a {type(value).__name__}"
-    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from pose_core.data.category_skeleton import named_categories
-from pose_core.data.numbers import FAR, is_number, number_list, shown, whole_number
+from pose_core.data.numbers import FAR, is_number, number_list, whole_number
 from pose_core.errors import DataError
 from pose_core.reading.json_text import read_json
+from pose_core.reading.printable import shown
 
 SMALLEST_AREA = 1e-3
 """Smallest area of a person in square pixels: distances are divided by it."""

@@ -16,9 +16,10 @@ import numpy as np
 from pose_core.data.coco_file import AREA_OF_BOX as AREA_OF_BOX
 from pose_core.data.coco_file import area_of_boxes, read_coco_file
 from pose_core.data.diagnostics import Problems
-from pose_core.data.numbers import shown, whole_number
+from pose_core.data.numbers import whole_number
 from pose_core.errors import DataError
 from pose_core.reading.json_text import read_json
+from pose_core.reading.printable import shown
 from pose_core.skeleton import Skeleton
 
 Array = np.ndarray

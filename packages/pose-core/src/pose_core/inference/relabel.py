@@ -18,8 +18,8 @@ from pose_core.data.sources import split_source
 from pose_core.drawing.sheets import PAPER, add_header, contact_sheet, write_image
 from pose_core.errors import DataError
 from pose_core.files import whole_file, write_text
+from pose_core.inference.findings import SEEN, ImageFinding
 from pose_core.inference.sheets import side_colors
-from pose_core.inference.worst import SEEN, ImageFinding
 from pose_core.layouts.browse import draw_record
 from pose_core.layouts.formats.coco import write_coco
 from pose_core.layouts.formats.label_studio import write_tasks

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from pose_core.data.numbers import shown, whole_number
+from pose_core.data.numbers import whole_number
 from pose_core.errors import ConfigError, DataError
 from pose_core.evaluation.keypoint_files import FARTHEST, read_poses
 from pose_core.evaluation.mpii import NOBODY
 from pose_core.layouts.points import read_points
 from pose_core.plurals import counted, size_text
 from pose_core.reading.json_text import parse_json
+from pose_core.reading.printable import shown
 from pose_core.reading.regular import open_regular
 from pose_core.skeleton import SKELETONS, Skeleton, get_skeleton, list_skeletons
 from pose_core.structures import ImageRecord, Poses

@@ -10,13 +10,13 @@ import numpy as np
 
 from pose_core.data.diagnostics import Problems
 from pose_core.data.h5_file import read_people
-from pose_core.data.numbers import shown
 from pose_core.data.sources import find_images, image_source
 from pose_core.errors import DataError
 from pose_core.evaluation.report import Evaluation
 from pose_core.layouts import lsp, mpii
 from pose_core.layouts.layout import AnnotatedSet, Layout
 from pose_core.reading.names import check_name
+from pose_core.reading.printable import shown
 from pose_core.skeleton import Skeleton
 from pose_core.structures import ImageRecord, Person
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from pose_core.data.diagnostics import Problems
 from pose_core.data.h5_file import read_people
-from pose_core.data.numbers import FAR, is_number, number_list, number_rows, shown, whole_number, within
+from pose_core.data.numbers import FAR, is_number, number_list, number_rows, whole_number, within
 from pose_core.data.sources import find_images, image_source
 from pose_core.errors import DataError
 from pose_core.evaluation.analysis import Analysis
@@ -26,6 +26,7 @@ from pose_core.layouts.layout import AnnotatedSet, Layout
 from pose_core.layouts.points import points_by_person, read_points, write_points
 from pose_core.reading.json_text import read_json
 from pose_core.reading.matlab import read_matlab
+from pose_core.reading.printable import shown
 from pose_core.skeleton import Skeleton
 from pose_core.structures import ImageRecord, Person
 

@@ -41,7 +41,10 @@ def shown(value: object, most: int = 100) -> str:
     brief = Repr()
     brief.maxlevel, brief.maxlist, brief.maxtuple, brief.maxdict = 5, 20, 20, 20
     brief.maxstring = brief.maxlong = brief.maxother = most
-    return shortened(brief.repr(value), most)
+    try:
+        return shortened(brief.repr(value), most)
+    except ValueError:  # an integer of thousands of digits
+        return f"a value of type {type(value).__name__} that is too long to show"
 
 
 @contextmanager

@@ -10,10 +10,11 @@ import numpy as np
 
 from pose_core.config import DataConfig
 from pose_core.data.diagnostics import Problems
-from pose_core.data.numbers import FAR, is_number, number_list, shown, whole_number
+from pose_core.data.numbers import FAR, is_number, number_list, whole_number
 from pose_core.errors import ConfigError, DataError
 from pose_core.folders import find_data_root
 from pose_core.reading.json_text import read_json
+from pose_core.reading.printable import shown
 from pose_core.structures import ImageRecord, Person
 
 PERSON = 1
