@@ -102,11 +102,11 @@ def test_new_skeleton_writes_a_file_once(tmp_path: Path, capsys: pytest.CaptureF
     said = capsys.readouterr().out
     assert "4 joints, 3 limbs\nleft and right: L_ear and R_ear\nto check it: " in said
     assert f"data check --root {tmp_path} --splits train.json --skeleton {out}" in said
-    below = tmp_path / "annotations" / "own.json"
-    below.parent.mkdir()
+    below = tmp_path / "my data" / "annotations" / "own.json"
+    below.parent.mkdir(parents=True)
     below.write_bytes(file.read_bytes())
     assert main(["data", "new-skeleton", str(below), "--sigmas", "default", "--out", str(tmp_path / "own.yaml")]) == 0
-    assert f"data check --root {tmp_path} --splits own.json" in capsys.readouterr().out
+    assert f"data check --root '{tmp_path}/my data' --splits own.json" in capsys.readouterr().out
     made = read_skeleton(out)
     assert made.sigmas == (0.026, 0.035, 0.035, 0.067)
     before = out.read_text()

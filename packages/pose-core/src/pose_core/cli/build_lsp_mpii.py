@@ -10,6 +10,7 @@ images as mpii/images/… and lsp/images/… in its own folder; if the data sets
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
 from pose_core.errors import ConfigError
@@ -46,7 +47,8 @@ def run(args: argparse.Namespace) -> int:
         line = place_images(out / name, folder, link=args.link)
         if line:
             print(line)
+    root = shlex.quote(str(out))
     print(
-        f"to check it: {shell_command('pose')} data check --layout lsp_mpii --root {out} --splits {' '.join(ISTRAIN)}"
+        f"to check it: {shell_command('pose')} data check --layout lsp_mpii --root {root} --splits {' '.join(ISTRAIN)}"
     )
     return 0

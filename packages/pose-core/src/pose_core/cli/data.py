@@ -17,6 +17,7 @@ pose data build-lsp-mpii --mpii data/mpii --lsp data/lsp --out data
 from __future__ import annotations
 
 import argparse
+import shlex
 import re
 import sys
 from collections.abc import Mapping
@@ -197,7 +198,7 @@ def _synth(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
     )
     print(summary)
-    print(f"to view it: {shell_command('pose')} data browse --layout {args.layout} --root {args.out}")
+    print(f"to view it: {shell_command('pose')} data browse --layout {args.layout} --root {shlex.quote(str(args.out))}")
     return 0
 
 

@@ -12,6 +12,7 @@ then comparable only with figures made with the same file.
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
 from pose_core.errors import ConfigError
@@ -69,9 +70,9 @@ def run(args: argparse.Namespace) -> int:
     pairs = ", ".join(f"{made.joints[a]} and {made.joints[b]}" for a, b in made.flip_pairs)
     print(f"written: {args.out}, {made.num_joints} joints, {counted(len(made.limbs), 'limb')}")
     print(f"left and right: {pairs}" if pairs else "left and right: none found by name; list them in flip_pairs")
-    root, split = own_root(args.file), args.file.name
+    root, split, made_file = (shlex.quote(str(each)) for each in (own_root(args.file), args.file.name, args.out))
     print(
-        f"to check it: {shell_command('pose')} data check --root {root} --splits {split} --skeleton {args.out}\n"
-        f"to train with it: data.root={root} data.train={split} data.skeleton={args.out}"
+        f"to check it: {shell_command('pose')} data check --root {root} --splits {split} --skeleton {made_file}\n"
+        f"to train with it, add these settings: data.root={root} data.train={split} data.skeleton={made_file}"
     )
     return 0
