@@ -45,7 +45,7 @@ MEANINGS = {
     "swap": "the keypoint is on another person",
     "inversion": "left and right are exchanged",
     "jitter": "the keypoint is near its place, but not at it",
-    "score": "of the detections of one person, the best one does not have the highest score",
+    "score": "scores do not order detections by OKS; counted are people whose best detection is not scored highest",
     "duplicate": "the detection is of a person whom another detection matches",
     "spurious": "the detection is near no annotated person",
     "missed": "no detection is near the person",
