@@ -52,6 +52,7 @@ def test_it_ends_like_one_that_waits(whole: Result, tmp_path: Path) -> None:
     check_equal(whole, train(Tiny(config(tmp_path, evaluate_on="cpu"))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("trouble", "kind", "text"),
     [
@@ -75,12 +76,14 @@ def test_one_that_fails_is_explained_and_made_up_for(
     check_equal(whole, train(Tiny(config(tmp_path, evaluate_on="cpu")), resume=True))
 
 
+@pytest.mark.slow
 def test_one_that_was_outstanding_is_made_up_for_by_a_training_that_waits(whole: Result, tmp_path: Path) -> None:
     with pytest.raises(PoseError, match="killed"):
         train(Troubled(config(tmp_path, evaluate_on="cpu")))
     check_equal(whole, train(Tiny(config(tmp_path)), resume=True))
 
 
+@pytest.mark.slow
 def test_weights_after_the_checkpoint_are_not_evaluated(
     whole: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,6 +108,7 @@ def test_a_device_that_does_not_exist_is_refused_before_training(tmp_path: Path)
     assert not (tmp_path / "tiny").exists()
 
 
+@pytest.mark.slow
 def test_the_run_that_is_overwritten_takes_its_weights_along(tmp_path: Path) -> None:
     with pytest.raises(PoseError, match="killed"):
         train(Troubled(config(tmp_path, evaluate_on="cpu")))
@@ -127,6 +131,7 @@ class Large(Tiny):
         return networks
 
 
+@pytest.mark.slow
 def test_one_that_is_killed_as_it_starts_does_not_block_the_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

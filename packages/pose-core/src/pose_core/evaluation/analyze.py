@@ -21,10 +21,7 @@ from pose_core.evaluation.coco import (
     precision_recall,
 )
 from pose_core.evaluation.keypoint_errors import (
-    INVERSION,
-    JITTER,
-    MISS,
-    SWAP,
+    KINDS,
     KeypointErrors,
     corrected,
     counts_of,
@@ -38,14 +35,12 @@ from pose_core.skeleton import SKELETONS, Skeleton
 
 Array = np.ndarray
 
-KEYPOINT_KINDS = {"miss": MISS, "swap": SWAP, "inversion": INVERSION, "jitter": JITTER}
-"""The classes of keypoint errors in the order in which they are corrected."""
 MEANINGS = {
     "miss": "the keypoint is near no annotated place",
     "swap": "the keypoint is on another person",
     "inversion": "left and right are exchanged",
     "jitter": "the keypoint is near its place, but not at it",
-    "score": "of the detections of one person, the best one does not have the highest score",
+    "score": "scores do not order detections by OKS; counted are people whose best detection is not scored highest",
     "duplicate": "the detection is of a person whom another detection matches",
     "spurious": "the detection is near no annotated person",
     "missed": "no detection is near the person",
@@ -154,7 +149,7 @@ class _Judged(NamedTuple):
 def _costs(scored: _Scored, errors: KeypointErrors, skeleton: Skeleton) -> tuple[tuple[Cost, ...], Array]:
     """Return the cost of each kind of error, and the precision ``(T, 101)`` without correction."""
     truth, found = scored.truth, scored.found
-    kinds = list(KEYPOINT_KINDS.values())
+    kinds = list(KINDS.values())
     wanted: list[list[int]] = [[], *([kind] for kind in kinds), *(kinds[: last + 1] for last in range(1, len(kinds)))]
     chosen = np.zeros((len(wanted), len(CLASSES) + 1), bool)  # the last column is that of unlabeled joints, −1
     for row, each in enumerate(wanted):
@@ -179,7 +174,7 @@ def _costs(scored: _Scored, errors: KeypointErrors, skeleton: Skeleton) -> tuple
         return Cost(name, count, MEANINGS[name], float(gain.mean()), progressive, tuple(gain.tolist()))
 
     rows = []
-    for number, (name, kind) in enumerate(KEYPOINT_KINDS.items(), 1):
+    for number, (name, kind) in enumerate(KINDS.items(), 1):
         together = judged[1] if number == 1 else judged[len(kinds) + number - 1]
         count = int((errors.kind == kind).sum())
         rows.append(cost(name, count, judged[number].precision(persons), together.precision(persons)))

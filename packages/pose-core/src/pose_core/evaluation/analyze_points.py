@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pose_core.evaluation.analysis import CLASSES, Analysis, Cost, Curve, Group, ImageErrors, JointErrors
-from pose_core.evaluation.keypoint_errors import GOOD_CLASS, INVERSION, JITTER, MISS, SWAP, UNLABELED, counts_of
+from pose_core.evaluation.keypoint_errors import GOOD_CLASS, INVERSION, JITTER, KINDS, MISS, SWAP, UNLABELED, counts_of
 from pose_core.evaluation.mpii import NOBODY
 from pose_core.evaluation.oks_groups import number_of_labeled
 from pose_core.skeleton import Skeleton
 
 Array = np.ndarray
 
-KINDS = {"miss": MISS, "swap": SWAP, "inversion": INVERSION, "jitter": JITTER}
 MEANINGS = {
     "miss": "the joint is near no annotated place",
     "swap": "the joint is on another annotated person",

@@ -24,6 +24,8 @@ FOUND, GOOD = 0.5, 0.85
 """Similarity from which a keypoint is at a place, and from which it is there without jitter."""
 GOOD_CLASS, JITTER, INVERSION, SWAP, MISS = range(5)
 UNLABELED = -1
+KINDS = {"miss": MISS, "swap": SWAP, "inversion": INVERSION, "jitter": JITTER}
+"""The classes of errors in the order in which they are corrected."""
 
 
 @dataclass(frozen=True)
