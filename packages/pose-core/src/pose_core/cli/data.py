@@ -17,8 +17,8 @@ pose data build-lsp-mpii --mpii data/mpii --lsp data/lsp --out data
 from __future__ import annotations
 
 import argparse
-import shlex
 import re
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
