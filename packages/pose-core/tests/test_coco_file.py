@@ -163,6 +163,22 @@ def test_a_crowd_without_joints_and_other_categories_pass(tmp_path: Path) -> Non
     assert not found.joints[1].any()
 
 
+def test_a_person_without_labels_may_have_no_keypoints(tmp_path: Path) -> None:
+    content = coco_content(images=2, people=2)
+    results = [
+        {"image_id": one["image_id"], "category_id": 1, "score": 0.5, "keypoints": list(one["keypoints"])}
+        for one in content["annotations"]
+    ]
+    content["annotations"][1].update(keypoints=[0] * 51, num_keypoints=0)
+    before = coco_keypoint_ap(content, results)
+    content["annotations"][1]["keypoints"] = []
+    assert coco_keypoint_ap(content, results) == before
+    assert coco_keypoint_ap(write_coco(tmp_path, content), results) == before
+    content["annotations"][1]["num_keypoints"] = 3
+    with pytest.raises(DataError, match="0 keypoint numbers"):
+        coco_keypoint_ap(write_coco(tmp_path, content), results)
+
+
 def test_a_list_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     text = json.dumps(coco_content())
     file = tmp_path / "twice.json"

@@ -235,8 +235,8 @@ class _Columns:
         crowd = self._crowd(entry, row)
         self.crowd.append(crowd)
         points = entry.get("keypoints")
-        # Some files give a crowd, which is one region, no joints.
-        if crowd and not points:
+        # Some files give no joints to a crowd, which is one region, or to a person without labels.
+        if not points and (crowd or (points == [] and entry.get("num_keypoints") == 0)):
             points = [0] * (3 * self.joints)
         self.points += self._points(points, row)
         self.box += self._box(entry.get("bbox"), row)

@@ -12,8 +12,10 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from multiprocessing import active_children
 from pathlib import Path
+from shlex import quote
 from typing import NoReturn
 
 from torch import Tensor
@@ -40,6 +42,7 @@ from pose_core.engine.run_folder import (
 )
 from pose_core.engine.run_log import RunLog
 from pose_core.errors import ConfigError, DataError, PoseError
+from pose_core.installation import shell_command
 from pose_core.plurals import counted
 from pose_core.verbosity import no_bar
 
@@ -172,6 +175,8 @@ class Loop:
             except KeyboardInterrupt:
                 return self._stopped()
         log.say(f"best {evaluation.name} {run.best:.4f}, weights in {run.folder / 'best.pt'}", always=True)
+        if evaluation.metrics and find_spec("jinja2"):  # which a report needs
+            log.say(f"to see what it consists of: {shell_command('pose')} report {quote(str(run.folder))}")
         return Result(run.folder, run.step, evaluation)
 
     def close(self) -> None:

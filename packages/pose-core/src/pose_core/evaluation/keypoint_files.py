@@ -150,9 +150,9 @@ def _read_objects(content: Any, joints: int, area_of_box: float | None) -> Groun
     category = _column(annotations, "category_id", name, "annotation", dtype=np.int64, default=categories[0])
     wanted = np.isin(image_id, ids) & np.isin(category, categories)
     blank = [0] * (3 * joints)
-    # Some files give a crowd, which is one region, no joints.
+    # Some files give no joints to a crowd, which is one region, or to a person without labels.
     people = [
-        {**a, "keypoints": blank} if a.get("iscrowd") and not len(a.get("keypoints", ())) else a
+        {**a, "keypoints": blank} if _is_unlabeled(a) and not len(a.get("keypoints", ())) else a
         for a, take in zip(annotations, wanted.tolist(), strict=True)
         if take
     ]
@@ -181,6 +181,11 @@ def _read_objects(content: Any, joints: int, area_of_box: float | None) -> Groun
         # As in the COCO tools, the 'ignore' field of a file has no effect.
         ignore=(crowd | (labeled == 0))[by_image],
     )  # fmt: skip
+
+
+def _is_unlabeled(annotation: dict[str, Any]) -> bool:
+    """Return whether an annotation needs no joints."""
+    return bool(annotation.get("iscrowd")) or (annotation.get("num_keypoints") == 0 and "keypoints" in annotation)
 
 
 def _refuse_repeated(ids: Array, what: str, name: str) -> None:

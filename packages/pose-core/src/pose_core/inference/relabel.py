@@ -123,7 +123,8 @@ def write_worst(
         captions = [f"{row}. {'; '.join(finding.reasons())}"[:110] for row, finding in enumerate(chosen, 1)]
         height, width = pairs[0].shape[:2]
         sheet = contact_sheet(pairs, captions, columns=2, tile=(720, round(720 * height / width)))
-        write_image(folder / "sheet.jpg", add_header(sheet, "", ["left: annotation; right: prediction"], side_colors()))
+        header = ["left: annotation (hidden joints have a white center); right: prediction"]
+        write_image(folder / "sheet.jpg", add_header(sheet, "", header, side_colors()))
     write_text(folder / "ranking.csv", _ranking(findings, len(chosen)))
     return WorstFolder(folder, findings, len(chosen), prelabeled)
 
