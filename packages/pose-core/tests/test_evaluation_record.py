@@ -58,6 +58,7 @@ def test_an_evaluation_without_a_results_file_leaves_none(tmp_path: Path) -> Non
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("evaluate_on", [None, "cpu"])
 def test_a_training_leaves_the_record_of_its_last_evaluation(evaluate_on: str | None, tmp_path: Path) -> None:
     result = train(Writing(tiny_config(tmp_path, evaluate_on=evaluate_on)))

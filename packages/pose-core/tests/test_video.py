@@ -738,6 +738,7 @@ def interrupted(source: str, target: Path, times: int) -> tuple[int, str]:
     return process.returncode, errors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["file", "camera"])
 def test_an_interrupt_leaves_complete_results(source: str, tmp_path: Path) -> None:
     file = film(tmp_path / "clip.mp4", frames=200, fps=25)
@@ -751,6 +752,7 @@ def test_an_interrupt_leaves_complete_results(source: str, tmp_path: Path) -> No
     assert f"{name}: stopped after {count} frames; the results until there are complete" in errors
 
 
+@pytest.mark.slow
 def test_a_second_interrupt_discards_the_results(tmp_path: Path) -> None:
     file = film(tmp_path / "clip.mp4", frames=200, fps=25)
     code, errors = interrupted(str(file), tmp_path / "out" / "clip", 2)
