@@ -48,3 +48,13 @@ def test_an_evaluation_writes_its_report(
     (tmp_path / "report.html").unlink()
     assert method_main(method, ["report", str(tmp_path)]) == 0
     assert (tmp_path / "report.html").is_file()
+
+
+def test_a_split_without_annotations_has_no_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_dataset(tmp_path / "coco", layout="coco", split="test-dev2017", images=1, people=(1, 1), size=(96, 96))
+    experiment, setting = EXPERIMENTS["dekr"]
+    words = ["eval", "--cfg", experiment, "--random-weights", "--report", "--out", str(tmp_path), "--device", "cpu"]
+    data = [f"data.root={tmp_path / 'coco'}", "data.layout=coco", "data.skeleton=coco17", "data.val=test-dev2017"]
+    assert method_main("dekr", [*words, *data, "model.input_size=[64, 64]", "test.workers=0", setting]) == 0
+    assert "no report: test-dev2017 has no public annotations" in capsys.readouterr().out
+    assert not (tmp_path / "report.html").exists()

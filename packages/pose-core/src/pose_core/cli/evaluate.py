@@ -60,8 +60,10 @@ def run(args: argparse.Namespace) -> int:
         evaluation = evaluate_checkpoint(config, args.weights, process, folder, strict=not args.partial_weights)
         if process.is_main:
             print(evaluation.report)
-            if args.report:
+            if args.report and evaluation.metrics:
                 _write_report(folder)
+            elif args.report:
+                print(f"no report: {config.data.val} has no public annotations, so its errors are not known")
     return 0
 
 
