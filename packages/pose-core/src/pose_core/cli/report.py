@@ -5,9 +5,9 @@
   %(prog)s results.json --layout coco --root data/coco --split val2017      results of any tool
 
 RUN is the folder of a run, the one that `eval --out` wrote to, or a results file: COCO entries (.json), or for MPII and
-LSP pred.mat. The page shows precision and recall, what each kind
-of error costs, joints, groups of people, the worst and best images, training curves, and what was run. It is one file
-that loads nothing else. Several runs must have been evaluated on the same images.
+LSP pred.mat. The page shows precision and recall, what each kind of error costs, joints, groups of people, the worst
+and best images, training curves, and what was run. It is one file that loads nothing else. Several runs must have been
+evaluated on the same images.
 """
 
 from __future__ import annotations
