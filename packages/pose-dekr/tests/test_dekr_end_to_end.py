@@ -365,6 +365,7 @@ def test_a_training_split_without_people_is_refused(
     (root / "annotations").mkdir(parents=True)
     (root / "images/train2017").mkdir(parents=True)
     content = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "person"}]}
-    (root / "annotations/person_keypoints_train2017.json").write_text(json.dumps(content))
+    for split in ("train2017", "val2017"):
+        (root / f"annotations/person_keypoints_{split}.json").write_text(json.dumps(content))
     assert coco("train", f"data.root={root}") == 2
     assert "the training set has no people" in capsys.readouterr().err
