@@ -27,7 +27,7 @@ from pose_core.errors import ConfigError, DataError
 from pose_core.evaluation.coco import coco_keypoint_ap
 from pose_core.layouts.points import FAR_AWAY
 from pose_core.layouts.reader import read_dataset
-from pose_core.layouts.sources import Source, check_held_out, find_sources
+from pose_core.layouts.sources import Source, check_splits, find_sources
 from pose_core.skeleton import SKELETONS, get_skeleton
 from pose_core.synthetic import write_dataset
 from pose_core.topdown.config import CropTestConfig, HeatmapConfig, TopDownConfig
@@ -448,8 +448,8 @@ def test_a_run_of_an_earlier_version_continues(sets: Path, tmp_path: Path) -> No
 
 
 def test_a_mistyped_validation_split_is_found_before_training(sets: Path) -> None:
-    check_held_out(data(sets, block(sets, "coco"), block(sets, "mpii")))
+    check_splits(data(sets, block(sets, "coco"), block(sets, "mpii")))
     with pytest.raises(DataError, match=r"(?s)vaild\.json does not .* has the splits train2017, val2017$"):
-        check_held_out(data(sets, block(sets, "coco"), val="vaild"))
+        check_splits(data(sets, block(sets, "coco"), val="vaild"))
     with pytest.raises(DataError, match=r"crowdpose_vaild\.json does not exist"):
-        check_held_out(data(sets, block(sets, "coco"), block(sets, "crowdpose", val="vaild")))
+        check_splits(data(sets, block(sets, "coco"), block(sets, "crowdpose", val="vaild")))

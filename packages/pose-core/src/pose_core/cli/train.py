@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     """Train, and return 130 if interrupted."""
     config = load_fast(args, "training")
     from pose_core.engine.trainer import train
-    from pose_core.layouts.sources import check_held_out
+    from pose_core.layouts.sources import check_splits
     from pose_core.plugins.checkpoints import locate_weights
     from pose_core.plugins.tasks import build_task
 
@@ -64,6 +64,6 @@ def run(args: argparse.Namespace) -> int:
         if args.resume is True:
             raise ConfigError("--init starts a new run and --resume continues one: use only one of them")
         init = locate_weights(args.init)
-    check_held_out(config.data)
+    check_splits(config.data)
     result = train(build_task(config), resume=args.resume, inexact=args.inexact, overwrite=args.overwrite, init=init)
     return 130 if result.interrupted else 0

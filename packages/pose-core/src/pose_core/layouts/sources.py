@@ -24,7 +24,7 @@ from pose_core.layouts.table import get_layout
 from pose_core.skeleton import Skeleton, get_skeleton
 from pose_core.structures import ImageRecord
 
-__all__ = ["Source", "check_held_out", "find_sources", "with_sources"]
+__all__ = ["Source", "check_splits", "find_sources", "with_sources"]
 
 Array = np.ndarray
 
@@ -131,10 +131,13 @@ def find_sources(config: DataConfig) -> tuple[Source, ...]:
     return tuple(_source(config, given, skeleton) for given in config.sources)
 
 
-def check_held_out(config: DataConfig) -> None:
-    """Check that the annotations of each split that a training is evaluated on exist, before it starts."""
+def check_splits(config: DataConfig) -> None:
+    """Check that the annotations of each split that a training reads exist, before it starts."""
+    sources = find_sources(config)
+    for data in [source.data for source in sources] or [config]:
+        find_annotations(data, data.train)
     find_annotations(config, config.val)
-    for source in find_sources(config):
+    for source in sources:
         if source.val is not None:
             find_annotations(source.data, source.val)
 
