@@ -47,7 +47,7 @@ class AbsentGpu:
         return self.target
 
 
-@pytest.fixture(params=CAPABILITIES)
+@pytest.fixture(params=[CAPABILITIES[0], *(pytest.param(each, marks=pytest.mark.slow) for each in CAPABILITIES[1:])])
 def compiled(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[set[tuple[str, str]]]:
