@@ -47,12 +47,7 @@ def words(verb: str, system: str, root: Path, runs: Path, *more: str) -> list[st
     return [verb, *fixed, *more]
 
 
-def in_one_process(name: str) -> object:
-    """Return a parameter whose tests share a process, so that its network is trained once."""
-    return pytest.param(name, marks=[pytest.mark.slow, pytest.mark.xdist_group(name)])
-
-
-@pytest.fixture(scope="module", params=[in_one_process(name) for name in ("dekr", "bottomup")])
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.slow) for name in ("dekr", "bottomup")])
 def learned(request: pytest.FixtureRequest, data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """Overfit a network of each system to three images; return the system and the run folder."""
     runs = tmp_path_factory.mktemp("runs")
