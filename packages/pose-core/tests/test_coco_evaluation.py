@@ -114,13 +114,13 @@ def oracle(truth: dict[str, Any], detections: list[dict[str, Any]], sigmas: list
 
 
 @pytest.mark.slow
-def test_two_hundred_random_sets_equal_pycocotools() -> None:
+def test_a_hundred_random_sets_equal_pycocotools() -> None:
     worst = 0.0
-    for seed in range(200):
+    for seed in range(100):
         truth, detections = random_set(seed)
         found = np.array(list(coco_keypoint_ap(truth, detections).values()))
         worst = max(worst, float(np.abs(found - oracle(truth, detections)).max()))
-    print(f"largest difference from pycocotools on 200 random sets: {worst:.1e}")
+    print(f"largest difference from pycocotools on 100 random sets: {worst:.1e}")
     assert worst <= 1e-9
 
 

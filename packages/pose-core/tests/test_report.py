@@ -403,6 +403,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield found
 
 
+@pytest.mark.slow
 def test_names_are_text_and_nothing_else(hostile: Path, browser: Browser) -> None:
     browser.open(hostile)
     assert browser.complaints() == []
@@ -425,6 +426,7 @@ def test_names_are_text_and_nothing_else(hostile: Path, browser: Browser) -> Non
     assert len(failed) == len(browser.requests()) - 1
 
 
+@pytest.mark.slow
 def test_tables_are_sorted_and_filtered_by_mouse_and_keyboard(pair: tuple[Path, Path], browser: Browser) -> None:
     browser.open(write_report([pair[1]]).page)
     column = "Array.from(document.querySelectorAll('#t-images tbody'), e => Number(e.rows[0].cells[2].dataset.value))"
@@ -468,6 +470,7 @@ def luminance(color: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
+@pytest.mark.slow
 def test_pages_are_readable_in_the_dark_on_a_phone_and_on_paper(pair: tuple[Path, Path], browser: Browser) -> None:
     for page in (write_report([pair[0]]).page, write_report(pair).page):
         browser.open(page)
