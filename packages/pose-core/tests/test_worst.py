@@ -85,7 +85,7 @@ class Oracle(PosePredictor):
         return poses if self.change is None else self.change(number, view, poses)
 
     def predict_batch(self, batch: Any) -> list[tuple[np.ndarray, Poses]]:
-        raise NotImplementedError
+        raise AssertionError("images are ranked by predict_stream alone")
 
 
 def with_person(record: ImageRecord, row: int, person: Person | None) -> ImageRecord:
