@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.io import loadmat
-from torch import Tensor, nn
+from torch import Tensor
 
 from pose_core.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from pose_core.data import coco_file
@@ -31,6 +31,7 @@ from pose_core.topdown.config import CropTestConfig, HeatmapConfig, TopDownConfi
 from pose_core.topdown.evaluate import evaluate_topdown, merge, score
 from pose_core.topdown.scoring import CropResults
 from pose_core.topdown.task import HeatmapObjective, TopDownTask
+from pose_testing.blur import Blur
 from pose_testing.loaders import EXPLAINED, kill_loaders
 
 LAYOUTS = {
@@ -40,18 +41,6 @@ LAYOUTS = {
     "lsp": ("lsp14", "test", "LSP PCK@0.2"),
 }
 CPU = torch.device("cpu")
-
-
-class Blur(nn.Module):
-    """A network of one fixed convolution: heatmaps that depend on the image, at almost no cost."""
-
-    def __init__(self, joints: int) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.layer = nn.Conv2d(3, joints, 8, 4, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layer(x).sigmoid()
 
 
 @pytest.fixture(scope="module")
