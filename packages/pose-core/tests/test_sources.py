@@ -36,6 +36,7 @@ from pose_core.topdown.mixed_table import read_mixed_table
 from pose_core.topdown.person_table import read_table
 from pose_core.topdown.task import TopDownTask
 from pose_testing.annotations import coco_content, write_coco
+from pose_testing.blur import Blur
 
 CPU = torch.device("cpu")
 VAL = {"coco": "val2017", "mpii": "valid", "crowdpose": "val", "lsp": "test"}
@@ -55,18 +56,6 @@ def block(sets: Path, layout: str, **changes: Any) -> dict[str, Any]:
 
 def data(sets: Path, *sources: dict[str, Any], **changes: Any) -> DataConfig:
     return DataConfig(**{"root": str(sets / "coco"), "sources": sources, **changes})
-
-
-class Blur(nn.Module):
-    """A network of one fixed convolution."""
-
-    def __init__(self, joints: int) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.layer = nn.Conv2d(3, joints, 8, 4, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layer(x).sigmoid()
 
 
 def build(config: Any) -> nn.Module:
@@ -140,7 +129,8 @@ def test_joints_are_matched_by_name_and_by_hand(sets: Path) -> None:
 def test_one_source_of_weight_one_trains_as_the_data_set_itself(sets: Path) -> None:
     plain = TopDownTask(experiment(DataConfig(root=str(sets / "coco"))), build).people()
     same = TopDownTask(experiment(data(sets, {"root": str(sets / "coco")})), build).people()
-    assert same.draws is None
+    assert same.mixture is not None
+    assert same.mixture.draws is None
     assert len(same) == len(plain)
     for index in range(len(plain)):
         one, other = plain[(1, index)], same[(1, index)]
@@ -205,7 +195,9 @@ def test_the_table_says_what_each_source_labels(sets: Path) -> None:
     task = TopDownTask(
         experiment(data(sets, block(sets, "lsp"), block(sets, "mpii", name="m", weight=0.5), skeleton="coco17")), build
     )
-    lines = task.training_set().summary.splitlines()
+    mixture = task.training_set().mixture
+    assert mixture is not None
+    lines = mixture.table().splitlines()
     people = len(read_table(find_sources(task.config.data)[0].data, "train", 0.75)[0].image)
     assert next(line.split() for line in lines if "nose" in line) == ["nose", "-", "-"]
     assert next(line.split() for line in lines if "left_knee" in line)[:2] == ["left_knee", str(people)]
@@ -214,8 +206,8 @@ def test_the_table_says_what_each_source_labels(sets: Path) -> None:
         "warning: no source labels nose, left_eye, right_eye, left_ear, right_ear: the network will not learn to find "
         "them"
     )
-    assert EncodedCrops(task.people()).summary == task.people().summary
-    assert EncodedCrops(task.people()).draws == task.people().draws is not None
+    assert EncodedCrops(task.people()).mixture is task.people().mixture is mixture
+    assert mixture.draws is not None
 
 
 # sampling

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import default_collate
 
 from pose_asda.parts import DrawnParts, PartSampler
-from pose_core.data.sampler import Draws, Key, epoch_index
+from pose_core.data.sampler import Key, epoch_index
 from pose_core.engine.interfaces import TrainingSet
 from pose_core.structures import Batch
 from pose_core.topdown.dataset import CropBatch, TopDownDataset
@@ -59,7 +59,7 @@ class PartedDataset(TrainingSet[PartBatch]):
     def __init__(
         self, people: TopDownDataset, sampler: PartSampler, *, with_half_body: bool = True, min_joints: int = 0
     ) -> None:
-        self.people, self.sampler = people, sampler
+        self.people, self.sampler, self.mixture = people, sampler, people.mixture
         self.with_half_body, self.min_joints = with_half_body, min_joints
 
     def __len__(self) -> int:
@@ -69,14 +69,6 @@ class PartedDataset(TrainingSet[PartBatch]):
     def groups(self) -> np.ndarray:
         """The number ``(len,)`` of each person's image."""
         return self.people.groups
-
-    @property
-    def draws(self) -> Draws | None:
-        return self.people.draws
-
-    @property
-    def summary(self) -> str:
-        return self.people.summary
 
     def to_device(self, batch: PartBatch, device: torch.device) -> Batch:
         """Return a batch on a device; raise a DataError if too many samples have been skipped."""

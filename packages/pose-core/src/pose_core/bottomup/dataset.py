@@ -19,8 +19,7 @@ import torch
 from pose_core.bottomup.config import WarpConfig
 from pose_core.bottomup.ignore_masks import chosen_regions, keep_mask
 from pose_core.data.images import Color, open_annotated
-from pose_core.data.mixture import Mixture
-from pose_core.data.sampler import Draws, Key, epoch_index, sample_rng
+from pose_core.data.sampler import Key, epoch_index, sample_rng
 from pose_core.data.skipped import SkippedSamples
 from pose_core.engine.interfaces import TrainingSet
 from pose_core.errors import DataError
@@ -146,8 +145,6 @@ class BottomUpDataset(TrainingSet[WholeBatch]):
         self.augment, self.color, self.seed, self.on_bad_image = augment, color, seed, on_bad_image
         self.plain = WarpConfig() if augment is None else augment
         self.recolor = recolor
-        self.mixture: Mixture | None = None
-        """Where the images come from, if from several data sets."""
         kept = [record for record in records if is_learned(record)]
         people = [[describe(p) for p in record.persons if not p.is_crowd or p.num_labeled] for record in kept]
         described = [person for image in people for person in image]
@@ -170,14 +167,6 @@ class BottomUpDataset(TrainingSet[WholeBatch]):
     def num_persons(self) -> int:
         """Return the number of people in all images."""
         return len(self._areas)
-
-    @property
-    def draws(self) -> Draws | None:
-        return None if self.mixture is None else self.mixture.draws
-
-    @property
-    def summary(self) -> str:
-        return "" if self.mixture is None else self.mixture.table()
 
     def source(self, index: int) -> str:
         """Return the path of a sample's image."""

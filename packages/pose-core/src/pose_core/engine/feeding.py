@@ -34,7 +34,7 @@ class Feed:
 
     def __init__(self, data: TrainingSet[Any], config: Experiment, process: ProcessContext) -> None:
         self.data, self.config, self.process = data, config, process
-        self.draws = data.draws
+        self.draws = None if data.mixture is None else data.mixture.draws
         self.length = len(data) if self.draws is None else sum(self.draws.per_source)
         """The number of samples of an epoch."""
         if not self.length:

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from pose_core.config import Experiment, TrainConfig
-from pose_core.data.sampler import Draws, Key
+from pose_core.data.mixture import Mixture
+from pose_core.data.sampler import Key
 from pose_core.errors import ConfigError
 from pose_core.evaluation.report import Evaluation as Evaluation
 from pose_core.skeleton import Skeleton
@@ -38,6 +39,9 @@ class Update(Protocol):
 class TrainingSet(Dataset[B], ABC):
     """Training samples, and how a loader batches them."""
 
+    mixture: Mixture | None = None
+    """Where the samples come from, and how often an epoch has each, if they are of several data sets."""
+
     @abstractmethod
     def __len__(self) -> int: ...
 
@@ -49,16 +53,6 @@ class TrainingSet(Dataset[B], ABC):
     def groups(self) -> Array | None:
         """Number ``(len,)`` of each sample's image, if batches may share decoded images."""
         return None
-
-    @property
-    def draws(self) -> Draws | None:
-        """How often an epoch has each sample; None for once."""
-        return None
-
-    @property
-    def summary(self) -> str:
-        """What there is to say about the samples at the start of a training; empty for nothing."""
-        return ""
 
     @staticmethod
     def collate(samples: Sequence[B]) -> B:

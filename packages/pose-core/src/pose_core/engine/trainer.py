@@ -141,8 +141,8 @@ class Loop:
     def go(self) -> Result:
         """Train to the end, or to an interrupt."""
         run, log = self.run, self.log
-        if run.feed.data.summary:
-            log.say(run.feed.data.summary)
+        if run.feed.data.mixture is not None:
+            log.say(run.feed.data.mixture.table())
         log.say(f"{counted(run.feed.length, 'sample')}, {describe_steps(run)}, run folder {run.folder}")
         if run.step >= run.total_steps and not run.due:
             log.say(f"this run is finished at step {run.step}; train.epochs makes it longer")

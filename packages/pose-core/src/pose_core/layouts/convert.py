@@ -152,7 +152,7 @@ def lost_joints(records: Sequence[ImageRecord], maps: JointMap) -> list[str]:
 
 
 def _with_joints(record: ImageRecord, maps: JointMap) -> ImageRecord:
-    if maps.is_identity and len(maps.source) == len(maps.target):
+    if maps.is_identity:
         return record
     return replace(record, persons=tuple(replace(p, joints=maps.apply(p.joints)) for p in record.persons))
 

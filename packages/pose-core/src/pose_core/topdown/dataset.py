@@ -18,8 +18,7 @@ import numpy as np
 import torch
 
 from pose_core.data.images import Color, decode_bgr, jpeg_size, read_annotated
-from pose_core.data.mixture import Mixture
-from pose_core.data.sampler import Draws, Key, epoch_index, sample_rng
+from pose_core.data.sampler import Key, epoch_index, sample_rng
 from pose_core.data.skipped import SkippedSamples
 from pose_core.engine.interfaces import TrainingSet
 from pose_core.errors import DataError
@@ -103,8 +102,6 @@ class TopDownDataset(TrainingSet[CropBatch]):
         if not isinstance(people, PersonTable):
             people = tabulate(people, skeleton.num_joints, input_size[0] / input_size[1])
         self.table = people
-        self.mixture: Mixture | None = None
-        """Where the people come from, if from several data sets."""
         self.skipped = SkippedSamples(max_skipped, len(people.image))
         self._scale = people.scale
         flat = np.flatnonzero((self._scale[:, 0] == 0) | (convention != "published") & (self._scale[:, 1] == 0))
@@ -121,14 +118,6 @@ class TopDownDataset(TrainingSet[CropBatch]):
     def groups(self) -> np.ndarray:
         """Return the number ``(len,)`` of each person's image, for batches that share a decoded image."""
         return self.table.image
-
-    @property
-    def draws(self) -> Draws | None:
-        return None if self.mixture is None else self.mixture.draws
-
-    @property
-    def summary(self) -> str:
-        return "" if self.mixture is None else self.mixture.table()
 
     def source(self, index: int) -> str:
         """Return the path of a sample's image."""

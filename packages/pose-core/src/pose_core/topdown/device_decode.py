@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from pose_core.data.images import decode_bgr, jpeg_size, read_annotated
-from pose_core.data.sampler import Draws, Key, epoch_index
+from pose_core.data.sampler import Key, epoch_index
 from pose_core.engine.interfaces import TrainingSet
 from pose_core.errors import ConfigError, DataError
 from pose_core.ops import warp_crops
@@ -62,7 +62,7 @@ class EncodedCrops(TrainingSet[EncodedBatch]):
                 "train.device_decode is for unchanged crops, and this method changes their pixels "
                 "in the loader: set train.device_decode=false"
             )
-        self.people = people
+        self.people, self.mixture = people, people.mixture
 
     def __len__(self) -> int:
         return len(self.people)
@@ -71,14 +71,6 @@ class EncodedCrops(TrainingSet[EncodedBatch]):
     def groups(self) -> np.ndarray:
         """Return the number ``(len,)`` of each person's image, for batches that share a decoded image."""
         return self.people.groups
-
-    @property
-    def draws(self) -> Draws | None:
-        return self.people.draws
-
-    @property
-    def summary(self) -> str:
-        return self.people.summary
 
     def __getitem__(self, key: Key) -> EncodedBatch:
         return self.__getitems__([key])[0]
