@@ -114,8 +114,9 @@ def _images_folder(content: dict[str, Any], split: str, file: Path) -> Path:
     """Return the folder of a split's images, which must be below that of the data file."""
     value = content.get(split)
     if not isinstance(value, str) or not value.strip() or "\0" in value:
-        have = ", ".join(key for key in ("train", "val", "test") if isinstance(content.get(key), str)) or "no split"
-        raise DataError(f"{file}: {split!r} is {shown(value)}, expected the folder of its images (the file has {have})")
+        named = [key for key, at in content.items() if isinstance(at, str) and key not in ("path", "download", "names")]
+        have = f"splits in the file: {shown(', '.join(map(str, named)))}" if named else "the file has no split"
+        raise DataError(f"{file}: {split!r} is {shown(value)}, expected the folder of its images; {have} (--split)")
     base = content.get("path")
     # Files that were moved name a folder that is not there: the data file's own is tried, too.
     starts = [file.parent / base] if isinstance(base, str) and "\0" not in base else []
