@@ -19,7 +19,7 @@ from pose_core.folders import check_folder_name
 from pose_core.joint_maps import JointMap, map_joints
 from pose_core.layouts.formats.fit import fit
 from pose_core.layouts.formats.format import Format, Found, Target, Written
-from pose_core.layouts.formats.pictures import with_sizes
+from pose_core.layouts.formats.pictures import check_names, with_sizes
 from pose_core.plurals import counted
 from pose_core.skeleton import Skeleton, get_skeleton
 from pose_core.structures import ImageRecord
@@ -175,10 +175,7 @@ def names_below(records: Sequence[ImageRecord]) -> list[str]:
         Path(os.path.abspath(path)).relative_to(top).as_posix() if member is None else member.lstrip("/")  # noqa: PTH100
         for path, member in places
     ]
-    seen: dict[str, str] = {}
-    for name, record in zip(names, records, strict=True):
-        if seen.setdefault(name, record.source) != record.source:
-            raise DataError(f"images {seen[name]} and {record.source} would both be named {name!r}; rename one")
+    check_names(names, records)
     return names
 
 

@@ -21,12 +21,16 @@ def file_names(records: Sequence[ImageRecord], images: Path | None) -> list[str]
     """
     place = None if images is None else os.path.realpath(images)
     names = [_file_name(record.source, place) for record in records]
+    check_names(names, records)
+    return names
+
+
+def check_names(names: Sequence[str], records: Sequence[ImageRecord]) -> None:
+    """Raise a DataError if two images get the same name; an image may be in several records."""
     seen: dict[str, str] = {}
     for name, record in zip(names, records, strict=True):
-        if name in seen and seen[name] != record.source:
+        if seen.setdefault(name, record.source) != record.source:
             raise DataError(f"images {seen[name]} and {record.source} would both be named {name!r}; rename one")
-        seen[name] = record.source
-    return names
 
 
 def _file_name(source: str, place: str | None) -> str:
