@@ -18,8 +18,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 METHODS = ("asda", "advpose", "mrpose", "dekr", "lite")
 LAYERS = (
-    ("errors", "installation", "outside", "verbosity", "plurals", "digests", "files", "folders", "reading",
-     "downloads", "photos"),
+    ("errors", "installation", "outside", "verbosity", "plurals", "text_tables", "digests", "files", "folders",
+     "reading", "downloads", "photos"),
     ("geometry", "joint_maps", "skeleton"),
     ("config",), ("ops",), ("drawing",), ("structures",), ("synthetic",), ("models",), ("data",), ("evaluation",),
     ("layouts",), ("engine",), ("topdown", "bottomup"), ("plugins",), ("inference",), ("report",), ("benchmark",),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from pose_core.data.sampler import Draws
+from pose_core.text_tables import aligned
 
 Array = np.ndarray
 
@@ -66,21 +66,9 @@ class Mixture:
         ]
         lines = [
             "labeled joints by source (-: not a joint of the source); without labels there is no loss in its samples",
-            *_aligned(cells),
+            *(f"  {line}" for line in aligned(cells)),
         ]
         missing = [name for name, count in zip(self.joints, self.counts.sum(0).tolist(), strict=True) if not count]
         if missing:
             lines.append(f"warning: no source labels {', '.join(missing)}: the network will not learn to find them")
         return "\n".join(lines)
-
-
-def _aligned(cells: Sequence[Sequence[str]]) -> list[str]:
-    """Return rows of cells as lines, the first column to the left and the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return [
-        "  "
-        + "  ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        )
-        for row in cells
-    ]

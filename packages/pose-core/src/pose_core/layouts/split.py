@@ -20,6 +20,7 @@ from pose_core.layouts.reader import read_dataset
 from pose_core.layouts.stats import joint_counts
 from pose_core.plurals import counted
 from pose_core.reading.json_text import collector_paused, read_json
+from pose_core.text_tables import aligned
 
 Array = np.ndarray
 
@@ -53,11 +54,7 @@ class Division:
         rows = [["", *(part.name for part in self.parts)]]
         rows += [[name, *(str(getattr(part, name)) for part in self.parts)] for name in ("images", "people")]
         rows += [[f"  {joint}", *(str(part.joints[joint]) for part in self.parts)] for joint in self.parts[0].joints]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [
-            "  ".join([f"{row[0]:<{widths[0]}}", *(f"{c:>{w}}" for c, w in zip(row[1:], widths[1:], strict=True))])
-            for row in rows
-        ]
+        lines = aligned(rows)
         total = sum(part.images for part in self.parts)
         if self.groups < total:
             largest = counted(self.largest, "image")

@@ -16,6 +16,7 @@ from pose_core.layouts.formats.people import area_of, box_of
 from pose_core.layouts.layout import AnnotatedSet
 from pose_core.plurals import counted
 from pose_core.structures import ImageRecord, Person
+from pose_core.text_tables import aligned
 
 Array = np.ndarray
 
@@ -83,7 +84,7 @@ class DatasetStats:
         return asdict(self)
 
     def __str__(self) -> str:
-        lines = [_table([["", *(each.split for each in self.splits)], *_rows(self.splits)])]
+        lines = aligned([["", *(each.split for each in self.splits)], *_rows(self.splits)])
         if self.duplicates is not None:
             lines += _duplicate_lines(self.duplicates, len(self.splits))
         return "\n".join(lines)
@@ -208,15 +209,6 @@ def _share(count: int, of: int) -> str:
 
 def _percent(count: int, of: int) -> str:
     return f"{100 * count / of:.0f}%" if of else "-"
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for first, *others in rows:
-        cells = [f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True)]
-        lines.append("  ".join([f"{first:<{widths[0]}}", *cells]).rstrip())
-    return "\n".join(lines)
 
 
 def _duplicate_lines(found: Duplicates, splits: int) -> list[str]:
