@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 METHODS = ("asda", "advpose", "mrpose", "dekr", "lite")
 LAYERS = (
     ("errors", "installation", "outside", "verbosity", "plurals", "text_tables", "digests", "files", "folders",
-     "reading", "downloads", "photos"),
+     "reading", "downloads", "photos", "timing", "machine", "measurements"),
     ("geometry", "joint_maps", "skeleton"),
     ("config",), ("ops",), ("drawing",), ("structures",), ("synthetic",), ("models",), ("data",), ("evaluation",),
     ("layouts",), ("engine",), ("topdown", "bottomup"), ("plugins",), ("inference",), ("report",), ("benchmark",),

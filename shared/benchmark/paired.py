@@ -10,18 +10,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import permutations
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-TURN = 0.005
-"""Minimum seconds of a contender's turn, in as many calls as needed. A single call of a tenth of a millisecond would
-measure the state in which the other contender left the caches."""
+from pose_core import timing
 
 
 def compare(
@@ -29,40 +25,15 @@ def compare(
 ) -> dict[str, Any]:
     """Return the median seconds of each contender; ``ratio`` is the first over the second, ``ratios`` holds every pair.
 
-    Every contender runs once before timing starts. Times are those of one call: wall time, or with `time.process_time`
-    processor time, which suits work on one thread next to other processes.
+    See `pose_core.timing.compare`.
     """
-    for run in contenders.values():
-        run()
-    calls = {name: _calls_of_a_turn(run) for name, run in contenders.items()}
-    times: dict[str, list[float]] = {name: [] for name in contenders}
+    times = timing.compare(contenders, rounds, clock)
     names = list(contenders)
-    for number in range(rounds):
-        # The first in a round may have a colder cache: alternate.
-        for name in names if number % 2 == 0 else reversed(names):
-            times[name].append(_seconds(contenders[name], calls[name], clock))
-    result: dict[str, Any] = {name: median(values) for name, values in times.items()}
-    result["ratios"] = {
-        f"{a}/{b}": median(x / y for x, y in zip(times[a], times[b], strict=True)) for a, b in permutations(names, 2)
-    }
+    result: dict[str, Any] = {name: times.seconds(name) for name in names}
+    result["ratios"] = {f"{a}/{b}": times.ratio(a, b).median for a, b in permutations(names, 2)}
     if len(names) > 1:
         result["ratio"] = result["ratios"][f"{names[0]}/{names[1]}"]
     return result
-
-
-def _calls_of_a_turn(run: Callable[[], object]) -> int:
-    """Return the calls that fill a turn at the speed of the fastest of four: the first may take three times as long."""
-    seconds = _seconds(run, 1)
-    if seconds < TURN:
-        seconds = min(seconds, *(_seconds(run, 1) for _ in range(3)))
-    return math.ceil(TURN / seconds)
-
-
-def _seconds(run: Callable[[], object], calls: int, clock: Callable[[], float] = time.perf_counter) -> float:
-    start = clock()
-    for _ in range(calls):
-        run()
-    return (clock() - start) / calls
 
 
 def print_table(rows: Sequence[Mapping[str, object]]) -> None:

@@ -1,0 +1,62 @@
+"""Remember what was measured on this machine, so that the fastest of several equal ways is chosen without a new probe.
+
+One file per machine and set of libraries below ``POSE_HOME/measurements``: a folder may be shared by several machines.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+from pose_core import machine
+from pose_core.errors import PoseError
+from pose_core.files import write_json
+from pose_core.folders import cache_home, make_cache
+from pose_core.reading.json_text import read_json
+
+FOLDER = "measurements"
+
+
+def measurements_file() -> Path:
+    """Return the file of this machine with the installed libraries; it need not exist."""
+    return cache_home() / FOLDER / f"{_fingerprint()}.json"
+
+
+def recall(section: str) -> dict[str, dict[str, float]]:
+    """Return the seconds measured here: what was done → the way → seconds; nothing if nothing was measured.
+
+    A damaged file is ignored, with a warning: it can be measured again.
+    """
+    file = measurements_file()
+    if not file.exists():
+        return {}
+    try:
+        found = read_json(file, "file of measurements").get(section, {})
+        return {str(work): {str(way): float(seconds) for way, seconds in ways.items()} for work, ways in found.items()}
+    except (PoseError, AttributeError, TypeError, ValueError):
+        warnings.warn(f"{file} is damaged and not used; delete it", stacklevel=2)
+        return {}
+
+
+def remember(section: str, found: Mapping[str, Mapping[str, float]]) -> Path:
+    """Add measured seconds to this machine's file, replacing those of the same work; return the file."""
+    file = measurements_file()
+    sections = {name: recall(name) for name in ("ops", "networks") if name != section}
+    merged = recall(section) | {work: dict(ways) for work, ways in found.items()}
+    make_cache(FOLDER)
+    write_json(
+        file,
+        {"machine": machine.processor(), "versions": machine.versions(), **sections, section: merged},
+        indent=1,
+    )
+    return file
+
+
+@cache
+def _fingerprint() -> str:
+    described = json.dumps([machine.processor(), machine.versions()], sort_keys=True)
+    return hashlib.sha256(described.encode()).hexdigest()[:16]

@@ -1,0 +1,90 @@
+"""Compare the time of several ways to do the same, in interleaved rounds: a drift of the machine meets them all."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import median, quantiles
+
+TURN = 0.005
+"""Minimum seconds of a contender's turn, in as many calls as needed. A single call of a tenth of a millisecond would
+measure the state in which the other contender left the caches."""
+DRAWS = 2000
+"""Bootstrap samples of an interval."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The median of some figures, and the 95 % interval of that median (bootstrap over rounds)."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, figures: tuple[float, ...]) -> Spread:
+        """Summarize the figures of the rounds."""
+        if len(figures) < 2:
+            return cls(figures[0], figures[0], figures[0])
+        draw = random.Random(0)
+        medians = [median(draw.choices(figures, k=len(figures))) for _ in range(DRAWS)]
+        cuts = quantiles(medians, n=40, method="inclusive")
+        return cls(median(figures), cuts[0], cuts[-1])
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds of one call of each contender, in each round."""
+
+    rounds: Mapping[str, tuple[float, ...]]
+
+    def seconds(self, name: str) -> float:
+        """Return the median seconds of a contender."""
+        return median(self.rounds[name])
+
+    def ratio(self, first: str, second: str) -> Spread:
+        """Return the time of ``first`` over that of ``second``, compared within each round."""
+        pairs = zip(self.rounds[first], self.rounds[second], strict=True)
+        return Spread.of(tuple(one / other for one, other in pairs))
+
+    def fastest(self) -> str:
+        """Return the contender with the smallest median."""
+        return min(self.rounds, key=self.seconds)
+
+
+def compare(
+    contenders: Mapping[str, Callable[[], object]], rounds: int = 7, clock: Callable[[], float] = time.perf_counter
+) -> Times:
+    """Time each contender in every round; each runs once before timing starts.
+
+    Times are wall time, or with `time.process_time` processor time, which suits work on one thread next to other
+    processes.
+    """
+    for run in contenders.values():
+        run()
+    calls = {name: _calls_of_a_turn(run) for name, run in contenders.items()}
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    names = list(contenders)
+    for number in range(rounds):
+        # The first in a round may have a colder cache: alternate.
+        for name in names if number % 2 == 0 else reversed(names):
+            times[name].append(_seconds(contenders[name], calls[name], clock))
+    return Times({name: tuple(values) for name, values in times.items()})
+
+
+def _calls_of_a_turn(run: Callable[[], object]) -> int:
+    """Return the calls that fill a turn at the speed of the fastest of four: the first may take three times as long."""
+    seconds = _seconds(run, 1)
+    if seconds < TURN:
+        seconds = min(seconds, *(_seconds(run, 1) for _ in range(3)))
+    return math.ceil(TURN / seconds)
+
+
+def _seconds(run: Callable[[], object], calls: int, clock: Callable[[], float] = time.perf_counter) -> float:
+    start = clock()
+    for _ in range(calls):
+        run()
+    return (clock() - start) / calls
