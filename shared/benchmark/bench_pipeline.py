@@ -108,14 +108,14 @@ def sample_rows(records: tuple[ImageRecord, ...], rounds: int) -> list[dict[str,
 
     def float_samples() -> None:
         for keys in plain:
-            on_device(ours.collate([ours[key] for key in keys]))
+            on_device(ours.__getitems__(keys))
 
     contenders = {
         # Collating is not included for the published code, but for ours.
         "published": lambda: [[published[i] for _, i in keys] for keys in plain],
         "float": float_samples,
-        "uint8": lambda: [ours.collate([ours[key] for key in keys]) for keys in plain],
-        "shared": lambda: [ours.collate(ours.__getitems__(keys)) for keys in shared],
+        "uint8": lambda: [ours.__getitems__(keys) for keys in plain],
+        "shared": lambda: [ours.__getitems__(keys) for keys in shared],
         "decode": lambda: [open_bgr(ours.source(i)) for keys in plain for _, i in keys],
     }
     found = compare(contenders, rounds)
@@ -175,8 +175,8 @@ def large_rows(folder: Path, rounds: int) -> list[dict[str, object]]:
     batches = batches_of(whole, shared=False)
     contenders = {
         "published": lambda: [[published[i] for _, i in keys] for keys in batches],
-        "whole": lambda: [whole.collate([whole[key] for key in keys]) for keys in batches],
-        "reduced": lambda: [reduced.collate([reduced[key] for key in keys]) for keys in batches],
+        "whole": lambda: [whole.__getitems__(keys) for keys in batches],
+        "reduced": lambda: [reduced.__getitems__(keys) for keys in batches],
     }
     found = compare(contenders, rounds)
     count = len(batches) * BATCH
