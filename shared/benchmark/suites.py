@@ -1,0 +1,11 @@
+"""The suites of `run.py`: each yields its cases, given a folder for files."""
+
+from __future__ import annotations
+
+import bench_pipeline
+import bench_stream
+
+SUITES = {
+    "samples": bench_pipeline.cases,
+    "stream": bench_stream.cases,
+}
