@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import bench_peers
 import bench_pipeline
 import bench_stream
 
 SUITES = {
     "samples": bench_pipeline.cases,
     "stream": bench_stream.cases,
+    "peers": bench_peers.cases,
 }
