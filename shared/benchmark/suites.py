@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bench_first_use
 import bench_peers
 import bench_pipeline
 import bench_stream
@@ -9,5 +10,6 @@ import bench_stream
 SUITES = {
     "samples": bench_pipeline.cases,
     "stream": bench_stream.cases,
+    "first_use": bench_first_use.cases,
     "peers": bench_peers.cases,
 }
