@@ -21,7 +21,7 @@ from cases import Bar, Case
 
 from pose_core.plugins.networks import create_model
 
-LIBRARIES = "import torch, torchvision, cv2, numpy, scipy, pydantic"
+LIBRARIES = "import torch, cv2, pydantic"
 
 
 def process(folder: Path, *words: str) -> Callable[[], object]:
@@ -48,7 +48,7 @@ def cases(folder: Path) -> Iterator[Case]:
             "pose --help": process(folder, "-m", "pose_core", "--help"),
             "pose models": process(folder, "-m", "pose_core", "models"),
         },
-        (Bar("pose --help", "python", 8), Bar("pose models", "python", 12), Bar("import pose_core", "python", 4)),
+        (Bar("pose --help", "python", 12), Bar("pose models", "python", 16), Bar("import pose_core", "python", 4)),
         time.perf_counter,
     )
     words = ("predict", "000.jpg", "--cfg", "coco_lpn18_256x192", "--weights", "lpn.pth", "--detector", "whole")
