@@ -38,6 +38,8 @@ from pose_core.files import write_json, write_text
 BUDGET = 10.0
 """Seconds for each case."""
 DRAWS = 2000
+RESTRICTIONS = ("ATEN_CPU_CAPABILITY", "NPY_DISABLE_CPU_FEATURES", "ONEDNN_MAX_CPU_ISA", "OPENCV_CPU_DISABLE")
+"""Variables that make libraries run as on an older processor."""
 
 
 def run(suites: Sequence[str], budget: float) -> list[Result]:
@@ -170,7 +172,8 @@ def main() -> int:
     started = time.perf_counter()
     found = run(names, args.budget)
     seconds = time.perf_counter() - started
-    where = machine.processor()
+    restricted = [f"{name}={os.environ[name]}" for name in RESTRICTIONS if name in os.environ]
+    where = ", ".join([machine.processor(), *restricted])
     print(f"{where}\n{', '.join(f'{name} {version}' for name, version in machine.versions().items())}\n")
     text = markdown(table(found))
     print(f"{text}\n\n{len(found)} rows in {seconds:.0f} s, {sum(each.reached for each in found)} within their bars")
