@@ -1,7 +1,8 @@
 """All joints in one call.
 
-On a CPU, published targets are windows of one template: every map shows the same patch at another position. On other
-devices, and for sub-pixel peaks, a Gaussian is the product of one along x and one along y.
+On a CPU, published targets show the same patch at other positions: maps are windows of one template, or empty but for
+one block of rows, which is copied. On other devices, and for sub-pixel peaks, a Gaussian is the product of one along x
+and one along y.
 """
 
 from __future__ import annotations
@@ -16,15 +17,25 @@ from pose_core.ops.constants import constant
 
 FAR = 4096
 """A peak far inside any map: the window's ends round there as in the middle of a map."""
+MOST = 2**20
+"""Limit of the bands' values, 4 MB, which grow with the square of the maps' width."""
 
 
 def gaussian_heatmaps(
-    joints: Tensor, weights: Tensor, size: tuple[int, int], sigma: float, quantize: bool, ratio: tuple[float, float]
+    joints: Tensor,
+    weights: Tensor,
+    size: tuple[int, int],
+    sigma: float,
+    quantize: bool,
+    ratio: tuple[float, float],
+    *,
+    in_bands: bool = True,
 ) -> tuple[Tensor, Tensor]:
     centers, kept = joint_centers(joints, weights, size, sigma, quantize, ratio)
     drawn = kept > 0.5
     if quantize and joints.device.type == "cpu":
-        return _windows(centers, drawn, size, sigma), kept
+        small = in_bands and _band_values(size, sigma) <= MOST
+        return (_bands if small else _windows)(centers, drawn, size, sigma), kept
     radius = 3 * sigma if quantize else None
     along_x = _line(centers[..., 0], size[0], sigma, radius)
     along_y = _line(centers[..., 1], size[1], sigma, radius) * drawn[..., None]
@@ -52,17 +63,67 @@ def _windows(peaks: Tensor, drawn: Tensor, size: tuple[int, int], sigma: float) 
     return torch.from_numpy(windows[corner[..., 0], corner[..., 1]])
 
 
+def _bands(peaks: Tensor, drawn: Tensor, size: tuple[int, int], sigma: float) -> Tensor:
+    """Return maps ``(N, K, H, W)``: zeros, and for each peak the rows that its patch covers, in one copy."""
+    width, height = size
+    field, rows = _fields(width, height, sigma)
+    low, patch = _patch(sigma)
+    length = len(patch)
+    left, top = (peaks.numpy().reshape(-1, 2).T.astype(np.int64) + low).clip(-length, [[width], [height]])
+    first = top.clip(0, height - rows)  # the rows that are written
+    # Of the field with the patch at this column, the rows that belong there; the very first rows are empty.
+    start = np.where(drawn.numpy().reshape(-1), (left + length) * (length + 2 * rows) + rows + first - top, 0)
+    maps = np.zeros(len(left) * height * width, np.float32)
+    to = np.arange(0, len(left) * height, height) + first
+    _blocks(maps, width, rows)[to] = _blocks(field, width, rows)[start]
+    return torch.from_numpy(maps.reshape(*peaks.shape[:2], height, width))
+
+
+def _blocks(values: np.ndarray, width: int, rows: int) -> np.ndarray:
+    """Return a view of flat rows of ``width``: ``rows`` of them from every row on, as one row each."""
+    return np.lib.stride_tricks.sliding_window_view(values, rows * width, writeable=True)[::width]
+
+
+@lru_cache(maxsize=8)
+def _fields(width: int, height: int, sigma: float) -> tuple[np.ndarray, int]:
+    """Return a field for every column where a patch may begin, all flat, and the rows of a block.
+
+    Each field is empty for a block, has the patch, and is empty for a block again.
+    """
+    _, patch = _patch(sigma)
+    length = len(patch)
+    rows = min(length, height)
+    fields = np.zeros((width + length + 1, length + 2 * rows, width), np.float32)
+    for left in range(1 - length, width):
+        inside = slice(max(left, 0), left + length)
+        shown = fields[left + length, rows : rows + length, inside]
+        shown[:] = patch[:, max(-left, 0) : max(-left, 0) + shown.shape[1]]
+    return fields.reshape(-1), rows
+
+
+def _band_values(size: tuple[int, int], sigma: float) -> int:
+    """Return the number of values of `_fields`."""
+    width, height = size
+    length = len(_patch(sigma)[1])
+    return int((width + length + 1) * (length + 2 * min(length, height)) * width)
+
+
+@lru_cache(maxsize=8)
+def _patch(sigma: float) -> tuple[int, np.ndarray]:
+    """Return where a Gaussian's patch begins, relative to its peak, and the patch."""
+    low = int(FAR - 3 * sigma) - FAR
+    offsets = np.arange(low, int(FAR + 3 * sigma + 1) - FAR, dtype=np.float32)
+    return low, np.exp(-(offsets**2 + offsets[:, None] ** 2) / (2 * sigma**2))
+
+
 @lru_cache(maxsize=8)
 def _template(width: int, height: int, sigma: float) -> tuple[np.ndarray, np.ndarray]:
     """Return a field with one patch, empty and wide enough for every window, and the patch's peak (row, column)."""
-    low = int(FAR - 3 * sigma) - FAR
-    offsets = np.arange(low, int(FAR + 3 * sigma + 1) - FAR, dtype=np.float32)
-    patch = np.exp(-(offsets**2 + offsets[:, None] ** 2) / (2 * sigma**2))
-    middle = np.array([height - low, width - low])
-    field = np.zeros((2 * height + 2 * len(offsets), 2 * width + 2 * len(offsets)), np.float32)
-    top, left = height, width
-    field[top : top + len(offsets), left : left + len(offsets)] = patch
-    return field, middle
+    low, patch = _patch(sigma)
+    length = len(patch)
+    field = np.zeros((2 * height + 2 * length, 2 * width + 2 * length), np.float32)
+    field[height : height + length, width : width + length] = patch
+    return field, np.array([height - low, width - low])
 
 
 def _line(centers: Tensor, length: int, sigma: float, radius: float | None) -> Tensor:
