@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pose_core.ops.buffers import buffer
+
 CHUNK = 8
 """Samples per chunk in numpy."""
 TORCH_CHUNK = 4
@@ -22,15 +24,15 @@ def fits_numpy(plain: Tensor, flipped: Tensor) -> bool:
 
 
 def in_numpy(plain: Tensor, flipped: Tensor, flip_order: Tensor, shift: bool) -> Tensor:
-    fused = torch.empty_like(plain, memory_format=torch.contiguous_format)
-    ours, theirs, out = plain.contiguous().numpy(), flipped.contiguous().numpy(), fused.numpy()
+    ours, theirs = plain.contiguous().numpy(), flipped.contiguous().numpy()
+    fused = buffer(ours.shape, ours.dtype)
     count, number, height, width = ours.shape
     order, size = flip_order.tolist(), number * height * width
     half = ours.dtype.type(0.5)
     # One value more: all maps as one flat row, one pixel later, are all maps shifted by one column.
-    room = torch.empty(1 + CHUNK * size, dtype=plain.dtype).numpy()
+    room = buffer((1 + min(CHUNK, count) * size,), ours.dtype)
     for start in range(0, count if size else 0, CHUNK):
-        one, result = ours[start : start + CHUNK], out[start : start + CHUNK]
+        one, result = ours[start : start + CHUNK], fused[start : start + CHUNK]
         length = one.size
         cv2.flip(theirs[start : start + CHUNK].reshape(-1, width), 1, room[1 : 1 + length].reshape(-1, width))
         if shift:  # the first column stays
@@ -39,7 +41,7 @@ def in_numpy(plain: Tensor, flipped: Tensor, flip_order: Tensor, shift: bool) ->
         for channel, source in enumerate(order):
             np.add(one[:, channel], back[:, source], out=result[:, channel])
         np.multiply(result, half, out=result)
-    return fused
+    return torch.from_numpy(fused)
 
 
 def in_torch(plain: Tensor, flipped: Tensor, flip_order: Tensor, shift: bool) -> Tensor:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pose_core.ops.buffers import buffer
 from pose_core.ops.constants import constant
 
 FAR = 4096
@@ -31,14 +32,15 @@ def gaussian_heatmaps(
     *,
     in_bands: bool = True,
 ) -> tuple[Tensor, Tensor]:
-    centers, kept = joint_centers(joints, weights, size, sigma, quantize, ratio)
-    drawn = kept > 0.5
     if quantize and joints.device.type == "cpu":
-        small = in_bands and _band_values(size, sigma) <= MOST
-        return (_bands if small else _windows)(centers, drawn, size, sigma), kept
+        if in_bands and _band_values(size, sigma) <= MOST:
+            return _bands(joints, weights, size, sigma, ratio)
+        centers, kept = joint_centers(joints, weights, size, sigma, quantize, ratio)
+        return _windows(centers, kept > 0.5, size, sigma), kept
+    centers, kept = joint_centers(joints, weights, size, sigma, quantize, ratio)
     radius = 3 * sigma if quantize else None
     along_x = _line(centers[..., 0], size[0], sigma, radius)
-    along_y = _line(centers[..., 1], size[1], sigma, radius) * drawn[..., None]
+    along_y = _line(centers[..., 1], size[1], sigma, radius) * (kept > 0.5)[..., None]
     return along_y[..., :, None] * along_x[..., None, :], kept
 
 
@@ -63,34 +65,51 @@ def _windows(peaks: Tensor, drawn: Tensor, size: tuple[int, int], sigma: float) 
     return torch.from_numpy(windows[corner[..., 0], corner[..., 1]])
 
 
-def _bands(peaks: Tensor, drawn: Tensor, size: tuple[int, int], sigma: float) -> Tensor:
-    """Return maps ``(N, K, H, W)``: zeros, and for each peak the rows that its patch covers, in one copy."""
+def _bands(
+    joints: Tensor, weights: Tensor, size: tuple[int, int], sigma: float, ratio: tuple[float, float]
+) -> tuple[Tensor, Tensor]:
+    """Return maps ``(N, K, H, W)`` of zeros, with the rows that each patch covers copied in at once, and the weights.
+
+    The rest is in numpy too, with the operations of `joint_centers`: small calls of PyTorch take three times as long.
+    """
     width, height = size
-    field, rows = _fields(width, height, sigma)
-    low, patch = _patch(sigma)
-    length = len(patch)
-    left, top = (peaks.numpy().reshape(-1, 2).T.astype(np.int64) + low).clip(-length, [[width], [height]])
-    first = top.clip(0, height - rows)  # the rows that are written
-    # Of the field with the patch at this column, the rows that belong there; the very first rows are empty.
-    start = np.where(drawn.numpy().reshape(-1), (left + length) * (length + 2 * rows) + rows + first - top, 0)
-    maps = np.zeros(len(left) * height * width, np.float32)
-    to = np.arange(0, len(left) * height, height) + first
-    _blocks(maps, width, rows)[to] = _blocks(field, width, rows)[start]
-    return torch.from_numpy(maps.reshape(*peaks.shape[:2], height, width))
+    fields, rows, low, length = _fields(width, height, sigma)
+    x, y = joints.detach().float().numpy().reshape(-1, 2).T * np.array(ratio, np.float32)[:, None]
+    x, y = np.trunc(x + 0.5), np.trunc(y + 0.5)
+    kept = weights.detach().float().numpy().reshape(-1) * ~(_is_outside(x, width, sigma) | _is_outside(y, height, sigma))
+    drawn = np.flatnonzero(kept > 0.5)
+    left, top = x[drawn].astype(np.int64) + low, y[drawn].astype(np.int64) + low
+    np.maximum(np.minimum(left, width, out=left), -length, out=left)
+    np.maximum(np.minimum(top, height, out=top), -length, out=top)
+    first = np.maximum(np.minimum(top, height - rows), 0)  # of the rows that are written
+    maps = buffer((*weights.shape, height, width), np.float32)
+    maps.fill(0)
+    if len(drawn):
+        # Of the field with the patch at this column, the rows that belong there.
+        source = (left + length) * (length + 2 * rows) + rows + first - top
+        blocks = _blocks(maps, width, rows)
+        blocks[drawn * height + first] = fields[source]
+    return torch.from_numpy(maps), torch.from_numpy(kept.reshape(weights.shape))
+
+
+def _is_outside(peaks: np.ndarray, limit: int, sigma: float) -> np.ndarray:
+    """Return along one axis which peaks' windows lie outside the map; see `joint_centers`."""
+    return np.asarray((peaks - 3 * sigma >= limit) | (peaks + 3 * sigma + 1 <= -1))
 
 
 def _blocks(values: np.ndarray, width: int, rows: int) -> np.ndarray:
-    """Return a view of flat rows of ``width``: ``rows`` of them from every row on, as one row each."""
-    return np.lib.stride_tricks.sliding_window_view(values, rows * width, writeable=True)[::width]
+    """Return a view of contiguous rows of ``width``: ``rows`` of them from every row on, as one row each."""
+    count = values.size // width - rows + 1
+    return np.ndarray((count, rows * width), values.dtype, values, strides=(width * values.itemsize, values.itemsize))
 
 
 @lru_cache(maxsize=8)
-def _fields(width: int, height: int, sigma: float) -> tuple[np.ndarray, int]:
-    """Return a field for every column where a patch may begin, all flat, and the rows of a block.
+def _fields(width: int, height: int, sigma: float) -> tuple[np.ndarray, int, int, int]:
+    """Return a field for every column where a patch may begin, as blocks, their rows, and the patch's begin and length.
 
     Each field is empty for a block, has the patch, and is empty for a block again.
     """
-    _, patch = _patch(sigma)
+    low, patch = _patch(sigma)
     length = len(patch)
     rows = min(length, height)
     fields = np.zeros((width + length + 1, length + 2 * rows, width), np.float32)
@@ -98,7 +117,7 @@ def _fields(width: int, height: int, sigma: float) -> tuple[np.ndarray, int]:
         inside = slice(max(left, 0), left + length)
         shown = fields[left + length, rows : rows + length, inside]
         shown[:] = patch[:, max(-left, 0) : max(-left, 0) + shown.shape[1]]
-    return fields.reshape(-1), rows
+    return _blocks(fields, width, rows), rows, low, length
 
 
 def _band_values(size: tuple[int, int], sigma: float) -> int:
