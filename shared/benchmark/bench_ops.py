@@ -121,7 +121,7 @@ def flips(rounds: int) -> dict[str, object]:
 
 
 def crowd(images: int, poses: int, people: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return poses of people, several each, and their scores, areas and images; people have the same room everywhere."""
+    """Return poses of people, several each, their scores, areas and images; people have equal room everywhere."""
     rng = np.random.default_rng(3)
     room = 600 * (people / 6) ** 0.5
     bodies = rng.uniform(0, room, (images, people, 1, 2)) + rng.normal(0, 40, (images, people, 17, 2))

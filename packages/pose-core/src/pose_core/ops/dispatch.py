@@ -29,7 +29,7 @@ OPS: dict[str, dict[str, str]] = {
         "bands": "empty maps, and the rows that a Gaussian covers copied into them",
         "windows": "every map is a window of one template",
     },
-    "heatmap_loss": {"fast": "one expression, no intermediate weights; on a GPU a Triton kernel that stores no target"},
+    "heatmap_loss": {"fast": "one expression; on a GPU a Triton kernel that stores no target"},
     "decode_heatmaps": {
         "numpy": "one flat argmax in numpy; on a GPU a Triton kernel, the mirrored map fused in",
         "torch": "PyTorch's argmax",

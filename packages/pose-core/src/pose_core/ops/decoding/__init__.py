@@ -37,9 +37,9 @@ def decode_heatmaps(
         from pose_core.ops.decoding import _triton
 
         return _triton.decode(heatmaps, None, None, shift=False, quarter=quarter)
-    path, exporting = choose("decode_heatmaps"), is_exporting()
-    # An exported graph is the fast path's tensor calls: the reference loops over maps.
-    fast, in_numpy = path != "reference" or exporting, path == "numpy" and not exporting
+    path = choose("decode_heatmaps")
+    # An exported graph is PyTorch's fast path: the reference loops over maps.
+    fast, in_numpy = path != "reference" or is_exporting(), path == "numpy"
     if method == "argmax" and quarter and fast:
         return _fast.argmax_quarter(heatmaps, in_numpy=in_numpy)
     if method == "soft_argmax":

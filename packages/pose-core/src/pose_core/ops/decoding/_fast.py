@@ -53,7 +53,9 @@ def _in_numpy(heatmaps: Tensor, *, quarter: bool) -> tuple[Tensor, Tensor]:
     size, values = height * width, maps.reshape(-1)
     flat = values.reshape(-1, size)
     index = flat.view(np.int32 if maps.dtype == np.float32 else np.int64).argmax(1)
-    around = _neighborhoods(count * number, height, width) if quarter else _neighborhoods(count * number, height, width)[:1]
+    around = (
+        _neighborhoods(count * number, height, width) if quarter else _neighborhoods(count * number, height, width)[:1]
+    )
     found = values.take(index + around, mode="clip")
     if len(found[0]) and not np.minimum.reduce(found[0]) > 0:
         without = ~(found[0] > 0)
@@ -63,7 +65,7 @@ def _in_numpy(heatmaps: Tensor, *, quarter: bool) -> tuple[Tensor, Tensor]:
     pixels, quarters = _pixels(height, width, maps.dtype)
     peaks = pixels.take(index, 0)
     if quarter:
-        # As integers, so that a NaN in a neighbor makes no step, and none in another map is added to a peak at a border.
+        # As integers: a neighbor of NaN makes no step, and one in another map does not reach a peak at the border.
         step = (found[1:3] > found[3:]).view(np.int8) - (found[1:3] < found[3:]).view(np.int8)
         peaks += quarters.take(index, 0) * step.T
     if len(best) and not np.minimum.reduce(best) > 0:

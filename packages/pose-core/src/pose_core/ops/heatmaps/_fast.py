@@ -76,7 +76,9 @@ def _bands(
     fields, rows, low, length = _fields(width, height, sigma)
     x, y = joints.detach().float().numpy().reshape(-1, 2).T * np.array(ratio, np.float32)[:, None]
     x, y = np.trunc(x + 0.5), np.trunc(y + 0.5)
-    kept = weights.detach().float().numpy().reshape(-1) * ~(_is_outside(x, width, sigma) | _is_outside(y, height, sigma))
+    kept = weights.detach().float().numpy().reshape(-1) * ~(
+        _is_outside(x, width, sigma) | _is_outside(y, height, sigma)
+    )
     drawn = np.flatnonzero(kept > 0.5)
     left, top = x[drawn].astype(np.int64) + low, y[drawn].astype(np.int64) + low
     np.maximum(np.minimum(left, width, out=left), -length, out=left)

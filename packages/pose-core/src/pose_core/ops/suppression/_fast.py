@@ -2,7 +2,7 @@
 
 A similarity is the mean over joints of numbers up to 1, so that of a similar pair cannot be small at each of a few
 joints: at one of them, at least, both poses are near each other. For each of these joints poses are sorted by image, by
-row of a grid, and by x within it. The cost grows with the number of poses and of near pairs, not with that of all pairs.
+row of a grid, and by x within it. The cost grows with the number of poses and of near pairs, not of all pairs.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _near_pairs(points: Array, areas: Array, reach: Array, number: Array) -> Ite
     largest = np.maximum.reduceat(areas, starts)[number] + TINY
     axes = np.ascontiguousarray(points.transpose(1, 2, 0))
     for joint, wide in enumerate(reach):
-        first, second = _neighbors(*axes[joint], np.sqrt(wide * largest), number, starts)
+        first, second = _neighbors(axes[joint, 0], axes[joint, 1], np.sqrt(wide * largest), number, starts)
         area = (areas.take(first) + areas.take(second)) / 2 + TINY
         chosen = _within(axes[joint], first, second, wide * area)
         for other in range(joint):  # what an earlier joint found is not found again
