@@ -1,7 +1,8 @@
 """Batched Levenberg-Marquardt fit of Gaussians to heatmap windows.
 
 A Gaussian is separable in x and y, so every sum over a window is a product of two sums over its sides, and the data
-enter only through a few moments: the cost of an iteration grows with a window's side, not its area, but for one product.
+enter only through a few moments: the cost of an iteration grows with a window's side, not its area, but for one
+product.
 All fits advance together, in arrays whose last axis counts them: a step is some hundred additions of rows, and no call
 of a linear algebra library, whose cost for small matrices differs by an order of magnitude between machines.
 """

@@ -16,7 +16,6 @@ from torch import Tensor
 from pose_core.errors import ConfigError
 from pose_dekr.flip import up_interpolate
 
-
 Array = np.ndarray
 SPARE = 2
 """Maxima of a first, necessary test that get the full one, as a multiple of those wanted."""
@@ -93,8 +92,8 @@ def peaks(grid: Grid, count: int, threshold: float, *, fill: bool = False) -> tu
     values = grid.values
     height, width = values.shape[1:]
     if values.device.type == "cpu" and grid.ratio > 1 and not fill:
-        places, heights = _highest_sparse_maxima(values.numpy(), count, threshold, 2 / grid.ratio)
-        return torch.from_numpy(places) * grid.ratio, torch.from_numpy(heights)
+        pixels, highest = _highest_sparse_maxima(values.numpy(), count, threshold, 2 / grid.ratio)
+        return torch.from_numpy(pixels) * grid.ratio, torch.from_numpy(highest)
     is_peak = local_maxima(values, 5) if grid.ratio == 1 else _sparse_maxima(values, 2 / grid.ratio)
     is_candidate = is_peak if fill else is_peak & (values > threshold)
     heights, index = torch.where(is_candidate, values, 0).flatten(1).topk(min(count, height * width))
