@@ -55,9 +55,9 @@ class TrainingSet(Dataset[B], ABC):
         return None
 
     @staticmethod
-    def collate(samples: Sequence[B]) -> B:
-        """Return samples as one batch."""
-        return type(samples[0]).stack(samples)
+    def collate(samples: Sequence[B] | B) -> B:
+        """Return samples as one batch; one that the set has made whole, in ``__getitems__``, is returned as it is."""
+        return samples if isinstance(samples, Batch) else type(samples[0]).stack(samples)
 
     def to_device(self, batch: B, device: torch.device) -> Batch:
         """Return a batch of this set on a device, in the form that the objective takes."""
