@@ -22,8 +22,8 @@ LAYERS = (
      "reading", "downloads", "photos", "timing", "machine", "measurements"),
     ("geometry", "joint_maps", "skeleton"),
     ("config",), ("ops",), ("drawing",), ("structures",), ("synthetic",), ("models",), ("runtimes",), ("data",),
-    ("evaluation",), ("layouts",), ("engine",), ("topdown", "bottomup"), ("plugins",), ("inference",), ("report",), ("benchmark",),
-    ("cli",),
+    ("evaluation",), ("layouts",), ("engine",), ("topdown", "bottomup"), ("plugins",), ("inference",), ("report",),
+    ("benchmark",), ("cli",),
     ("__main__", "pose_core"),
 )  # fmt: skip
 """The subpackages and top-level modules of pose-core, lowest first: each imports from lower layers only.

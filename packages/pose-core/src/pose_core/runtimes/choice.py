@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -193,8 +193,10 @@ def measure(
             refused[way] = str(error)
     found = _times(contenders, work)
     refused |= {way: "its outputs differ from PyTorch's" for way in contenders if way not in found}
+    full = replace(work, precision="fp32")  # whatever is asked for, full precision is among the ways
+    times = {each.key: {str(way): found[way] for way in ways(each.precision) if way in found} for each in (work, full)}
     try:
-        remember(SECTION, {work.key: {str(way): seconds for way, seconds in found.items()}, **spent})
+        remember(SECTION, times | spent)
     except (PoseError, OSError) as error:
         _say(f"the measurement is not remembered: {error}")
     return found, refused
@@ -208,7 +210,9 @@ def _times(contenders: Mapping[Way, nn.Module], work: Work) -> dict[Way, float]:
         network(images)
     right = {way: network for way, network in contenders.items() if way_of(network) == way}
     calls = {str(way): (lambda network=network: network(images)) for way, network in right.items()}
-    times = timing.compare(calls, rounds=3 if work.batch > 1 else 7)
+    # Processor time does not count what other programs do meanwhile, but it adds up the time of several threads.
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    times = timing.compare(calls, 3 if work.batch > 1 else 7, clock)
     return {way: times.seconds(str(way)) for way in right}
 
 
