@@ -175,6 +175,9 @@ class PosePredictor(ABC):
     def predict_stream(self, images: Iterable[DetectedImage[T]]) -> Iterator[tuple[T, Poses]]:
         """Yield each image's key and its poses, in order; images may share batches."""
 
+    def expect(self, images: int) -> None:  # noqa: B027  # nothing to prepare by default
+        """Prepare for a number of images: what computes the network best depends on it."""
+
     @abstractmethod
     def predict_batch(self, batch: Any) -> list[tuple[Array, Poses]]:
         """Return the images ``(H, W, 3)`` RGB of a training batch, each with the poses found in it."""
