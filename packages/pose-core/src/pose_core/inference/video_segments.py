@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pose_core.inference.video import Frame, decoding_error, open_container, require_av, upright_pixels
 
@@ -12,15 +12,8 @@ WITH_HIDDEN = {"vp8"}
 """Codecs some of whose packets hold no picture to show."""
 
 
-class FrameTimes(NamedTuple):
-    """When a video's frames are shown, in order: ``ticks`` of its clock, each ``tick`` seconds long."""
-
-    ticks: list[int]
-    tick: float
-
-
-def frame_times(file: Path) -> FrameTimes | None:
-    """Return when each frame is shown, from the packets alone; None where these do not tell.
+def frame_times(file: Path) -> list[int] | None:
+    """Return when each frame is shown, in ticks of the video's clock, from the packets alone; None if they do not tell.
 
     Raw streams and some old files have packets without times, or several with the same one.
     """
@@ -33,7 +26,7 @@ def frame_times(file: Path) -> FrameTimes | None:
         unclear = stream.time_base is None or stream.codec_context.name in WITH_HIDDEN
         if unclear or not ticks or None in ticks or len(set(ticks)) < len(ticks):
             return None
-        return FrameTimes(sorted(ticks), float(stream.time_base))
+        return sorted(ticks)
 
 
 def read_segment(file: Path, first: int, ticks: Sequence[int], start: int) -> Iterator[Frame]:
