@@ -8,6 +8,7 @@ not depend on the process that makes it, as images share batches within a shard 
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -84,8 +85,8 @@ def plan_shards(
         require_pyarrow()
     check_inputs(words)
     settings: Settings = {
-        "inputs": [word if is_url(word) else str(Path(word).expanduser().absolute()) for word in words],
-        "list": None if listed is None else str(listed.expanduser().absolute()),
+        "inputs": [word if is_url(word) else os.path.abspath(Path(word).expanduser()) for word in words],  # noqa: PTH100
+        "list": None if listed is None else os.path.abspath(listed.expanduser()),  # noqa: PTH100  without ..
         "format": kind,
         "shard_size": shard_size,
         "min_score": min_score,
