@@ -95,7 +95,7 @@ def test_killed_on_ray_every_picture_is_there_once(folder: Path) -> None:
         time.sleep(0.02)
     for process in family(job.pid):
         os.kill(process, signal.SIGKILL)
-    job.wait()
+    job.communicate()
     (folder / "one_dies").touch()  # and in the second start an actor, which is started again
     job = start(folder, "shards")
     output, _ = job.communicate()

@@ -60,7 +60,6 @@ def check_shard_arguments(args: argparse.Namespace) -> None:
 
 def run_shards(args: argparse.Namespace, recipe: Recipe, inputs: list[str]) -> int:
     """Predict the shards that fall to this process, and return 3 if an input could not be read."""
-    from pose_core.engine.distributed import choose_device
     from pose_core.inference.shard_queue import Place, ShardQueue
     from pose_core.inference.shard_summary import count_shards, summary_text, write_summary
     from pose_core.inference.shards import plan_shards, predict_shards
@@ -81,7 +80,7 @@ def run_shards(args: argparse.Namespace, recipe: Recipe, inputs: list[str]) -> i
     )
     try:
         if plan.missing() or args.retry_unreadable:
-            predictor, detector = recipe.build(str(choose_device(recipe.config.run.device, place.local_rank)))
+            predictor, detector = recipe.build(place.device(recipe.config.run.device))
             predict_shards(
                 plan,
                 queue.take(plan.shards),

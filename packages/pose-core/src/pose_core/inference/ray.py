@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -155,8 +154,7 @@ class _ShardActor:
         self.predictor, self.detector = recipe.build()
 
     def predict(self, shard: int) -> int:
-        with ThreadPoolExecutor(min(self.threads, 8)) as pool:
-            predict_shard(self.plan, shard, self.predictor, self.detector, pool, lambda: None)
+        predict_shard(self.plan, shard, self.predictor, self.detector, threads=self.threads)
         return shard
 
 

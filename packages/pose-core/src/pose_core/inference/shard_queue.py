@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch.distributed.rendezvous import rendezvous
 
+from pose_core.engine.distributed import choose_device
 from pose_core.errors import ConfigError, PoseError
 from pose_core.machine import cores
 
@@ -52,6 +53,10 @@ class Place(NamedTuple):
         if said is None or (said == "1" and "TORCHELASTIC_RUN_ID" in os.environ):
             torch.set_num_threads(share)
         return share
+
+    def device(self, name: str) -> str:
+        """Return the device for the ``run.device`` of a config: this process's GPU, which it shares if it must."""
+        return str(choose_device(name, self.local_rank % max(torch.cuda.device_count(), 1)))
 
 
 class _Store(Protocol):

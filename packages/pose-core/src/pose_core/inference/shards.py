@@ -42,7 +42,7 @@ Array = np.ndarray
 COUNTED = ("images", "frames", "people", "without_people", "low_people")
 """What the manifest of a shard counts."""
 AHEAD = 8
-"""Maximum number of decoded pictures that wait: photos are large."""
+"""Number of decoded pictures that may wait, or a few more than threads read them: photos are large."""
 
 
 class Origin(NamedTuple):
@@ -119,10 +119,10 @@ def predict_shards(
     So many ``threads`` read images beside the network.
     """
     bar = tqdm(desc=title, unit="image", disable=no_bar(), file=sys.stderr)
-    with ThreadPoolExecutor(min(threads, 8)) as pool, closing(bar):
+    with closing(bar):
         for shard in shards:
             if not plan.file(shard).exists() or (again and has_unreadable(plan, shard)):
-                predict_shard(plan, shard, predictor, detector, pool, bar.update)
+                predict_shard(plan, shard, predictor, detector, threads=threads, advance=bar.update)
 
 
 def has_unreadable(plan: Plan, shard: int) -> bool:
@@ -135,10 +135,14 @@ def predict_shard(
     shard: int,
     predictor: Predictor,
     detector: Detector,
-    pool: ThreadPoolExecutor,
-    advance: Callable[[], object],
+    *,
+    threads: int = 1,
+    advance: Callable[[], object] = lambda: None,
 ) -> None:
-    """Predict one shard, and write it with its manifest, which says what went in and what could not be read."""
+    """Predict one shard, and write it with its manifest, which says what went in and what could not be read.
+
+    So many ``threads`` read images; ``advance`` is called after each.
+    """
     counts: Counter[str] = Counter()
     unreadable: list[tuple[str, str]] = []
     names: list[str] = []
@@ -150,7 +154,7 @@ def predict_shard(
             yield number, unit
 
     with shard_file(plan.file(shard), plan.format, predictor.skeleton) as write:
-        for origin, found in predictor.predict_stream(_images(plan, units(), detector, pool, unreadable)):
+        for origin, found in predictor.predict_stream(_images(plan, units(), detector, threads, unreadable)):
             poses = replace(found, size=origin.size, source=origin.name)
             if isinstance(min_score, float | int):
                 poses = poses[poses.pose_scores >= min_score]
@@ -175,7 +179,7 @@ def _images(
     plan: Plan,
     units: Iterator[tuple[int, Unit]],
     detector: Detector,
-    pool: ThreadPoolExecutor,
+    threads: int,
     unreadable: list[tuple[str, str]],
 ) -> Iterator[DetectedImage[Origin]]:
     """Yield the images of units with people's boxes; names and reasons of others go to ``unreadable``."""
@@ -202,15 +206,17 @@ def _images(
                     unreadable.append((unit.label, str(error)))
         else:
             entries, again = itertools.tee(group)
-            for (number, unit), image in zip(entries, map_ahead(read, again, pool, AHEAD), strict=True):
-                try:
-                    if isinstance(image, DataError):
-                        raise image
-                    boxes = detector(image, Path(unit.member) if unit.member else plan.base / unit.name)
-                except DataError as error:
-                    unreadable.append((unit.label, str(error)))
-                else:
-                    yield DetectedImage(Origin(number, unit.label, _size(image)), image, *boxes)
+            with ThreadPoolExecutor(threads) as pool:
+                images = map_ahead(read, again, pool, max(AHEAD, threads + 2))
+                for (number, unit), image in zip(entries, images, strict=True):
+                    try:
+                        if isinstance(image, DataError):
+                            raise image
+                        boxes = detector(image, Path(unit.member) if unit.member else plan.base / unit.name)
+                    except DataError as error:
+                        unreadable.append((unit.label, str(error)))
+                    else:
+                        yield DetectedImage(Origin(number, unit.label, _size(image)), image, *boxes)
 
 
 def _size(image: Array) -> tuple[int, int]:
