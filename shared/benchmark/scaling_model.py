@@ -153,11 +153,14 @@ class Storage:
 def prediction_limits(
     pieces: PredictionPieces, cluster: Cluster, storage: Storage, nodes: int, processes: int
 ) -> dict[str, float]:
-    """Return the pictures per second that each resource allows on ``nodes`` with so many ``processes`` on each."""
+    """Return the pictures per second that each resource allows on ``nodes`` with so many ``processes`` on each.
+
+    A process's main thread waits for its device; while it does, other processes use the core.
+    """
     cores = nodes * cluster.cores_per_node
     return {
         "cores": cores / (pieces.decode + pieces.host),
-        "main threads": nodes * processes / pieces.host,
+        "main threads": nodes * processes / (pieces.host + pieces.device),
         "devices": nodes * cluster.devices_per_node / pieces.device if pieces.device else float("inf"),
         "network of a node": nodes * storage.node / (pieces.read + pieces.written),
         "shared disk": storage.shared / (pieces.read + pieces.written),
