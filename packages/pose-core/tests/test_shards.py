@@ -255,6 +255,8 @@ def test_killed_three_times_every_picture_is_there_once(tmp_path: Path, make_pre
         photo(tmp_path / f"in/{number:02d}.png", number)
     whole = run(make_plan([str(tmp_path / "in")], tmp_path / "whole", kind=kind), make_predictor())
     plan = make_plan([str(tmp_path / "in")], tmp_path / "out", kind=kind)
+    with pytest.raises(PoseError, match=r"9 shards of 9 are missing .*, such as part-000000.*: the same command makes"):
+        count_shards(plan)
     done = [0]
     for seed in range(3):
         images = int(np.random.default_rng(seed).integers(8, 18))
@@ -295,6 +297,13 @@ def test_a_full_disk_is_one_line_and_leaves_no_shard(
     assert plan.missing() == [0]
     assert not list((tmp_path / "out/shards").iterdir())
     run(plan, make_predictor())
+    (tmp_path / "1.png").unlink()
+    plan.file(0).unlink()
+    run(plan, make_predictor())
+    with monkeypatch.context() as context:
+        context.setattr("pose_core.files.os.fsync", full)
+        with pytest.raises(PoseError, match="No space left on device"):
+            predict_shards(plan, [0], make_predictor(), whole_image, again=True)
 
 
 def test_a_shard_that_another_job_has_written_stays(tmp_path: Path, make_predictor: Make) -> None:
@@ -407,17 +416,21 @@ def test_processes_share_the_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     store = torch.distributed.HashStore()
     taken: list[list[int]] = [[], [], []]
 
+    begun: list[int] = []
+
     def work(rank: int) -> None:
         queue = ShardQueue(Place())
         queue.place, queue.store = Place(rank, 3), store
+        queue.after_first(lambda: begun.append(rank))
         taken[rank] += queue.take(50)
         queue.finish()
 
-    threads = [threading.Thread(target=work, args=(rank,)) for rank in range(3)]
+    threads = [threading.Thread(target=work, args=(rank,)) for rank in (2, 1, 0)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    assert begun[0] == 0
     assert sorted(shard for mine in taken for shard in mine) == list(range(50))
     assert list(ShardQueue(Place()).take(3)) == [0, 1, 2]
     monkeypatch.setenv("RANK", "2")

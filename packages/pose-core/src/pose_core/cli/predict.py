@@ -29,7 +29,8 @@ Millions of images, by one process or many, on one machine or several that share
 This writes no drawn images, but DIR/shards/part-000000.jsonl and so on, with a line for each image and each frame of a
 video, and DIR/manifests, which say what went in and what could not be read. Zip and tar archives are read in place. A
 shard is written whole or not at all: after a crash, the same command does the shards that are missing, with as many
-processes as you like. Two jobs with the same settings may use one DIR.
+processes as you like. Two jobs with the same settings may use one DIR. Inputs that cannot be read end a job of several
+processes with the exit code 0, as torchrun would start it again otherwise; the summary counts them.
 """
 
 from __future__ import annotations
@@ -100,7 +101,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--boxes and --detector exclude each other: boxes are given, or a detector finds them")
     from pose_core.inference.inputs import check_inputs
 
-    check_inputs(inputs)  # before anything is downloaded
+    if args.format is None or not Path(args.out, "plan.json").exists():  # else they have been found before
+        check_inputs(inputs)  # before anything is downloaded
     config = load_fast(args, "inference")
     from pose_core.inference.recipe import Recipe
     from pose_core.inference.results import predict_paths

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from pose_core.inference.recipe import Recipe
 
 SHARD_SIZE = 1000
+PATIENCE = 90.0
+"""Seconds until a network file system shows what other machines have written."""
 
 
 def add_shard_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +61,7 @@ def check_shard_arguments(args: argparse.Namespace) -> None:
 
 
 def run_shards(args: argparse.Namespace, recipe: Recipe, inputs: list[str]) -> int:
-    """Predict the shards that fall to this process, and return 3 if an input could not be read."""
+    """Predict the shards that fall to this process; return 3 if it is the only one and an input could not be read."""
     from pose_core.inference.shard_queue import Place, ShardQueue
     from pose_core.inference.shard_summary import count_shards, summary_text, write_summary
     from pose_core.inference.shards import plan_shards, predict_shards
@@ -68,15 +70,17 @@ def run_shards(args: argparse.Namespace, recipe: Recipe, inputs: list[str]) -> i
     threads = place.share_cores()
     queue = ShardQueue(place)
     folder = Path(args.out)
-    plan = plan_shards(
-        recipe,
-        inputs,
-        folder,
-        kind=args.format,
-        shard_size=SHARD_SIZE if args.shard_size is None else args.shard_size,
-        listed=None if args.list is None else Path(args.list),
-        min_score=args.min_score,
-        main=place.rank == 0,
+    plan = queue.after_first(
+        lambda: plan_shards(
+            recipe,
+            inputs,
+            folder,
+            kind=args.format,
+            shard_size=SHARD_SIZE if args.shard_size is None else args.shard_size,
+            listed=None if args.list is None else Path(args.list),
+            min_score=args.min_score,
+            main=place.rank == 0,
+        )
     )
     try:
         if plan.missing() or args.retry_unreadable:
@@ -88,7 +92,8 @@ def run_shards(args: argparse.Namespace, recipe: Recipe, inputs: list[str]) -> i
                 detector,
                 again=args.retry_unreadable,
                 threads=threads,
-                title=f"process {place.rank}" if place.world_size > 1 else "predicting",
+                processes=place.world_size,
+                quiet=place.rank > 0,
             )
         queue.finish()
     except KeyboardInterrupt:
@@ -101,8 +106,9 @@ def run_shards(args: argparse.Namespace, recipe: Recipe, inputs: list[str]) -> i
         raise
     if place.rank:
         return 0
-    counts = count_shards(plan)
+    counts = count_shards(plan, patience=PATIENCE if place.world_size > 1 else 0)
     summary = write_summary(plan, counts)
     print(summary_text(plan, counts))
     print(f"counts and settings: {shlex.quote(str(summary))}")
-    return 3 if counts.unreadable else 0
+    # A launcher takes any other code for a process that has failed, and starts the job again.
+    return 3 if counts.unreadable and place.world_size == 1 else 0

@@ -142,6 +142,8 @@ def write_plan(folder: Path, settings: Settings, units: Iterable[Unit], shard_si
 
     Of each input eight bytes are kept in memory. The plan appears when all of it is written.
     """
+    for left in (*folder.glob("inputs-*"), *folder.glob(".inputs*")):  # of a process that was killed
+        left.unlink()
     bar = tqdm(desc="listing", unit="input", disable=no_bar(), file=sys.stderr)
     with tempfile.TemporaryFile(dir=folder) as found:
         codes = array("Q")

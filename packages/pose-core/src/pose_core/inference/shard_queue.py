@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import torch
 from torch.distributed.rendezvous import rendezvous
@@ -19,6 +19,7 @@ from pose_core.engine.distributed import choose_device
 from pose_core.errors import ConfigError, PoseError
 from pose_core.machine import cores
 
+T = TypeVar("T")
 PATIENCE = timedelta(minutes=30)
 """How long a process waits for the others to start."""
 
@@ -75,6 +76,18 @@ class ShardQueue:
             except (RuntimeError, ValueError) as error:
                 reason = str(error).partition("\n")[0]
                 raise PoseError(f"the processes of this job could not connect to each other: {reason}") from error
+
+    def after_first(self, work: Callable[[], T]) -> T:
+        """Return what ``work`` returns, in the first process before it begins in the others.
+
+        If it fails there, the others do not begin: one process says why, and the launcher ends all.
+        """
+        while self.place.rank and self.store is not None and not self._add("begun", 0):
+            time.sleep(0.1)
+        result = work()
+        if self.place.rank == 0 and self.store is not None:
+            self._add("begun", 1)
+        return result
 
     def take(self, shards: int) -> Iterator[int]:
         """Yield the numbers below ``shards`` that no other process has taken, until there is none."""

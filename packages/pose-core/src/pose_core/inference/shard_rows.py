@@ -59,11 +59,12 @@ def shard_file(path: Path, kind: str, skeleton: Skeleton) -> Iterator[Callable[[
     Another job may have written the same shard meanwhile and removed what was unfinished: then that one stays.
     """
     writer = _parquet_rows if kind == "parquet" else _json_rows
+    is_new = not path.exists()
     try:
         with whole_file(path) as file, writer(file, skeleton) as write:
             yield write
-    except PoseError:
-        if not path.exists():
+    except PoseError as error:
+        if not (is_new and isinstance(error.__context__, FileNotFoundError) and path.exists()):
             raise
 
 

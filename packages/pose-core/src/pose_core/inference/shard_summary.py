@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pose_core.errors import PoseError
 from pose_core.files import write_json
 from pose_core.inference.shard_plan import Plan
 from pose_core.inference.shards import COUNTED
@@ -27,11 +29,18 @@ class ShardCounts:
     examples: list[str] = field(default_factory=list)
 
 
-def count_shards(plan: Plan) -> ShardCounts:
-    """Return what the complete shards hold, as their manifests say."""
+def count_shards(plan: Plan, patience: float = 0.0) -> ShardCounts:
+    """Return what the shards hold, as their manifests say; raise a PoseError if some are missing after some seconds."""
     total = ShardCounts()
-    done = sorted(set(range(plan.shards)) - set(plan.missing()))
-    for shard in done:
+    end = time.monotonic() + patience
+    while (missing := plan.missing()) and time.monotonic() < end:
+        time.sleep(1)
+    if missing:
+        raise PoseError(
+            f"{counted(len(missing), 'shard')} of {plan.shards} are missing in {plan.folder / 'shards'}, such as "
+            f"{plan.file(missing[0]).name}: the same command makes them"
+        )
+    for shard in range(plan.shards):
         about = read_json(plan.manifest(shard), "manifest")
         for name in COUNTED:
             setattr(total, name, getattr(total, name) + int(about[name]))

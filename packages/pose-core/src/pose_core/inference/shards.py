@@ -8,6 +8,7 @@ not depend on the process that makes it, as images share batches within a shard 
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import sys
 from collections import Counter
@@ -24,7 +25,6 @@ from tqdm import tqdm
 from pose_core.engine.interfaces import DetectedImage
 from pose_core.errors import ConfigError, DataError
 from pose_core.files import write_json
-from pose_core.inference.inputs import check_inputs
 from pose_core.inference.pipeline import ahead, map_ahead
 from pose_core.inference.recipe import Recipe
 from pose_core.inference.shard_inputs import Unit, find_units, read_frames, read_picture
@@ -38,6 +38,8 @@ from pose_core.topdown.detectors import AnnotatedBoxes, Detector, FileDetector
 from pose_core.verbosity import no_bar
 
 Array = np.ndarray
+
+_log = logging.getLogger(__name__)
 
 COUNTED = ("images", "frames", "people", "without_people", "low_people")
 """What the manifest of a shard counts."""
@@ -83,10 +85,9 @@ def plan_shards(
         raise ConfigError("name at least one image, video, archive, folder, pattern or URL to predict, or give --list")
     if kind == "parquet":
         require_pyarrow()
-    check_inputs(words)
     settings: Settings = {
         "inputs": [word if is_url(word) else os.path.abspath(Path(word).expanduser()) for word in words],  # noqa: PTH100
-        "list": None if listed is None else os.path.abspath(listed.expanduser()),  # noqa: PTH100  without ..
+        "list": None if listed is None else _list_of(listed),
         "format": kind,
         "shard_size": shard_size,
         "min_score": min_score,
@@ -104,6 +105,13 @@ def plan_shards(
     return shared_plan(folder, settings, units(), shard_size, main=main)
 
 
+def _list_of(file: Path) -> dict[str, object]:
+    try:
+        return {"file": os.path.abspath(file.expanduser()), "bytes": file.expanduser().stat().st_size}  # noqa: PTH100
+    except OSError as error:
+        raise ConfigError(f"list of inputs {file} cannot be read: {error.strerror}") from None
+
+
 def predict_shards(
     plan: Plan,
     shards: Iterable[int],
@@ -112,17 +120,21 @@ def predict_shards(
     *,
     again: bool = False,
     threads: int = 1,
-    title: str = "predicting",
+    processes: int = 1,
+    quiet: bool = False,
 ) -> None:
     """Predict those of some shards that are missing, and with ``again`` also those with inputs that were unreadable.
 
-    So many ``threads`` read images beside the network.
+    So many ``threads`` read images beside the network. Progress is shown, unless ``quiet``, as this process's share of
+    what is missing among ``processes``.
     """
-    bar = tqdm(desc=title, unit="image", disable=no_bar(), file=sys.stderr)
+    left = min(len(plan.missing()) * plan.shard_size, plan.rows) // processes
+    bar = tqdm(total=left, desc="predicting", unit="image", disable=no_bar(elsewhere=quiet), file=sys.stderr)
     with closing(bar):
         for shard in shards:
             if not plan.file(shard).exists() or (again and has_unreadable(plan, shard)):
                 predict_shard(plan, shard, predictor, detector, threads=threads, advance=bar.update)
+                _log.info("shard %d of %d is complete", shard, plan.shards)
 
 
 def has_unreadable(plan: Plan, shard: int) -> bool:
