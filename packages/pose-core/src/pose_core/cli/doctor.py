@@ -40,6 +40,8 @@ OPTIONAL = {
     "av": ("video", "reads and writes videos"),
     "onnx": ("export", "writes ONNX files"),
     "onnxruntime": ("export", "checks ONNX files"),
+    "pyarrow": ("parquet", "writes predictions as Parquet"),
+    "ray": ("ray", "predicts on many machines"),
     "h5py": ("h5", "reads HDF5 annotation files"),
     "huggingface-hub": ("hub", "downloads weights from hf://owner/repo/file"),
 }
