@@ -21,7 +21,7 @@ from pose_core.errors import ConfigError, PoseError
 from pose_core.models.hrnet import HRNet, HRNetSpec, StageSpec
 from pose_core.models.inference_copy import optimize_for_inference
 from pose_core.runtimes import choice, onnx_files
-from pose_core.runtimes.choice import Work, measure, ready_network
+from pose_core.runtimes.choice import Work, measure, ready_network, without_measurements
 from pose_core.runtimes.networks import RuntimeNetwork, open_network, way_of
 from pose_core.runtimes.ways import Runtime, Way, missing, ways
 from pose_core.synthetic import write_dataset
@@ -174,6 +174,15 @@ def test_the_measured_choice_depends_on_the_work_ahead(
 def test_a_slower_runtime_is_not_chosen() -> None:
     remember(torch=10, onnxruntime=10.1)
     assert way_of(ready(small(), images=10**6)) == Way("torch")
+
+
+@needs_onnx
+def test_a_training_is_evaluated_in_pytorch_whatever_was_measured() -> None:
+    remember(torch=20, onnxruntime=10)
+    with without_measurements():
+        assert way_of(ready(small(), images=10**6)) == Way("torch")
+        assert way_of(ready(small(), images=10**6, runtime="onnxruntime")) == Way("onnxruntime")
+    assert way_of(ready(small(), images=10**6)) == Way("onnxruntime")
 
 
 def test_a_runtime_that_is_gone_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:

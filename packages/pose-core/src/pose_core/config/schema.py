@@ -217,8 +217,8 @@ class EvaluationConfig(Block):
     runtime: Literal["auto", "torch", "onnxruntime", "openvino"] = "auto"
     """What computes the network on a CPU: PyTorch, ONNX Runtime or OpenVINO. auto takes the one that was measured to be
     the fastest on this machine (`pose doctor --networks NAME`, or at the start of a long evaluation), if the number of
-    images pays for it, and PyTorch otherwise. Outputs are equal to 1e-4 of the largest value; results say where it is
-    not PyTorch."""
+    images pays for it, and PyTorch otherwise, also in a training, whose figures must not depend on times. Outputs are
+    equal to 1e-4 of the largest value; results say where it is not PyTorch."""
 
 
 class RunConfig(Block):

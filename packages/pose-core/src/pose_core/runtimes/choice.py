@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,6 +39,18 @@ EXPORT = 30.0
 """Seconds that an export is thought to take before one was measured."""
 WORTH = 5.0
 """An unknown network is measured if the work ahead takes this many times as long as the measurement."""
+
+_without_measurements: ContextVar[bool] = ContextVar("_without_measurements", default=False)
+
+
+@contextmanager
+def without_measurements() -> Iterator[None]:
+    """Let ``test.runtime=auto`` be PyTorch in this block: the figures of a training must not depend on times."""
+    token = _without_measurements.set(True)
+    try:
+        yield
+    finally:
+        _without_measurements.reset(token)
 
 
 @dataclass(frozen=True)
@@ -106,7 +120,7 @@ def ready_network(
             raise ConfigError(f"test.runtime=onnxruntime computes in fp32 only: remove test.precision={test.precision}")
         return _opened(Way(runtime, test.precision), work, network, optimize_for_inference(network.to(device), size))
     quick = optimize_for_inference(network.to(device), size, dtype)
-    if runtime == "torch" or images is None or len(_installed(work)) == 1:
+    if runtime == "torch" or images is None or _without_measurements.get() or len(_installed(work)) == 1:
         return quick
     try:
         way = _choose(work, network, quick, images)
