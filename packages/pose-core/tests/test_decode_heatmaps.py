@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from pose_core.geometry import Crop
 from pose_core.ops import decode_heatmaps, fuse_flip, soft_argmax
 from pose_core.ops.decoding import _fast, _reference
+from pose_core.ops.flipping import _fast as flipping_fast
+from pose_core.ops.flipping import _reference as flipping_reference
 from pose_testing.golden import load_golden, uniform
 
 LITE = load_golden("lite/functions")
@@ -152,3 +154,22 @@ def test_fusing_a_map_with_its_own_mirror_changes_nothing() -> None:
     order = torch.tensor([1, 0, 2, 3])
     mirrored = heatmaps[:, order].flip(3)
     assert torch.equal(fuse_flip(heatmaps, mirrored, order, shift=False), heatmaps)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1), st.integers(0, 19), st.integers(1, 6), st.integers(1, 5), st.integers(1, 9),
+    st.booleans(), st.sampled_from([torch.float32, torch.float64]),
+)  # fmt: skip
+def test_every_path_of_flip_fusion_is_bit_equal(
+    seed: int, count: int, number: int, height: int, width: int, shift: bool, dtype: torch.dtype
+) -> None:
+    make = torch.Generator().manual_seed(seed)
+    # Not contiguous, with subnormal values.
+    maps = torch.randn(2, number, count, height, width, generator=make, dtype=dtype).transpose(1, 2)
+    plain, mirrored = torch.where(torch.rand(maps.shape, generator=make) < 0.3, maps * torch.finfo(dtype).tiny, maps)
+    before, order = mirrored.clone(), torch.randperm(number, generator=make)
+    expected = flipping_reference.fuse_flip(plain, mirrored, order, shift)
+    assert torch.equal(flipping_fast.in_numpy(plain, mirrored, order, shift), expected)
+    assert torch.equal(flipping_fast.in_torch(plain, mirrored, order, shift), expected)
+    assert torch.equal(mirrored, before)

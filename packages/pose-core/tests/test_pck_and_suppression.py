@@ -111,6 +111,32 @@ def test_suppression_of_all_images_at_once_equals_one_by_one(seed: int, count: i
     assert _fast.oks_nms(*arguments).tolist() == _reference.oks_nms(*arguments).tolist()
 
 
+@pytest.mark.parametrize("threshold", [-0.1, 0.0, 0.3, 0.7, 0.9, 0.99, 1.0])
+@pytest.mark.parametrize("room", [50.0, 400.0, 1e6, 1e12])
+def test_suppression_is_the_same_however_poses_are_spread(room: float, threshold: float) -> None:
+    rng = np.random.default_rng(int(room) % 97)
+    for joints, count, images in ((1, 40, 3), (2, 200, 1), (17, 200, 2)):
+        people = rng.uniform(0, room, (count // 4, 1, 2)) + rng.normal(0, 40, (count // 4, joints, 2))
+        poses = people[rng.integers(0, len(people), count)] + rng.normal(
+            0, rng.choice([0, 2, 20], (count, 1, 1)), (count, joints, 2)
+        )
+        areas = rng.choice([0.0, 1.0], count, p=[0.1, 0.9]) * rng.uniform(100, 3e4, count)
+        sigmas, numbers = rng.uniform(0.02, 0.11, joints), rng.integers(-1, images - 1, count)
+        arguments = (poses, rng.choice(50, count) / 50, areas, sigmas, threshold, numbers)
+        assert _fast.oks_nms(*arguments).tolist() == _reference.oks_nms(*arguments).tolist()
+
+
+def test_blocks_of_images_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    poses, images = rng.choice([0, 5, 40], (90, 1, 1)) + rng.normal(0, 3, (90, 17, 2)), np.repeat(np.arange(30), 3)
+    arguments = (poses, rng.random(90), np.full(90, 2000.0), SIGMAS, 0.5, images)
+    whole = _fast.oks_nms(*arguments).tolist()
+    assert 30 < len(whole) < 90
+    for size in (1, 3, 7):
+        monkeypatch.setattr(_fast, "BLOCK", size)
+        assert _fast.oks_nms(*arguments).tolist() == whole
+
+
 @pytest.mark.parametrize(("key", "threshold", "soft"), [("hard0.9", 0.9, False), ("soft0.5", 0.5, True)])
 def test_result_entries_equal_the_published_ones(key: str, threshold: float, soft: bool) -> None:
     case = ASDA[f"coco_results_{key}"]

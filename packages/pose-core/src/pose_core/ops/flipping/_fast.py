@@ -24,24 +24,25 @@ def fits_numpy(plain: Tensor, flipped: Tensor) -> bool:
 
 
 def in_numpy(plain: Tensor, flipped: Tensor, flip_order: Tensor, shift: bool) -> Tensor:
-    ours, theirs = plain.contiguous().numpy(), flipped.contiguous().numpy()
+    count, number, height, width = plain.shape
+    ours = plain.contiguous().numpy().reshape(count, number, height * width)
+    rows = flipped.contiguous().numpy().reshape(-1, width)
     fused = buffer(ours.shape, ours.dtype)
-    count, number, height, width = ours.shape
-    order, size = flip_order.tolist(), number * height * width
-    half = ours.dtype.type(0.5)
+    order, half = flip_order.tolist(), ours.dtype.type(0.5)
     # One value more: all maps as one flat row, one pixel later, are all maps shifted by one column.
-    room = buffer((1 + min(CHUNK, count) * size,), ours.dtype)
-    for start in range(0, count if size else 0, CHUNK):
+    room = buffer((1 + ours[:CHUNK].size,), ours.dtype)
+    for start in range(0, count if ours.size else 0, CHUNK):
         one, result = ours[start : start + CHUNK], fused[start : start + CHUNK]
+        theirs = rows[start * number * height : (start + CHUNK) * number * height]
         length = one.size
-        cv2.flip(theirs[start : start + CHUNK].reshape(-1, width), 1, room[1 : 1 + length].reshape(-1, width))
+        cv2.flip(theirs, 1, room[1 : 1 + length].reshape(theirs.shape))
         if shift:  # the first column stays
             room[:length:width] = room[1 : 1 + length : width]
-        back = (room[:length] if shift else room[1 : 1 + length]).reshape(one.shape)
-        for channel, source in enumerate(order):
-            np.add(one[:, channel], back[:, source], out=result[:, channel])
-        np.multiply(result, half, out=result)
-    return torch.from_numpy(fused)
+        back = (room[:length] if shift else room[1 : 1 + length]).reshape(one.shape).swapaxes(0, 1)
+        for channel, source, mean in zip(one.swapaxes(0, 1), order, result.swapaxes(0, 1), strict=True):
+            np.add(channel, back[source], mean)
+        np.multiply(result, half, result)
+    return torch.from_numpy(fused.reshape(plain.shape))
 
 
 def in_torch(plain: Tensor, flipped: Tensor, flip_order: Tensor, shift: bool) -> Tensor:
