@@ -81,7 +81,9 @@ def open_network(way: Way, file: Path | bytes, reference: nn.Module) -> RuntimeN
     try:
         run = _onnxruntime(file) if way.runtime == "onnxruntime" else _openvino(file, way.precision)
     except Exception as error:  # the runtimes have no class of errors in common
-        reason = str(error).strip().partition("\n")[0]
+        lines = (str(error).strip() or type(error).__name__).splitlines()
+        # OpenVINO names the operations that it lacks in the midst of many lines.
+        reason = next((line.lstrip("- ") for line in lines if "conversion rule" in line), lines[0])
         raise PoseError(f"{LABELS[way.runtime]} cannot read this network: {reason}") from None
     return RuntimeNetwork(run, reference, way)
 
