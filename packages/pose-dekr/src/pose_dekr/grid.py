@@ -6,6 +6,7 @@ pixels of the finest map: it is stored at that size and sampled where needed, an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -43,6 +44,27 @@ class Grid(NamedTuple):
         first = flat[upper + left] * (1 - u) + flat[upper + right] * u
         second = flat[lower + left] * (1 - u) + flat[lower + right] * u
         return first * (1 - v) + second * v
+
+    def windows(self, channel: Tensor, x: Tensor, y: Tensor, reach: int) -> Tensor:
+        """Return the values ``(M, S, S)`` float64 within ``reach`` of whole base pixels ``(M,)``, on the CPU.
+
+        Like those of `at` at every pixel, of which beyond the border the nearest inside is taken.
+        """
+        nodes = math.ceil(2 * reach / self.ratio) + 2
+        weights, lines = [], []
+        for place, length, last in ((y, self.values.shape[1], self.size[1]), (x, self.values.shape[2], self.size[0])):
+            first = (place - reach).div(self.ratio, rounding_mode="floor")
+            around = first + torch.arange(nodes, device=place.device)[:, None]
+            pixels = place + torch.arange(-reach, reach + 1, device=place.device)[:, None]
+            where = (pixels.clamp(0, last - 1).double() / self.ratio).clamp(max=length - 1)
+            # Linear interpolation: a node's share falls from 1 to 0 at the next nodes.
+            weights.append((1 - (where[:, None] - around).abs()).clamp(min=0).cpu().numpy())
+            lines.append(around.clamp(0, length - 1))
+        rows = channel * self.values.shape[1] + lines[0]
+        index = rows[:, None] * self.values.shape[2] + lines[1]
+        patches = self.values.reshape(-1)[index].double().cpu().numpy()
+        found = np.einsum("xtm,ytm->yxm", weights[1], np.einsum("ysm,stm->ytm", weights[0], patches))
+        return torch.from_numpy(found).permute(2, 0, 1)
 
 
 def average(heatmaps: Sequence[Tensor], size: tuple[int, int]) -> Grid:
