@@ -91,12 +91,13 @@ def published(maps: Maps) -> np.ndarray:
 
 def faint(maps: Maps, count: int) -> Maps:
     """Return maps with ``count`` more maxima, all together, that are below the thresholds of people and joints."""
+    make = torch.Generator().manual_seed(0)
     heat = torch.zeros_like(maps[0])
     lattice = heat[:, :, 2::4, 2::4]
-    chosen = torch.randperm(lattice.numel(), generator=torch.Generator().manual_seed(0))[:count]
-    lattice.copy_(torch.zeros(lattice.numel()).index_fill(0, chosen, 0.004).reshape(lattice.shape))
-    clean = torch.where(maps[0] > 0.02, maps[0], 0)
-    heat = torch.maximum(clean, heat)
+    values = torch.zeros(lattice.numel())
+    values[torch.randperm(len(values), generator=make)[:count]] = 0.004 * torch.rand(count, generator=make)
+    lattice.copy_(values.reshape(lattice.shape))
+    heat = torch.maximum(torch.where(maps[0] > 0.02, maps[0], 0), heat)
     return heat, heat.flip(3)[:, WITH_CENTER], maps[2], maps[3]
 
 
