@@ -34,15 +34,15 @@ def fuse(
     heatmaps: Tensor, mirror_heatmaps: Tensor, offsets: Tensor, mirror_offsets: Tensor, flip_order: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return the mean heatmaps ``(N, K+1, H, W)`` and poses ``(N, 2K, h, w)`` of images and their mirror images."""
+    # In place: fresh memory of this size costs more than the arithmetic.
     n, channels, height, width = offsets.shape
     with_center = torch.cat([flip_order, flip_order.new_tensor([len(flip_order)])])
-    heat = (heatmaps + mirror_heatmaps.flip(3)[:, with_center]) / 2
+    heat = mirror_heatmaps.index_select(1, with_center).flip(3).add_(heatmaps).mul_(0.5)
     # The mean of x − a and of what is W−1 − (W−1−x − b) in the mirror image is x + (b − a) / 2.
-    back = mirror_offsets.flip(3).reshape(n, channels // 2, 2, height, width)[:, flip_order]
-    back = back * back.new_tensor([1.0, -1.0])[:, None, None] - offsets.reshape(back.shape)
-    columns = torch.arange(width, device=offsets.device, dtype=offsets.dtype).expand(height, -1)
-    rows = torch.arange(height, device=offsets.device, dtype=offsets.dtype)[:, None].expand(-1, width)
-    poses = torch.add(torch.stack([columns, rows]), back, alpha=0.5)
+    poses = mirror_offsets.reshape(n, channels // 2, 2, height, width).index_select(1, flip_order).flip(4)
+    poses.mul_(poses.new_tensor([1.0, -1.0])[:, None, None]).sub_(offsets.reshape(poses.shape)).mul_(0.5)
+    poses[:, :, 0] += torch.arange(width, device=offsets.device, dtype=offsets.dtype)
+    poses[:, :, 1] += torch.arange(height, device=offsets.device, dtype=offsets.dtype)[:, None]
     return heat, poses.reshape(offsets.shape)
 
 
