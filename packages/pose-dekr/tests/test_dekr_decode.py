@@ -241,6 +241,19 @@ def test_the_highest_sparse_peaks_are_found_though_others_hide_them() -> None:
     assert not empty[1].any()
 
 
+@pytest.mark.parametrize("ratio", [1, 2, 4, 8])
+def test_windows_hold_the_values_of_their_pixels(ratio: int) -> None:
+    make = torch.Generator().manual_seed(ratio)
+    maps = torch.rand(3, 9, 11, dtype=torch.float64, generator=make)
+    grid = average([maps], (11 * ratio, 9 * ratio))
+    x, y = (torch.randint(0, most * ratio, (200,), generator=make) for most in (11, 9))
+    channel = torch.randint(0, 3, (200,), generator=make)
+    reach = torch.arange(-6, 7)
+    columns, rows = (x[:, None] + reach).clamp(0, 11 * ratio - 1), (y[:, None] + reach).clamp(0, 9 * ratio - 1)
+    expected = grid.at(channel[:, None, None], columns[:, None, :], rows[:, :, None])
+    torch.testing.assert_close(grid.windows(channel, x, y, 6), expected, rtol=0, atol=1e-12)
+
+
 def test_local_maxima_equal_max_pooling() -> None:
     maps = torch.rand(2, 9, 11, generator=torch.Generator().manual_seed(1))
     for kernel in (3, 5, 7):

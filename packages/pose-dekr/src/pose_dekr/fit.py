@@ -19,6 +19,9 @@ Array = np.ndarray
 
 TOLERANCE = 1e-6
 """A fit with a shorter step has converged; in pixels, and in heatmap units."""
+RAISED = 0.1
+"""Least damping after a step that failed. The first steps are successful, and then σ leaps below zero: raised by tens
+from 1e-5, the damping would take as many steps again to prevent that."""
 LOWEST = -350.0
 """Least exponent: with it squares of bells are still normal numbers. On some processors subnormal ones cost a hundred
 times as much."""
@@ -70,7 +73,7 @@ def _descend(windows: Windows, at: Array, steps: int) -> Array:
         better = new[-1] < sums[-1]
         np.copyto(at, tried, where=better)
         np.copyto(sums, new, where=better)
-        damping = np.clip(np.where(better, damping / 10, damping * 10), 1e-12, 1e12)
+        damping = np.clip(np.where(better, damping / 10, np.maximum(damping * 10, RAISED)), 1e-12, 1e12)
         moving = (np.abs(step).max(0) > TOLERANCE) & (damping < 1e8)
         count = np.count_nonzero(moving)
         # A smaller copy of the windows pays off if it is much smaller.

@@ -6,6 +6,7 @@ pixels of the finest map: it is stored at that size and sampled where needed, an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -43,6 +44,27 @@ class Grid(NamedTuple):
         first = flat[upper + left] * (1 - u) + flat[upper + right] * u
         second = flat[lower + left] * (1 - u) + flat[lower + right] * u
         return first * (1 - v) + second * v
+
+    def windows(self, channel: Tensor, x: Tensor, y: Tensor, reach: int) -> Tensor:
+        """Return the values ``(M, S, S)`` float64 within ``reach`` of whole base pixels ``(M,)``, on the CPU.
+
+        Like those of `at` at every pixel, of which beyond the border the nearest inside is taken.
+        """
+        nodes = math.ceil(2 * reach / self.ratio) + 2
+        weights, lines = [], []
+        for place, length, last in ((y, self.values.shape[1], self.size[1]), (x, self.values.shape[2], self.size[0])):
+            first = (place - reach).div(self.ratio, rounding_mode="floor")
+            around = first + torch.arange(nodes, device=place.device)[:, None]
+            pixels = place + torch.arange(-reach, reach + 1, device=place.device)[:, None]
+            where = (pixels.clamp(0, last - 1).double() / self.ratio).clamp(max=length - 1)
+            # Linear interpolation: a node's share falls from 1 to 0 at the next nodes.
+            weights.append((1 - (where[:, None] - around).abs()).clamp(min=0).cpu().numpy())
+            lines.append(around.clamp(0, length - 1))
+        rows = channel * self.values.shape[1] + lines[0]
+        index = rows[:, None] * self.values.shape[2] + lines[1]
+        patches = self.values.reshape(-1)[index].double().cpu().numpy()
+        found = np.einsum("xtm,ytm->yxm", weights[1], np.einsum("ysm,stm->ytm", weights[0], patches))
+        return torch.from_numpy(found).permute(2, 0, 1)
 
 
 def average(heatmaps: Sequence[Tensor], size: tuple[int, int]) -> Grid:
@@ -145,16 +167,12 @@ def _highest_sparse_maxima(values: Array, count: int, threshold: float, reach: f
             ahead[width - 1 :: width] = back[width - 1 :: width] = True
         is_low &= ahead
         is_upper &= back
-    with np.errstate(invalid="ignore"):
-        crosses = values * is_high
-    bounds = _lower_bounds(crosses, SPARE * count)
-    for least in (bounds, np.zeros_like(bounds)):
-        index = np.flatnonzero(is_high & (crosses >= least[:, None, None]))
-        passes = _passes_corners(flat, index, (height, width), min(reach, 1.0))
-        channel = index // (height * width)
-        found = np.bincount(channel[passes], minlength=channels)
-        if (found >= count)[least > 0].all():
-            break
+    index = _highest(values, is_high, SPARE * count)
+    passes, channel = _passes_corners(flat, index, (height, width), min(reach, 1.0)), index // (height * width)
+    too_few = np.bincount(channel[passes], minlength=channels) < count
+    if (np.count_nonzero(is_high, (1, 2)) > np.bincount(channel, minlength=channels))[too_few].any():
+        index = np.flatnonzero(is_high)
+        passes, channel = _passes_corners(flat, index, (height, width), min(reach, 1.0)), index // (height * width)
     index, channel = index[passes], channel[passes]
     order = np.lexsort((-flat[index], channel))
     rank = np.arange(len(index)) - np.searchsorted(channel, channel)
@@ -166,16 +184,21 @@ def _highest_sparse_maxima(values: Array, count: int, threshold: float, reach: f
     return places, heights
 
 
-def _lower_bounds(values: Array, count: int) -> Array:
-    """Return bounds ``(C,)`` that at least ``count`` values of each map ``(C, H, W)`` reach; 0 where there is none.
-
-    The highest value of each row is one of them.
-    """
-    highest = values.max(2)
-    if count > highest.shape[1]:
-        return np.zeros(len(values), values.dtype)
-    bounds = np.partition(highest, -count, 1)[:, -count]
-    return np.where(bounds > 0, bounds, 0)  # NaN, of a diverged network, is none either
+def _highest(values: Array, chosen: Array, count: int) -> Array:
+    """Return the ascending flat indices of at least the highest ``count`` of the ``chosen`` pixels of each map."""
+    channels, height, width = values.shape
+    # The highest chosen value of each row is a bound that as many values reach as there are higher ones.
+    with np.errstate(invalid="ignore"):
+        rows = (values * chosen).max(2)
+    bounds = np.partition(rows, -count, 1)[:, -count] if count <= height else np.zeros(channels)
+    bounds = np.where(bounds > 0, bounds, -np.inf)  # NaN, of a diverged network, is no bound either
+    index = np.flatnonzero(chosen & (values >= bounds[:, None, None]))
+    if len(index) < 4 * count * channels:
+        return index
+    parts = np.split(index, np.searchsorted(index, np.arange(1, channels) * (height * width)))
+    flat = values.reshape(-1)
+    few = [part if len(part) <= count else part[np.argpartition(flat[part], -count)[-count:]] for part in parts]
+    return np.sort(np.concatenate(few))
 
 
 def _passes_corners(flat: Array, index: Array, size: tuple[int, int], reach: float) -> Array:
