@@ -1,4 +1,4 @@
-"""Benchmark DEKR's targets and post-processing, and deformable convolution, on one core.
+"""Benchmark DEKR's targets and post-processing on one core.
 
 python shared/benchmark/bench_dekr.py [--rounds 7] [--out results.json]
 python shared/benchmark/bench_dekr.py --run runs/synthetic_dekr     # also agreement on a trained network's maps
@@ -6,7 +6,6 @@ python shared/benchmark/bench_dekr.py --run runs/synthetic_dekr     # also agree
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -21,8 +20,7 @@ from paired import arguments, compare, finish, print_table
 from pose_core.bottomup.predictor import render_views
 from pose_core.data.images import open_image
 from pose_core.layouts.reader import read_dataset
-from pose_core.ops import deform_conv, normalize
-from pose_core.ops.deformable import DeformPath
+from pose_core.ops import normalize
 from pose_core.plugins.experiments import load_config
 from pose_core.plugins.predictors import Predictor
 from pose_core.skeleton import SKELETONS
@@ -179,23 +177,6 @@ def agreement(run: Path, images: int) -> list[dict[str, object]]:
     ]  # fmt: skip
 
 
-def convolution(rounds: int, *, learning: bool) -> dict[str, object]:
-    """Compare deformable convolution with torchvision's operator: as in prediction, or with the gradients of all."""
-    make = torch.Generator().manual_seed(0)
-    x, offset = torch.randn(1, 15, 128, 128, generator=make), 2 * torch.randn(1, 18, 128, 128, generator=make)
-    weight, upstream = torch.randn(15, 15, 3, 3, generator=make), torch.randn(1, 15, 128, 128, generator=make)
-    inputs = [tensor.requires_grad_(learning) for tensor in (x, offset, weight)]
-
-    def run(path: DeformPath) -> tuple[torch.Tensor, ...]:
-        output = deform_conv(x, offset, weight, path=path)
-        return torch.autograd.grad(output, inputs, upstream) if learning else (output,)
-
-    found = compare({"published": lambda: run("torchvision"), "ours": lambda: run("auto")}, rounds, time.process_time)
-    error = max(float((a - b).abs().max()) for a, b in zip(run("auto"), run("torchvision"), strict=True))
-    kind, bar = ("training", "≥ 3 (torchvision)") if learning else ("inference", "≥ 6 (torchvision)")
-    return row(f"deformable convolution 15→15, 3×3, 128², {kind}", found, error, bar)
-
-
 def row(work: str, found: dict[str, float], error: float, bar: str) -> dict[str, object]:
     return {
         "work": work, "published ms": 1e3 * found["published"], "ours ms": 1e3 * found["ours"],
@@ -212,8 +193,7 @@ def main() -> None:
     if args.run:
         print_table(agreement(args.run, args.images))
     cv2.setNumThreads(1)
-    both = [convolution(args.rounds, learning=learning) for learning in (False, True)]
-    finish([targets(args.rounds), decoding(args.rounds), *both], args.out)
+    finish([targets(args.rounds), decoding(args.rounds)], args.out)
 
 
 if __name__ == "__main__":

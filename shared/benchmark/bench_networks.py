@@ -20,10 +20,12 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 import torch
+from cases import FASTEST, Bar, Case
 from paired import arguments, finish, machine, print_table, write_rows
 from torch import Tensor, nn
 
@@ -56,14 +58,7 @@ def forward(
     torch.manual_seed(0)
     plain = create_model(name).eval()
     stored = onnx_bytes(plain, SIZE)
-    quick = optimize_for_inference(plain, SIZE)
-    networks: dict[Way, nn.Module] = {
-        Way("torch"): quick,
-        Way("torch", "bf16"): optimize_for_inference(plain, SIZE, torch.bfloat16),
-    }
-    for way in ways("bf16"):
-        if way.runtime != "torch" and not missing(way.runtime):
-            networks[way] = open_network(way, stored, quick)
+    networks = all_ways(plain, stored)
     rows = []
     for batch in batches:
         found, _ = measure(plain, Work(name, SIZE, batch, "bf16"), stored)
@@ -98,6 +93,59 @@ def row(
     }  # fmt: skip
 
 
+def cases(folder: Path) -> Iterator[Case]:
+    """Yield forward passes of the networks in every way, after the choice was made, and training steps."""
+    os.environ["POSE_HOME"] = str(folder)  # the benchmark's own measurements
+    for name in NETWORKS:
+        torch.manual_seed(0)
+        plain = create_model(name).eval()
+        stored = onnx_bytes(plain, SIZE)
+        networks = all_ways(plain, stored)
+        for batch in BATCHES:
+            found, _ = measure(plain, Work(name, SIZE, batch, "bf16"), stored)
+            x = torch.randn(batch, 3, *SIZE[::-1])
+            last = x.to(memory_format=torch.channels_last)
+            full = {way: seconds for way, seconds in found.items() if way.precision == "fp32"}
+            for asked, best in (("fp32", fastest(full)), ("bf16 asked", fastest(found))):
+                contenders: dict[str, Callable[[], object]] = {"plain": partial(run, plain, x)}
+                for way, network in networks.items():
+                    if asked != "fp32" or way.precision == "fp32":
+                        contenders[str(way)] = partial(run, network, last)
+                # The same call once more, so that noise may favor either.
+                contenders["chosen"] = contenders[str(best)]
+                yield Case(
+                    f"{name}, batch {batch}, {asked}",
+                    f"forward 256×192; chosen: {best}",
+                    contenders,
+                    (Bar("chosen", FASTEST, 1.1), Bar("chosen", "torch", 1)),
+                    clock(),
+                )
+    for name in STEPS:
+        contenders = step_contenders(name)
+        for label, word in (("ours", "fp32"), ("bf16", "bf16")):
+            mine = {key: run for key, run in contenders.items() if key.split()[-1] == label}
+            yield Case(
+                f"training step, {name}, {word}",
+                "128×96, batch 16; forward and backward of the bare network in its best format",
+                {"step": mine.pop(label), **mine},
+                (Bar("step", FASTEST, 1.1),),
+                clock(),
+            )
+
+
+def all_ways(plain: nn.Module, stored: bytes) -> dict[Way, nn.Module]:
+    """Return a network in every way that is installed."""
+    quick = optimize_for_inference(plain, SIZE)
+    networks: dict[Way, nn.Module] = {
+        Way("torch"): quick,
+        Way("torch", "bf16"): optimize_for_inference(plain, SIZE, torch.bfloat16),
+    }
+    for way in ways("bf16"):
+        if way.runtime != "torch" and not missing(way.runtime):
+            networks[way] = open_network(way, stored, quick)
+    return networks
+
+
 def compile_frozen(plain: nn.Module) -> nn.Module:
     """Return a network compiled for inference with its weights as constants."""
     from torch._inductor import config
@@ -113,8 +161,8 @@ def run(network: nn.Module, x: Tensor) -> Tensor:
     return output
 
 
-def training(name: str, rounds: int) -> dict[str, object]:
-    """Compare training steps of a network."""
+def step_contenders(name: str) -> dict[str, Callable[[], object]]:
+    """Return training steps of a network, published and ours, and forward and backward alone in both formats."""
     torch.manual_seed(0)
     images = torch.randn(16, 3, 128, 96)
     joints, weights = torch.rand(16, 17, 2) * torch.tensor([96.0, 128.0]), torch.ones(16, 17)
@@ -136,7 +184,7 @@ def training(name: str, rounds: int) -> dict[str, object]:
         optimizer.step()
 
     plain = create_model(name).train()
-    contenders = {
+    contenders: dict[str, Callable[[], object]] = {
         "published": partial(
             step, plain, torch.optim.Adam(plain.parameters(), foreach=False), images, "reference", False
         )
@@ -149,7 +197,12 @@ def training(name: str, rounds: int) -> dict[str, object]:
         contenders[f"bare {label}"] = partial(bare, network, last, half)
         # The best format: the same network in the other order.
         contenders[f"contiguous {label}"] = partial(bare, create_model(name).train(), images, half)
-    times = timing.compare(contenders, rounds, clock())
+    return contenders
+
+
+def training(name: str, rounds: int) -> dict[str, object]:
+    """Compare training steps of a network."""
+    times = timing.compare(step_contenders(name), rounds, clock())
     row: dict[str, object] = {"#": "9", "network": f"{name}, training step"}
     for label in ("ours", "bf16"):
         floor = min((f"bare {label}", f"contiguous {label}"), key=times.seconds)

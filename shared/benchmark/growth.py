@@ -22,6 +22,9 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy and PyTorch start their threads
 
+import bench_dekr
+import bench_grouping
+import bench_ops
 import cv2
 import numpy as np
 import torch
@@ -38,7 +41,7 @@ from pose_core.data.images import open_bgr
 from pose_core.data.sampler import worker_init
 from pose_core.evaluation import coco_keypoint_ap
 from pose_core.files import write_json
-from pose_core.ops import decode_heatmaps, fuse_flip, gaussian_heatmaps, oks_nms
+from pose_core.ops import decode_heatmaps, fuse_flip, gaussian_heatmaps
 from pose_core.timing import compare
 
 LIMIT = 30.0
@@ -56,20 +59,10 @@ class Line:
 
 
 def people(folder: Path) -> Iterator[Line]:
-    """Yield work on an image with many people."""
-    rng = np.random.default_rng(0)
-    sigmas = np.full(17, 0.07)
-
-    def suppression(count: int) -> Callable[[], object]:
-        # As many people as fit, three poses of each.
-        centers = rng.uniform(0, 200 * math.sqrt(count), (count, 1, 2)) + rng.normal(0, 40, (count, 17, 2))
-        poses = np.repeat(centers, 3, 0) + rng.normal(0, 3, (3 * count, 17, 2))
-        scores, areas = rng.random(3 * count), rng.uniform(5e3, 5e4, 3 * count)
-        return lambda: oks_nms(poses, scores, areas, sigmas, 0.9)
-
-    yield Line(
-        "people in an image", "OKS suppression", {count: suppression(count) for count in (10, 30, 100, 300, 1000)}
-    )
+    """Yield work on an image with many people, and on larger maps of the same people."""
+    for module in (bench_ops, bench_grouping, bench_dekr):
+        for axis, work, runs in module.growth():
+            yield Line(axis, work, runs)
 
 
 def side(folder: Path) -> Iterator[Line]:
