@@ -55,7 +55,10 @@ def test_two_processes_are_killed_and_one_continues(
     assert 1 <= len(list(shards.glob("part-*"))) < 40
     monkeypatch.chdir(tmp_path)
     assert method_main("lite", words("out")) == 0
-    assert "200 people in 200 images, written to 40 shards in out" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "200 people in 200 images, written to 40 shards in out" in printed
+    look = printed.rpartition("to look at them: ")[2]
+    assert json.loads(subprocess.check_output(look, shell=True))["image"] == "in/000.png"
     assert method_main("lite", words("whole")) == 0
     assert rows(tmp_path / "out") == rows(tmp_path / "whole")
     assert [json.loads(line)["input"] for line in rows(tmp_path / "out")] == list(range(200))

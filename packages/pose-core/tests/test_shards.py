@@ -97,10 +97,14 @@ def test_any_name_comes_back(name: str) -> None:
     unit.label.encode()  # can be shown and saved
 
 
-def test_strange_names_are_predicted(tmp_path: Path, make_predictor: Make) -> None:
+def test_strange_names_are_predicted(tmp_path: Path, make_predictor: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    strange = tmp_path / os.fsdecode(b"\xfe")
     for number, name in enumerate(NAMES):
-        photo(tmp_path / "in" / name, number)
-    plan = run(make_plan([str(tmp_path / "in")], tmp_path / "out"), make_predictor())
+        photo(strange / "in" / name, number)
+    monkeypatch.chdir(strange)
+    words = ["in", str(strange / "in" / NAMES[3])]
+    run(make_plan(words, tmp_path / "out"), make_predictor())
+    plan = make_plan(words, tmp_path / "out")
     assert sorted(row["width"] - 8 for row in rows(plan)) == list(range(len(NAMES)))
     assert len({row["image"] for row in rows(plan)}) == len(NAMES)
 
@@ -121,6 +125,8 @@ def test_files_folders_patterns_archives_and_lists(tmp_path: Path, monkeypatch: 
     Path("list.txt").write_bytes(b"in/b.jpg\r\n\ngone.jpg\ncaf\xe9.jpg\nin/deep\nin/t.tar\n")
     listed = labels([], Path("out"), Path("list.txt"))
     assert listed == ["in/b.jpg", "gone.jpg", "caf\\xe9.jpg", "in/deep/c.jpg", *inside[3:5]]
+    (far,) = find_units(["https://example.org/a.mp4"], None, Path("out"))
+    assert "download it" in far.problem
     with pytest.raises(ConfigError, match="camera or a stream"):
         labels(["rtsp://camera/1"], Path("out"))
     Path("list.txt").write_bytes(b"a" * 5000 + b"\n")

@@ -60,6 +60,14 @@ def check_shard_arguments(args: argparse.Namespace) -> None:
             )
 
 
+def _look(file: Path, kind: str) -> str:
+    """Return a command that prints the first row of a shard."""
+    if kind == "jsonl":
+        return f"head -n 1 {shlex.quote(str(file))}"
+    code = f"import pyarrow.parquet as p; print(p.read_table({str(file)!r}).slice(0, 1).to_pylist())"
+    return f"{shlex.quote(sys.executable)} -c {shlex.quote(code)}"
+
+
 def run_shards(args: argparse.Namespace, recipe: Recipe, inputs: list[str]) -> int:
     """Predict the shards that fall to this process; return 3 if it is the only one and an input could not be read."""
     from pose_core.inference.shard_queue import Place, ShardQueue
@@ -109,6 +117,7 @@ def run_shards(args: argparse.Namespace, recipe: Recipe, inputs: list[str]) -> i
     counts = count_shards(plan, patience=PATIENCE if place.world_size > 1 else 0)
     summary = write_summary(plan, counts)
     print(summary_text(plan, counts))
-    print(f"counts and settings: {shlex.quote(str(summary))}")
+    print(f"counts and settings: {summary}")
+    print(f"to look at them: {_look(plan.file(0), args.format)}")
     # A launcher takes any other code for a process that has failed, and starts the job again.
     return 3 if counts.unreadable and place.world_size == 1 else 0
