@@ -12,6 +12,7 @@ import tarfile
 import threading
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,6 +29,7 @@ from pose_core.inference import shard_inputs
 from pose_core.inference.shard_inputs import Unit, find_units, identity, read_picture
 from pose_core.inference.shard_plan import Plan, read_plan, shared_plan
 from pose_core.inference.shard_queue import Place, ShardQueue
+from pose_core.inference.shard_rows import Row, columns, parquet_schema, require_pyarrow
 from pose_core.inference.shard_summary import count_shards, summary_text, write_summary
 from pose_core.inference.shards import plan_shards, predict_shards
 from pose_core.inference.video import read_frames
@@ -35,6 +37,7 @@ from pose_core.inference.video_segments import frame_times, read_segment
 from pose_core.inference.video_writing import video_writer
 from pose_core.plugins.predictors import Predictor
 from pose_core.reading.tar_archives import tar_members
+from pose_core.skeleton import SKELETONS
 from pose_core.structures import Poses
 from pose_core.topdown.detectors import FileDetector, whole_image
 
@@ -359,6 +362,23 @@ def test_parquet_holds_what_json_does(tmp_path: Path, make_predictor: Make) -> N
             np.testing.assert_allclose(row["scores"], np.array(people)[..., 2], atol=1e-4)
             np.testing.assert_allclose(row["boxes"], [person["box"] for person in line["people"]], atol=0.01)
             np.testing.assert_allclose(row["pose_scores"], [person["score"] for person in line["people"]], atol=1e-5)
+
+
+def test_parquet_of_methods_without_boxes() -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    empty, two = (Poses(np.ones((n, 17, 2)), np.ones((n, 17)), np.ones(n), SKELETONS["coco17"]) for n in (0, 2))
+    file = io.BytesIO()
+    with parquet.ParquetWriter(file, parquet_schema(two.skeleton)) as writer:
+        table = pyarrow_table([Row(0, empty), Row(1, two, 3, 0.5), Row(2, replace(two, boxes=np.ones((2, 4))))])
+        writer.write_table(table)
+    found = parquet.read_table(io.BytesIO(file.getvalue())).to_pylist()
+    assert [row["boxes"] for row in found] == [None, None, [[1.0] * 4] * 2]
+    assert [len(row["scores"]) for row in found] == [0, 2, 2]
+    assert [(row["frame"], row["time"]) for row in found] == [(None, None), (3, 0.5), (None, None)]
+
+
+def pyarrow_table(rows: list[Row]) -> Any:
+    return require_pyarrow().Table.from_arrays(columns(rows), schema=parquet_schema(rows[0].poses.skeleton))
 
 
 def test_scores_and_boxes_of_files_apply(tmp_path: Path, make_predictor: Make) -> None:
