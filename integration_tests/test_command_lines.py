@@ -144,7 +144,7 @@ def test_doctor_finds_this_machine_well(capsys: pytest.CaptureFixture[str]) -> N
     assert main(["doctor"]) == 0
     text = capsys.readouterr().out
     assert "pose-lite" in text
-    assert "numeric operations: fast versions (POSE_OPS=auto; -v lists them)" in text
+    assert "numeric operations: fast versions (POSE_OPS=auto; -v lists them, --ops measures them)" in text
     assert "\n  av " in text
 
 

@@ -6,8 +6,10 @@ python shared/benchmark/bench_dekr.py --run runs/synthetic_dekr     # also agree
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from baselines import published_dekr
@@ -17,6 +19,7 @@ from pose_core.bottomup.predictor import render_views
 from pose_core.data.images import open_image
 from pose_core.layouts.reader import read_dataset
 from pose_core.ops import deform_conv, normalize
+from pose_core.ops.deformable import DeformPath
 from pose_core.plugins.experiments import load_config
 from pose_core.plugins.predictors import Predictor
 from pose_core.skeleton import SKELETONS
@@ -115,22 +118,21 @@ def agreement(run: Path, images: int) -> list[dict[str, object]]:
     ]  # fmt: skip
 
 
-def convolution(rounds: int) -> dict[str, object]:
-    """Compare deformable convolution with torchvision's operator."""
+def convolution(rounds: int, *, learning: bool) -> dict[str, object]:
+    """Compare deformable convolution with torchvision's operator: as in prediction, or with the gradients of all."""
     make = torch.Generator().manual_seed(0)
     x, offset = torch.randn(1, 15, 128, 128, generator=make), 2 * torch.randn(1, 18, 128, 128, generator=make)
-    weight = torch.randn(15, 15, 3, 3, generator=make)
-    with torch.no_grad():
-        found = compare(
-            {
-                "published": lambda: deform_conv(x, offset, weight, path="torchvision"),
-                "ours": lambda: deform_conv(x, offset, weight, path="fast"),
-            },
-            rounds,
-        )
-        theirs = deform_conv(x, offset, weight, path="torchvision")
-        error = float((deform_conv(x, offset, weight, path="fast") - theirs).abs().max())
-    return row("deformable convolution 15→15, 3×3, 128²", found, error, "≥ 5 (torchvision)")
+    weight, upstream = torch.randn(15, 15, 3, 3, generator=make), torch.randn(1, 15, 128, 128, generator=make)
+    inputs = [tensor.requires_grad_(learning) for tensor in (x, offset, weight)]
+
+    def run(path: DeformPath) -> tuple[torch.Tensor, ...]:
+        output = deform_conv(x, offset, weight, path=path)
+        return torch.autograd.grad(output, inputs, upstream) if learning else (output,)
+
+    found = compare({"published": lambda: run("torchvision"), "ours": lambda: run("auto")}, rounds, time.process_time)
+    error = max(float((a - b).abs().max()) for a, b in zip(run("auto"), run("torchvision"), strict=True))
+    kind, bar = ("training", "≥ 3 (torchvision)") if learning else ("inference", "≥ 6 (torchvision)")
+    return row(f"deformable convolution 15→15, 3×3, 128², {kind}", found, error, bar)
 
 
 def row(work: str, found: dict[str, float], error: float, bar: str) -> dict[str, object]:
@@ -148,7 +150,9 @@ def main() -> None:
     torch.set_num_threads(1)
     if args.run:
         print_table(agreement(args.run, args.images))
-    finish([targets(args.rounds), decoding(args.rounds), convolution(args.rounds)], args.out)
+    cv2.setNumThreads(1)
+    both = [convolution(args.rounds, learning=learning) for learning in (False, True)]
+    finish([targets(args.rounds), decoding(args.rounds), *both], args.out)
 
 
 if __name__ == "__main__":

@@ -69,19 +69,22 @@ def test_the_quarter_offset_equals_the_family_s() -> None:
 @given(
     st.integers(0, 2**32 - 1), st.integers(4, 12), st.integers(4, 12), st.sampled_from([torch.float32, torch.float64])
 )
-def test_the_fast_path_equals_the_reference(seed: int, height: int, width: int, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("in_numpy", [True, False])
+def test_the_fast_path_equals_the_reference(
+    in_numpy: bool, seed: int, height: int, width: int, dtype: torch.dtype
+) -> None:
     # Few distinct values, so that ties and plateaus occur; one map all below zero, one of zeros of both signs.
     values = np.random.default_rng(seed).integers(-2, 4, (2, 3, height, width)) / 4
     values[0, 1] = -1 - np.abs(values[0, 1])
     values[1, 2] = np.minimum(values[1, 2], 0) * -0.0
     heatmaps = torch.from_numpy(values).to(dtype)
     points, scores = _reference.argmax(heatmaps)
-    fast_points, fast_scores = _fast.argmax(heatmaps)
+    fast_points, fast_scores = _fast.argmax(heatmaps, in_numpy=in_numpy)
     assert torch.equal(points, fast_points)
     assert torch.equal(scores, fast_scores)
     moved = _reference.quarter_offset(heatmaps, points)
     assert torch.equal(moved, _fast.quarter_offset(heatmaps, points))
-    together, best = _fast.argmax_quarter(heatmaps)
+    together, best = _fast.argmax_quarter(heatmaps, in_numpy=in_numpy)
     assert torch.equal(together, moved)
     assert torch.equal(best, scores)
 

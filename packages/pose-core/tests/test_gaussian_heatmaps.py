@@ -39,13 +39,19 @@ joint = st.tuples(st.floats(-60, 300), st.floats(-60, 300), st.sampled_from([0.0
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(joint, min_size=1, max_size=8), st.sampled_from([1.0, 1.5, 2.0, 3.0]), st.booleans())
+@given(
+    st.lists(joint, min_size=1, max_size=8),
+    st.sampled_from([1.0, 1.5, 2.0, 3.0]),
+    st.booleans(),
+    st.sampled_from([(48, 64), (9, 7), (1, 40)]),
+)
 def test_the_fast_path_equals_the_reference(
-    rows: list[tuple[float, float, float]], sigma: float, quantize: bool
+    rows: list[tuple[float, float, float]], sigma: float, quantize: bool, size: tuple[int, int]
 ) -> None:
     table = torch.tensor([rows], dtype=torch.float32)
-    arguments = (table[..., :2], table[..., 2], (48, 64), sigma, quantize, (0.25, 0.25))
-    maps, weights = _fast.gaussian_heatmaps(*arguments)
+    arguments = (table[..., :2], table[..., 2], size, sigma, quantize, (0.25, 0.25))
+    maps, weights = _fast.gaussian_heatmaps(*arguments, in_bands=True)
+    assert torch.equal(maps, _fast.gaussian_heatmaps(*arguments, in_bands=False)[0])
     expected, expected_weights = _reference.gaussian_heatmaps(*arguments)
     assert torch.equal(weights, expected_weights)
     assert (maps - expected).abs().max() <= 5e-7

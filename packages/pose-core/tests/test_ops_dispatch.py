@@ -130,10 +130,44 @@ def test_the_dispatch_is_open_to_inspection(monkeypatch: pytest.MonkeyPatch) -> 
     assert set(OPS) <= set(ops.__all__)
     monkeypatch.setenv("POSE_OPS", "reference")
     assert choose("decode_heatmaps") == "reference"
-    assert all(path == "reference" for path, _ in paths().values())
-    monkeypatch.setenv("POSE_OPS", "fastest")
-    with pytest.raises(ConfigError, match="POSE_OPS"):
+    assert all(chosen == ("reference", "POSE_OPS") for chosen in paths().values())
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("fastest", "'fastest' is not one of auto, reference, fast, nor OP=PATH"),
+        ("", "'' is not one of"),
+        ("fuse_flips=numpy", "no op 'fuse_flips'; choose from gaussian_heatmaps, "),
+        ("fuse_flip=triton", "fuse_flip has no path 'triton'; choose from reference, numpy, torch"),
+        ("oks_nms=", "oks_nms has no path ''; choose from reference, fast"),
+    ],
+)
+def test_a_wrong_setting_names_what_is_possible(value: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POSE_OPS", value)
+    with pytest.raises(ConfigError, match=message):
         choose("decode_heatmaps")
+
+
+SEVERAL = [(op, path) for op, ways in OPS.items() if len(ways) > 1 for path in ways]
+
+
+@pytest.mark.parametrize(("op", "path"), SEVERAL)
+def test_every_path_runs_when_it_is_named_and_agrees(op: str, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POSE_OPS", "reference")
+    expected = tensors(CASES[op]())
+    monkeypatch.setenv("POSE_OPS", f"reference, {op}={path}")
+    assert choose(op) == path
+    assert choose("paste") == "reference"
+    CASES[op]()  # what it imports is slow to record
+    with implementations() as called:
+        found = tensors(CASES[op]())
+    assert "_reference" not in called
+    for mine, theirs in zip(found, expected, strict=True):
+        if op in {"deform_conv", "gaussian_heatmaps"}:  # each path sums, or takes exponentials, in its own way
+            torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-5)
+        else:
+            assert torch.equal(mine, theirs)
 
 
 def test_every_launch_is_on_its_tensor_s_device() -> None:

@@ -9,11 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from pose_core.errors import ConfigError
 from pose_dekr.flip import up_interpolate
+
+Array = np.ndarray
+SPARE = 2
+"""Maxima of a first, necessary test that get the full one, as a multiple of those wanted."""
 
 
 class Grid(NamedTuple):
@@ -86,6 +91,9 @@ def peaks(grid: Grid, count: int, threshold: float, *, fill: bool = False) -> tu
     """
     values = grid.values
     height, width = values.shape[1:]
+    if values.device.type == "cpu" and grid.ratio > 1 and not fill:
+        pixels, highest = _highest_sparse_maxima(values.numpy(), count, threshold, 2 / grid.ratio)
+        return torch.from_numpy(pixels) * grid.ratio, torch.from_numpy(highest)
     is_peak = local_maxima(values, 5) if grid.ratio == 1 else _sparse_maxima(values, 2 / grid.ratio)
     is_candidate = is_peak if fill else is_peak & (values > threshold)
     heights, index = torch.where(is_candidate, values, 0).flatten(1).topk(min(count, height * width))
@@ -114,3 +122,73 @@ def _sparse_maxima(values: Tensor, reach: float) -> Tensor:
             rise = inner * values + side * (near(dy, 0) + near(0, dx)) + corner * near(dy, dx)
             is_peak &= rise <= 0
     return is_peak
+
+
+def _highest_sparse_maxima(values: Array, count: int, threshold: float, reach: float) -> tuple[Array, Array]:
+    """Return the highest ``count`` of the maxima of `_sparse_maxima` above ``threshold`` ≥ 0.
+
+    Places are ``(C, count, 2)`` pixels x, y, values ``(C, count)``, zero where there are too few.
+
+    A few passes over the maps leave the pixels that none of their four neighbors exceeds. Of these only the highest are
+    checked for the corners, and if too few of them pass, all.
+    """
+    channels, height, width = values.shape
+    values = np.ascontiguousarray(values)
+    flat = values.reshape(-1)
+    is_high = values > threshold
+    for low, high, is_low, is_upper in (
+        (values[:, :-1], values[:, 1:], is_high[:, :-1], is_high[:, 1:]),
+        (flat[:-1], flat[1:], is_high.reshape(-1)[:-1], is_high.reshape(-1)[1:]),
+    ):
+        ahead, back = low >= high, high >= low
+        if low.ndim == 1:  # the last pixel of a line and the first of the next are no neighbors
+            ahead[width - 1 :: width] = back[width - 1 :: width] = True
+        is_low &= ahead
+        is_upper &= back
+    with np.errstate(invalid="ignore"):
+        crosses = values * is_high
+    bounds = _lower_bounds(crosses, SPARE * count)
+    for least in (bounds, np.zeros_like(bounds)):
+        index = np.flatnonzero(is_high & (crosses >= least[:, None, None]))
+        passes = _passes_corners(flat, index, (height, width), min(reach, 1.0))
+        channel = index // (height * width)
+        found = np.bincount(channel[passes], minlength=channels)
+        if (found >= count)[least > 0].all():
+            break
+    index, channel = index[passes], channel[passes]
+    order = np.lexsort((-flat[index], channel))
+    rank = np.arange(len(index)) - np.searchsorted(channel, channel)
+    order, rank = order[rank < count], rank[rank < count]
+    index, channel = index[order], channel[order]
+    places, heights = np.zeros((channels, count, 2), np.int64), np.zeros((channels, count), values.dtype)
+    places[channel, rank] = np.stack([index % width, index // width % height], 1)
+    heights[channel, rank] = flat[index]
+    return places, heights
+
+
+def _lower_bounds(values: Array, count: int) -> Array:
+    """Return bounds ``(C,)`` that at least ``count`` values of each map ``(C, H, W)`` reach; 0 where there is none.
+
+    The highest value of each row is one of them.
+    """
+    highest = values.max(2)
+    if count > highest.shape[1]:
+        return np.zeros(len(values), values.dtype)
+    bounds = np.partition(highest, -count, 1)[:, -count]
+    return np.where(bounds > 0, bounds, 0)  # NaN, of a diverged network, is none either
+
+
+def _passes_corners(flat: Array, index: Array, size: tuple[int, int], reach: float) -> Array:
+    """Return which pixels ``index`` ``(M,)`` of maps are maxima of the cells around them, see `_sparse_maxima`."""
+    height, width = size
+    column, row = index % width, index // width % height
+    sides = -1 * (column > 0), +1 * (column < width - 1)
+    lines = -width * (row > 0), width * (row < height - 1)
+    value, inner = flat.take(index), (1 - reach) ** 2 - 1
+    side, corner = reach * (1 - reach), reach**2
+    passes = np.ones(len(index), bool)
+    for dy in lines:
+        for dx in sides:
+            near = flat.take(index + dy) + flat.take(index + dx)
+            passes &= inner * value + side * near + corner * flat.take(index + dy + dx) <= 0
+    return passes

@@ -1,7 +1,9 @@
 """Print the installed packages and methods, the devices, and what is missing.
 
 pose doctor
-pose doctor -v                 also the implementation that each numeric operation uses
+pose doctor -v                 also the path that each numeric operation takes
+pose doctor --ops              the measured time of every path of every numeric operation on this machine
+pose doctor --networks lpn_18  measure what computes a network fastest here; without a name print what was measured
 pose doctor --licenses         the licenses of all installed packages that the pose packages use
 pose doctor --sbom sbom.json   the same packages as a bill of materials, in the format CycloneDX 1.6
 """
@@ -15,6 +17,7 @@ import shlex
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 
+from pose_core.errors import PoseError
 from pose_core.folders import cache_home
 from pose_core.installation import install_hint, package_hint
 from pose_core.plurals import counted
@@ -47,7 +50,16 @@ OPTIONAL = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``doctor``."""
+    parser.add_argument(
+        "--networks",
+        nargs="*",
+        metavar="NAME",
+        help="measure which of PyTorch, ONNX Runtime and OpenVINO computes networks fastest on this machine's CPU; "
+        "without names print what was measured",
+    )
     parser.add_argument("--licenses", action="store_true", help="print the licenses of the packages in use instead")
+    parser.add_argument("--ops", action="store_true", help="print the time of every numeric operation's paths instead")
+    parser.add_argument("--measure", action="store_true", help="with --ops: measure anew what was measured here before")
     parser.add_argument("--sbom", metavar="FILE", help="write the packages in use as CycloneDX JSON instead")
 
 
@@ -55,6 +67,18 @@ def run(args: argparse.Namespace) -> int:
     """Print the report and return 1 if there are problems."""
     if args.licenses or args.sbom:
         _list_packages(args)
+        return 0
+    if args.measure and not args.ops:
+        raise PoseError("--measure needs --ops: pose doctor --ops --measure")
+    if args.ops:
+        from pose_core.cli.doctor_ops import print_ops
+
+        print_ops(anew=args.measure)
+        return 0
+    if args.networks is not None:
+        from pose_core.cli.doctor_networks import print_networks
+
+        print_networks(args.networks)
         return 0
     problems = []
     print(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores")
@@ -92,10 +116,10 @@ def run(args: argparse.Namespace) -> int:
     if is_verbose():
         print(f"\nnumeric operations (POSE_OPS={setting})")
         for op, (path, why) in dispatch.paths().items():
-            print(f"  {op:<20}{path:<10} {why}")
+            print(f"  {op:<18}{path:<12}{why:<9}{dispatch.OPS[op].get(path, 'the plain definition')}")
     else:
         kind = "plain reference versions" if setting == "reference" else "fast versions"
-        print(f"\nnumeric operations: {kind} (POSE_OPS={setting}; -v lists them)")
+        print(f"\nnumeric operations: {kind} (POSE_OPS={setting}; -v lists them, --ops measures them)")
 
     if torch.cuda.is_available():
         problem = dispatch.triton_problem()

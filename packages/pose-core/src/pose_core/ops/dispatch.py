@@ -1,4 +1,9 @@
-"""Choose which implementation of an op runs, in one place for all ops."""
+"""Choose which implementation of an op runs, in one place for all ops.
+
+``POSE_OPS`` is a mode, ``auto``, ``reference`` or ``fast``, or names paths of single ops, or both, with commas:
+``reference,decode_heatmaps=numpy``. In ``auto`` an op takes the path that was the fastest when this machine was
+measured (`pose_core.ops.probe`), and its default path where nothing was measured. ``fast`` takes the defaults.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,7 @@ import importlib.util
 import os
 import sys
 import warnings
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from pose_core.errors import ConfigError
@@ -14,43 +19,116 @@ from pose_core.errors import ConfigError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["OPS", "Implementation", "choose", "is_exporting", "paths", "setting", "triton_problem", "uses_triton"]
+__all__ = ["OPS", "Choice", "choose", "is_exporting", "paths", "setting", "triton_problem", "uses_triton"]
 
-Implementation = Literal["reference", "fast"]
+Choice = tuple[str, Literal["measured", "default", "POSE_OPS"]]
+"""A path, and what chose it."""
 
-OPS = {
-    "gaussian_heatmaps": "two 1-D Gaussians and an outer product",
-    "heatmap_loss": "one expression, no intermediate weights; on a GPU a Triton kernel that stores no target",
-    "decode_heatmaps": "one flat argmax in numpy on the CPU; on a GPU a Triton kernel, the mirrored map fused in",
-    "fuse_flip": "one pass over both maps",
-    "normalize": "bytes reordered while they become floats; on a GPU a Triton kernel, one pass from bytes",
-    "deform_conv": "torchvision's operator; on a CPU without gradients, gathered rows and one matrix product",
-    "paste": "only the pixels that each part covers; on a GPU a Triton kernel, all parts in one pass",
-    "tag_loss": "all images, people and pairs in one call; on a GPU a Triton kernel, one block per image",
-    "warp_crops": "on a GPU a Triton kernel, all crops of a batch in one launch",
-    "oks_nms": "all images in one call",
+OPS: dict[str, dict[str, str]] = {
+    "gaussian_heatmaps": {
+        "bands": "empty maps, and the rows that a Gaussian covers copied into them",
+        "windows": "every map is a window of one template",
+    },
+    "heatmap_loss": {"fast": "one expression; on a GPU a Triton kernel that stores no target"},
+    "decode_heatmaps": {
+        "numpy": "one flat argmax in numpy; on a GPU a Triton kernel, the mirrored map fused in",
+        "torch": "PyTorch's argmax",
+    },
+    "fuse_flip": {
+        "numpy": "OpenCV mirrors, numpy adds, a few maps at a time; on a GPU one pass over both maps",
+        "torch": "one pass over both maps in PyTorch",
+    },
+    "normalize": {"fast": "bytes reordered while they become floats; on a GPU a Triton kernel, one pass from bytes"},
+    "deform_conv": {
+        "fast": "gathered rows and one matrix product; torchvision's operator on a GPU",
+        "sampled": "PyTorch's bilinear sampling; always used for gradients on a CPU",
+        "torchvision": "torchvision's operator",
+    },
+    "paste": {"fast": "only the pixels that each part covers; on a GPU a Triton kernel, all parts in one pass"},
+    "tag_loss": {"fast": "all images, people and pairs in one call; on a GPU a Triton kernel, one block per image"},
+    "warp_crops": {"fast": "on a GPU a Triton kernel, all crops of a batch in one launch"},
+    "oks_nms": {"fast": "all images in one call; only poses near each other are compared"},
 }
-"""Op → a description of its fast path."""
+"""Op → its paths besides the reference, the default first, each with a description.
+
+All paths of an op that has several are bit-equal, except those of deform_conv, whose sums have different orders.
+"""
+MODES = ("auto", "reference", "fast")
 
 
 def setting() -> str:
-    """Return the value of POSE_OPS."""
+    """Return the value of POSE_OPS, after checking it."""
     value = os.environ.get("POSE_OPS", "auto")
-    if value not in {"auto", "reference", "fast"}:
-        raise ConfigError(f"POSE_OPS={value!r} is not one of auto, reference, fast")
+    _choices(value)
     return value
 
 
-def choose(op: str) -> Implementation:
-    """Return the implementation that an op uses now; exporting always uses the reference, which is plain PyTorch."""
-    assert op in OPS, op
-    return "reference" if setting() == "reference" or is_exporting() else "fast"
+def choose(op: str) -> str:
+    """Return the path that an op takes now; exporting always uses the reference, which is plain PyTorch.
+
+    A path that does not fit the inputs, such as numpy's for tensors on a GPU, gives way to one that does.
+    """
+    return "reference" if is_exporting() else _choices(os.environ.get("POSE_OPS", "auto"))[op][0]
+
+
+@lru_cache(maxsize=64)
+def _choices(value: str) -> dict[str, Choice]:
+    """Return the path of every op under a value of POSE_OPS; what was measured is read once."""
+    mode, named = _parse(value)
+    best = _fastest() if mode == "auto" else {}
+    chosen: dict[str, Choice] = {}
+    for op, ways in OPS.items():
+        if op in named:
+            chosen[op] = named[op], "POSE_OPS"
+        elif mode == "reference":
+            chosen[op] = "reference", "POSE_OPS"
+        elif op in best:
+            chosen[op] = best[op], "measured"
+        else:
+            chosen[op] = next(iter(ways)), "default"
+    return chosen
+
+
+def _parse(value: str) -> tuple[str, dict[str, str]]:
+    """Return the mode, and the paths that are named for single ops."""
+    mode, named = "auto", {}
+    for part in value.split(","):
+        op, equals, path = (word.strip() for word in part.partition("="))
+        if not equals and op in MODES:
+            mode = op
+        elif not equals:
+            raise ConfigError(f"POSE_OPS={value!r}: {op!r} is not one of {', '.join(MODES)}, nor OP=PATH")
+        elif op not in OPS:
+            raise ConfigError(f"POSE_OPS={value!r}: there is no op {op!r}; choose from {', '.join(OPS)}")
+        elif path != "reference" and path not in OPS[op]:
+            known = ", ".join(["reference", *OPS[op]])
+            raise ConfigError(f"POSE_OPS={value!r}: {op} has no path {path!r}; choose from {known}")
+        else:
+            named[op] = path
+    return mode, named
+
+
+def _fastest() -> dict[str, str]:
+    """Return the path that was measured as the fastest on this machine, for each op that has several."""
+    from pose_core.measurements import recall
+
+    best = {}
+    for op, seconds in recall("ops").items():
+        known = {path: seconds[path] for path in OPS.get(op, {}) if path in seconds}
+        if len(known) > 1:
+            best[op] = min(known, key=known.__getitem__)
+    return best
+
+
+def forget() -> None:
+    """Read what was measured again, at the next use."""
+    _choices.cache_clear()
 
 
 def uses_triton(op: str, tensor: Tensor) -> bool:
     """Return whether an op runs its Triton kernel on ``tensor``: on a GPU, or on a CPU under Triton's interpreter."""
     wanted = tensor.is_cuda or os.environ.get("TRITON_INTERPRET") == "1"
-    return wanted and choose(op) == "fast" and _works()
+    return wanted and choose(op) != "reference" and _works()
 
 
 @cache
@@ -83,7 +161,6 @@ def is_exporting() -> bool:
     return torch is not None and bool(torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export())
 
 
-def paths() -> dict[str, tuple[Implementation, str]]:
-    """Return the implementation in use for every op, and why."""
-    why = {"auto": "", "reference": "because POSE_OPS=reference", "fast": "because POSE_OPS=fast"}[setting()]
-    return {op: (choose(op), why or fast) for op, fast in OPS.items()}
+def paths() -> dict[str, Choice]:
+    """Return the path that every op takes, and what chose it."""
+    return _choices(os.environ.get("POSE_OPS", "auto"))

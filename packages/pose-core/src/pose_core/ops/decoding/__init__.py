@@ -37,15 +37,16 @@ def decode_heatmaps(
         from pose_core.ops.decoding import _triton
 
         return _triton.decode(heatmaps, None, None, shift=False, quarter=quarter)
-    # An exported graph is the fast path's tensor calls: the reference loops over maps.
-    fast = choose("decode_heatmaps") == "fast" or is_exporting()
+    path = choose("decode_heatmaps")
+    # An exported graph is PyTorch's fast path: the reference loops over maps.
+    fast, in_numpy = path != "reference" or is_exporting(), path == "numpy"
     if method == "argmax" and quarter and fast:
-        return _fast.argmax_quarter(heatmaps)
+        return _fast.argmax_quarter(heatmaps, in_numpy=in_numpy)
     if method == "soft_argmax":
         points = soft_argmax(heatmaps, beta)
         scores = _value_at(heatmaps, points)
     else:
-        points, scores = _fast.argmax(heatmaps) if fast else _reference.argmax(heatmaps)
+        points, scores = _fast.argmax(heatmaps, in_numpy=in_numpy) if fast else _reference.argmax(heatmaps)
     if method == "dark":
         return _newton_step(heatmaps, points, sigma), scores
     if not quarter:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from pose_core.ops.dispatch import is_exporting
 
-
-def argmax(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
-    if _fits_numpy(heatmaps):
-        maps = heatmaps.detach().numpy()
-        index, _, values = _first_maxima(maps)
-        peaks = np.empty((len(index), 2), maps.dtype)
-        peaks[:, 1], peaks[:, 0] = np.divmod(index, maps.shape[3])
-        peaks *= (values > 0)[:, None]
-        return torch.from_numpy(peaks.reshape(*maps.shape[:2], 2)), torch.from_numpy(values.reshape(maps.shape[:2]))
+def argmax(heatmaps: Tensor, *, in_numpy: bool) -> tuple[Tensor, Tensor]:
+    if in_numpy and fits_numpy(heatmaps):
+        return _in_numpy(heatmaps, quarter=False)
     width = heatmaps.shape[-1]
     flat_maps = heatmaps.flatten(2)
     first = flat_maps.argmax(2)
@@ -24,9 +19,8 @@ def argmax(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack([first % width, first // width], -1).to(heatmaps.dtype) * (best > 0)[..., None], best
 
 
-def _fits_numpy(heatmaps: Tensor) -> bool:
-    is_plain = heatmaps.device.type == "cpu" and heatmaps.dtype in (torch.float32, torch.float64)
-    return is_plain and not is_exporting()
+def fits_numpy(heatmaps: Tensor) -> bool:
+    return heatmaps.device.type == "cpu" and heatmaps.dtype in (torch.float32, torch.float64)
 
 
 def quarter_offset(heatmaps: Tensor, points: Tensor) -> Tensor:
@@ -40,44 +34,55 @@ def quarter_offset(heatmaps: Tensor, points: Tensor) -> Tensor:
     return points + 0.25 * slope.sign() * inside[..., None]
 
 
-def argmax_quarter(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
-    """Return `argmax` with `quarter_offset`, in few calls: on a CPU each costs time beyond the one read of the maps."""
-    if not _fits_numpy(heatmaps):
-        points, scores = argmax(heatmaps)
-        return quarter_offset(heatmaps, points), scores
-    maps = heatmaps.detach().numpy()
-    count, number, height, width = maps.shape
-    index, here, best = _first_maxima(maps)
-    y = index // width
-    x = index - y * width
-    # Coordinates below two are huge as unsigned numbers.
-    inside = ((x - 2).view(np.uint64) < max(width - 3, 0)) & ((y - 2).view(np.uint64) < max(height - 3, 0))
-    around = maps.reshape(-1).take(here + np.array([[1], [width], [-1], [-width]]), mode="clip")
-    with np.errstate(invalid="ignore"):  # inf - inf, where a network diverged
-        step = np.sign(around[:2] - around[2:])
-    step *= 0.25
-    step[:, ~inside] = 0  # the neighbors of a peak at the border are in another map, which may hold NaN
-    peaks = np.empty((len(index), 2), maps.dtype)
-    np.add(x, step[0], out=peaks[:, 0], casting="same_kind")
-    np.add(y, step[1], out=peaks[:, 1], casting="same_kind")
-    if not (present := best > 0).all():
-        peaks[~present] = 0
-    return torch.from_numpy(peaks.reshape(count, number, 2)), torch.from_numpy(best.reshape(count, number))
+def argmax_quarter(heatmaps: Tensor, *, in_numpy: bool) -> tuple[Tensor, Tensor]:
+    """Return `argmax` with `quarter_offset`."""
+    if in_numpy and fits_numpy(heatmaps):
+        return _in_numpy(heatmaps, quarter=True)
+    points, scores = argmax(heatmaps, in_numpy=False)
+    return quarter_offset(heatmaps, points), scores
 
 
-def _first_maxima(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the first maximum of each of maps ``(N, K, H, W)``: its index in the map, in all maps, and its value.
+def _in_numpy(heatmaps: Tensor, *, quarter: bool) -> tuple[Tensor, Tensor]:
+    """Return points and scores in few calls: each costs time beyond the one read of the maps.
 
     Positive floats are ordered as the integers with the same bits, whose argmax takes two thirds of the time; negative
     ones are negative integers. Maps without a positive value, or of NaN alone, are searched again as floats.
     """
-    values, size = maps.reshape(-1), maps.shape[2] * maps.shape[3]
-    index = values.view(np.int32 if maps.dtype == np.float32 else np.int64).reshape(-1, size).argmax(1)
-    starts = np.arange(0, values.size, size)
-    here = index + starts
-    best = values.take(here)
-    if not (positive := best > 0).all():
-        index[~positive] = values.reshape(-1, size)[~positive].argmax(1)
-        here = index + starts
-        best = values.take(here)
-    return index, here, best
+    maps = heatmaps.detach().numpy()
+    count, number, height, width = maps.shape
+    size, values = height * width, maps.reshape(-1)
+    flat = values.reshape(-1, size)
+    index = flat.view(np.int32 if maps.dtype == np.float32 else np.int64).argmax(1)
+    around = (
+        _neighborhoods(count * number, height, width) if quarter else _neighborhoods(count * number, height, width)[:1]
+    )
+    found = values.take(index + around, mode="clip")
+    if len(found[0]) and not np.minimum.reduce(found[0]) > 0:
+        without = ~(found[0] > 0)
+        index[without] = flat[without].argmax(1)
+        found = values.take(index + around, mode="clip")
+    best = found[0].copy()
+    pixels, quarters = _pixels(height, width, maps.dtype)
+    peaks = pixels.take(index, 0)
+    if quarter:
+        # As integers: a neighbor of NaN makes no step, and one in another map does not reach a peak at the border.
+        step = (found[1:3] > found[3:]).view(np.int8) - (found[1:3] < found[3:]).view(np.int8)
+        peaks += quarters.take(index, 0) * step.T
+    if len(best) and not np.minimum.reduce(best) > 0:
+        peaks[~(best > 0)] = 0
+    return torch.from_numpy(peaks.reshape(count, number, 2)), torch.from_numpy(best.reshape(count, number))
+
+
+@lru_cache(maxsize=8)
+def _neighborhoods(maps: int, height: int, width: int) -> np.ndarray:
+    """Return the indices of every map's first pixel, and of its neighbors right, below, left, above, ``(5, maps)``."""
+    size = height * width
+    return np.arange(0, maps * size, size) + np.array([[0], [1], [width], [-1], [-width]])
+
+
+@lru_cache(maxsize=8)
+def _pixels(height: int, width: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """Return every pixel's coordinates ``(H·W, 2)`` and the length of its step ``(H·W, 1)``: none near the border."""
+    y, x = np.divmod(np.arange(height * width), width)
+    inside = (x > 1) & (x < width - 1) & (y > 1) & (y < height - 1)
+    return np.stack([x, y], 1).astype(dtype), np.where(inside, 0.25, 0)[:, None].astype(dtype)

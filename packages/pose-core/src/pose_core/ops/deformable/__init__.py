@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pose_core.errors import ConfigError
 from pose_core.ops.deformable import _reference
-from pose_core.ops.dispatch import choose
+from pose_core.ops.dispatch import choose, paths
 
 __all__ = ["DeformPath", "check_path", "deform_conv"]
 
@@ -23,9 +23,10 @@ def deform_conv(x: Tensor, offset: Tensor, weight: Tensor, *, dilation: int = 1,
     for each of G groups of channels, ``weight`` ``(M, C/g, 3, 3)`` → ``(N, M, H, W)``. Samples are bilinear; outside
     the image they are zero. The number of groups follows from the weight's shape.
 
-    ``path`` "auto" follows POSE_OPS: the reference; or torchvision's operator on a GPU, and on a CPU "fast", or
-    "sampled" where gradients are needed. Any other path is used as named; "mmcv", that package's operator, is never
-    chosen automatically.
+    ``path`` "auto" follows POSE_OPS: the reference; or torchvision's operator on a GPU; and on a CPU what was measured
+    as the fastest, by default "fast", and "sampled" where gradients are needed, unless POSE_OPS names torchvision's.
+    Any other path is used as named; "mmcv", that package's operator, is never chosen automatically. Paths add up in
+    different orders, so their results differ in the last bits.
     """
     _check(x, offset, weight)
     if path != "auto":
@@ -39,7 +40,7 @@ def deform_conv(x: Tensor, offset: Tensor, weight: Tensor, *, dilation: int = 1,
         with torch.autocast("cpu", enabled=False):
             return deform_conv(x.float(), offset.float(), weight.float(), dilation=dilation, path=path).to(x.dtype)
     if path == "auto":
-        path = "reference" if choose("deform_conv") == "reference" else _automatic(x, offset, weight)
+        path = _automatic(x, offset, weight)
     if path == "reference":
         return _reference.deform_conv(x, offset, weight, dilation)
     if path == "fast":
@@ -57,15 +58,20 @@ def deform_conv(x: Tensor, offset: Tensor, weight: Tensor, *, dilation: int = 1,
 
 
 def _automatic(x: Tensor, offset: Tensor, weight: Tensor) -> DeformPath:
-    """Return the fastest path for these inputs."""
+    """Return the chosen path if it takes these inputs, otherwise the fastest that does."""
+    chosen = choose("deform_conv")
+    if chosen == "reference":
+        return "reference"
     if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64):
         return "torchvision"
     if torch.is_grad_enabled() and any(t.requires_grad for t in (x, offset, weight)):
         from pose_core.ops.deformable import _sampled
 
-        return "sampled" if 9 * x.numel() <= _sampled.MOST else "torchvision"
+        # Training does not follow what was measured: a run resumed elsewhere would differ in the last bits.
+        named = paths()["deform_conv"] == ("torchvision", "POSE_OPS")
+        return "sampled" if 9 * x.numel() <= _sampled.MOST and not named else "torchvision"
     one_layout = offset.shape[1] // 18 in (1, x.shape[1] // weight.shape[1])
-    return "fast" if one_layout else "torchvision"
+    return cast(DeformPath, chosen if one_layout or chosen != "fast" else "torchvision")
 
 
 def _check(x: Tensor, offset: Tensor, weight: Tensor) -> None:

@@ -16,6 +16,9 @@ def fuse_flip(plain: Tensor, flipped: Tensor, flip_order: Tensor, *, shift: bool
     ``flip_order`` ``(K,)`` swaps left and right. ``shift`` first moves the mirrored map one column to the right (its
     first column stays), which corrects the misalignment of the published pixel convention.
     """
-    if choose("fuse_flip") == "reference" or plain.requires_grad or flipped.requires_grad:
+    path = choose("fuse_flip")
+    if path == "reference" or plain.requires_grad or flipped.requires_grad:
         return _reference.fuse_flip(plain, flipped, flip_order, shift)
-    return _fast.fuse_flip(plain, flipped, flip_order, shift)
+    if path == "numpy" and _fast.fits_numpy(plain, flipped):
+        return _fast.in_numpy(plain, flipped, flip_order, shift)
+    return _fast.in_torch(plain, flipped, flip_order, shift)

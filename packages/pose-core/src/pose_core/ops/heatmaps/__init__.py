@@ -28,8 +28,10 @@ def gaussian_heatmaps(
     ``quantize`` puts the peak on a pixel, ``trunc(x·ratio + ½)``, and cuts the Gaussian at ±3σ, as published.
     Without it the peak lies exactly at the joint and the Gaussian is not cut.
     """
-    draw = _fast.gaussian_heatmaps if choose("gaussian_heatmaps") == "fast" else _reference.gaussian_heatmaps
-    return draw(joints, weights, size, sigma, quantize, ratio)
+    path = choose("gaussian_heatmaps")
+    if path == "reference":
+        return _reference.gaussian_heatmaps(joints, weights, size, sigma, quantize, ratio)
+    return _fast.gaussian_heatmaps(joints, weights, size, sigma, quantize, ratio, in_bands=path == "bands")
 
 
 def joint_centers(
@@ -42,5 +44,5 @@ def joint_centers(
     ratio: tuple[float, float] = (1.0, 1.0),
 ) -> tuple[Tensor, Tensor]:
     """Return the peaks of :func:`gaussian_heatmaps`, ``(N, K, 2)`` in heatmap pixels, and its weights ``(N, K)``."""
-    center = _fast.joint_centers if choose("gaussian_heatmaps") == "fast" else _reference.joint_centers
+    center = _reference.joint_centers if choose("gaussian_heatmaps") == "reference" else _fast.joint_centers
     return center(joints, weights, size, sigma, quantize, ratio)

@@ -1,7 +1,8 @@
 """All joints in one call.
 
-On a CPU, published targets are windows of one template: every map shows the same patch at another position. On other
-devices, and for sub-pixel peaks, a Gaussian is the product of one along x and one along y.
+On a CPU, published targets show the same patch at other positions: maps are windows of one template, or empty but for
+one block of rows, which is copied. On other devices, and for sub-pixel peaks, a Gaussian is the product of one along x
+and one along y.
 """
 
 from __future__ import annotations
@@ -12,22 +13,34 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pose_core.ops.buffers import buffer
 from pose_core.ops.constants import constant
 
 FAR = 4096
 """A peak far inside any map: the window's ends round there as in the middle of a map."""
+MOST = 2**20
+"""Limit of the bands' values, 4 MB, which grow with the square of the maps' width."""
 
 
 def gaussian_heatmaps(
-    joints: Tensor, weights: Tensor, size: tuple[int, int], sigma: float, quantize: bool, ratio: tuple[float, float]
+    joints: Tensor,
+    weights: Tensor,
+    size: tuple[int, int],
+    sigma: float,
+    quantize: bool,
+    ratio: tuple[float, float],
+    *,
+    in_bands: bool = True,
 ) -> tuple[Tensor, Tensor]:
-    centers, kept = joint_centers(joints, weights, size, sigma, quantize, ratio)
-    drawn = kept > 0.5
     if quantize and joints.device.type == "cpu":
-        return _windows(centers, drawn, size, sigma), kept
+        if in_bands and _band_values(size, sigma) <= MOST:
+            return _bands(joints, weights, size, sigma, ratio)
+        centers, kept = joint_centers(joints, weights, size, sigma, quantize, ratio)
+        return _windows(centers, kept > 0.5, size, sigma), kept
+    centers, kept = joint_centers(joints, weights, size, sigma, quantize, ratio)
     radius = 3 * sigma if quantize else None
     along_x = _line(centers[..., 0], size[0], sigma, radius)
-    along_y = _line(centers[..., 1], size[1], sigma, radius) * drawn[..., None]
+    along_y = _line(centers[..., 1], size[1], sigma, radius) * (kept > 0.5)[..., None]
     return along_y[..., :, None] * along_x[..., None, :], kept
 
 
@@ -52,17 +65,86 @@ def _windows(peaks: Tensor, drawn: Tensor, size: tuple[int, int], sigma: float) 
     return torch.from_numpy(windows[corner[..., 0], corner[..., 1]])
 
 
+def _bands(
+    joints: Tensor, weights: Tensor, size: tuple[int, int], sigma: float, ratio: tuple[float, float]
+) -> tuple[Tensor, Tensor]:
+    """Return maps ``(N, K, H, W)`` of zeros, with the rows that each patch covers copied in at once, and the weights.
+
+    The rest is in numpy too, with the operations of `joint_centers`: small calls of PyTorch take three times as long.
+    """
+    width, height = size
+    fields, rows, low, length = _fields(width, height, sigma)
+    x, y = joints.detach().float().numpy().reshape(-1, 2).T * np.array(ratio, np.float32)[:, None]
+    x, y = np.trunc(x + 0.5), np.trunc(y + 0.5)
+    kept = weights.detach().float().numpy().reshape(-1) * ~(
+        _is_outside(x, width, sigma) | _is_outside(y, height, sigma)
+    )
+    drawn = np.flatnonzero(kept > 0.5)
+    left, top = x[drawn].astype(np.int64) + low, y[drawn].astype(np.int64) + low
+    np.maximum(np.minimum(left, width, out=left), -length, out=left)
+    np.maximum(np.minimum(top, height, out=top), -length, out=top)
+    first = np.maximum(np.minimum(top, height - rows), 0)  # of the rows that are written
+    maps = buffer((*weights.shape, height, width), np.float32)
+    maps.fill(0)
+    if len(drawn):
+        # Of the field with the patch at this column, the rows that belong there.
+        source = (left + length) * (length + 2 * rows) + rows + first - top
+        blocks = _blocks(maps, width, rows)
+        blocks[drawn * height + first] = fields[source]
+    return torch.from_numpy(maps), torch.from_numpy(kept.reshape(weights.shape))
+
+
+def _is_outside(peaks: np.ndarray, limit: int, sigma: float) -> np.ndarray:
+    """Return along one axis which peaks' windows lie outside the map; see `joint_centers`."""
+    return np.asarray((peaks - 3 * sigma >= limit) | (peaks + 3 * sigma + 1 <= -1))
+
+
+def _blocks(values: np.ndarray, width: int, rows: int) -> np.ndarray:
+    """Return a view of contiguous rows of ``width``: ``rows`` of them from every row on, as one row each."""
+    count = values.size // width - rows + 1
+    return np.ndarray((count, rows * width), values.dtype, values, strides=(width * values.itemsize, values.itemsize))
+
+
+@lru_cache(maxsize=8)
+def _fields(width: int, height: int, sigma: float) -> tuple[np.ndarray, int, int, int]:
+    """Return a field for every column where a patch may begin, as blocks, their rows, and the patch's begin and length.
+
+    Each field is empty for a block, has the patch, and is empty for a block again.
+    """
+    low, patch = _patch(sigma)
+    length = len(patch)
+    rows = min(length, height)
+    fields = np.zeros((width + length + 1, length + 2 * rows, width), np.float32)
+    for left in range(1 - length, width):
+        inside = slice(max(left, 0), left + length)
+        shown = fields[left + length, rows : rows + length, inside]
+        shown[:] = patch[:, max(-left, 0) : max(-left, 0) + shown.shape[1]]
+    return _blocks(fields, width, rows), rows, low, length
+
+
+def _band_values(size: tuple[int, int], sigma: float) -> int:
+    """Return the number of values of `_fields`."""
+    width, height = size
+    length = len(_patch(sigma)[1])
+    return int((width + length + 1) * (length + 2 * min(length, height)) * width)
+
+
+@lru_cache(maxsize=8)
+def _patch(sigma: float) -> tuple[int, np.ndarray]:
+    """Return where a Gaussian's patch begins, relative to its peak, and the patch."""
+    low = int(FAR - 3 * sigma) - FAR
+    offsets = np.arange(low, int(FAR + 3 * sigma + 1) - FAR, dtype=np.float32)
+    return low, np.exp(-(offsets**2 + offsets[:, None] ** 2) / (2 * sigma**2))
+
+
 @lru_cache(maxsize=8)
 def _template(width: int, height: int, sigma: float) -> tuple[np.ndarray, np.ndarray]:
     """Return a field with one patch, empty and wide enough for every window, and the patch's peak (row, column)."""
-    low = int(FAR - 3 * sigma) - FAR
-    offsets = np.arange(low, int(FAR + 3 * sigma + 1) - FAR, dtype=np.float32)
-    patch = np.exp(-(offsets**2 + offsets[:, None] ** 2) / (2 * sigma**2))
-    middle = np.array([height - low, width - low])
-    field = np.zeros((2 * height + 2 * len(offsets), 2 * width + 2 * len(offsets)), np.float32)
-    top, left = height, width
-    field[top : top + len(offsets), left : left + len(offsets)] = patch
-    return field, middle
+    low, patch = _patch(sigma)
+    length = len(patch)
+    field = np.zeros((2 * height + 2 * length, 2 * width + 2 * length), np.float32)
+    field[height : height + length, width : width + length] = patch
+    return field, np.array([height - low, width - low])
 
 
 def _line(centers: Tensor, length: int, sigma: float, radius: float | None) -> Tensor:
