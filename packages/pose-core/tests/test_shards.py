@@ -26,10 +26,12 @@ from pose_core.cli import main
 from pose_core.engine.interfaces import DetectedImage
 from pose_core.errors import ConfigError, DataError, PoseError
 from pose_core.inference import shard_inputs
+from pose_core.inference.recipe import Recipe
 from pose_core.inference.shard_inputs import Unit, find_units, identity, read_picture
 from pose_core.inference.shard_plan import Plan, read_plan, shared_plan
 from pose_core.inference.shard_queue import Place, ShardQueue
 from pose_core.inference.shard_rows import Row, columns, parquet_schema, require_pyarrow
+from pose_core.inference.shard_runtime import with_runtime
 from pose_core.inference.shard_summary import count_shards, summary_text, write_summary
 from pose_core.inference.shards import plan_shards, predict_shards
 from pose_core.inference.video import read_frames
@@ -39,6 +41,7 @@ from pose_core.plugins.predictors import Predictor
 from pose_core.reading.tar_archives import tar_members
 from pose_core.skeleton import SKELETONS
 from pose_core.structures import Poses
+from pose_core.topdown.config import TopDownConfig
 from pose_core.topdown.detectors import FileDetector, whole_image
 
 Make = Callable[[], Predictor]
@@ -465,10 +468,29 @@ def test_processes_share_the_shards(monkeypatch: pytest.MonkeyPatch) -> None:
         Place.of_environment()
 
 
+def test_all_processes_compute_the_network_in_one_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_predictor: Make
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(type(make_predictor().worker), "expect", lambda self, images: asked.append(images))
+    monkeypatch.setattr(Recipe, "predictor", lambda self, device: make_predictor())
+    config = TopDownConfig.model_construct(method="middles", test=TopDownConfig.model_fields["test"].get_default())
+    recipe = Recipe(config, "w.pt")
+    assert with_runtime(recipe, tmp_path, "cuda:1", 500) is recipe, "only CPUs have a choice"
+    assert [with_runtime(recipe, tmp_path, "cpu", 500).config.test.runtime for _ in range(2)] == ["torch", "torch"]
+    assert asked == [500], "chosen once"
+    chosen = {"test.runtime": "openvino", "test.precision": "bf16"}
+    (tmp_path / "runtime.json").write_text(json.dumps(chosen))
+    test = with_runtime(recipe, tmp_path, "cpu", 500).config.test
+    assert (test.runtime, test.precision) == ("openvino", "bf16")
+    (tmp_path / "runtime.json").write_text('{"test.runtime": "abacus", "test.precision": "fp32"}')
+    with pytest.raises(DataError, match="does not name a runtime: delete it"):
+        with_runtime(recipe, tmp_path, "cpu", 500)
+
+
 def test_a_batch_of_ray_gives_a_table(monkeypatch: pytest.MonkeyPatch, make_predictor: Make) -> None:
     pytest.importorskip("pyarrow")
     from pose_core.inference.ray import PosePredictor
-    from pose_core.inference.recipe import Recipe
 
     monkeypatch.setattr(Recipe, "predictor", lambda self, device: make_predictor())
     config: Any = make_predictor().config

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pose_core.inference.recipe import Recipe
+    from pose_core.inference.shard_plan import Plan
 
 SHARD_SIZE = 1000
 PATIENCE = 90.0
@@ -71,6 +72,7 @@ def _look(file: Path, kind: str) -> str:
 def run_shards(args: argparse.Namespace, recipe: Recipe, inputs: list[str]) -> int:
     """Predict the shards that fall to this process; return 3 if it is the only one and an input could not be read."""
     from pose_core.inference.shard_queue import Place, ShardQueue
+    from pose_core.inference.shard_runtime import with_runtime
     from pose_core.inference.shard_summary import count_shards, summary_text, write_summary
     from pose_core.inference.shards import plan_shards, predict_shards
 
@@ -78,8 +80,10 @@ def run_shards(args: argparse.Namespace, recipe: Recipe, inputs: list[str]) -> i
     threads = place.share_cores()
     queue = ShardQueue(place)
     folder = Path(args.out)
-    plan = queue.after_first(
-        lambda: plan_shards(
+    device = place.device(recipe.config.run.device)
+
+    def begin() -> tuple[Plan, Recipe]:
+        plan = plan_shards(
             recipe,
             inputs,
             folder,
@@ -89,10 +93,14 @@ def run_shards(args: argparse.Namespace, recipe: Recipe, inputs: list[str]) -> i
             min_score=args.min_score,
             main=place.rank == 0,
         )
-    )
+        if not plan.missing() and not args.retry_unreadable:
+            return plan, recipe
+        return plan, with_runtime(recipe, folder, device, plan.rows // place.world_size)
+
+    plan, chosen = queue.after_first(begin)
     try:
         if plan.missing() or args.retry_unreadable:
-            predictor, detector = recipe.build(place.device(recipe.config.run.device))
+            predictor, detector = chosen.build(device)
             predict_shards(
                 plan,
                 queue.take(plan.shards),

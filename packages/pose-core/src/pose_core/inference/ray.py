@@ -31,6 +31,7 @@ from pose_core.errors import ConfigError, DataError
 from pose_core.inference.recipe import Recipe
 from pose_core.inference.shard_plan import read_plan
 from pose_core.inference.shard_rows import Row, columns, parquet_schema, require_pyarrow
+from pose_core.inference.shard_runtime import with_runtime
 from pose_core.inference.shard_summary import ShardCounts, count_shards, write_summary
 from pose_core.inference.shards import has_unreadable, plan_shards, predict_shard
 from pose_core.installation import install_hint
@@ -129,6 +130,7 @@ def predict_shards(
         each for each in range(plan.shards) if each in missing or (retry_unreadable and has_unreadable(plan, each))
     ]
     if shards:
+        recipe = recipe if gpus else with_runtime(recipe, plan.folder, "cpu", plan.rows // processes)
         options = {"num_cpus": cpus, "num_gpus": gpus, "max_restarts": -1, "max_task_retries": -1}
         actor = ray.remote(**options)(_ShardActor)
         pool = ray.util.ActorPool([actor.remote(recipe, plan.folder, cpus) for _ in range(min(processes, len(shards)))])
