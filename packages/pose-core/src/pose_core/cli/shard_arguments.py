@@ -29,7 +29,10 @@ def add_shard_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--shard-size", type=int, metavar="N", help=f"images and frames in each shard ({SHARD_SIZE})")
     group.add_argument("--list", metavar="FILE", help="a file with one input on each line")
     group.add_argument(
-        "--retry-unreadable", action="store_true", help="do shards again with inputs that could not be read"
+        "--retry-unreadable",
+        action="store_true",
+        help="do shards again with inputs that could not be read (archives and videos that could not even be listed need "
+        "another --out)",
     )
 
 

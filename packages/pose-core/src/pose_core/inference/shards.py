@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -186,7 +188,7 @@ def predict_shard(
             "unreadable": [{"input": name, "reason": why} for name, why in unreadable],
             "inputs": names,
             "weights": plan.settings["weights"],
-            "versions": versions(),
+            "versions": _versions(),
         }
         write_json(plan.manifest(shard), about)  # first: a shard that exists has its manifest
 
@@ -233,6 +235,11 @@ def _images(
                         unreadable.append((unit.label, str(error)))
                     else:
                         yield DetectedImage(Origin(number, unit.label, _size(image)), image, *boxes)
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {"pose-core": version("pose-core"), **versions()}
 
 
 def _size(image: Array) -> tuple[int, int]:
