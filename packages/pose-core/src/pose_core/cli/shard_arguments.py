@@ -31,7 +31,7 @@ def add_shard_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--retry-unreadable",
         action="store_true",
-        help="do shards again with inputs that could not be read (archives and videos that could not even be listed need "
+        help="do shards again with inputs that could not be read (archives and videos that could not be listed need "
         "another --out)",
     )
 
