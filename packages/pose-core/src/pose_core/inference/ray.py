@@ -8,6 +8,13 @@
 >>> poses = images.map_batches(PosePredictor, fn_constructor_kwargs=recipe, batch_size=16, compute=two)
 >>> poses.write_parquet("poses/")
 
+Or, with a plan that survives kills, and archives and videos among the inputs:
+
+>>> from pose_core.inference.ray import predict_shards
+>>> from pose_core.inference.recipe import Recipe
+>>> recipe = Recipe(pose_core.load_config("pose-lite/coco_lpn50_256x192"), "best.pt", detector="whole")
+>>> predict_shards(recipe, ["frames/"], Path("poses"), processes=16, cpus=8, gpus=0.5)
+
 Needs the extra ``ray``. On several machines, weights and files of boxes must be where all of them find them.
 """
 
@@ -49,7 +56,8 @@ class PosePredictor:
     ``config`` is an experiment or its name, the other settings are those of `Recipe`. A batch has images in the column
     ``bytes`` of ``read_binary_files``, whose photos are turned upright, or ``image`` of ``read_images``, which are
     taken as they are stored. ``boxes`` names a column of people's boxes, ``(N, 4)`` x, y, w, h of each image, or
-    ``(N, 5)`` with scores.
+    ``(N, 5)`` with scores. On a CPU PyTorch computes the network, unless the experiment's ``test.runtime`` names
+    another runtime.
     """
 
     def __init__(
