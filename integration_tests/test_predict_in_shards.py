@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -34,6 +35,10 @@ def rows(folder: Path) -> list[str]:
     return [line for file in sorted((folder / "shards").glob("*")) for line in file.read_text().splitlines()]
 
 
+def interrupted(*args: object, **options: object) -> None:
+    raise KeyboardInterrupt
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 def test_two_processes_are_killed_and_one_continues(
@@ -54,8 +59,15 @@ def test_two_processes_are_killed_and_one_continues(
     assert job.wait() == -signal.SIGKILL
     assert 1 <= len(list(shards.glob("part-*"))) < 40
     monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as context:
+        context.setattr("pose_core.inference.shards.predict_shards", interrupted)
+        assert method_main("lite", words("out")) == 130
+    assert re.search(r"\d+ of 40 shards in out are complete; the same command continues", capsys.readouterr().err)
     assert method_main("lite", words("out")) == 0
-    assert "200 people in 200 images, written to 40 shards in out" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "200 people in 200 images, written to 40 shards in out" in printed
+    look = printed.rpartition("to look at them: ")[2]
+    assert json.loads(subprocess.check_output(look, shell=True))["image"] == "in/000.png"
     assert method_main("lite", words("whole")) == 0
     assert rows(tmp_path / "out") == rows(tmp_path / "whole")
     assert [json.loads(line)["input"] for line in rows(tmp_path / "out")] == list(range(200))

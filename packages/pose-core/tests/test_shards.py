@@ -12,6 +12,7 @@ import tarfile
 import threading
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,9 +26,12 @@ from pose_core.cli import main
 from pose_core.engine.interfaces import DetectedImage
 from pose_core.errors import ConfigError, DataError, PoseError
 from pose_core.inference import shard_inputs
+from pose_core.inference.recipe import Recipe
 from pose_core.inference.shard_inputs import Unit, find_units, identity, read_picture
 from pose_core.inference.shard_plan import Plan, read_plan, shared_plan
 from pose_core.inference.shard_queue import Place, ShardQueue
+from pose_core.inference.shard_rows import Row, columns, parquet_schema, require_pyarrow
+from pose_core.inference.shard_runtime import with_runtime
 from pose_core.inference.shard_summary import count_shards, summary_text, write_summary
 from pose_core.inference.shards import plan_shards, predict_shards
 from pose_core.inference.video import read_frames
@@ -35,7 +39,9 @@ from pose_core.inference.video_segments import frame_times, read_segment
 from pose_core.inference.video_writing import video_writer
 from pose_core.plugins.predictors import Predictor
 from pose_core.reading.tar_archives import tar_members
+from pose_core.skeleton import SKELETONS
 from pose_core.structures import Poses
+from pose_core.topdown.config import TopDownConfig
 from pose_core.topdown.detectors import FileDetector, whole_image
 
 Make = Callable[[], Predictor]
@@ -97,10 +103,14 @@ def test_any_name_comes_back(name: str) -> None:
     unit.label.encode()  # can be shown and saved
 
 
-def test_strange_names_are_predicted(tmp_path: Path, make_predictor: Make) -> None:
+def test_strange_names_are_predicted(tmp_path: Path, make_predictor: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    strange = tmp_path / os.fsdecode(b"\xfe")
     for number, name in enumerate(NAMES):
-        photo(tmp_path / "in" / name, number)
-    plan = run(make_plan([str(tmp_path / "in")], tmp_path / "out"), make_predictor())
+        photo(strange / "in" / name, number)
+    monkeypatch.chdir(strange)
+    words = ["in", str(strange / "in" / NAMES[3])]
+    run(make_plan(words, tmp_path / "out"), make_predictor())
+    plan = make_plan(words, tmp_path / "out")
     assert sorted(row["width"] - 8 for row in rows(plan)) == list(range(len(NAMES)))
     assert len({row["image"] for row in rows(plan)}) == len(NAMES)
 
@@ -121,6 +131,8 @@ def test_files_folders_patterns_archives_and_lists(tmp_path: Path, monkeypatch: 
     Path("list.txt").write_bytes(b"in/b.jpg\r\n\ngone.jpg\ncaf\xe9.jpg\nin/deep\nin/t.tar\n")
     listed = labels([], Path("out"), Path("list.txt"))
     assert listed == ["in/b.jpg", "gone.jpg", "caf\\xe9.jpg", "in/deep/c.jpg", *inside[3:5]]
+    (far,) = find_units(["https://example.org/a.mp4"], None, Path("out"))
+    assert "download it" in far.problem
     with pytest.raises(ConfigError, match="camera or a stream"):
         labels(["rtsp://camera/1"], Path("out"))
     Path("list.txt").write_bytes(b"a" * 5000 + b"\n")
@@ -355,6 +367,23 @@ def test_parquet_holds_what_json_does(tmp_path: Path, make_predictor: Make) -> N
             np.testing.assert_allclose(row["pose_scores"], [person["score"] for person in line["people"]], atol=1e-5)
 
 
+def test_parquet_of_methods_without_boxes() -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    empty, two = (Poses(np.ones((n, 17, 2)), np.ones((n, 17)), np.ones(n), SKELETONS["coco17"]) for n in (0, 2))
+    file = io.BytesIO()
+    with parquet.ParquetWriter(file, parquet_schema(two.skeleton)) as writer:
+        table = pyarrow_table([Row(0, empty), Row(1, two, 3, 0.5), Row(2, replace(two, boxes=np.ones((2, 4))))])
+        writer.write_table(table)
+    found = parquet.read_table(io.BytesIO(file.getvalue())).to_pylist()
+    assert [row["boxes"] for row in found] == [None, None, [[1.0] * 4] * 2]
+    assert [len(row["scores"]) for row in found] == [0, 2, 2]
+    assert [(row["frame"], row["time"]) for row in found] == [(None, None), (3, 0.5), (None, None)]
+
+
+def pyarrow_table(rows: list[Row]) -> Any:
+    return require_pyarrow().Table.from_arrays(columns(rows), schema=parquet_schema(rows[0].poses.skeleton))
+
+
 def test_scores_and_boxes_of_files_apply(tmp_path: Path, make_predictor: Make) -> None:
     photo(tmp_path / "in/000007.png", 7)
     (tmp_path / "boxes.json").write_text(
@@ -439,10 +468,29 @@ def test_processes_share_the_shards(monkeypatch: pytest.MonkeyPatch) -> None:
         Place.of_environment()
 
 
+def test_all_processes_compute_the_network_in_one_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_predictor: Make
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(type(make_predictor().worker), "expect", lambda self, images: asked.append(images))
+    monkeypatch.setattr(Recipe, "predictor", lambda self, device: make_predictor())
+    config = TopDownConfig.model_construct(method="middles", test=TopDownConfig.model_fields["test"].get_default())
+    recipe = Recipe(config, "w.pt")
+    assert with_runtime(recipe, tmp_path, "cuda:1", 500) is recipe, "only CPUs have a choice"
+    assert [with_runtime(recipe, tmp_path, "cpu", 500).config.test.runtime for _ in range(2)] == ["torch", "torch"]
+    assert asked == [500], "chosen once"
+    chosen = {"test.runtime": "openvino", "test.precision": "bf16"}
+    (tmp_path / "runtime.json").write_text(json.dumps(chosen))
+    test = with_runtime(recipe, tmp_path, "cpu", 500).config.test
+    assert (test.runtime, test.precision) == ("openvino", "bf16")
+    (tmp_path / "runtime.json").write_text('{"test.runtime": "abacus", "test.precision": "fp32"}')
+    with pytest.raises(DataError, match="does not name a runtime: delete it"):
+        with_runtime(recipe, tmp_path, "cpu", 500)
+
+
 def test_a_batch_of_ray_gives_a_table(monkeypatch: pytest.MonkeyPatch, make_predictor: Make) -> None:
     pytest.importorskip("pyarrow")
     from pose_core.inference.ray import PosePredictor
-    from pose_core.inference.recipe import Recipe
 
     monkeypatch.setattr(Recipe, "predictor", lambda self, device: make_predictor())
     config: Any = make_predictor().config

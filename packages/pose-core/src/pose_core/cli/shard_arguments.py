@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pose_core.inference.recipe import Recipe
+    from pose_core.inference.shard_plan import Plan
 
 SHARD_SIZE = 1000
 PATIENCE = 90.0
@@ -28,7 +29,10 @@ def add_shard_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--shard-size", type=int, metavar="N", help=f"images and frames in each shard ({SHARD_SIZE})")
     group.add_argument("--list", metavar="FILE", help="a file with one input on each line")
     group.add_argument(
-        "--retry-unreadable", action="store_true", help="do shards again with inputs that could not be read"
+        "--retry-unreadable",
+        action="store_true",
+        help="do shards again with inputs that could not be read (archives and videos that could not be listed need "
+        "another --out)",
     )
 
 
@@ -60,9 +64,18 @@ def check_shard_arguments(args: argparse.Namespace) -> None:
             )
 
 
+def _look(file: Path, kind: str) -> str:
+    """Return a command that prints the first row of a shard."""
+    if kind == "jsonl":
+        return f"head -n 1 {shlex.quote(str(file))}"
+    code = f"import pyarrow.parquet as p; print(p.read_table({str(file)!r}).slice(0, 1).to_pylist())"
+    return f"{shlex.quote(sys.executable)} -c {shlex.quote(code)}"
+
+
 def run_shards(args: argparse.Namespace, recipe: Recipe, inputs: list[str]) -> int:
     """Predict the shards that fall to this process; return 3 if it is the only one and an input could not be read."""
     from pose_core.inference.shard_queue import Place, ShardQueue
+    from pose_core.inference.shard_runtime import with_runtime
     from pose_core.inference.shard_summary import count_shards, summary_text, write_summary
     from pose_core.inference.shards import plan_shards, predict_shards
 
@@ -70,8 +83,10 @@ def run_shards(args: argparse.Namespace, recipe: Recipe, inputs: list[str]) -> i
     threads = place.share_cores()
     queue = ShardQueue(place)
     folder = Path(args.out)
-    plan = queue.after_first(
-        lambda: plan_shards(
+    device = place.device(recipe.config.run.device)
+
+    def begin() -> tuple[Plan, Recipe]:
+        plan = plan_shards(
             recipe,
             inputs,
             folder,
@@ -81,10 +96,14 @@ def run_shards(args: argparse.Namespace, recipe: Recipe, inputs: list[str]) -> i
             min_score=args.min_score,
             main=place.rank == 0,
         )
-    )
+        if not plan.missing() and not args.retry_unreadable:
+            return plan, recipe
+        return plan, with_runtime(recipe, folder, device, plan.rows // place.world_size)
+
+    plan, chosen = queue.after_first(begin)
     try:
         if plan.missing() or args.retry_unreadable:
-            predictor, detector = recipe.build(place.device(recipe.config.run.device))
+            predictor, detector = chosen.build(device)
             predict_shards(
                 plan,
                 queue.take(plan.shards),
@@ -109,6 +128,7 @@ def run_shards(args: argparse.Namespace, recipe: Recipe, inputs: list[str]) -> i
     counts = count_shards(plan, patience=PATIENCE if place.world_size > 1 else 0)
     summary = write_summary(plan, counts)
     print(summary_text(plan, counts))
-    print(f"counts and settings: {shlex.quote(str(summary))}")
+    print(f"counts and settings: {summary}")
+    print(f"to look at them: {_look(plan.file(0), args.format)}")
     # A launcher takes any other code for a process that has failed, and starts the job again.
     return 3 if counts.unreadable and place.world_size == 1 else 0

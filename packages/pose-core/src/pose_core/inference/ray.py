@@ -8,6 +8,13 @@
 >>> poses = images.map_batches(PosePredictor, fn_constructor_kwargs=recipe, batch_size=16, compute=two)
 >>> poses.write_parquet("poses/")
 
+Or, with a plan that survives kills, and archives and videos among the inputs:
+
+>>> from pose_core.inference.ray import predict_shards
+>>> from pose_core.inference.recipe import Recipe
+>>> recipe = Recipe(pose_core.load_config("pose-lite/coco_lpn50_256x192"), "best.pt", detector="whole")
+>>> predict_shards(recipe, ["frames/"], Path("poses"), processes=16, cpus=8, gpus=0.5)
+
 Needs the extra ``ray``. On several machines, weights and files of boxes must be where all of them find them.
 """
 
@@ -31,6 +38,7 @@ from pose_core.errors import ConfigError, DataError
 from pose_core.inference.recipe import Recipe
 from pose_core.inference.shard_plan import read_plan
 from pose_core.inference.shard_rows import Row, columns, parquet_schema, require_pyarrow
+from pose_core.inference.shard_runtime import with_runtime
 from pose_core.inference.shard_summary import ShardCounts, count_shards, write_summary
 from pose_core.inference.shards import has_unreadable, plan_shards, predict_shard
 from pose_core.installation import install_hint
@@ -48,7 +56,8 @@ class PosePredictor:
     ``config`` is an experiment or its name, the other settings are those of `Recipe`. A batch has images in the column
     ``bytes`` of ``read_binary_files``, whose photos are turned upright, or ``image`` of ``read_images``, which are
     taken as they are stored. ``boxes`` names a column of people's boxes, ``(N, 4)`` x, y, w, h of each image, or
-    ``(N, 5)`` with scores.
+    ``(N, 5)`` with scores. On a CPU PyTorch computes the network, unless the experiment's ``test.runtime`` names
+    another runtime.
     """
 
     def __init__(
@@ -129,6 +138,7 @@ def predict_shards(
         each for each in range(plan.shards) if each in missing or (retry_unreadable and has_unreadable(plan, each))
     ]
     if shards:
+        recipe = recipe if gpus else with_runtime(recipe, plan.folder, "cpu", plan.rows // processes)
         options = {"num_cpus": cpus, "num_gpus": gpus, "max_restarts": -1, "max_task_retries": -1}
         actor = ray.remote(**options)(_ShardActor)
         pool = ray.util.ActorPool([actor.remote(recipe, plan.folder, cpus) for _ in range(min(processes, len(shards)))])

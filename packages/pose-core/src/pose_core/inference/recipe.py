@@ -80,7 +80,9 @@ class Recipe:
         """Return what the results depend on, as JSON has it: settings by name, and digests of files."""
         if self.weights == RANDOM:
             raise ConfigError("--weights random is another network in each process: save one, and give its file")
-        experiment = self.config.model_dump(mode="json", exclude={"run", "train", "name", "note"})
+        experiment = self.config.model_dump(
+            mode="json", exclude={"run": True, "train": True, "name": True, "note": True, "test": {"workers": True}}
+        )
         found: dict[str, object] = {
             "weights": _digest(locate_weights(self.weights), "weights"),
             "boxes": _digest(Path(self.boxes), "detections file") if self.boxes not in (None, "gt") else self.boxes,

@@ -59,14 +59,12 @@ class Unit:
     @property
     def label(self) -> str:
         """The name to show: of a picture in an archive with the archive; bytes that are no text become ``\\xff``."""
-        name = self.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-        return f"{name}@{self.member}" if self.member else name
+        return f"{as_text(self.name)}@{self.member}" if self.member else as_text(self.name)
 
     def to_line(self) -> bytes:
         """Return a line of text that `from_line` reads, whatever characters the name has."""
         content = {key: value for key, value in vars(self).items() if value}
-        if not _is_text(self.name):
-            content["name"] = {"bytes": os.fsencode(self.name).decode("latin-1")}
+        content["name"] = name_to_json(self.name)
         return json.dumps(content, separators=(",", ":")).encode() + b"\n"
 
     @classmethod
@@ -74,13 +72,31 @@ class Unit:
         """Return the unit of a line; ``where`` names it in messages."""
         content = parse_json(line, where)
         try:
-            if isinstance(content["name"], dict):
-                content["name"] = os.fsdecode(content["name"]["bytes"].encode("latin-1"))
+            content["name"] = name_from_json(content["name"])
             if "ticks" in content:
                 content["ticks"] = tuple(content["ticks"])
             return cls(**content)
         except (TypeError, KeyError, AttributeError, ValueError):
             raise DataError(f"{where} is not an input as predict lists them: use another --out") from None
+
+
+def as_text(name: str) -> str:
+    """Return a name that can be shown and saved: bytes that are no text become ``\\xff``."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def name_to_json(name: str) -> object:
+    """Return a name as JSON has it; one that is no text as its bytes, which are not JSON's."""
+    return name if as_text(name) == name else {"bytes": os.fsencode(name).decode("latin-1")}
+
+
+def name_from_json(value: object) -> str:
+    """Return what `name_to_json` was given; raise a TypeError or a ValueError if it was nothing."""
+    if isinstance(value, dict) and isinstance(value.get("bytes"), str):
+        return os.fsdecode(value["bytes"].encode("latin-1"))
+    if not isinstance(value, str):
+        raise TypeError
+    return value
 
 
 def find_units(words: Sequence[str], listed: Path | None, out: Path) -> Iterator[Unit]:
@@ -253,11 +269,3 @@ def _walk(folder: str, inside: str, own: str, links: list[str]) -> Iterator[str]
 
 def _suffix(name: str) -> str:
     return os.path.splitext(name)[1].lower()  # noqa: PTH122  a million times
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from pose_core.downloads import locked
 from pose_core.errors import ConfigError, DataError, PoseError
 from pose_core.files import whole_file, write_json
-from pose_core.inference.shard_inputs import Unit, identity
+from pose_core.inference.shard_inputs import Unit, identity, name_from_json, name_to_json
 from pose_core.reading.json_text import read_json
 from pose_core.reading.printable import shown
 from pose_core.reading.regular import open_regular, read_regular
@@ -109,7 +109,9 @@ def read_plan(folder: Path) -> Plan | None:
         index = array("Q", read_regular(inputs.with_suffix(".index"), "index of inputs", limit=_LONGEST_LINE))
         if len(index) < 4 or len(index) % 2 or inputs.stat().st_size != index[-2]:
             raise ValueError
-        return Plan(folder, content["settings"], Path(content["base"]), inputs, index, int(content["rows"]))
+        return Plan(
+            folder, content["settings"], Path(name_from_json(content["base"])), inputs, index, int(content["rows"])
+        )
     except (KeyError, TypeError, ValueError, OSError):
         raise DataError(f"{file} is damaged, or of another version: use another --out") from None
 
@@ -161,7 +163,7 @@ def write_plan(folder: Path, settings: Settings, units: Iterable[Unit], shard_si
     (folder / "inputs.jsonl").replace(folder / name)
     with whole_file((folder / name).with_suffix(".index")) as file:
         file.write(index.tobytes())
-    content = {"settings": settings, "base": str(Path.cwd()), "inputs": name, "rows": rows}
+    content = {"settings": settings, "base": name_to_json(str(Path.cwd())), "inputs": name, "rows": rows}
     write_json(folder / NAME, content, indent=1)
     plan = read_plan(folder)
     if plan is None:
@@ -235,7 +237,7 @@ def _wait(folder: Path) -> Plan:
 def _difference(theirs: object, mine: object, key: str = "") -> str:
     """Return the first setting that differs, with both values; nothing if all are equal."""
     if isinstance(theirs, dict) and isinstance(mine, dict):
-        for name in [*theirs, *(name for name in mine if name not in theirs)]:
+        for name in theirs:  # a later version may have more settings, which change nothing by default
             found = _difference(theirs.get(name), mine.get(name), f"{key}.{name}".lstrip("."))
             if found:
                 return found

@@ -107,7 +107,9 @@ class ShardQueue:
 
     def _add(self, name: str, number: int) -> int:
         assert self.store is not None
+        # torchrun may start the processes again, and keep the store.
+        start = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         try:
-            return int(self.store.add(f"pose/{name}", number))
+            return int(self.store.add(f"pose/{start}/{name}", number))
         except RuntimeError as error:
             raise PoseError("another process of this job has failed; see its message") from error

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +29,7 @@ from pose_core.errors import ConfigError, DataError
 from pose_core.files import write_json
 from pose_core.inference.pipeline import ahead, map_ahead
 from pose_core.inference.recipe import Recipe
-from pose_core.inference.shard_inputs import Unit, find_units, read_frames, read_picture
+from pose_core.inference.shard_inputs import Unit, as_text, find_units, read_frames, read_picture
 from pose_core.inference.shard_plan import Plan, Settings, shared_plan
 from pose_core.inference.shard_rows import FORMATS, Row, require_pyarrow, shard_file
 from pose_core.machine import versions
@@ -86,7 +88,7 @@ def plan_shards(
     if kind == "parquet":
         require_pyarrow()
     settings: Settings = {
-        "inputs": [word if is_url(word) else os.path.abspath(Path(word).expanduser()) for word in words],  # noqa: PTH100
+        "inputs": [word if is_url(word) else _absolute(Path(word)) for word in words],
         "list": None if listed is None else _list_of(listed),
         "format": kind,
         "shard_size": shard_size,
@@ -105,9 +107,13 @@ def plan_shards(
     return shared_plan(folder, settings, units(), shard_size, main=main)
 
 
+def _absolute(path: Path) -> str:
+    return as_text(os.path.abspath(path.expanduser()))  # noqa: PTH100  without ..
+
+
 def _list_of(file: Path) -> dict[str, object]:
     try:
-        return {"file": os.path.abspath(file.expanduser()), "bytes": file.expanduser().stat().st_size}  # noqa: PTH100
+        return {"file": _absolute(file), "bytes": file.expanduser().stat().st_size}
     except OSError as error:
         raise ConfigError(f"list of inputs {file} cannot be read: {error.strerror}") from None
 
@@ -182,7 +188,7 @@ def predict_shard(
             "unreadable": [{"input": name, "reason": why} for name, why in unreadable],
             "inputs": names,
             "weights": plan.settings["weights"],
-            "versions": versions(),
+            "versions": _versions(),
         }
         write_json(plan.manifest(shard), about)  # first: a shard that exists has its manifest
 
@@ -229,6 +235,11 @@ def _images(
                         unreadable.append((unit.label, str(error)))
                     else:
                         yield DetectedImage(Origin(number, unit.label, _size(image)), image, *boxes)
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {"pose-core": version("pose-core"), **versions()}
 
 
 def _size(image: Array) -> tuple[int, int]:
