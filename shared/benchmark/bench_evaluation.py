@@ -17,6 +17,7 @@ import tempfile
 import time
 import tracemalloc
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ def cases(folder: Path) -> Iterator[Case]:
             f"COCO, 5,000 images, {len(detections):,} results, loaded: evaluate and accumulate",
             {
                 "faster-coco-eval": faster,
-                "ours": lambda read=read, found=found: evaluate(read, found, sigmas, ranges),
+                "ours": partial(evaluate, read, found, sigmas, ranges),
             },
             (Bar("faster-coco-eval", "ours", 2.5, at_most=False),),
         )
