@@ -7,21 +7,30 @@ python shared/benchmark/bench_evaluation.py [--images 5000] [--rounds 5] [--out 
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import json
+import subprocess
+import sys
 import tempfile
 import time
 import tracemalloc
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from paired import arguments, compare, finish
+from cases import Bar, Case, measure
+from paired import arguments, compare, finish, print_table
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from pose_core.evaluation import analyze, coco_keypoint_ap, crowdpose_ap
+from pose_core.evaluation.coco import AREAS, evaluate
+from pose_core.evaluation.keypoint_files import read_detections, read_ground_truth
+from pose_core.skeleton import SKELETONS
 
 
 def make_set(images: int, joints: int = 17, seed: int = 0) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -55,6 +64,107 @@ def make_set(images: int, joints: int = 17, seed: int = 0) -> tuple[dict[str, An
     records = [{"id": i, "width": 640, "height": 480, "crowdIndex": float(rng.random())} for i in range(1, images + 1)]
     category = {"id": 1, "name": "person", "keypoints": ["x"] * joints}
     return {"images": records, "annotations": annotations, "categories": [category]}, detections
+
+
+def crowded(images: int, times: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Make a set whose detections come ``times`` times, each with scores of its own."""
+    rng = np.random.default_rng(1)
+    truth, detections = make_set(images)
+    return truth, [{**entry, "score": float(rng.random())} for _ in range(times) for entry in detections]
+
+
+def cases(folder: Path) -> Iterator[Case]:
+    """Yield the bars of evaluation against faster-coco-eval: from what has been loaded, and from files.
+
+    The floor of files parses them. `large_files` measures those of 100,000 results, which takes minutes.
+    """
+    for number, times in ((20, 1), (100, 5)):
+        truth, detections = crowded(5000, times)
+        faster = _faster(truth, detections)
+        if faster is None:
+            return
+        read = read_ground_truth(truth, 17)
+        found = read_detections(detections, read, max_detections=20)
+        ranges, sigmas = list(AREAS.values()), np.array(SKELETONS["coco17"].sigmas)
+        yield Case(
+            f"coco_{number}k",
+            f"COCO, 5,000 images, {len(detections):,} results, loaded: evaluate and accumulate",
+            {
+                "faster-coco-eval": faster,
+                "ours": partial(evaluate, read, found, sigmas, ranges),
+            },
+            (Bar("faster-coco-eval", "ours", 2.5, at_most=False),),
+        )
+    yield with_loading(folder, 1)
+
+
+def large_files(folder: Path) -> Iterator[Case]:
+    """Yield the bars of evaluation from files of 100,000 results."""
+    yield with_loading(folder, 5)
+
+
+def with_loading(folder: Path, times: int) -> Case:
+    """Return the bars of evaluation from files, with the peak of memory.
+
+    Memory is that of a process of its own, beyond what it has before it reads.
+    """
+    truth, detections = crowded(5000, times)
+    files = folder / f"truth_{times}.json", folder / f"found_{times}.json"
+    for file, content in zip(files, (truth, detections), strict=True):
+        file.write_text(json.dumps(content))
+    own, theirs = (memory_of(how, *files) for how in ("ours", "faster"))
+    return Case(
+        f"coco_{20 * times}k_files",
+        f"COCO, 5,000 images, {len(detections):,} results, from files",
+        {
+            "faster-coco-eval": lambda: _faster_from_files(*files),
+            "ours": lambda: coco_keypoint_ap(*files),
+            "parse": lambda: [json.loads(file.read_bytes()) for file in files],
+        },
+        (Bar("faster-coco-eval", "ours", 2.5, at_most=False), Bar("ours", "parse", 1.2)),
+        notes={"memory MB": own, "of faster-coco-eval's": own / theirs},
+    )
+
+
+def _faster_from_files(truth: Path, detections: Path) -> None:
+    from faster_coco_eval import COCO as FastCOCO
+    from faster_coco_eval import COCOeval_faster
+
+    def run() -> None:
+        ground = FastCOCO(str(truth))
+        evaluation = COCOeval_faster(ground, ground.loadRes(str(detections)), "keypoints")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+
+    silent(run)
+
+
+def memory_of(how: str, truth: Path, detections: Path) -> float:
+    """Return the megabytes by which the peak memory of a process grows that evaluates two files."""
+    command = [sys.executable, __file__, "--memory-of", how, str(truth), str(detections)]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(found.stdout.split()[-1])
+
+
+def measure_memory(how: str, truth: Path, detections: Path) -> None:
+    """Evaluate in this process, and print by how many megabytes its peak memory has grown."""
+    # Whatever is loaded on first use is loaded before.
+    small = make_set(3)
+    warm_up = _faster(*small)
+    run = coco_keypoint_ap if how == "ours" else _faster_from_files
+    coco_keypoint_ap(*small)
+    if warm_up is not None:
+        warm_up()
+    before = peak_megabytes()
+    run(truth, detections)
+    print(peak_megabytes() - before)
+
+
+def peak_megabytes() -> float:
+    """Return the peak memory of this process so far; what `resource` tells on Linux includes the process before it."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 
 
 def silent(run: Any) -> Any:
@@ -190,11 +300,19 @@ def _row(number: str, work: str, found: dict[str, Any], bar: str) -> dict[str, o
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--images", type=int, default=5000, metavar="N")
+    parser.add_argument("--memory-of", nargs=3, metavar=("HOW", "TRUTH", "FOUND"), help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.memory_of:
+        how, truth, found = args.memory_of
+        measure_memory(how, Path(truth), Path(found))
+        return
     rows = coco_rows(args.images, args.rounds)
     rows.append(crowdpose_row(args.images, args.rounds))
     rows += analysis_rows(args.images, args.rounds)
     finish(rows, args.out)
+    with tempfile.TemporaryDirectory() as folder:
+        found = [result for case in large_files(Path(folder)) for result in measure(case, 60)]
+    print_table([{"work": each.work, "bar": each.bar, "ratio": each.ratio.median, **each.notes} for each in found])
 
 
 if __name__ == "__main__":

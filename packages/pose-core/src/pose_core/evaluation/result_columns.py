@@ -14,7 +14,7 @@ from pose_core.reading.json_text import stream_list
 
 Array = np.ndarray
 
-BLOCK = 1 << 20
+BLOCK = 1 << 18
 """Bytes of a results file that are read at once: their objects fit into a processor's cache."""
 _NUMBERS = frozenset({int, float})
 _ADDED = ...
@@ -46,11 +46,16 @@ class ResultColumns:
                 if type(box) is not list or len(box) != 4 or not _NUMBERS.issuperset(map(type, box)):
                     raise UnusualError
                 self._boxes.extend(box)
-            if not (type(image) is type(category) is int and type(score) in _NUMBERS and type(points) is list):
+            if not (type(image) is type(category) is int and type(score) in _NUMBERS):
                 raise UnusualError
-            if len(points) != 3 * self._joints or not _NUMBERS.issuperset(map(type, points)):
+            if len(points) != 3 * self._joints:
                 raise UnusualError
-            self._points += self._pack(*points)
+            if type(points) is list and _NUMBERS.issuperset(map(type, points)):
+                self._points += self._pack(*points)
+            elif type(points) is np.ndarray and points.dtype == np.float64 and points.ndim == 1:
+                self._points += points.tobytes()
+            else:
+                raise UnusualError
             self._image_id.append(image)
             self._category.append(category)
             self._score.append(score)
@@ -92,7 +97,7 @@ def columns_of(source: Path | Sequence[Any], joints: int, category: int) -> Resu
     columns = ResultColumns(joints, category)
     try:
         if isinstance(source, Path):
-            content = stream_list(source, columns.add, "detections", block=BLOCK)
+            content = stream_list(source, columns.add, "detections", numbers="keypoints", block=BLOCK)
             # A file system that was away for a moment makes it start again.
             if not isinstance(content, list) or len(content) != len(columns):
                 return None

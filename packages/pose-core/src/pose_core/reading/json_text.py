@@ -6,7 +6,7 @@ import codecs
 import gc
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -100,12 +100,15 @@ def stream_json(
         return _patiently(file, read)
 
 
-def stream_list(file: Path, shorten: Callable[[dict[str, Any]], object], what: str, *, block: int = BLOCK) -> Any:
+def stream_list(
+    file: Path, shorten: Callable[[dict[str, Any]], object], what: str, *, numbers: str = "", block: int = BLOCK
+) -> Any:
     """Return the content of a JSON file, a list that holds what ``shorten`` returns for each of its objects.
 
-    Like `stream_json`; content that is no list is returned as it is.
+    Like `stream_json`; content that is no list is returned as it is. A list of numbers under the key ``numbers`` may be
+    passed to ``shorten`` as a float64 array: that takes less time.
     """
-    read = partial(_stream, file, partial(_parse_list, shorten=shorten), what, block)
+    read = partial(_stream, file, partial(_parse_list, shorten=shorten, numbers=numbers), what, block)
     with collector_paused():
         return _patiently(file, read)
 
@@ -145,6 +148,8 @@ class _SlidingText:
         self.bytes_before = 0
         """Bytes before the block that was decoded last."""
         self.held, self.position, self.ended = "", 0, False
+        self.numbers = ""
+        """The key of the lists of numbers that `objects` may turn into arrays."""
         self._is_unsure = False
 
     def more(self, blocks: int = 1) -> None:
@@ -195,7 +200,7 @@ class _SlidingText:
         """Let `objects` try again."""
         self._is_unsure = False
 
-    def objects(self) -> list[Any]:
+    def objects(self) -> Sequence[Any]:
         """Return values of a list that follow, and pass them with their commas: those that are held, or none.
 
         Together they are parsed in less time. What is before a ``},`` is whole values of this list if it can be parsed
@@ -204,11 +209,19 @@ class _SlidingText:
         end = self.held.rfind("},", self.position) + 1
         if not end or self._is_unsure:
             return []
-        try:
-            values: list[Any] = self._decoder.decode(f"[{self.held[self.position : end]}]")
-        except _PARSING:
-            self._is_unsure = True  # until there is more
-            return []
+        text = self.held[self.position : end]
+        is_plain = self.numbers and self._decoder.parse_int is int
+        values = None
+        if is_plain:
+            from pose_core.reading.number_lists import decode_entries  # needs NumPy
+
+            values = decode_entries(text, self.numbers)
+        if values is None:
+            try:
+                values = self._decoder.decode(f"[{text}]")
+            except _PARSING:
+                self._is_unsure = True  # until there is more
+                return []
         _check_surrogates(self.held, self.position, end)
         self.position = end + 1
         return values
@@ -239,7 +252,8 @@ def _parse_outermost(text: _SlidingText, shrink: Mapping[str, Callable[[dict[str
     return _members(text, shrink) if text.passes("{") else text.value()
 
 
-def _parse_list(text: _SlidingText, shorten: Callable[[dict[str, Any]], object]) -> Any:
+def _parse_list(text: _SlidingText, shorten: Callable[[dict[str, Any]], object], numbers: str) -> Any:
+    text.numbers = numbers
     return _entries(text, shorten) if text.passes("[") else text.value()
 
 
