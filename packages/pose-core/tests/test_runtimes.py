@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,13 +21,16 @@ from pose_core.config import Experiment, ModelConfig
 from pose_core.errors import ConfigError, PoseError
 from pose_core.models.hrnet import HRNet, HRNetSpec, StageSpec
 from pose_core.models.inference_copy import optimize_for_inference
+from pose_core.plugins.predictors import Predictor
 from pose_core.runtimes import choice, onnx_files
 from pose_core.runtimes.choice import Work, measure, ready_network, without_measurements
 from pose_core.runtimes.networks import RuntimeNetwork, open_network, way_of
 from pose_core.runtimes.ways import Runtime, Way, missing, ways
+from pose_core.skeleton import get_skeleton
 from pose_core.synthetic import write_dataset
 from pose_core.topdown.config import TopDownConfig
 from pose_core.topdown.evaluate import evaluate_topdown
+from pose_core.topdown.predictor import TopDownPredictor
 
 CPU = torch.device("cpu")
 NAME, SIZE = "small", (64, 64)
@@ -104,6 +108,25 @@ def test_evaluation_scores_the_same_and_says_what_computed_it(tmp_path: Path) ->
     # At near ties of two pixels rounding decides.
     moved = [np.abs(np.subtract(*(each["keypoints"] for each in pair))).max() for pair in zip(*entries, strict=True)]
     assert np.median(moved) < 0.01
+
+
+@needs_onnx
+def test_a_predictor_of_many_images_changes_and_one_of_few_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = small()
+    network[-1] = nn.Conv2d(8, 17, 1)
+    config = TopDownConfig.model_validate({"method": "lite", "model": {"name": "small", "input_size": (64, 64)}})
+    predictor = Predictor(TopDownPredictor(network, config, get_skeleton("coco17"), CPU))
+    work = Work("small", SIZE, 32)
+    measurements.remember("networks", {work.key: {"torch": 3.2, "onnxruntime": 0.32}, work.export_key: {"onnx": 0.5}})
+    picture = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    before = predictor.worker.network
+    first = predictor([picture] * 8, detector="whole")
+    assert predictor.worker.network is before
+    second = predictor([picture] * 16, detector="whole")
+    assert way_of(predictor.worker.network) == Way("onnxruntime")
+    np.testing.assert_allclose(second[0].keypoints, first[0].keypoints, atol=0.01)
+    predictor.worker.expect(1)
+    assert predictor.worker.network is before
 
 
 @pytest.mark.parametrize("way", INSTALLED, ids=str)
@@ -350,11 +373,13 @@ def test_the_doctor_measures_networks_and_shows_the_times(
     assert "doctor --networks hrnet_w32" in capsys.readouterr().out
     monkeypatch.setattr("pose_core.runtimes.choice.BATCHES", (1,))
     stand_ins(monkeypatch, "openvino")
-    monkeypatch.setattr(choice, "ways", lambda precision: ways("fp32")[:2])
+    seconds = {Way("torch"): 0.03, Way("onnxruntime"): 0.02, Way("torch", "bf16"): 0.04}
+    monkeypatch.setattr(choice, "_times", lambda *_: seconds)
     assert main(["doctor", "--networks", "simplebaseline_resnet18"]) == 0
     printed = capsys.readouterr().out
     assert "simplebaseline_resnet18 256x192, batch 1, " in printed
-    assert "fastest" in printed
+    assert re.search(r"fp32 +onnxruntime +20 +fastest\n +torch +30 +1.50 x\n", printed)
+    assert "simplebaseline_resnet18 without openvino" in printed
     assert main(["doctor", "--networks", "nosuch"]) == 2
 
 

@@ -72,14 +72,19 @@ class BottomUpPredictor(PosePredictor):
         self.device = device
         self.network = self._ready(network)
         # Only a CPU has other ways to compute it.
-        self.plain = network if device.type == "cpu" and config.test.runtime == "auto" else None
+        is_open = device.type == "cpu" and config.test.runtime == "auto" and not config.test.compile
+        self.copies = (network, self.network) if is_open else None
 
     def expect(self, images: int) -> None:
-        if self.plain is not None:
-            self.network = self._ready(self.plain, images)
+        if self.copies is not None:
+            network, quick = self.copies
+            self.network = self._ready(network, images, quick)
 
-    def _ready(self, network: nn.Module, images: int | None = None) -> nn.Module:
-        """Return a copy of a network to predict with, by what computes it best for the number of images, if known."""
+    def _ready(self, network: nn.Module, images: int | None = None, quick: nn.Module | None = None) -> nn.Module:
+        """Return a copy of a network to predict with, by what computes it best for the number of images, if known.
+
+        ``quick`` is the copy that was returned for an unknown number, if there is one.
+        """
         test = self.config.test
         views = 2 if test.flip else 1
         return ready_network(
@@ -90,6 +95,7 @@ class BottomUpPredictor(PosePredictor):
             batch=views,
             images=None if images is None else views * len(test.scales) * images,
             multiple=network.divisor if isinstance(network, PoseNetwork) else 1,
+            quick=quick,
         )
 
     @property

@@ -157,7 +157,10 @@ def predict_video(
             _write, skeleton=predictor.skeleton, video=video, sound=sound, target=target, options=options
         )
         writing = in_background(write_all, depth)
-        with _progress(video.name, _total(video, options)) as advance, closing(found), writing as write:
+        total = _total(video, options)
+        if total is not None:
+            predictor.worker.expect(total)
+        with _progress(video.name, total) as advance, closing(found), writing as write:
             for frame, poses in found:
                 write((frame, poses))
                 frames, people, last = frames + 1, people + len(poses), frame.number

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar, overload
@@ -165,6 +165,8 @@ class Predictor:
 
         The poses of a file keep its name instead of its pixels, and read it again when they are shown.
         """
+        if isinstance(images, Sized):
+            self.worker.expect(len(images))
         return self._predict(images, boxes, detector, keep=False)
 
     def predict_stream(self, images: Iterable[DetectedImage[T]]) -> Iterator[tuple[T, Poses]]:

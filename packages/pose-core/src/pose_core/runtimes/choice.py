@@ -101,11 +101,13 @@ def ready_network(
     batch: int,
     images: int | None = None,
     multiple: int | None = None,
+    quick: nn.Module | None = None,
 ) -> nn.Module:
     """Return a copy of a network for inference, computed by what the config's ``test.runtime`` says.
 
     ``dtype`` is the type of ``test.precision``, ``batch`` the images of a call, and ``images`` the number of all, if it
-    is known. With ``multiple``, heights and widths vary, as multiples of it.
+    is known. With ``multiple``, heights and widths vary, as multiples of it. ``quick`` is the copy that PyTorch
+    computes, if there is one already.
     """
     test, size, runtime = config.test, config.model.input_size, config.test.runtime
     if device.type != "cpu" or test.compile:
@@ -119,7 +121,8 @@ def ready_network(
         if runtime == "onnxruntime" and dtype is not None:
             raise ConfigError(f"test.runtime=onnxruntime computes in fp32 only: remove test.precision={test.precision}")
         return _opened(Way(runtime, test.precision), work, network, optimize_for_inference(network.to(device), size))
-    quick = optimize_for_inference(network.to(device), size, dtype)
+    if quick is None:
+        quick = optimize_for_inference(network.to(device), size, dtype)
     if runtime == "torch" or images is None or _without_measurements.get() or len(_installed(work)) == 1:
         return quick
     try:

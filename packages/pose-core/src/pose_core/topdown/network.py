@@ -11,9 +11,16 @@ from pose_core.topdown.config import TopDownConfig
 
 
 def crop_network(
-    network: nn.Module, config: TopDownConfig, device: torch.device, crops: int | None = None
+    network: nn.Module,
+    config: TopDownConfig,
+    device: torch.device,
+    crops: int | None = None,
+    quick: nn.Module | None = None,
 ) -> nn.Module:
-    """Return a copy of a network to predict with, by what computes it best for the number of ``crops``, if known."""
+    """Return a copy of a network to predict with, by what computes it best for the number of ``crops``, if known.
+
+    ``quick`` is the copy that was returned for an unknown number, if there is one.
+    """
     views = 2 if config.test.flip else 1
     return ready_network(
         network,
@@ -22,4 +29,5 @@ def crop_network(
         dtype=inference_dtype(config.test.precision, device),
         batch=views * (config.test.batch_size if crops is None else min(crops, config.test.batch_size)),
         images=None if crops is None else views * crops,
+        quick=quick,
     )

@@ -42,11 +42,13 @@ class TopDownPredictor(PosePredictor):
         self.settings = CropSettings.from_config(config, skeleton)
         self.network = crop_network(network, config, device)
         # Only a CPU has other ways to compute it.
-        self.plain = network if device.type == "cpu" and config.test.runtime == "auto" else None
+        is_open = device.type == "cpu" and config.test.runtime == "auto" and not config.test.compile
+        self.copies = (network, self.network) if is_open else None
 
     def expect(self, images: int) -> None:
-        if self.plain is not None:
-            self.network = crop_network(self.plain, self.config, self.device, images)
+        if self.copies is not None:
+            network, quick = self.copies
+            self.network = crop_network(network, self.config, self.device, images, quick)
 
     def predict_stream(self, images: Iterable[DetectedImage[T]]) -> Iterator[tuple[T, Poses]]:
         """Yield each image's key and one pose for each of its boxes, in order; images share batches."""
