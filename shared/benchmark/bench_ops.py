@@ -33,7 +33,13 @@ FLOORS = ("floor", "other floor")
 
 
 def measure(contenders: Mapping[str, Callable[[], object]], rounds: int) -> Times:
-    return compare(contenders, rounds, time.process_time)
+    """Compare ours with the floors, and apart from them with the published, which would leave them a cold cache."""
+    published = {name: contenders[name] for name in ("published", "ours") if name in contenders}
+    others = {name: run for name, run in contenders.items() if name != "published"}
+    against = compare(published, rounds, time.process_time)
+    floors = compare(others, rounds, time.process_time) if len(others) > 1 else against
+    renamed = {name: seconds for name, seconds in floors.rounds.items() if name != "ours"}
+    return Times({**against.rounds, **renamed, "ours next to floors": floors.rounds["ours"]})
 
 
 def shown(spread: Spread) -> str:
@@ -46,8 +52,8 @@ def row(number: str, work: str, found: Times, error: float, bar: str) -> dict[st
     return {
         "#": number, "work": work,
         "floor ms": 1e3 * found.seconds(floor) if floor else "-",
-        "published ms": 1e3 * found.seconds("published"), "ours ms": 1e3 * found.seconds("ours"),
-        "of floor": shown(found.ratio("ours", floor)) if floor else "-",
+        "published ms": 1e3 * found.seconds("published"), "ours ms": 1e3 * found.seconds("ours next to floors"),
+        "of floor": shown(found.ratio("ours next to floors", floor)) if floor else "-",
         "ratio": ratio.median, "ratio interval": f"{ratio.low:.1f} to {ratio.high:.1f}",
         "largest difference": error, "bar": bar,
     }  # fmt: skip
@@ -157,7 +163,7 @@ def growth(rounds: int, total: int = 60_000) -> list[dict[str, object]]:
             table.reshape(-1, 17, 2), scores.reshape(-1), areas.reshape(-1), SIGMAS, 0.9, images=images
         )
 
-    found = measure({str(number): run(number) for number in sizes}, rounds)
+    found = compare({str(number): run(number) for number in sizes}, rounds, time.process_time)
     return [
         {"poses per image": number, "ms per 1000 poses": 1e6 * found.seconds(str(number)) / total,
          "of that with 10": shown(found.ratio(str(number), "10"))}
