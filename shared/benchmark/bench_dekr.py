@@ -118,7 +118,7 @@ def agreement(run: Path, images: int) -> list[dict[str, object]]:
     ]  # fmt: skip
 
 
-def convolution(rounds: int, *, learning: bool) -> dict[str, object]:
+def convolution(rounds: int, *, learning: bool = False) -> dict[str, object]:
     """Compare deformable convolution with torchvision's operator: as in prediction, or with the gradients of all."""
     make = torch.Generator().manual_seed(0)
     x, offset = torch.randn(1, 15, 128, 128, generator=make), 2 * torch.randn(1, 18, 128, 128, generator=make)
