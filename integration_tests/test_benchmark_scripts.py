@@ -68,6 +68,16 @@ CLUSTER = scaling_model.Cluster()
 COUNTS = (1, 2, 4, 8, 16, 32, 64)
 
 
+def test_a_prediction_is_as_fast_as_its_scarcest_resource() -> None:
+    pieces = scaling_model.PredictionPieces(decode=2e-3, host=1e-3, device=1e-4, read=1e5, written=0.0, start=10.0)
+    storage = scaling_model.Storage()
+    limits = scaling_model.prediction_limits(pieces, CLUSTER, storage, 2, 8)
+    expected = {"cores": 256 / 3e-3, "main threads": 16 / 1.1e-3, "devices": 16e4}
+    assert limits == pytest.approx({**expected, "network of a node": 6e4, "shared disk": 4e5})
+    seconds = scaling_model.prediction_seconds(pieces, CLUSTER, storage, 2, 8, 160_000)
+    assert seconds == pytest.approx(10 + 11 + 0.55), "start, eleven seconds of work, half a shard"
+
+
 def test_more_devices_are_faster_but_never_more_than_linearly() -> None:
     rates = [scaling_model.samples_per_second(PIECES, CLUSTER, count, 64, 150_000) for count in COUNTS]
     assert rates == sorted(rates)

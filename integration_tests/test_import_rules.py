@@ -21,9 +21,9 @@ LAYERS = (
     ("errors", "installation", "outside", "verbosity", "plurals", "text_tables", "digests", "files", "folders",
      "reading", "downloads", "photos", "timing", "machine", "measurements"),
     ("geometry", "joint_maps", "skeleton"),
-    ("config",), ("ops",), ("drawing",), ("structures",), ("synthetic",), ("models",), ("data",), ("evaluation",),
-    ("layouts",), ("engine",), ("topdown", "bottomup"), ("plugins",), ("inference",), ("report",), ("benchmark",),
-    ("cli",),
+    ("config",), ("ops",), ("drawing",), ("structures",), ("synthetic",), ("models",), ("runtimes",), ("data",),
+    ("evaluation",), ("layouts",), ("engine",), ("topdown", "bottomup"), ("plugins",), ("inference",), ("report",),
+    ("benchmark",), ("cli",),
     ("__main__", "pose_core"),
 )  # fmt: skip
 """The subpackages and top-level modules of pose-core, lowest first: each imports from lower layers only.

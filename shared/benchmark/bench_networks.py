@@ -1,71 +1,158 @@
-"""Benchmark networks on one CPU core: forward and training step, against the plain module as in the published code.
+"""Benchmark networks on a CPU: forward as predict and eval run it, and training steps.
 
-python shared/benchmark/bench_networks.py [--rounds 7] [--out results.json]
+python shared/benchmark/bench_networks.py [NETWORK …] [--rounds 7] [--threads 1] [--compiled] [--out results.json]
 
-Forward, batch 1, 256x192: the plain module in float32; ours, as predict and eval run it (batch norm folded, channels
-last, weights packed); the exported file under onnxruntime; ours in bfloat16. Training step, batch 16, 128x96: the plain
-module, the loss joint by joint and Adam parameter by parameter; ours with channels last, the loss in one expression and
-the fused Adam.
+Forward, 256x192: the plain module as in the published code; ours, as predict and eval run it in PyTorch (batch norm
+folded, channels last, weights packed, large batches in parts); the exported file under ONNX Runtime and OpenVINO; those
+that compute in bfloat16; with --compiled also torch.compile with frozen weights. "chosen" is what test.runtime=auto
+takes after its own measurement, which this script makes first, in full precision and, in the rows "bf16 asked", with
+bfloat16 allowed; its ratio to the best of all has the 95 % interval of the median over rounds.
+
+Training step, batch 16, 128x96: the plain module, the loss joint by joint and Adam parameter by parameter; ours with
+channels last, the loss in one expression and the fused Adam; and forward and backward alone of the bare network in the
+best of contiguous and channels-last order: a step should add no more than a tenth to that.
+
+Times are processor times with one thread, wall times with more.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-import onnxruntime
 import torch
-from paired import arguments, compare, finish
+from cases import FASTEST, Bar, Case
+from paired import arguments, finish, machine, print_table, write_rows
 from torch import Tensor, nn
 
-from pose_core.inference.export import export_onnx
+from pose_core import timing
 from pose_core.models.fuse_batch_norm import fold_batch_norm
 from pose_core.models.inference_copy import optimize_for_inference
 from pose_core.ops import gaussian_heatmaps, mse_loss
 from pose_core.plugins.networks import create_model
+from pose_core.runtimes.choice import BATCHES, Work, fastest, measure
+from pose_core.runtimes.networks import open_network
+from pose_core.runtimes.onnx_files import onnx_bytes
+from pose_core.runtimes.ways import Way, missing, ways
 
-FORWARD = {
-    "simplebaseline_resnet50": (1.2, 1.5),
-    "hrnet_w32": (1.1, 1.3),
-    "lpn_50": (1.2, 2.0),
-    "lpn_18": (1.2, 2.0),
-    "hrnet_w18_small_v1": (1.2, 1.6),
-}
-"""Network → bars in PyTorch and through ONNX."""
-DENSE = ("simplebaseline_resnet50", "hrnet_w32")
+NETWORKS = ("lpn_18", "lpn_50", "hrnet_w18_small_v1", "hrnet_w32", "simplebaseline_resnet50")
+SIZE = (192, 256)
 STEPS = {"lpn_18": 1.6, "simplebaseline_resnet50": 1.7}
+LARGE = 3
+"""Rounds of the large batch: its calls are long."""
 
 
-def forward(name: str, rounds: int, folder: Path) -> dict[str, object]:
-    """Compare forward passes of a network."""
+def clock() -> Callable[[], float]:
+    """Return the clock that suits the number of threads."""
+    return time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+
+
+def forward(
+    name: str, rounds: int, *, batches: tuple[int, ...] = BATCHES, compiled: bool = False
+) -> list[dict[str, object]]:
+    """Compare forward passes of a network in every way, after the choice was made: rows for each batch."""
+    torch.manual_seed(0)
     plain = create_model(name).eval()
-    x = torch.randn(1, 3, 256, 192)
-    quick = optimize_for_inference(plain, (192, 256))
-    y = x.to(memory_format=torch.channels_last)
-    file = export_onnx(plain, (192, 256), folder / f"{name}.onnx", batch=1).file
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    contenders: dict[str, Callable[[], object]] = {
-        "published": partial(run, plain, x),
-        "ours": partial(run, quick, y),
-        "onnx": lambda: session.run(None, {"images": x.numpy()}),
-    }
-    if name in DENSE:
-        half = fold_batch_norm(plain).to(torch.bfloat16).to(memory_format=torch.channels_last)
-        contenders["bf16"] = partial(run, half, y.to(torch.bfloat16))
-    found = compare(contenders, rounds)
-    error = float((run(plain, x) - run(quick, y)).abs().max() / run(plain, x).abs().max())
-    ratios, bars = found["ratios"], FORWARD[name]
+    stored = onnx_bytes(plain, SIZE)
+    networks = all_ways(plain, stored)
+    rows = []
+    for batch in batches:
+        found, _ = measure(plain, Work(name, SIZE, batch, "bf16"), stored)
+        x = torch.randn(batch, 3, *SIZE[::-1])
+        last = x.to(memory_format=torch.channels_last)
+        contenders: dict[str, Callable[[], object]] = {"plain": partial(run, plain, x)}
+        contenders |= {str(way): partial(run, network, last) for way, network in networks.items()}
+        if compiled:
+            contenders["compiled"] = partial(run, compile_frozen(plain), last)
+        times = timing.compare(contenders, rounds if batch == 1 else LARGE, clock())
+        full = {way: seconds for way, seconds in found.items() if way.precision == "fp32"}
+        rows += [
+            row(name, batch, "fp32", times, str(fastest(full)), lambda each: "bf16" not in each),
+            row(name, batch, "bf16 asked", times, str(fastest(found)), lambda each: True),
+        ]
+    return rows
+
+
+def row(
+    name: str, batch: int, asked: str, times: timing.Times, chosen: str, counts: Callable[[str], bool]
+) -> dict[str, object]:
+    """Return the times of all ways, and the chosen one's ratio to the best of those that count."""
+    best = min(filter(counts, times.rounds), key=times.seconds)
+    ratio = times.ratio(chosen, best)
+    ours = times.ratio("torch", best)
+    shown = ("plain", "torch", "torch bf16", "onnxruntime", "openvino", "openvino bf16", "compiled")
     return {
-        "#": "8", "network": name, "published ms": 1000 * found["published"], "ours ms": 1000 * found["ours"],
-        "onnx ms": 1000 * found["onnx"], "ours ×": ratios["published/ours"], "onnx ×": ratios["published/onnx"],
-        "bf16 ×": ratios.get("published/bf16", ""), "error of ours": error,
-        "bar": f"≥ {bars[0]}, onnx ≥ {bars[1]}" + (", bf16 ≥ 2" if name in DENSE else ""),
+        "#": "8", "network": f"{name}, batch {batch}, {asked}",
+        **{f"{way} ms": 1000 * times.seconds(way) if way in times.rounds else "" for way in shown},
+        "chosen": chosen, "best": best, "ratio": ratio.median, "low": ratio.low, "high": ratio.high,
+        "torch / best": ours.median, "bar": "≤ 1.1",
     }  # fmt: skip
+
+
+def cases(folder: Path) -> Iterator[Case]:
+    """Yield forward passes of the networks in every way, after the choice was made, and training steps."""
+    os.environ["POSE_HOME"] = str(folder)  # the benchmark's own measurements
+    for name in NETWORKS:
+        torch.manual_seed(0)
+        plain = create_model(name).eval()
+        stored = onnx_bytes(plain, SIZE)
+        networks = all_ways(plain, stored)
+        for batch in BATCHES:
+            found, _ = measure(plain, Work(name, SIZE, batch, "bf16"), stored)
+            x = torch.randn(batch, 3, *SIZE[::-1])
+            last = x.to(memory_format=torch.channels_last)
+            full = {way: seconds for way, seconds in found.items() if way.precision == "fp32"}
+            for asked, best in (("fp32", fastest(full)), ("bf16 asked", fastest(found))):
+                contenders: dict[str, Callable[[], object]] = {"plain": partial(run, plain, x)}
+                for way, network in networks.items():
+                    if asked != "fp32" or way.precision == "fp32":
+                        contenders[str(way)] = partial(run, network, last)
+                # The same call once more, so that noise may favor either.
+                contenders["chosen"] = contenders[str(best)]
+                yield Case(
+                    f"{name}, batch {batch}, {asked}",
+                    f"forward 256×192; chosen: {best}",
+                    contenders,
+                    (Bar("chosen", FASTEST, 1.1), Bar("chosen", "torch", 1)),
+                    clock(),
+                )
+    for name in STEPS:
+        contenders = step_contenders(name)
+        for label, word in (("ours", "fp32"), ("bf16", "bf16")):
+            mine = {key: run for key, run in contenders.items() if key.split()[-1] == label}
+            yield Case(
+                f"training step, {name}, {word}",
+                "128×96, batch 16; forward and backward of the bare network in its best format",
+                {"step": mine.pop(label), **mine},
+                (Bar("step", FASTEST, 1.1),),
+                clock(),
+            )
+
+
+def all_ways(plain: nn.Module, stored: bytes) -> dict[Way, nn.Module]:
+    """Return a network in every way that is installed."""
+    quick = optimize_for_inference(plain, SIZE)
+    networks: dict[Way, nn.Module] = {
+        Way("torch"): quick,
+        Way("torch", "bf16"): optimize_for_inference(plain, SIZE, torch.bfloat16),
+    }
+    for way in ways("bf16"):
+        if way.runtime != "torch" and not missing(way.runtime):
+            networks[way] = open_network(way, stored, quick)
+    return networks
+
+
+def compile_frozen(plain: nn.Module) -> nn.Module:
+    """Return a network compiled for inference with its weights as constants."""
+    from torch._inductor import config
+
+    config.freezing = True
+    compiled: nn.Module = torch.compile(fold_batch_norm(plain).to(memory_format=torch.channels_last))  # type: ignore[assignment]
+    return compiled
 
 
 @torch.inference_mode()
@@ -74,8 +161,8 @@ def run(network: nn.Module, x: Tensor) -> Tensor:
     return output
 
 
-def training(name: str, rounds: int) -> dict[str, object]:
-    """Compare training steps of a network."""
+def step_contenders(name: str) -> dict[str, Callable[[], object]]:
+    """Return training steps of a network, published and ours, and forward and backward alone in both formats."""
     torch.manual_seed(0)
     images = torch.randn(16, 3, 128, 96)
     joints, weights = torch.rand(16, 17, 2) * torch.tensor([96.0, 128.0]), torch.ones(16, 17)
@@ -97,7 +184,7 @@ def training(name: str, rounds: int) -> dict[str, object]:
         optimizer.step()
 
     plain = create_model(name).train()
-    contenders = {
+    contenders: dict[str, Callable[[], object]] = {
         "published": partial(
             step, plain, torch.optim.Adam(plain.parameters(), foreach=False), images, "reference", False
         )
@@ -107,22 +194,52 @@ def training(name: str, rounds: int) -> dict[str, object]:
         network = create_model(name).train().to(memory_format=torch.channels_last)
         optimizer = torch.optim.Adam(network.parameters(), fused=True)
         contenders[label] = partial(step, network, optimizer, last, "fast", half)
-    found = compare(contenders, rounds)
-    ratios = found["ratios"]
-    return {
-        "#": "9", "network": f"{name}, training step", "published ms": 1000 * found["published"],
-        "ours ms": 1000 * found["ours"], "ours ×": ratios["published/ours"], "bf16 ×": ratios["published/bf16"],
-        "bar": f"≥ {STEPS[name]}",
-    }  # fmt: skip
+        contenders[f"bare {label}"] = partial(bare, network, last, half)
+        # The best format: the same network in the other order.
+        contenders[f"contiguous {label}"] = partial(bare, create_model(name).train(), images, half)
+    return contenders
+
+
+def training(name: str, rounds: int) -> dict[str, object]:
+    """Compare training steps of a network."""
+    times = timing.compare(step_contenders(name), rounds, clock())
+    row: dict[str, object] = {"#": "9", "network": f"{name}, training step"}
+    for label in ("ours", "bf16"):
+        floor = min((f"bare {label}", f"contiguous {label}"), key=times.seconds)
+        ratio = times.ratio(label, floor)
+        row |= {f"{label} ms": 1000 * times.seconds(label), f"{label} floor ms": 1000 * times.seconds(floor)}
+        row |= {f"{label} best format": floor.split()[0].replace("bare", "channels last")}
+        row |= {f"{label} / floor": ratio.median, f"{label} low": ratio.low, f"{label} high": ratio.high}
+        row |= {f"{label} ×": times.ratio("published", label).median}
+    return row | {"published ms": 1000 * times.seconds("published"), "bar": f"≤ 1.1; × ≥ {STEPS[name]}"}
+
+
+def bare(network: nn.Module, x: Tensor, half: bool) -> None:
+    """Run forward and backward of a network, and nothing else."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        output = network(x)
+    network.zero_grad()
+    torch.autograd.backward(output, torch.ones_like(output))
 
 
 def main() -> None:
-    args = arguments(__doc__).parse_args()
-    torch.set_num_threads(1)
+    parser = arguments(__doc__)
+    parser.add_argument("networks", nargs="*", default=NETWORKS, metavar="NETWORK", help=" ".join(NETWORKS))
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads (1)")
+    parser.add_argument("--compiled", action="store_true", help="compile, too, which takes a minute for each network")
+    parser.add_argument("--no-training", action="store_true", help="leave out the training steps")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as folder:
-        rows = [forward(name, args.rounds, Path(folder)) for name in FORWARD]
-    rows += [training(name, args.rounds) for name in STEPS]
-    finish(rows, args.out)
+        os.environ["POSE_HOME"] = folder  # the script's own measurements
+        for name in args.networks:
+            rows += forward(name, args.rounds, compiled=args.compiled)
+    steps = [] if args.no_training else [training(name, args.rounds) for name in STEPS if name in args.networks]
+    finish(rows, None)
+    if steps:
+        print_table(steps)
+    write_rows([*rows, *steps], args.out, machine())
 
 
 if __name__ == "__main__":

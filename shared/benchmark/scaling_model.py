@@ -1,4 +1,4 @@
-"""The model of a training on many devices: its rate from measured pieces, in a few formulas.
+"""The model of a training, and of a prediction in shards, on many devices: rates from measured pieces.
 
 Every process has one device and its share of the node's CPU cores. A step takes as long as the slowest of three: the
 device with what the exchange of gradients adds; the process's host thread, which launches the device's work; the cores,
@@ -120,3 +120,63 @@ def bottleneck(pieces: Pieces, cluster: Cluster, processes: int, batch: int, sam
     """Return the piece of work that limits the rate: the one that is worth most to speed up."""
     found = gains(pieces, cluster, processes, batch, samples)
     return max(found, key=lambda name: found[name])
+
+
+@dataclass(frozen=True)
+class PredictionPieces:
+    """What the prediction of a picture needs: seconds of each piece of work, and bytes."""
+
+    decode: float
+    """Reading and decoding, on one core."""
+    host: float
+    """The process's main thread: cutting out people, launches, rows."""
+    device: float
+    """The device's work."""
+    read: float
+    """Bytes of the picture's file."""
+    written: float
+    """Bytes of its row."""
+    start: float
+    """Seconds until a process predicts its first picture."""
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Where pictures come from and rows go."""
+
+    node: float = 3e9
+    """Bytes per second that a node reads or writes over its network."""
+    shared: float = 40e9
+    """Bytes per second of the file system that all nodes share."""
+
+
+def prediction_limits(
+    pieces: PredictionPieces, cluster: Cluster, storage: Storage, nodes: int, processes: int
+) -> dict[str, float]:
+    """Return the pictures per second that each resource allows on ``nodes`` with so many ``processes`` on each.
+
+    A process's main thread waits for its device; while it does, other processes use the core.
+    """
+    cores = nodes * cluster.cores_per_node
+    return {
+        "cores": cores / (pieces.decode + pieces.host),
+        "main threads": nodes * processes / (pieces.host + pieces.device),
+        "devices": nodes * cluster.devices_per_node / pieces.device if pieces.device else float("inf"),
+        "network of a node": nodes * storage.node / (pieces.read + pieces.written),
+        "shared disk": storage.shared / (pieces.read + pieces.written),
+    }
+
+
+def prediction_seconds(
+    pieces: PredictionPieces,
+    cluster: Cluster,
+    storage: Storage,
+    nodes: int,
+    processes: int,
+    pictures: int,
+    shard_size: int = 1000,
+) -> float:
+    """Return the seconds of a whole prediction: start, steady rate, and the wait for the last shards."""
+    rate = min(prediction_limits(pieces, cluster, storage, nodes, processes).values())
+    last = shard_size * nodes * processes / rate  # of one process; on average half of it is waited for
+    return pieces.start + pictures / rate + last / 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from pose_core.errors import ConfigError, DataError
 from pose_core.evaluation import coco_keypoint_ap
+from pose_core.evaluation.keypoint_files import read_detections, read_ground_truth
 from pose_testing.golden import FOLDER
 
 TINY = json.loads((FOLDER / "dekr" / "eval_tiny_results.json").read_text())
@@ -219,6 +221,32 @@ def test_files_and_golden_figures(tmp_path: Path) -> None:
     folder = FOLDER / "dekr"
     found = coco_keypoint_ap(folder / "coco_tiny_gt.json", folder / "coco_tiny_dets.json")
     assert list(found.values()) == pytest.approx(list(TINY["coco"]["stats"].values()), abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_files_give_the_figures_of_their_content(seed: int, tmp_path: Path) -> None:
+    truth, detections = random_set(2000 + seed)
+    spoil(truth, detections, seed)
+    file = tmp_path / "found.json"
+    file.write_text(json.dumps(detections))
+    expected = coco_keypoint_ap(truth, detections)
+    assert coco_keypoint_ap(truth, file) == expected
+    # The careful reading of entries with unusual numbers.
+    unusual = [{**entry, "keypoints": np.array(entry["keypoints"])} for entry in detections]
+    assert coco_keypoint_ap(truth, unusual) == expected
+
+
+def test_a_large_file_of_results_is_not_held_whole(tmp_path: Path) -> None:
+    truth, detections = random_set(0)
+    file = tmp_path / "found.json"
+    file.write_text(json.dumps(detections * (8_000 // len(detections))))
+    read = read_ground_truth(truth, 17)
+    tracemalloc.start()
+    read_detections(file, read, max_detections=20)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # The numbers take 3 MB as columns, a block's objects 4 MB; all objects took 20 MB.
+    assert peak < 14e6
 
 
 def test_other_images_and_custom_sigmas() -> None:

@@ -72,7 +72,7 @@ def test_an_image_is_sent_once_for_all_its_people(root: Path) -> None:
     data = EncodedCrops(people(root))
     first = int(data.groups[0])
     everyone = [index for index in range(len(data)) if data.groups[index] == first]
-    (batch,) = data.__getitems__(everyone * 2)
+    batch = data.__getitems__(everyone * 2)
     assert len(batch.ends) == 1
     assert batch.image_of.tolist() == [0] * len(everyone) * 2
 
@@ -92,8 +92,8 @@ def test_other_formats_travel_as_pixels(root: Path, tmp_path: Path) -> None:
     content = cv2.imencode(".png", cv2.imread(source))[1].tobytes()
     loaded = rewrite(root, tmp_path, content)
     keys = list(range(len(loaded)))
-    expected = CropBatch.stack(loaded.__getitems__(keys))
-    (sent,) = EncodedCrops(loaded).__getitems__(keys)
+    expected = loaded.__getitems__(keys)
+    sent = EncodedCrops(loaded).__getitems__(keys)
     assert sent.sizes[0].tolist() != [0, 0]
     assert sent.sizes[1].tolist() == [0, 0]
     found = EncodedCrops(loaded).to_device(sent, CPU)
@@ -119,9 +119,9 @@ def test_a_damaged_image_is_named(root: Path, tmp_path: Path) -> None:
 def test_a_damaged_image_is_skipped_where_asked(root: Path, tmp_path: Path, length: int | None) -> None:
     loaded = rewrite(root, tmp_path, damaged(root)[:length])
     loaded.on_bad_image = "skip"
-    expected = CropBatch.stack(loaded.__getitems__(range(len(loaded))))
+    expected = loaded.__getitems__(range(len(loaded)))
     data = EncodedCrops(loaded)
-    found = data.to_device(*data.__getitems__(range(len(loaded))), CPU)
+    found = data.to_device(data.__getitems__(range(len(loaded))), CPU)
     assert not found.valid[0]
     assert found.valid[-1]
     assert torch.equal(found.valid, expected.valid)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pose_core.errors import ConfigError, DataError
 from pose_core.reading import json_text, patience
-from pose_core.reading.json_text import parse_json, read_json, stream_json
+from pose_core.reading.json_text import parse_json, read_json, stream_json, stream_list
 
 FIXTURE_KEPT = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
 NUMBERS = st.integers() | st.floats(allow_nan=False) | st.sampled_from([-0.0, 1e-7, 1e300, 10**299])
@@ -65,6 +65,30 @@ def test_blocks_give_the_same_content(
     expected = json.dumps(json.loads(text))
     assert json.dumps(read_json(file)) == expected
     assert json.dumps(stream(file, block)) == expected
+
+
+@FIXTURE_KEPT
+@given(document=ENTRIES | VALUES, indent=INDENTS, block=st.integers(1, 60))
+def test_blocks_of_a_list_give_the_same_content(
+    document: object, indent: int | None, block: int, tmp_path: Path
+) -> None:
+    text = json.dumps(document, indent=indent)
+    file = tmp_path / "file.json"
+    file.write_text(text)
+    seen: list[dict[str, Any]] = []
+
+    def shorten(entry: dict[str, Any]) -> int:
+        seen.append(entry)
+        return len(seen)
+
+    found = stream_list(file, shorten, "list", block=block)
+    content = json.loads(text)
+    if isinstance(content, list):
+        objects = [entry for entry in content if isinstance(entry, dict)]
+        assert json.dumps(seen) == json.dumps(objects)
+        numbers = iter(range(1, len(objects) + 1))
+        content = [next(numbers) if isinstance(entry, dict) else entry for entry in content]
+    assert json.dumps(found) == json.dumps(content)
 
 
 @FIXTURE_KEPT

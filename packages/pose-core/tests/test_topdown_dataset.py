@@ -107,7 +107,7 @@ def test_boxes_are_padded_and_given_scales_are_not(records: tuple[ImageRecord, .
     by_box = Person(np.zeros((17, 3), np.float32), 1, box=(10, 10, 30, 40))
     by_scale = Person(np.zeros((17, 3), np.float32), 2, center=(25.0, 30.0), scale=(0.2, 0.2))
     images = (ImageRecord(1, records[0].source, (by_box, by_scale)),)
-    samples = CropBatch.stack(dataset(images).__getitems__([0, 1]))
+    samples = dataset(images).__getitems__([0, 1])
     assert samples.center.tolist() == [[25, 30], [25, 30]]
     np.testing.assert_allclose(samples.scale, [[0.1875, 0.25], [0.2, 0.2]], rtol=1e-6)
     wider = dataset(images, test_scale=1.5)[1]
@@ -132,8 +132,11 @@ def test_detected_people_have_no_joints(records: tuple[ImageRecord, ...]) -> Non
 def test_batches_are_what_single_samples_are(records: tuple[ImageRecord, ...]) -> None:
     data = dataset(records, augment=STRONG)
     keys = [(4, index) for index in (7, 0, 3, 2, 6, 1)]
-    for key, sample in zip(keys, data.__getitems__(keys), strict=True):
-        assert equal_batches(sample, data[key])
+    batch = data.__getitems__(keys)
+    for number, key in enumerate(keys):
+        assert equal_batches(batch.sample(number), data[key])
+    assert equal_batches(batch, CropBatch.stack([data[key] for key in keys]))
+    assert data.collate(batch) is batch
     assert not equal_batches(data[(4, 7)], data[(5, 7)])
 
 
@@ -177,7 +180,7 @@ def test_a_bad_image_stops_or_is_marked(records: tuple[ImageRecord, ...]) -> Non
     with pytest.raises(DataError, match=r"000000000002\.jpg does not decode"):
         dataset(records)[2]
     data = dataset(records, on_bad_image="skip", augment=STRONG)
-    batch = CropBatch.stack(data.__getitems__([0, 2, 3, 4]))
+    batch = data.__getitems__([0, 2, 3, 4])
     assert batch.valid.tolist() == [True, False, False, True]
     assert not batch.images[1].any()
     assert not batch.joints[1:3].any()
@@ -236,7 +239,7 @@ def test_reduced_decoding_moves_nothing(tmp_path: Path, convention: str, augment
             assert equal_batches(expected, found, without=["images"])
             apart = (expected.images.float() - found.images.float()).abs()
             assert apart.mean() < 2  # a pixel's shift of such a picture is more
-            together = reduced.__getitems__([(epoch, 0), (epoch, 1)])[index]
+            together = reduced.__getitems__([(epoch, 0), (epoch, 1)]).sample(index)
             # The small person needs the whole image, and gives it to the large one.
             assert torch.equal(together.images, expected.images)
 

@@ -220,6 +220,40 @@ def test_sparse_peaks_are_those_of_the_enlarged_map(ratio: int) -> None:
         assert ours == theirs
 
 
+def test_the_highest_sparse_peaks_are_found_though_others_hide_them() -> None:
+    make = torch.Generator().manual_seed(0)
+    maps = 0.1 * torch.rand(3, 80, 90, generator=make)
+    # Around each of these peaks four pixels exceed their direct neighbors, but not this peak in the corner.
+    for row, column in [(4 + 12 * r, 5 + 12 * c) for r in range(3) for c in range(4)]:
+        maps[0, row - 1 : row + 2, column - 1 : column + 2] = torch.tensor([[1, 0.9, 1], [0.9, 1.9, 0.9], [1, 0.9, 1]])
+    maps[1, 50:] = 0
+    maps[2] = torch.nan
+    places, heights = peaks(average([maps], (360, 320)), 30, 0.0)
+    large = up_interpolate(maps[None], (320, 360))[0]
+    expected = torch.where(local_maxima(large, 5), large, 0)[:2, :317, :357].flatten(1).topk(30).values
+    assert torch.equal(heights[:2], expected)
+    for channel in range(2):
+        x, y = (places[channel] // 4).unbind(1)
+        assert torch.equal(maps[channel, y, x], heights[channel])
+    assert (heights[0] == 1.9).sum() == 12
+    assert not heights[2].any()
+    empty = peaks(average([-maps], (360, 320)), 30, 0.0)
+    assert not empty[1].any()
+
+
+@pytest.mark.parametrize("ratio", [1, 2, 4, 8])
+def test_windows_hold_the_values_of_their_pixels(ratio: int) -> None:
+    make = torch.Generator().manual_seed(ratio)
+    maps = torch.rand(3, 9, 11, dtype=torch.float64, generator=make)
+    grid = average([maps], (11 * ratio, 9 * ratio))
+    x, y = (torch.randint(0, most * ratio, (200,), generator=make) for most in (11, 9))
+    channel = torch.randint(0, 3, (200,), generator=make)
+    reach = torch.arange(-6, 7)
+    columns, rows = (x[:, None] + reach).clamp(0, 11 * ratio - 1), (y[:, None] + reach).clamp(0, 9 * ratio - 1)
+    expected = grid.at(channel[:, None, None], columns[:, None, :], rows[:, :, None])
+    torch.testing.assert_close(grid.windows(channel, x, y, 6), expected, rtol=0, atol=1e-12)
+
+
 def test_local_maxima_equal_max_pooling() -> None:
     maps = torch.rand(2, 9, 11, generator=torch.Generator().manual_seed(1))
     for kernel in (3, 5, 7):
@@ -238,6 +272,16 @@ def test_fits_find_gaussians_in_clipped_windows() -> None:
     found, good = fit_gaussians(windows, valid_y, valid_x, windows[:, 6, 6], 2.0)
     assert good.all()
     assert torch.allclose(found, truth, rtol=0, atol=1e-6)
+
+
+def test_fits_that_diverge_are_told_apart_without_a_warning() -> None:
+    noise = torch.randn(40, 13, 13, generator=torch.Generator().manual_seed(2))
+    noise[0], noise[1] = torch.nan, 0
+    valid = torch.ones(40, 13, dtype=torch.bool)
+    found, good = fit_gaussians(noise, valid, valid, noise[:, 6, 6], 2.0)
+    assert good.tolist() == found.isfinite().all(1).tolist()
+    assert not good[0]
+    assert good[2:].any()
 
 
 def suppress_in_order(similar: np.ndarray, merit: np.ndarray) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 
 import cv2
@@ -9,10 +10,10 @@ import numpy as np
 import torch
 
 from pose_advpose.config import ColorConfig, CropAugmentConfig
-from pose_core.data.sampler import sample_rng
+from pose_core.data.sampler import Key, epoch_index, sample_rng
 from pose_core.geometry import Crop
 from pose_core.topdown.augment import Augmentation
-from pose_core.topdown.dataset import CropBatch, DecodedImage, TopDownDataset
+from pose_core.topdown.dataset import CropBatch, Place, TopDownDataset
 
 Array = np.ndarray
 COLOR_STREAM = 1
@@ -45,32 +46,35 @@ class CropDataset(TopDownDataset):
             drawn, scale=draw_scale(zoom, self.augment), rotation=draw_rotation(float(turn), angle, self.augment)
         )
 
-    def crop(self, epoch: int, index: int, width: int) -> Crop:
-        crop = super().crop(epoch, index, width)
+    def crop_at(self, place: Place, width: int) -> Crop:
+        crop = super().crop_at(place, width)
         if crop.mirror_width is None or self.augment is None or self.augment.mirror == "pixel":
             return crop
         # As published, mirroring moves pixels to w − 1 − x, but the center to w − x.
         return replace(crop, center=crop.center + np.array([1, 0], crop.center.dtype))
 
-    def _sample(self, epoch: int, index: int, image: DecodedImage | None) -> CropBatch:
-        sample = super()._sample(epoch, index, image)
+    def __getitems__(self, keys: Iterable[Key]) -> CropBatch:
+        pairs = [epoch_index(key) for key in keys]
+        batch = super().__getitems__(pairs)
         if self.augment is None:
-            return sample
-        if self.augment.mirror == "edge" and self.draw(epoch, index).flip:
+            return batch
+        flips = np.array([self.draw(*pair).flip for pair in pairs])
+        if self.augment.mirror == "edge" and flips.any():
             # Joints move to w − x as well: one pixel further along the mirrored image's x axis.
-            along = np.linalg.inv(sample.to_image.numpy()[:, :2])[:, 0]
+            along = np.linalg.inv(batch.to_image.numpy()[flips, :, :2])[:, None, :, 0]
             # The matrix includes the mirroring, so its x axis has the opposite direction.
-            sample.joints[..., :2] -= torch.from_numpy(along).to(sample.joints) * (sample.joints[..., 2:] > 0)
+            joints = batch.joints.numpy()
+            joints[flips, :, :2] -= along.astype(joints.dtype) * (joints[flips, :, 2:] > 0)
         if self.augment.color:
-            rng = np.random.default_rng((self.seed, epoch, index, COLOR_STREAM))
-            gains = rng.uniform(1 - self.augment.color, 1 + self.augment.color, 3)
-            pixels = np.rint(sample.images.numpy() * gains).clip(0, 255).astype(np.uint8)
-            sample = replace(sample, images=torch.from_numpy(pixels))
+            for (epoch, index), pixels in zip(pairs, batch.images.numpy(), strict=True):
+                rng = np.random.default_rng((self.seed, epoch, index, COLOR_STREAM))
+                gains = rng.uniform(1 - self.augment.color, 1 + self.augment.color, 3)
+                pixels[:] = np.rint(pixels * gains).clip(0, 255)
         if self.mixture is None or not self.mixture.is_partial:
-            return sample
-        labeled = self.mixture.labeled(index)
-        labeled = labeled[self.skeleton.flip_order] if self.draw(epoch, index).flip else labeled
-        columns = {each.name: getattr(sample, each.name) for each in fields(sample)}
+            return batch
+        labeled = np.stack([self.mixture.labeled(index) for _, index in pairs])
+        labeled[flips] = labeled[flips][:, self.skeleton.flip_order]
+        columns = {each.name: getattr(batch, each.name) for each in fields(batch)}
         return PartlyLabeledCrops(**columns, labeled=torch.from_numpy(labeled))
 
 

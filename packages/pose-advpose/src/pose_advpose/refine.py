@@ -85,16 +85,21 @@ def _search_few(places: Array, heat: Array, tags: Array, joint: Array, mean_tags
 def _search_many(lowest: Array, heat: Array, tags: Array, joint: Array, mean_tags: Array) -> Array:
     """Return the best pixel of each row among those not below ``lowest`` ``(K,)``: too many to copy for every row."""
     best = np.zeros(len(joint), np.int64)
+    places = np.flatnonzero(heat >= lowest[:, None])
+    ends = _ends(places, heat).tolist()
+    all_heat, all_tags = heat.take(places), tags.reshape(len(tags), -1).take(places, 1)
     for number, pairs in _slices_by_joint(joint):
-        places = np.flatnonzero(heat[number] >= lowest[number])
-        if not len(places):  # a map of NaN
+        own = slice(ends[number], ends[number + 1])
+        count = own.stop - own.start
+        if not count:  # a map of NaN
             continue
-        own_heat, own_tags = heat[number].take(places), tags[:, number].take(places, 1)
-        rows = max(1, CHUNK_SIZE // len(places))
+        own_heat, own_tags = all_heat[own], all_tags[:, own]
+        rows = max(1, CHUNK_SIZE // count)
         for first in range(pairs.start, pairs.stop, rows):
             part = slice(first, min(first + rows, pairs.stop))
             steps = _steps(own_tags, mean_tags[part])
-            best[part] = places.take(np.subtract(own_heat, steps, out=steps).argmax(1))
+            best[part] = np.subtract(own_heat, steps, out=steps).argmax(1) + own.start
+        best[pairs] = places.take(best[pairs]) - number * heat.shape[1]
     return best
 
 

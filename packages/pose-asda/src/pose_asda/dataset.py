@@ -37,16 +37,28 @@ class PartBatch(CropBatch):
         # In a worker, default_collate stacks into shared memory, which saves a copy of the crops.
         return cls(**packed, **{name: default_collate(column) for name, column in columns.items()})
 
+    def sample(self, number: int) -> PartBatch:
+        """Return one of the samples, with the pixels of its own parts."""
+        sizes = self._sizes()
+        own = slice(int(sizes[:number].sum()), int(sizes[: number + 1].sum()))
+        one = super(PartBatch, self._without_pixels()).sample(number)
+        return replace(one, part_pixels=self.part_pixels[own], part_masks=self.part_masks[own])
+
     def split(self, parts: int) -> Iterator[PartBatch]:
         """Yield the batch in ``parts`` equal parts, each crop with the pixels of its own parts."""
-        left, top, right, bottom = self.part_boxes.unbind(-1)
-        sizes = ((right - left) * (bottom - top)).sum(1)
-        packed = [sum(chunk.tolist()) for chunk in sizes.chunk(parts)]
+        packed = [sum(chunk.tolist()) for chunk in self._sizes().chunk(parts)]
         pixels, masks = torch.split(self.part_pixels, packed), torch.split(self.part_masks, packed)
-        placeholder = torch.zeros(len(self))
-        even = replace(self, part_pixels=placeholder, part_masks=placeholder)
-        for number, part in enumerate(super(PartBatch, even).split(parts)):
+        for number, part in enumerate(super(PartBatch, self._without_pixels()).split(parts)):
             yield replace(part, part_pixels=pixels[number], part_masks=masks[number])
+
+    def _without_pixels(self) -> PartBatch:
+        """Return the batch with a number for each crop in place of its parts' pixels, as other columns have."""
+        return replace(self, part_pixels=torch.zeros(len(self)), part_masks=torch.zeros(len(self)))
+
+    def _sizes(self) -> torch.Tensor:
+        """Return the number of pixels of each crop's parts, ``(N,)``."""
+        left, top, right, bottom = self.part_boxes.unbind(-1)
+        return ((right - left) * (bottom - top)).sum(1)
 
 
 class PartedDataset(TrainingSet[PartBatch]):
@@ -76,24 +88,28 @@ class PartedDataset(TrainingSet[PartBatch]):
         return super().to_device(batch, device)
 
     def __getitem__(self, key: Key) -> PartBatch:
-        return self.__getitems__([key])[0]
+        return self.__getitems__([key]).sample(0)
 
-    def __getitems__(self, keys: Iterable[Key]) -> list[PartBatch]:
+    def __getitems__(self, keys: Iterable[Key]) -> PartBatch:
         keys = list(keys)
         crops = self.people.__getitems__(keys)
+        usable = crops.valid & ((crops.joints[..., 2] > 0).sum(1) >= self.min_joints)
         # One step for all samples, then the next, so that the code stays in the processor's caches.
-        zooms = [self._zoom(key, crop) for key, crop in zip(keys, crops, strict=True)]
-        parts = [self._draw(key, zoom) for key, zoom in zip(keys, zooms, strict=True)]
-        return [
-            PartBatch(*(getattr(crop, each.name) for each in fields(crop)), *map(torch.from_numpy, drawn))
-            for crop, drawn in zip(crops, parts, strict=True)
-        ]
+        zooms = [self._zoom(key) if use else None for key, use in zip(keys, usable.tolist(), strict=True)]
+        drawn = [self._draw(key, zoom) for key, zoom in zip(keys, zooms, strict=True)]
+        pixels, masks, boxes, types = zip(*drawn, strict=True)
+        return PartBatch(
+            **{each.name: getattr(crops, each.name) for each in fields(crops)},
+            part_pixels=torch.from_numpy(np.concatenate(pixels)),
+            part_masks=torch.from_numpy(np.concatenate(masks)),
+            part_boxes=torch.from_numpy(np.stack(boxes)),
+            part_types=torch.from_numpy(np.stack(types)),
+        )
 
-    def _zoom(self, key: Key, crop: CropBatch) -> float | None:
-        """Return the factor by which a crop is enlarged around its person; None where it gets no parts."""
+    def _zoom(self, key: Key) -> float | None:
+        """Return the factor by which a crop is enlarged around its person; None where it shows no place for parts."""
         drawn, is_half = self.people.variation(key)
-        few = self.min_joints > 0 and int((crop.joints[:, 2] > 0).sum()) < self.min_joints
-        return None if (is_half and not self.with_half_body) or few or not crop.valid else drawn.scale
+        return None if is_half and not self.with_half_body else drawn.scale
 
     def _draw(self, key: Key, zoom: float | None) -> DrawnParts:
         if zoom is None:

@@ -143,6 +143,7 @@ def evaluate_by_vote(
         decode=config.heatmap.decode + ("+quarter" if config.heatmap.quarter else ""),
         scales=tuple(config.test.scale * scale for scale in scales),
         precision=config.test.precision,
+        runtime=config.test.runtime.replace("auto", "torch"),
         evaluator=scored.name,
     )
     lines = [
@@ -165,9 +166,10 @@ def _predict(
     """Predict with one output of the network: the last for ``stage`` 0, the one before it for 1."""
     from pose_asda.models import Stage
     from pose_core.topdown.evaluate import merge, predict_dataset
+    from pose_core.topdown.network import crop_network
 
     one_output = network if stage == 0 else Stage(network, stage)
-    return merge([predict_dataset(one_output, dataset, config, device)])
+    return merge([predict_dataset(crop_network(one_output, config, device), dataset, config, device)])
 
 
 def fingerprint(

@@ -8,6 +8,7 @@ same from input to heatmap. No other module depends on the difference.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -107,19 +108,20 @@ class Crop:
         return invert_affine(self.matrix)
 
     def _matrix_to(self, size: Size) -> Array:
+        # Plain floats: for six numbers, calls of NumPy take several times as long.
         less = 1 if self.convention == "unbiased" else 0
         zoom_x = (size[0] - less) / (float(self.scale[0]) * PIXEL_STD)
         # The published map keeps the aspect ratio and uses the width only.
         zoom_y = zoom_x if self.convention == "published" else (size[1] - less) / (float(self.scale[1]) * PIXEL_STD)
-        angle = np.deg2rad(self.rotation)
-        cos, sin = np.cos(angle), np.sin(angle)
-        linear = np.array([[zoom_x * cos, zoom_x * sin], [-zoom_y * sin, zoom_y * cos]])
-        middle = np.array([(size[0] - less) / 2, (size[1] - less) / 2])
-        offset = middle - linear @ np.asarray(self.center, dtype=np.float64)
+        angle = math.radians(self.rotation)
+        cos, sin = math.cos(angle), math.sin(angle)
+        a, b, c, d = zoom_x * cos, zoom_x * sin, -zoom_y * sin, zoom_y * cos
+        x, y = float(self.center[0]), float(self.center[1])
+        right, down = (size[0] - less) / 2 - (a * x + b * y), (size[1] - less) / 2 - (c * x + d * y)
         if self.mirror_width is not None:
-            offset = offset + linear[:, 0] * (self.mirror_width - 1)
-            linear = linear * np.array([-1.0, 1.0])
-        return np.concatenate([linear, offset[:, None]], 1)
+            right, down = right + a * (self.mirror_width - 1), down + c * (self.mirror_width - 1)
+            a, c = -a, -c
+        return np.array([[a, b, right], [c, d, down]])
 
     def to_input(self, points: Array) -> Array:
         """Map image points ``(…, 2)`` to the input."""
@@ -135,9 +137,9 @@ class Crop:
 
 
 def invert_affine(matrix: Array) -> Array:
-    """Return the inverse of a ``(2, 3)`` affine map."""
-    linear = np.linalg.inv(matrix[:, :2])
-    return np.concatenate([linear, -linear @ matrix[:, 2:]], 1)
+    """Return the inverse of affine maps ``(…, 2, 3)``."""
+    linear = np.linalg.inv(matrix[..., :2])
+    return np.concatenate([linear, -linear @ matrix[..., 2:]], -1)
 
 
 def apply_affine(matrix: Array, points: Array) -> Array:

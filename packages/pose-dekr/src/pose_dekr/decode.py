@@ -253,14 +253,16 @@ def _refine(
     columns, rows = x[:, None] + reach, y[:, None] + reach
     width, height = grid.size
     valid_x, valid_y = (columns >= 0) & (columns < width), (rows >= 0) & (rows < height)
-    windows = grid.at(
-        joint[:, None, None], columns.clamp(0, width - 1)[:, None, :], rows.clamp(0, height - 1)[:, :, None]
-    )
     if settings.compat:
+        windows = grid.at(
+            joint[:, None, None], columns.clamp(0, width - 1)[:, None, :], rows.clamp(0, height - 1)[:, :, None]
+        )
         fitted, is_good = fit_as_published(windows, valid_y, valid_x, settings.sigma)
     else:
+        windows = grid.windows(joint, x, y, settings.window)
         center = windows[:, settings.window, settings.window]
-        fitted, is_good = fit_gaussians(windows, valid_y, valid_x, center, settings.sigma)
+        found = fit_gaussians(windows, valid_y, valid_x, center, settings.sigma)
+        fitted, is_good = (each.to(points.device) for each in found)
     moved = torch.stack([x + fitted[:, 2], y + fitted[:, 1]], 1).to(points.dtype)
     points = points.clone()
     points[person[is_good], joint[is_good]] = moved[is_good]

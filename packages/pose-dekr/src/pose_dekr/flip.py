@@ -30,6 +30,22 @@ def offsets_to_poses(offsets: Tensor) -> Tensor:
     return pixels - offsets
 
 
+def fuse(
+    heatmaps: Tensor, mirror_heatmaps: Tensor, offsets: Tensor, mirror_offsets: Tensor, flip_order: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the mean heatmaps ``(N, K+1, H, W)`` and poses ``(N, 2K, h, w)`` of images and their mirror images."""
+    # In place: fresh memory of this size costs more than the arithmetic.
+    n, channels, height, width = offsets.shape
+    with_center = torch.cat([flip_order, flip_order.new_tensor([len(flip_order)])])
+    heat = mirror_heatmaps.index_select(1, with_center).flip(3).add_(heatmaps).mul_(0.5)
+    # The mean of x − a and of what is W−1 − (W−1−x − b) in the mirror image is x + (b − a) / 2.
+    poses = mirror_offsets.reshape(n, channels // 2, 2, height, width).index_select(1, flip_order).flip(4)
+    poses.mul_(poses.new_tensor([1.0, -1.0])[:, None, None]).sub_(offsets.reshape(poses.shape)).mul_(0.5)
+    poses[:, :, 0] += torch.arange(width, device=offsets.device, dtype=offsets.dtype)
+    poses[:, :, 1] += torch.arange(height, device=offsets.device, dtype=offsets.dtype)[:, None]
+    return heat, poses.reshape(offsets.shape)
+
+
 def up_interpolate(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Enlarge ``(N, C, h, w)`` to ``size`` (h, w); source pixel i is at r·i exactly, beyond the last values repeat."""
     ratio = [after // before for after, before in zip(size, x.shape[2:], strict=True)]
@@ -74,10 +90,7 @@ def forward_flip(
     """
     output = network(images)
     heatmaps = _merged(output, output.fine if isinstance(output, HigherMaps) else None)
-    poses = offsets_to_poses(output.offsets)
     if flip:
-        order = flip_order.to(images.device)
-        with_center = torch.cat([order, order.new_tensor([len(order)])])
         # Output pixels are not symmetric in the image: three input pixels off at stride 4, one at stride 2.
         mirror_output = network(mirrored(images, 3, keep_edge=keep_edge))
         fine = None
@@ -85,8 +98,11 @@ def forward_flip(
             again = network(mirrored(images, 1, keep_edge=keep_edge))
             assert isinstance(again, HigherMaps)
             fine = again.fine
-        heatmaps = (heatmaps + _merged(mirror_output, fine).flip(3)[:, with_center]) / 2
-        poses = (poses + mirror_poses(offsets_to_poses(mirror_output.offsets), order)) / 2
+        heatmaps, poses = fuse(
+            heatmaps, _merged(mirror_output, fine), output.offsets, mirror_output.offsets, flip_order.to(images.device)
+        )
+    else:
+        poses = offsets_to_poses(output.offsets)
     ratio = heatmaps.shape[3] // poses.shape[3]
     if ratio > 1:
         poses = F.interpolate(poses * ratio, scale_factor=ratio, mode="nearest")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import partial
 
@@ -47,8 +48,11 @@ def scattered(images: int) -> tuple[Tensor, Tensor]:
 def crowd(people: int = CROWD, height: int = SIZE[1] // 4, width: int = SIZE[0] // 4) -> tuple[Tensor, Tensor]:
     """Return heatmaps ``(1, 18, h, w)`` and offsets ``(1, 34, h, w)`` of an image with many people."""
     make = np.random.default_rng(1)
-    row, column = np.divmod(np.arange(people), 6)
-    centers = np.stack([column * width / 6 + 13, row * height / 5 + 13], 1) + make.uniform(-4, 4, (people, 2))
+    rows = math.ceil(math.sqrt(people / 1.2))
+    columns = math.ceil(people / rows)
+    row, column = np.divmod(np.arange(people), columns)
+    centers = np.stack([column * width / columns + 13, row * height / rows + 13], 1)
+    centers += make.uniform(-4, 4, (people, 2))
     points = centers[:, None] + make.normal(0, 5, (people, 17, 2))
     y, x = np.mgrid[:height, :width]
     with_center = np.concatenate([points, centers[:, None]], 1)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pose_core.benchmark.timing import free_megabytes, peak_megabytes, seconds_of, threads
+from pose_core.bottomup.config import BottomUpConfig
 from pose_core.errors import ConfigError
 from pose_core.models.flops import count_macs, count_parameters
 from pose_core.models.inference_copy import optimize_for_inference
@@ -54,6 +55,8 @@ class Subject:
     label: str = ""
     """Name of the row, if it is not the network's name."""
     score: Score = Score()
+    whole: bool = False
+    """Whether it takes whole images, of any size, instead of crops."""
 
 
 @dataclass(frozen=True)
@@ -91,15 +94,15 @@ def subjects(pattern: str, input_size: tuple[int, int] | None = None) -> list[Su
             if experiment.startswith("synthetic") or name in used:
                 continue
             config = load_config(f"{method.script}/{experiment}")
-            used[name] = Subject(
-                name, method.name, config.model.input_size, get_skeleton(config.data.skeleton).num_joints
-            )
+            joints = get_skeleton(config.data.skeleton).num_joints
+            whole = isinstance(config, BottomUpConfig)
+            used[name] = Subject(name, method.name, config.model.input_size, joints, whole=whole)
     chosen = []
     for name in filter(sees_images, list_models(pattern)):
         owner = next((m.name for m in installed_methods().values() if name in m.networks), "core")
         subject = used.get(name, Subject(name, owner, (192, 256), 17))
         size = input_size or subject.input_size
-        chosen.append(Subject(name, owner if owner != "core" else subject.method, size, subject.num_joints))
+        chosen.append(replace(subject, method=owner if owner != "core" else subject.method, input_size=size))
     if not chosen:
         raise ConfigError(f"no network that takes images matches {pattern!r}; `pose models` lists all")
     return chosen

@@ -265,8 +265,10 @@ class BottomUpDataset(TrainingSet[WholeBatch]):
         )
 
     @staticmethod
-    def collate(samples: Sequence[WholeBatch]) -> WholeBatch:
+    def collate(samples: Sequence[WholeBatch] | WholeBatch) -> WholeBatch:
         """Join samples with different numbers of people in one batch, with room for at least one person."""
+        if isinstance(samples, WholeBatch):
+            return samples
         most = max(1, *(sample.joints.shape[1] for sample in samples))
         filled = []
         for sample in samples:

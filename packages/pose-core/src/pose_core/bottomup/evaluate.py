@@ -26,6 +26,7 @@ from pose_core.layouts.layout import AnnotatedSet, ScoreEntries
 from pose_core.layouts.reader import read_dataset
 from pose_core.layouts.table import LAYOUTS
 from pose_core.plurals import counted
+from pose_core.runtimes.networks import way_of
 from pose_core.structures import ImageRecord, Poses
 from pose_core.verbosity import no_bar
 
@@ -121,8 +122,10 @@ def evaluate_bottomup(
     and scores all predictions, so that each returns the same. ``images`` is the split if it has been read already.
     """
     found, score_entries, others = images or held_out_images(config, choose)
+    rank, world = rank_and_world_size()
+    predictor.expect(len(found.records) // world)
     kinds, unread = predict_images(predictor, config, found)
-    rank, _ = rank_and_world_size()
+    way = way_of(predictor.network)
     results = folder / "results"
     scored = [
         score(score_entries, kind, entries, found, config, results, write=rank == 0, without=others)
@@ -134,7 +137,8 @@ def evaluate_bottomup(
         flip=config.test.flip,
         decode=predictor.decode_name,
         scales=tuple(sorted(config.test.scales, reverse=True)),
-        precision=config.test.precision,
+        precision=way.precision,
+        runtime=way.runtime,
         evaluator=last.name,
     )
     lines = [each.report for each in scored] + [protocol]

@@ -16,8 +16,9 @@ from pose_core.bottomup.dataset import WholeBatch
 from pose_core.bottomup.tiles import cut_tiles, people_of_tiles
 from pose_core.engine.interfaces import DetectedImage, PosePredictor
 from pose_core.engine.precision import inference_dtype
-from pose_core.models.inference_copy import optimize_for_inference
+from pose_core.models.network import PoseNetwork
 from pose_core.ops.normalizing import normalize
+from pose_core.runtimes.choice import ready_network
 from pose_core.skeleton import Skeleton
 from pose_core.structures import Poses
 
@@ -69,9 +70,26 @@ class BottomUpPredictor(PosePredictor):
         self.config: BottomUpConfig = config
         self.skeleton = skeleton
         self.device = device
-        precision = inference_dtype(config.test.precision, device)
-        self.network = optimize_for_inference(
-            network.to(device), config.model.input_size, precision, compiled=config.test.compile
+        self.network = self._ready(network)
+        # Only a CPU has other ways to compute it.
+        self.plain = network if device.type == "cpu" and config.test.runtime == "auto" else None
+
+    def expect(self, images: int) -> None:
+        if self.plain is not None:
+            self.network = self._ready(self.plain, images)
+
+    def _ready(self, network: nn.Module, images: int | None = None) -> nn.Module:
+        """Return a copy of a network to predict with, by what computes it best for the number of images, if known."""
+        test = self.config.test
+        views = 2 if test.flip else 1
+        return ready_network(
+            network,
+            self.config,
+            self.device,
+            dtype=inference_dtype(test.precision, self.device),
+            batch=views,
+            images=None if images is None else views * len(test.scales) * images,
+            multiple=network.divisor if isinstance(network, PoseNetwork) else 1,
         )
 
     @property

@@ -3,6 +3,7 @@
 pose doctor
 pose doctor -v                 also the path that each numeric operation takes
 pose doctor --ops              the measured time of every path of every numeric operation on this machine
+pose doctor --networks lpn_18  measure what computes a network fastest here; without a name print what was measured
 pose doctor --licenses         the licenses of all installed packages that the pose packages use
 pose doctor --sbom sbom.json   the same packages as a bill of materials, in the format CycloneDX 1.6
 """
@@ -39,6 +40,8 @@ OPTIONAL = {
     "av": ("video", "reads and writes videos"),
     "onnx": ("export", "writes ONNX files"),
     "onnxruntime": ("export", "checks ONNX files"),
+    "pyarrow": ("parquet", "writes predictions as Parquet"),
+    "ray": ("ray", "predicts on many machines"),
     "h5py": ("h5", "reads HDF5 annotation files"),
     "huggingface-hub": ("hub", "downloads weights from hf://owner/repo/file"),
 }
@@ -47,6 +50,13 @@ OPTIONAL = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``doctor``."""
+    parser.add_argument(
+        "--networks",
+        nargs="*",
+        metavar="NAME",
+        help="measure which of PyTorch, ONNX Runtime and OpenVINO computes networks fastest on this machine's CPU; "
+        "without names print what was measured",
+    )
     parser.add_argument("--licenses", action="store_true", help="print the licenses of the packages in use instead")
     parser.add_argument("--ops", action="store_true", help="print the time of every numeric operation's paths instead")
     parser.add_argument("--measure", action="store_true", help="with --ops: measure anew what was measured here before")
@@ -64,6 +74,11 @@ def run(args: argparse.Namespace) -> int:
         from pose_core.cli.doctor_ops import print_ops
 
         print_ops(anew=args.measure)
+        return 0
+    if args.networks is not None:
+        from pose_core.cli.doctor_networks import print_networks
+
+        print_networks(args.networks)
         return 0
     problems = []
     print(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores")

@@ -20,20 +20,27 @@ Writes a drawn copy and the poses as JSON for every image. For a video, a stream
 the drawn video and the poses as JSON lines, one for each frame; Ctrl-C ends it. The inputs are never modified. Photos
 are turned upright by their EXIF orientation; with --boxes they are read as they are stored, as annotations count stored
 pixels.
+
+Millions of images, by one process or many, on one machine or several that share a file system:
+
+  %(prog)s frames/ archives/ --out predictions --format jsonl
+  torchrun --standalone --nproc-per-node 2 -m %(package)s predict --list files.txt --format parquet
+
+This writes no drawn images, but DIR/shards/part-000000.jsonl and so on, with a line for each image and each frame of a
+video, and DIR/manifests, which say what went in and what could not be read. Zip and tar archives are read in place. A
+shard is written whole or not at all: after a crash, the same command does the shards that are missing, with as many
+processes as you like. Two jobs with the same settings may use one DIR. Inputs that cannot be read end a job of several
+processes with the exit code 0, as torchrun would start it again otherwise; the summary counts them.
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pose_core.cli.arguments import add_config, add_device, add_fast, add_weights, load_fast, split_overrides
+from pose_core.cli.shard_arguments import add_shard_arguments, check_shard_arguments, run_shards
 from pose_core.cli.video_arguments import add_video_arguments, video_options
-
-if TYPE_CHECKING:
-    from pose_core.plugins.predictors import Predictor
-    from pose_core.topdown.detectors import Detector
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,9 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     parser.add_argument(
         "inputs",
-        nargs="+",
+        nargs="*",
         metavar="INPUT|key=value",
-        help="images, videos, folders, quoted patterns, URLs; settings",
+        help="images, videos, folders, quoted patterns, URLs; with --format also archives; settings",
     )
     add_weights(parser)
     parser.add_argument("--out", default="predictions", metavar="DIR", help="folder for the results (predictions)")
@@ -79,6 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_device(parser)
     add_fast(parser)
     add_video_arguments(parser)
+    add_shard_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -86,28 +94,39 @@ def run(args: argparse.Namespace) -> int:
     args.overrides, inputs = split_overrides(args.inputs)
     from pose_core.errors import ConfigError
 
-    if not inputs:
+    if not inputs and args.list is None:
         raise ConfigError("name at least one image, video, folder, pattern or URL to predict")
+    check_shard_arguments(args)
     if args.boxes and (args.detector or args.detector_weights):
         raise ConfigError("--boxes and --detector exclude each other: boxes are given, or a detector finds them")
     from pose_core.inference.inputs import check_inputs
 
-    check_inputs(inputs)  # before anything is downloaded
+    if args.format is None or not Path(args.out, "plan.json").exists():  # else they have been found before
+        check_inputs(inputs)  # before anything is downloaded
     config = load_fast(args, "inference")
+    from pose_core.inference.recipe import Recipe
     from pose_core.inference.results import predict_paths
-    from pose_core.plugins.predictors import Predictor
     from pose_core.topdown.detectors import find_detector
 
     if args.detector not in (None, "whole"):
         find_detector(args.detector)  # a wrong name is refused before anything slow
-    predictor = Predictor.from_config(
-        config, weights=args.weights, device=config.run.device, strict=not args.partial_weights
+    recipe = Recipe(
+        config,
+        args.weights,
+        strict=not args.partial_weights,
+        boxes=args.boxes,
+        detector=args.detector,
+        detector_weights=args.detector_weights,
+        box_threshold=args.box_threshold,
     )
+    if args.format:
+        return run_shards(args, recipe, inputs)
+    predictor = recipe.predictor()
     summary = predict_paths(
         predictor,
         inputs,
         Path(args.out),
-        detector=_detector(args, predictor),
+        detector=recipe.detector_for(predictor),
         min_score=args.min_score,
         threshold=args.threshold,
         style=args.style,
@@ -118,35 +137,3 @@ def run(args: argparse.Namespace) -> int:
     )
     print(summary)
     return 3 if summary.unreadable else 0
-
-
-def _detector(args: argparse.Namespace, predictor: Predictor) -> Detector | None:
-    """Return the detector that the arguments name; None for a network that finds people itself."""
-    from pose_core.errors import ConfigError, PoseError
-    from pose_core.plugins.checkpoints import locate_weights
-    from pose_core.topdown.detectors import AnnotatedBoxes, FileDetector, build_detector
-
-    if not predictor.needs_boxes:
-        if args.boxes or args.detector or args.detector_weights:
-            raise ConfigError(
-                f"method {predictor.config.method!r} finds people by itself; remove --boxes and --detector"
-            )
-        return None
-    if args.boxes == "gt":
-        return AnnotatedBoxes(predictor.config.data, predictor.config.data.val)
-    if args.boxes:
-        return FileDetector(Path(args.boxes), args.box_threshold)
-    try:
-        return build_detector(
-            args.detector,
-            weights=None if args.detector_weights is None else locate_weights(args.detector_weights),
-            threshold=args.box_threshold,
-            device=predictor.worker.device,
-        )
-    except PoseError as error:
-        if args.detector or args.detector_weights:
-            raise
-        raise PoseError(
-            f"the default detector of people is not available: {error}\nGive --boxes FILE, --detector-weights FILE, or "
-            "--detector whole for photos of one person who fills them"
-        ) from None

@@ -14,6 +14,7 @@ from pose_core.engine.run import Run
 from pose_core.engine.run_folder import outstanding, weights_file
 from pose_core.engine.run_log import RunLog
 from pose_core.models.weights import read_checkpoint
+from pose_core.runtimes.choice import without_measurements
 
 WAITING = 2
 """Evaluations that may be outstanding while training goes on."""
@@ -58,7 +59,8 @@ class Evaluations:
         networks = {**run.networks, "pose": run.evaluated}
         run.share_statistics()
         modes = {name: network.training for name, network in networks.items()}
-        evaluation = run.task.evaluate(networks, run.process.device, run.folder)
+        with without_measurements():
+            evaluation = run.task.evaluate(networks, run.process.device, run.folder)
         if run.process.is_main:
             record_evaluation(evaluation, run.config, run.process.device, f"step {run.step} of the training")
         for name, network in networks.items():

@@ -55,9 +55,9 @@ class TrainingSet(Dataset[B], ABC):
         return None
 
     @staticmethod
-    def collate(samples: Sequence[B]) -> B:
-        """Return samples as one batch."""
-        return type(samples[0]).stack(samples)
+    def collate(samples: Sequence[B] | B) -> B:
+        """Return samples as one batch; one that the set has made whole, in ``__getitems__``, is returned as it is."""
+        return samples if isinstance(samples, Batch) else type(samples[0]).stack(samples)
 
     def to_device(self, batch: B, device: torch.device) -> Batch:
         """Return a batch of this set on a device, in the form that the objective takes."""
@@ -174,6 +174,9 @@ class PosePredictor(ABC):
     @abstractmethod
     def predict_stream(self, images: Iterable[DetectedImage[T]]) -> Iterator[tuple[T, Poses]]:
         """Yield each image's key and its poses, in order; images may share batches."""
+
+    def expect(self, images: int) -> None:  # noqa: B027  # nothing to prepare by default
+        """Prepare for a number of images: what computes the network best depends on it."""
 
     @abstractmethod
     def predict_batch(self, batch: Any) -> list[tuple[Array, Poses]]:

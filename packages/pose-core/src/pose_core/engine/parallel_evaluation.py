@@ -25,6 +25,7 @@ from pose_core.engine.interfaces import Evaluation, Task
 from pose_core.engine.interrupt import STOPPING
 from pose_core.errors import PoseError
 from pose_core.models.weights import read_checkpoint
+from pose_core.runtimes.choice import without_measurements
 from pose_core.verbosity import Verbosity, set_verbosity
 
 QUIT = getattr(signal, "SIGUSR2", signal.SIGTERM)
@@ -126,7 +127,8 @@ def _evaluate_all(connection: Connection, work: Path, folder: Path) -> None:
             return
         try:
             network.load_state_dict(read_checkpoint(file)["weights"])
-            evaluation = task.evaluate({"pose": network.to(device)}, device, folder)
+            with without_measurements():
+                evaluation = task.evaluate({"pose": network.to(device)}, device, folder)
             record_evaluation(evaluation, task.config, device, f"step {step} of the training")
             result: Evaluation | BaseException = evaluation
         except PoseError as error:

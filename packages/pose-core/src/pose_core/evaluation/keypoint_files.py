@@ -18,6 +18,7 @@ from pose_core.data.coco_file import area_of_boxes, read_coco_file
 from pose_core.data.diagnostics import Problems
 from pose_core.data.numbers import whole_number
 from pose_core.errors import DataError
+from pose_core.evaluation.result_columns import columns_of
 from pose_core.reading.json_text import read_json
 from pose_core.reading.printable import shown
 from pose_core.skeleton import Skeleton
@@ -211,13 +212,8 @@ def read_detections(source: Source, truth: GroundTruth, *, max_detections: int) 
     is that of its ``bbox`` if entries have one, else that of the box around all its keypoints. An entry without a
     category belongs to the first.
     """
-    content, name = read_source(source, "detections")
-    if not isinstance(content, list | tuple):
-        raise DataError(f"{name} must be a list of {{image_id, category_id, keypoints, score}}")
-    joints = truth.joints.shape[1]
-    image_id = _column(content, "image_id", name, "entry", dtype=np.int64)
-    score = _column(content, "score", name, "entry")
-    points = _table(content, "keypoints", 3 * joints, name, "entry", finite=(0, 1)).reshape(-1, joints, 3)[..., :2]
+    name = f"detections {source}" if isinstance(source, str | Path) else "the predictions"
+    image_id, category, score, points, boxes = _results(source, truth, name)
     _refuse_far(points, source, name)
     unknown = np.setdiff1d(image_id, truth.image_ids)
     if len(unknown):
@@ -225,19 +221,17 @@ def read_detections(source: Source, truth: GroundTruth, *, max_detections: int) 
             f"{name}: {len(unknown)} images are not in the ground truth, for example {unknown[:5].tolist()}; "
             "give the results of the same split"
         )
-    category = _column(content, "category_id", name, "entry", dtype=np.int64, default=truth.categories[0])
     known = np.isin(category, truth.categories)
     if len(category) and not known.any():
         raise DataError(
             f"{name}: no entry has a keypoint category of the ground truth (category_id {list(truth.categories)}); "
             f"the entries have {np.unique(category)[:5].tolist()}"
         )
-    if content and content[0].get("bbox"):
-        boxes = _table(content, "bbox", 4, name, "entry")
+    if boxes is not None:
         _refuse_far(boxes, source, name)
         area = boxes[:, 2:].prod(1)
     else:
-        area = np.ptp(points, axis=1).prod(1) if content else np.zeros(0)
+        area = np.ptp(points, axis=1).prod(1) if len(points) else np.zeros(0)
     image = np.searchsorted(truth.image_ids, image_id)
     order = np.lexsort((-score, image, category))
     order = order[known[order]]
@@ -245,6 +239,26 @@ def read_detections(source: Source, truth: GroundTruth, *, max_detections: int) 
     rank = np.arange(len(order)) - np.searchsorted(group, group)
     kept = order[rank < max_detections]
     return Detections(image[kept], category[kept], points[kept], score[kept], area[kept])
+
+
+def _results(source: Source, truth: GroundTruth, name: str) -> tuple[Array, Array, Array, Array, Array | None]:
+    """Return image ids and categories ``(N,)``, scores, points ``(N, K, 2)`` and boxes ``(N, 4)``, if there are any."""
+    joints, first = truth.joints.shape[1], truth.categories[0]
+    if isinstance(source, str | Path | list | tuple):
+        columns = columns_of(Path(source) if isinstance(source, str) else source, joints, first)
+        if columns is not None:
+            points = columns.keypoints[..., :2]
+            return columns.image_id, columns.category, columns.score, points, columns.boxes
+    # Slower, but whatever is wrong with an entry is told.
+    content, _ = read_source(source, "detections")
+    if not isinstance(content, list | tuple):
+        raise DataError(f"{name} must be a list of {{image_id, category_id, keypoints, score}}")
+    image_id = _column(content, "image_id", name, "entry", dtype=np.int64)
+    score = _column(content, "score", name, "entry")
+    points = _table(content, "keypoints", 3 * joints, name, "entry", finite=(0, 1)).reshape(-1, joints, 3)[..., :2]
+    category = _column(content, "category_id", name, "entry", dtype=np.int64, default=first)
+    boxes = _table(content, "bbox", 4, name, "entry") if content and content[0].get("bbox") else None
+    return image_id, category, score, points, boxes
 
 
 def read_poses(source: Source, what: str = "results file") -> tuple[Array, Array, Array]:

@@ -103,13 +103,17 @@ def protocol_line(
     decode: str,
     scales: float | tuple[float, ...] = 1.0,
     precision: str = "fp32",
+    runtime: str = "torch",
     evaluator: str,
 ) -> str:
     """Return a line that describes how a result was produced: boxes, test-time settings and evaluator.
 
-    ``precision`` is named unless it is ``fp32``, that of published figures.
+    ``precision`` is named unless it is ``fp32``, that of published figures, and the network's ``runtime`` unless it is
+    ``torch``.
     """
     listed = scales if isinstance(scales, tuple) else (scales,)
     shown = ",".join(f"{scale:g}" for scale in listed)
     settings = f"boxes={boxes} flip={'yes' if flip else 'no'} decode={decode} scales={shown}"
-    return f"{settings}{'' if precision == 'fp32' else f' precision={precision}'} evaluator={evaluator}"
+    settings += "" if precision == "fp32" else f" precision={precision}"
+    settings += "" if runtime == "torch" else f" runtime={runtime}"
+    return f"{settings} evaluator={evaluator}"

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +19,11 @@ from pose_core.engine.interfaces import Pipeline
 from pose_core.errors import ConfigError, PoseError
 from pose_core.files import whole_file
 from pose_core.installation import install_hint
+from pose_core.runtimes.onnx_graph import OPSET as OPSET
+from pose_core.runtimes.onnx_graph import Graph as Graph
+from pose_core.runtimes.onnx_graph import named_outputs, onnx_content
+from pose_core.runtimes.onnx_graph import network_graph as network_graph
 
-OPSET = 19
-"""The first with deformable convolution."""
 TOLERANCE = 1e-4
 """Largest difference of a network's outputs, relative to the largest value."""
 CLOSE = 1e-5
@@ -47,60 +47,6 @@ class Exported:
     outputs: tuple[str, ...]
     error: float | None
     ties: float | None = None
-
-
-@dataclass(frozen=True)
-class Graph:
-    """A module to export. It is traced on the first of ``examples``, and its file is checked on all of them.
-
-    ``free`` names the dimensions of the input that may vary, each with the number of which it must be a multiple.
-    """
-
-    module: nn.Module
-    examples: tuple[Tensor, ...]
-    free: Mapping[int, tuple[str, int]]
-
-    @property
-    def shapes(self) -> dict[int, Any]:
-        """Return the free dimensions for torch.export."""
-        return {
-            axis: (torch.export.Dim(name) if multiple == 1 else multiple * torch.export.Dim(name, min=2))
-            for axis, (name, multiple) in self.free.items()
-        }
-
-    @cached_property
-    def expected(self) -> list[list[tuple[str, Tensor]]]:
-        """PyTorch's outputs for the examples, by name."""
-        with torch.no_grad():
-            return [list(_named(self.module(images))) for images in self.examples]
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """Return the names of the outputs."""
-        return tuple(name for name, _ in self.expected[0])
-
-
-def network_graph(
-    network: nn.Module, input_size: tuple[int, int], *, batch: int | None = None, multiple: int | None = None
-) -> Graph:
-    """Return the graph of a network for normalized images ``(N, 3, H, W)`` of ``input_size`` (w, h).
-
-    With ``batch`` all sizes are fixed. Without it N is any number, and with ``multiple`` so are H and W that are
-    multiples of it.
-    """
-    width, height = input_size
-    if batch is not None:
-        sizes, free = [(batch, height, width)], {}
-    elif multiple is None:
-        sizes, free = [(2, height, width), (3, height, width)], {0: ("batch", 1)}
-    else:
-        # Sides that differ are not mistaken for one dimension, nor a side of one multiple for a fixed one.
-        width, height = max(width, 2 * multiple), max(height, 2 * multiple)
-        sizes = [(2, height, width + multiple), (3, height + multiple, width)]
-        free = {0: ("batch", 1), 2: ("height", multiple), 3: ("width", multiple)}
-    random = torch.Generator().manual_seed(0)
-    examples = tuple(torch.randn(count, 3, *size, generator=random) for count, *size in sizes)
-    return Graph(deepcopy(network).cpu().float().eval(), examples, free)
 
 
 def pipeline_graph(pipeline: Pipeline, input_size: tuple[int, int], *, batch: int | None = None) -> Graph:
@@ -162,7 +108,7 @@ def write_onnx(
 ) -> Exported:
     """Write a graph as an ONNX file, run it under onnxruntime if that is installed, and compare with PyTorch."""
     target = Path(file)
-    content = _onnx(graph, opset, notes or {})
+    content = onnx_content(graph, opset, notes or {})
     with whole_file(target) as opened:
         opened.write(content)
     try:
@@ -202,7 +148,7 @@ class _ByName(nn.Module):
         self.module = module
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        return dict(_named(self.module(images)))
+        return dict(named_outputs(self.module(images)))
 
 
 def write_openvino(graph: Graph, file: str | Path, *, notes: Mapping[str, Any] | None = None) -> Exported:
@@ -215,7 +161,7 @@ def write_openvino(graph: Graph, file: str | Path, *, notes: Mapping[str, Any] |
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         onnx_file = Path(folder, "network.onnx")
-        onnx_file.write_bytes(_onnx(graph, OPSET, {}))
+        onnx_file.write_bytes(onnx_content(graph, OPSET, {}))
         model = openvino.convert_model(onnx_file)
         for key, value in (notes or {}).items():
             model.set_rt_info(json.dumps(value), ["pose", key])
@@ -229,39 +175,6 @@ def write_openvino(graph: Graph, file: str | Path, *, notes: Mapping[str, Any] |
         for part in (made.with_suffix(".bin"), made):
             part.replace(target.parent / part.name)
     return result
-
-
-def _onnx(graph: Graph, opset: int, notes: Mapping[str, Any]) -> bytes:
-    try:
-        import onnxscript  # noqa: F401  # needed by torch.onnx
-    except ImportError:
-        raise ConfigError(f"exporting needs onnx and onnxscript: {install_hint('export')}") from None
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        program = torch.onnx.export(
-            graph.module, graph.examples[:1], dynamo=True, opset_version=opset, input_names=["images"],
-            output_names=list(graph.outputs), dynamic_shapes=(graph.shapes,) if graph.free else None, verbose=False,
-        )  # fmt: skip
-    except torch.onnx.OnnxExporterError as failure:
-        raise PoseError(f"this network does not export to ONNX: {failure}") from None
-    finally:
-        logger.setLevel(level)
-    assert program is not None
-    program.model.metadata_props.update({key: json.dumps(value) for key, value in notes.items()})
-    content: bytes = program.model_proto.SerializeToString()
-    return content
-
-
-def _named(outputs: Any, name: str = "heatmaps") -> Iterator[tuple[str, Tensor]]:
-    """Yield a network's outputs in order, named by a named tuple's fields or by number."""
-    if isinstance(outputs, Tensor):
-        yield name, outputs
-        return
-    fields: Sequence[str] = getattr(outputs, "_fields", [f"{name}_{number}" for number in range(len(outputs))])
-    for field, value in zip(fields, outputs, strict=True):
-        yield from _named(value, field)
 
 
 def _checked(graph: Graph, target: Path, run: Run, tolerance: float) -> Exported:

@@ -19,7 +19,7 @@ from pose_core.skeleton import get_skeleton
 def build_pipeline(network: nn.Module, config: Experiment, *, flip: bool | None = None) -> Pipeline:
     """Return the pipeline of an experiment's trained network; ``flip`` replaces the experiment's ``test.flip``."""
     method = installed_methods().get(config.method, Method())
-    plain = config.model_copy(update={"test": config.test.model_copy(update={"compile": False})})
+    plain = config.model_copy(update={"test": config.test.model_copy(update={"compile": False, "runtime": "torch"})})
     predictor = method.predictor(network, plain, get_skeleton(config.data.skeleton), torch.device("cpu"))
     return predictor.pipeline(network.eval(), flip=config.test.flip if flip is None else flip)
 

@@ -190,6 +190,7 @@ def _predict_images(
     """
     if not images:
         return
+    predictor.worker.expect(len(images))
     # Annotated boxes count stored pixels.
     stored = isinstance(detector, FileDetector | AnnotatedBoxes)
 

@@ -140,10 +140,10 @@ def _sample(frames: Iterator[Frame], native: float, fps: float) -> Iterator[Fram
 
 
 @contextmanager
-def _open_file(source: str) -> Iterator[Video]:
+def open_container(source: str) -> Iterator[tuple[Any, Any]]:
+    """Open a video file or stream for PyAV, and give the container with the stream of pictures, ready to decode."""
     av = require_av()
-    remote = "://" in source
-    shown = re.sub(r"//[^/@]*@", "//", source) if remote else source  # without the password
+    remote, shown = "://" in source, _without_password(source)
     if remote:
         # Packets lost by UDP leave gray smears.
         tcp = {"rtsp_transport": "tcp"} if source.lower().startswith("rtsp") else {}
@@ -164,6 +164,13 @@ def _open_file(source: str) -> Iterator[Video]:
         _check_size(stream.codec_context, shown)
         stream.codec_context.options = {"max_pixels": str(max_pixels())}  # of pictures whose size changes on the way
         stream.thread_type = "AUTO"
+        yield container, stream
+
+
+@contextmanager
+def _open_file(source: str) -> Iterator[Video]:
+    remote, shown = "://" in source, _without_password(source)
+    with open_container(source) as (container, stream):
         rate = float(stream.average_rate or stream.guessed_rate or 0)
         if not 0 < rate <= 1000:  # some cameras state the ticks of their clock
             rate = 25.0
@@ -172,7 +179,7 @@ def _open_file(source: str) -> Iterator[Video]:
             count = round(container.duration / 1e6 * rate)
         if count is not None and not 0 < count < _MOST_FRAMES:
             count = None
-        frames = _decode(av, container, stream, shown, rate)
+        frames = _decode(require_av(), container, stream, shown, rate)
         pixels = stream.width * stream.height
         live = _LIVE.match(source) is not None
         yield Video(shown if remote else Path(source).name, frames, rate, count, pixels, remote, live)
@@ -190,28 +197,39 @@ def _decode(av: ModuleType, container: Any, stream: Any, source: str, rate: floa
                 damaged += 1
                 continue
             for decoded in frames:
-                _check_size(decoded, source)  # it may change on the way
                 clock = decoded.time if decoded.time is not None else number / rate
                 first = clock if first is None else first
-                # PyAV before 17 takes all videos for BT.601, unless a change is asked for; RGB has no such matrix.
-                change = (
-                    {"src_colorspace": "ITU709", "dst_colorspace": "ITU601"} if decoded.colorspace == _BT709 else {}
-                )
-                image = decoded.to_ndarray(format="rgb24", **change)
-                # Phones record in one orientation and store the rotation to apply.
-                turns = round(decoded.rotation / 90) % 4
-                image = np.ascontiguousarray(np.rot90(image, turns)) if turns else image
-                yield Frame(number, clock - first, image, clock)
+                yield Frame(number, clock - first, upright_pixels(decoded, source), clock)
                 number += 1
     except (av.FFmpegError, OSError, ValueError, MemoryError, OverflowError) as error:
-        why = _reason(av, error)
-        raise _ended(source, number, why) if number else _unreadable(source, why) from None
+        raise decoding_error(error, source, number) from None
     if not number:
         raise _unreadable(source, "its pictures are damaged" if damaged else "it has no pictures")
     if damaged:
         _log.warning("%s: %d damaged %s left out", source, damaged, "part was" if damaged == 1 else "parts were")
     if "://" not in source and _is_cut(Path(source)):
         raise _ended(source, number, "the file is cut off; fetch it again")
+
+
+def upright_pixels(decoded: Any, source: str) -> Array:
+    """Return the pixels ``(H, W, 3)`` RGB uint8 of a frame that PyAV has decoded, upright."""
+    _check_size(decoded, source)  # it may change on the way
+    # PyAV before 17 takes all videos for BT.601, unless a change is asked for; RGB has no such matrix.
+    change = {"src_colorspace": "ITU709", "dst_colorspace": "ITU601"} if decoded.colorspace == _BT709 else {}
+    image: Array = decoded.to_ndarray(format="rgb24", **change)
+    # Phones record in one orientation and store the rotation to apply.
+    turns = round(decoded.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+
+
+def decoding_error(error: Exception, source: str, frames: int) -> DataError:
+    """Return the error of a video of which ``frames`` could be decoded."""
+    why = _reason(require_av(), error)
+    return _ended(source, frames, why) if frames else _unreadable(source, why)
+
+
+def _without_password(source: str) -> str:
+    return re.sub(r"//[^/@]*@", "//", source)
 
 
 def _check_size(picture: Any, source: str) -> None:

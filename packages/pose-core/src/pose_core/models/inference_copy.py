@@ -7,11 +7,15 @@ from copy import deepcopy
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.fx.proxy import TraceError
 from torch.utils._pytree import tree_map
 
 from pose_core.models.fuse_batch_norm import fold_batch_norm
+
+PART = 4
+"""Images that a CPU computes at a time, per two threads: maps of more are slower to allocate than to fill."""
 
 
 def optimize_for_inference(
@@ -25,19 +29,40 @@ def optimize_for_inference(
     cannot count beyond 256. A ``compiled`` copy uses torch.compile and, on a GPU, replays a CUDA graph for each batch
     size.
     """
-    try:
-        quick = fold_batch_norm(network)
-    except TraceError:
-        quick = deepcopy(network).eval()
-    quick = quick.to(memory_format=torch.channels_last)
+    quick = folded_copy(network).to(memory_format=torch.channels_last)
     if compiled:
         quick = CudaGraphModule(torch.compile(quick, mode="reduce-overhead"))
-    if precision is not None:
-        return LowPrecision(quick, precision)
     weight = next(quick.parameters(), None)
     if weight is not None and not compiled and weight.device.type == "cpu" and weight.dtype == torch.float32:
-        pack(quick, input_size)
-    return quick
+        if precision is None:
+            pack(quick, input_size)
+        quick = InParts(quick)
+    return quick if precision is None else LowPrecision(quick, precision)
+
+
+def folded_copy(network: nn.Module) -> nn.Module:
+    """Return a copy in evaluation mode, with batch norm folded, unless the network's code depends on its input."""
+    try:
+        return fold_batch_norm(network)
+    except TraceError:
+        return deepcopy(network).eval()
+
+
+class InParts(nn.Module):
+    """A network that computes a batch in parts of a few images, with the same outputs.
+
+    The maps of a large batch take hundreds of megabytes, which the system hands out page by page in every call.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Any:
+        size = PART * max(1, torch.get_num_threads() // 2)
+        if len(x) <= size:
+            return self.network(x)
+        return tree_map(lambda *parts: torch.cat(parts), *(self.network(part) for part in torch.split(x, size)))
 
 
 class LowPrecision(nn.Module):
@@ -105,7 +130,11 @@ def pack(network: nn.Module, input_size: tuple[int, int]) -> None:
         if module.padding_mode != "zeros" or isinstance(module.padding, str):
             continue
         parent, _, child = name.rpartition(".")
-        setattr(network.get_submodule(parent), child, _Packed(module, shape))
+        if isinstance(module, nn.ConvTranspose2d) and _doubles(module):
+            packed: nn.Module = _Doubling(module, shape)
+        else:
+            packed = _Packed(module, shape)
+        setattr(network.get_submodule(parent), child, packed)
 
 
 class _Packed(nn.Module):
@@ -130,4 +159,40 @@ class _Packed(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         # No activation is fused: "none", without scalars or algorithm.
         output: Tensor = self.run(x, self.weight, self.bias, *self.settings, "none", [], "")
+        return output
+
+
+def _doubles(module: nn.ConvTranspose2d) -> bool:
+    """Return whether a transposed convolution is depthwise, 4x4, and doubles height and width."""
+    depthwise = module.groups == module.in_channels == module.out_channels
+    settings = (module.kernel_size, module.stride, module.padding, module.output_padding, module.dilation)
+    return depthwise and settings == ((4, 4), (2, 2), (1, 1), (0, 0), (1, 1))
+
+
+class _Doubling(nn.Module):
+    """A depthwise transposed convolution that doubles height and width, as four convolutions.
+
+    Each computes the outputs of one parity of rows and columns. oneDNN has fast kernels for depthwise convolutions, but
+    not for transposed ones.
+    """
+
+    def __init__(self, module: nn.ConvTranspose2d, shape: list[int]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleDict()
+        # Output row 2i is w₃·x[i−1] + w₁·x[i], row 2i+1 is w₂·x[i] + w₀·x[i+1].
+        taps, margins = ((3, 1), (2, 0)), ((0, 1), (1, 0))
+        for row in (0, 1):
+            for column in (0, 1):
+                part = nn.Conv2d(module.in_channels, module.out_channels, 3, padding=1, groups=module.groups)
+                kernel = module.weight.detach()[:, :, taps[row]][..., taps[column]]
+                part.weight = nn.Parameter(F.pad(kernel, (*margins[column], *margins[row])))
+                part.bias = module.bias
+                self.parts[f"{row}{column}"] = _Packed(part, shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        count, channels, height, width = x.shape
+        shape = (count, channels, 2 * height, 2 * width)
+        output = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
+        for name, part in self.parts.items():
+            output[:, :, int(name[0]) :: 2, int(name[1]) :: 2] = part(x)
         return output

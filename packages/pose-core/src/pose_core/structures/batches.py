@@ -28,6 +28,16 @@ class Batch:
         """Return the batch in page-locked memory, from which copies to a GPU are asynchronous."""
         return replace(self, **{name: value.pin_memory() for name, value in self._columns()})
 
+    def sample(self, number: int) -> Self:
+        """Return one of the samples."""
+        return replace(
+            self,
+            **{
+                name: value.sample(number) if isinstance(value, Batch) else value[number]
+                for name, value in self._columns()
+            },
+        )
+
     def split(self, parts: int) -> Iterator[Self]:
         """Yield the batch in ``parts`` equal parts."""
         if len(self) % parts:

@@ -22,7 +22,7 @@ from pose_core.data.sampler import Key, epoch_index, sample_rng
 from pose_core.data.skipped import SkippedSamples
 from pose_core.engine.interfaces import TrainingSet
 from pose_core.errors import DataError
-from pose_core.geometry import Convention, Crop, apply_affine
+from pose_core.geometry import Convention, Crop, apply_affines, invert_affine
 from pose_core.skeleton import Skeleton
 from pose_core.structures import Batch, ImageRecord
 from pose_core.topdown.augment import Augmentation, draw_augmentation, place_crop, place_half_body
@@ -67,6 +67,18 @@ class DecodedImage(NamedTuple):
     """Width of the original image; ``pixels`` may be reduced."""
     reduced: int = 1
     """Original pixels per decoded pixel, along each axis."""
+
+
+class Place(NamedTuple):
+    """Where a crop is in its image; ``center`` is given before mirroring."""
+
+    center: np.ndarray
+    """``(2,)`` float32."""
+    scale: np.ndarray
+    """``(2,)`` float32, in units of 200 pixels."""
+    rotation: float = 0.0
+    """In degrees."""
+    flip: bool = False
 
 
 class TopDownDataset(TrainingSet[CropBatch]):
@@ -139,21 +151,32 @@ class TopDownDataset(TrainingSet[CropBatch]):
         return drawn, half is not None
 
     def __getitem__(self, key: Key) -> CropBatch:
-        epoch, index = epoch_index(key)
-        return self._sample(epoch, index, self._open([(epoch, index)]))
+        return self.__getitems__([key]).sample(0)
 
-    def __getitems__(self, keys: Iterable[Key]) -> list[CropBatch]:
-        """Return the samples of a batch, in order; an image is decoded once for all its people in the batch."""
+    def __getitems__(self, keys: Iterable[Key]) -> CropBatch:
+        """Return the samples of a batch, in order; an image is decoded once for all its people in the batch.
+
+        Everything but the pixels is computed for the batch at once: a few lines of Python between two images, which
+        fill the caches, take several times as long as the same lines in a loop of their own.
+        """
         pairs = [epoch_index(key) for key in keys]
-        samples: list[CropBatch | None] = [None] * len(pairs)
+        indices = np.array([index for _, index in pairs], np.int64)
+        places = [self.place(epoch, index) for epoch, index in pairs]
         by_image: dict[int, list[int]] = {}
-        for slot, (_, index) in enumerate(pairs):
-            by_image.setdefault(int(self.table.image[index]), []).append(slot)
+        for slot, row in enumerate(self.table.image[indices].tolist()):
+            by_image.setdefault(row, []).append(slot)
+        width, height = self.input_size
+        pixels = np.zeros((len(pairs), height, width, 3), np.uint8)
+        crops: list[Crop | None] = [None] * len(pairs)
+        valid = np.ones(len(pairs), bool)
         for slots in by_image.values():
-            image = self._open([pairs[slot] for slot in slots])
+            image = self._open(int(indices[slots[0]]), [places[slot] for slot in slots])
+            valid[slots] = image is not None
             for slot in slots:
-                samples[slot] = self._sample(*pairs[slot], image)
-        return [sample for sample in samples if sample is not None]
+                crops[slot] = crop = self.crop_at(places[slot], 0 if image is None else image.width)
+                if image is not None:
+                    self._cut(image, crop, pixels[slot])
+        return self.describe(indices, [crop for crop in crops if crop is not None], torch.from_numpy(pixels), valid)
 
     def to_device(self, batch: CropBatch, device: torch.device) -> Batch:
         """Return a batch on a device; raise a DataError if too many samples have been skipped."""
@@ -164,16 +187,66 @@ class TopDownDataset(TrainingSet[CropBatch]):
         """Count the samples of a batch from the loader; raise a DataError if too many have been skipped."""
         self.skipped.count(len(index), index.numpy()[~valid.numpy()].tolist(), self.source)
 
-    def _open(self, pairs: Sequence[tuple[int, int]]) -> DecodedImage | None:
-        """Return the image that samples share, as large as the largest resolution among their crops needs."""
-        source = self.source(pairs[0][1])
+    def place(self, epoch: int, index: int) -> Place:
+        """Return where a sample's crop is in its image."""
+        center, scale = self.table.center[index], self._scale[index]
+        if self.augment is None:
+            return Place(center, scale)
+        drawn = self.draw(epoch, index)
+        aspect = self.input_size[0] / self.input_size[1]
+        placed = place_crop(drawn, self.augment, self.table.joints[index], center, scale, self.skeleton, aspect)
+        return Place(*placed, drawn.rotation, drawn.flip)
+
+    def crop_at(self, place: Place, width: int) -> Crop:
+        """Return the map from an image, ``width`` pixels wide, to the input."""
+        if not place.flip:
+            return Crop(place.center, place.scale, self.input_size, place.rotation, None, self.convention)
+        center = np.array([width - 1 - place.center[0], place.center[1]], np.float32)
+        return Crop(center, place.scale, self.input_size, place.rotation, width, self.convention)
+
+    def crop(self, epoch: int, index: int, width: int) -> Crop:
+        """Return the map from a sample's image, ``width`` pixels wide, to the input."""
+        return self.crop_at(self.place(epoch, index), width)
+
+    def describe(
+        self, indices: np.ndarray, crops: Sequence[Crop], images: torch.Tensor, valid: np.ndarray
+    ) -> CropBatch:
+        """Return the batch of the samples ``indices`` ``(N,)``, given their crops and pixels, which may be empty."""
+        table, rows = self.table, self.table.image[indices]
+        matrices = np.stack([crop.matrix for crop in crops])
+        mirrored = np.array([crop.mirror_width is not None for crop in crops])
+        center = np.stack([crop.center for crop in crops])
+        center[mirrored, 0] = [
+            crop.mirror_width - 1 - crop.center[0] for crop in crops if crop.mirror_width is not None
+        ]
+        joints = table.joints[indices]
+        joints[mirrored] = joints[mirrored][:, self.skeleton.flip_order]
+        moved = np.ones_like(joints)
+        moved[..., :2] = apply_affines(matrices, joints[..., :2])
+        moved[(joints[..., 2] <= 0) | ~valid[:, None]] = 0
+        return CropBatch(
+            images=images,
+            joints=torch.from_numpy(moved),
+            to_image=torch.from_numpy(invert_affine(matrices)),
+            center=torch.from_numpy(center),
+            scale=torch.from_numpy(np.stack([crop.scale for crop in crops])),
+            image_id=torch.from_numpy(table.image_ids[rows]),
+            annotation_id=torch.from_numpy(table.annotation_id[indices]),
+            box_score=torch.from_numpy(table.score[indices]),
+            index=torch.from_numpy(indices),
+            valid=torch.from_numpy(valid),
+        )
+
+    def _open(self, index: int, places: Sequence[Place]) -> DecodedImage | None:
+        """Return the image of a sample, as large as the largest resolution among these crops of it needs."""
+        source = self.source(index)
         try:
             content = read_annotated(source, skips=self.on_bad_image == "skip")
             size = jpeg_size(content) if self.reduced_decode else None
             if size is None:
                 pixels = decode_bgr(content, source)
                 return DecodedImage(pixels, pixels.shape[1])
-            shown = min(self.crop(*pair, size[0]).pixels_shown for pair in pairs)
+            shown = min(self.crop_at(place, size[0]).pixels_shown for place in places)
             reduced = max(part for part in (1, 2, 4, 8) if part <= max(shown, 1))
             return DecodedImage(decode_bgr(content, source, reduced), size[0], reduced)
         except DataError as error:
@@ -182,54 +255,12 @@ class TopDownDataset(TrainingSet[CropBatch]):
             _log.warning("skipped: %s", error)
             return None
 
-    def _sample(self, epoch: int, index: int, image: DecodedImage | None) -> CropBatch:
-        crop = self.crop(epoch, index, 0 if image is None else image.width)
-        if image is None:
-            pixels = np.zeros((self.input_size[1], self.input_size[0], 3), np.uint8)
-        else:
-            matrix = crop.matrix if image.reduced == 1 else crop.matrix @ magnified(image.reduced)
-            pixels = cv2.warpAffine(image.pixels, matrix, self.input_size, flags=cv2.INTER_LINEAR)
-            if self.color == "rgb":
-                cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
-        return self.describe(index, crop, torch.from_numpy(pixels), valid=image is not None)
-
-    def describe(self, index: int, crop: Crop, pixels: torch.Tensor, *, valid: bool) -> CropBatch:
-        """Return the sample of a crop; ``pixels`` may be a placeholder."""
-        joints, center = self.table.joints[index], crop.center
-        if crop.mirror_width is not None:
-            joints = joints[self.skeleton.flip_order]
-            center = np.array([crop.mirror_width - 1 - center[0], center[1]], np.float32)
-        moved = np.empty((len(joints), 3), np.float32)
-        moved[:, :2] = apply_affine(crop.matrix, joints[:, :2])
-        moved[:, 2] = 1
-        moved[(joints[:, 2] <= 0) | (not valid)] = 0
-        return CropBatch(
-            images=pixels,
-            joints=torch.from_numpy(moved),
-            to_image=torch.from_numpy(crop.inverse),
-            center=torch.from_numpy(center),
-            scale=torch.from_numpy(crop.scale),
-            image_id=torch.tensor(self.table.image_ids[self.table.image[index]]),
-            annotation_id=torch.tensor(self.table.annotation_id[index]),
-            box_score=torch.tensor(self.table.score[index]),
-            index=torch.tensor(index),
-            valid=torch.tensor(valid),
-        )
-
-    def crop(self, epoch: int, index: int, width: int) -> Crop:
-        """Return the map from the image, ``width`` pixels wide, to the input."""
-        center, scale = self.table.center[index].copy(), self._scale[index].copy()
-        drawn = Augmentation()
-        if self.augment is not None:
-            drawn = self.draw(epoch, index)
-            aspect = self.input_size[0] / self.input_size[1]
-            center, scale = place_crop(
-                drawn, self.augment, self.table.joints[index], center, scale, self.skeleton, aspect
-            )
-        if drawn.flip:
-            center = np.array([width - 1 - center[0], center[1]], np.float32)
-        mirror = width if drawn.flip else None
-        return Crop(center, scale, self.input_size, drawn.rotation, mirror, self.convention)
+    def _cut(self, image: DecodedImage, crop: Crop, pixels: np.ndarray) -> None:
+        """Write a crop of an image to ``pixels`` ``(H, W, 3)``."""
+        matrix = crop.matrix if image.reduced == 1 else crop.matrix @ magnified(image.reduced)
+        cv2.warpAffine(image.pixels, matrix, self.input_size, dst=pixels, flags=cv2.INTER_LINEAR)
+        if self.color == "rgb":
+            cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
 
 
 def magnified(reduced: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -73,9 +73,10 @@ class EncodedCrops(TrainingSet[EncodedBatch]):
         return self.people.groups
 
     def __getitem__(self, key: Key) -> EncodedBatch:
-        return self.__getitems__([key])[0]
+        return self.__getitems__([key])
 
-    def __getitems__(self, keys: Iterable[Key]) -> list[EncodedBatch]:
+    def __getitems__(self, keys: Iterable[Key]) -> EncodedBatch:
+        """Return the batch of these samples."""
         people = self.people
         pairs = [epoch_index(key) for key in keys]
         content: list[np.ndarray] = []
@@ -91,23 +92,17 @@ class EncodedCrops(TrainingSet[EncodedBatch]):
                     content.append(found)
                     sizes.append(size)
             number, width = numbers[image]
-            crop = people.crop(epoch, index, width)
-            crops.append(people.describe(index, crop, torch.empty(0, dtype=torch.uint8), valid=number >= 0))
+            crops.append(people.crop(epoch, index, width))
             image_of.append(number)
-        batch = EncodedBatch(
+        indices, shown = np.array([index for _, index in pairs]), np.array(image_of)
+        no_pixels = torch.empty(len(pairs), 0, dtype=torch.uint8)
+        return EncodedBatch(
             torch.from_numpy(np.concatenate([np.zeros(0, np.uint8), *content])),
             torch.tensor(np.cumsum([len(part) for part in content], dtype=np.int64)),
             torch.tensor(sizes, dtype=torch.int64).view(-1, 2),
-            torch.tensor(image_of),
-            CropBatch.stack(crops),
+            torch.from_numpy(shown),
+            people.describe(indices, crops, no_pixels, shown >= 0),
         )
-        return [batch]
-
-    @staticmethod
-    def collate(samples: Sequence[EncodedBatch]) -> EncodedBatch:
-        """Return the only sample, the batch that `__getitems__` has made."""
-        (batch,) = samples
-        return batch
 
     def to_device(self, batch: EncodedBatch, device: torch.device) -> CropBatch:
         """Return the batch with its pixels, on ``device``."""

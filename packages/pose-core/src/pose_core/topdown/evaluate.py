@@ -15,20 +15,20 @@ from tqdm import tqdm
 
 from pose_core.data.sampler import evaluation_batches, loader_workers, watching_workers, worker_init
 from pose_core.engine.distributed import gather_objects, rank_and_world_size
-from pose_core.engine.precision import inference_dtype
 from pose_core.errors import ConfigError, DataError
 from pose_core.evaluation.report import Evaluation, not_scored, protocol_line
 from pose_core.files import write_json
 from pose_core.layouts.layout import AnnotatedSet, ScoreEntries
 from pose_core.layouts.reader import read_dataset
-from pose_core.models.inference_copy import optimize_for_inference
 from pose_core.plurals import counted
+from pose_core.runtimes.networks import way_of
 from pose_core.skeleton import get_skeleton
 from pose_core.structures import ImageRecord
 from pose_core.topdown.config import TopDownConfig
 from pose_core.topdown.crops import CropSettings, predict_crops
 from pose_core.topdown.dataset import TopDownDataset
 from pose_core.topdown.detections import find_detections, read_detections
+from pose_core.topdown.network import crop_network
 from pose_core.topdown.person_table import PersonTable
 from pose_core.topdown.scoring import CropResults, coco_results
 from pose_core.verbosity import no_bar
@@ -111,8 +111,9 @@ def evaluate_topdown(
     if it has been read already.
     """
     found, records, boxes, dataset, _ = people or held_out_people(config)
-    results = merge(gather_objects(predict_dataset(network, dataset, config, device)))
-    rank, _ = rank_and_world_size()
+    rank, world = rank_and_world_size()
+    quick = crop_network(network, config, device, len(dataset) // world)
+    results = merge(gather_objects(predict_dataset(quick, dataset, config, device)))
     categories = {person.annotation_id: person.category_id for record in records for person in record.persons}
     scored = score(results, found, config, folder / "results", write=rank == 0, categories=categories)
     heatmap = config.heatmap
@@ -122,7 +123,8 @@ def evaluate_topdown(
         flip=config.test.flip,
         decode=heatmap.decode + ("+quarter" if quarter else ""),
         scales=config.test.scale,
-        precision=config.test.precision,
+        precision=way_of(quick).precision,
+        runtime=way_of(quick).runtime,
         evaluator=scored.name,
     )
     report = "\n".join([scored.report, protocol, *left_out(found, len(dataset) - len(results.image_id))])
@@ -145,13 +147,12 @@ def left_out(found: AnnotatedSet, crops: int) -> list[str]:
 def predict_dataset(
     network: nn.Module, dataset: TopDownDataset, config: TopDownConfig, device: torch.device
 ) -> CropResults:
-    """Return predictions for this process's share of the crops; crops of bad images are skipped."""
+    """Return predictions for this process's share of the crops; crops of bad images are skipped.
+
+    ``network`` is ready to predict: see `pose_core.topdown.network`.
+    """
     rank, world = rank_and_world_size()
     settings = CropSettings.from_config(config, dataset.skeleton)
-    precision = inference_dtype(config.test.precision, device)
-    network = optimize_for_inference(
-        network.to(device), config.model.input_size, precision, compiled=config.test.compile
-    )
     loader = DataLoader(
         dataset,
         batch_sampler=evaluation_batches(len(dataset), config.test.batch_size, rank, world),

@@ -12,15 +12,14 @@ import torch
 from torch import nn
 
 from pose_core.engine.interfaces import DetectedImage, Pipeline, PosePredictor
-from pose_core.engine.precision import inference_dtype
 from pose_core.errors import DataError
 from pose_core.geometry import Crop, box_to_center_scale
-from pose_core.models.inference_copy import optimize_for_inference
 from pose_core.skeleton import Skeleton
 from pose_core.structures import Poses
 from pose_core.topdown.config import TopDownConfig
 from pose_core.topdown.crops import CropSettings, predict_crops
 from pose_core.topdown.dataset import CropBatch
+from pose_core.topdown.network import crop_network
 from pose_core.topdown.pipeline import CropPipeline
 from pose_core.topdown.scoring import person_scores
 
@@ -41,10 +40,13 @@ class TopDownPredictor(PosePredictor):
         self.skeleton = skeleton
         self.device = device
         self.settings = CropSettings.from_config(config, skeleton)
-        precision = inference_dtype(config.test.precision, device)
-        self.network = optimize_for_inference(
-            network.to(device), config.model.input_size, precision, compiled=config.test.compile
-        )
+        self.network = crop_network(network, config, device)
+        # Only a CPU has other ways to compute it.
+        self.plain = network if device.type == "cpu" and config.test.runtime == "auto" else None
+
+    def expect(self, images: int) -> None:
+        if self.plain is not None:
+            self.network = crop_network(self.plain, self.config, self.device, images)
 
     def predict_stream(self, images: Iterable[DetectedImage[T]]) -> Iterator[tuple[T, Poses]]:
         """Yield each image's key and one pose for each of its boxes, in order; images share batches."""

@@ -1,0 +1,23 @@
+"""The suites of `run.py`: each yields its cases, given a folder for files."""
+
+from __future__ import annotations
+
+import bench_dekr
+import bench_first_use
+import bench_grouping
+import bench_networks
+import bench_ops
+import bench_peers
+import bench_pipeline
+import bench_stream
+
+SUITES = {
+    "ops": bench_ops.cases,
+    "samples": bench_pipeline.cases,
+    "dekr": bench_dekr.cases,
+    "grouping": bench_grouping.cases,
+    "networks": bench_networks.cases,
+    "stream": bench_stream.cases,
+    "first_use": bench_first_use.cases,
+    "peers": bench_peers.cases,
+}
