@@ -1,7 +1,8 @@
-"""Numeric kernels: each has a plain reference, which defines the result, and a fast path that is tested against it.
+"""Numeric kernels: each has a plain reference, which defines the result, and fast paths that are tested against it.
 
-``POSE_OPS=auto|reference|fast`` selects for all of them and for all callers; ``pose doctor`` prints which is in use and
-why. Importing this package does not load torch; each name below loads its module when first used.
+``POSE_OPS=auto|reference|fast`` selects for all of them and for all callers, ``POSE_OPS=op=path`` for one. Some have
+several fast paths: ``pose doctor --ops`` measures them, and prints which is in use and why. Importing this
+package does not load torch; each name below loads its module when first used.
 """
 
 from types import ModuleType

@@ -13,8 +13,6 @@ from threading import Lock
 
 import numpy as np
 
-__all__ = ["buffer"]
-
 LEAST, MOST = 2**18, 2**26
 """Bytes of a result whose memory is kept: smaller ones cause few page faults, larger ones would occupy too much."""
 ALIGNED = 64

@@ -12,8 +12,6 @@ from torch import Tensor
 from pose_core import ops
 from pose_core.skeleton import SKELETONS
 
-__all__ = ["MAPS", "Case", "cases", "suppression"]
-
 COCO = SKELETONS["coco17"]
 MAPS, RATIO = (48, 64), (0.25, 0.25)
 

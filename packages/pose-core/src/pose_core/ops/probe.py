@@ -15,8 +15,6 @@ from pose_core.ops.cases import Case, cases, suppression
 from pose_core.timing import compare
 from pose_core.verbosity import no_bar
 
-__all__ = ["Runs", "measure", "runs"]
-
 BATCH, FEW, ROUNDS = 16, 2, 5
 """Images per batch; few where there is no choice, and only the reference, which is slow, is shown for comparison."""
 ONLY_ON_A_GPU = {"warp_crops"}

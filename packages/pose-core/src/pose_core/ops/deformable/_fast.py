@@ -18,6 +18,8 @@ from torch.nn import functional as F
 
 CHUNK = 2**18
 """Sampled values per chunk and thread: they stay in the cache until they are multiplied."""
+WIDE = 4
+"""Chunks whose positions are computed together."""
 ROW = 8
 """Channels of the table are padded to a multiple of this: rows of a whole number of vector registers."""
 
@@ -42,11 +44,15 @@ def deform_conv(x: Tensor, offset: Tensor, weight: Tensor, dilation: int) -> Ten
         step = max(CHUNK * torch.get_num_threads() // (9 * table.shape[3]), 64)
         for image in range(n):
             for group in range(offset_groups):
-                for start in range(0, places, step):
-                    part = slice(start, start + step)
-                    index, share = _corners(base[..., part] + moved[image, group, :, :, part], height, width)
-                    sampled = F.embedding_bag(index, table[image, group], per_sample_weights=share, mode="sum")
-                    _multiply(sampled, product, output[image], group, offset_groups, part)
+                # Positions take less room than samples: they are computed for several chunks, in fewer calls.
+                for start in range(0, places, WIDE * step):
+                    wide = slice(start, start + WIDE * step)
+                    corners = _corners(base[..., wide] + moved[image, group, :, :, wide], height, width)
+                    for index, share in zip(*(torch.split(each, 9 * step) for each in corners), strict=True):
+                        sampled = F.embedding_bag(index, table[image, group], per_sample_weights=share, mode="sum")
+                        part = slice(start, start + len(index) // 9)
+                        _multiply(sampled, product, output[image], group, offset_groups, part)
+                        start = part.stop
     return output.reshape(n, outputs, height, width)
 
 

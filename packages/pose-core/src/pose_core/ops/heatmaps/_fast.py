@@ -74,29 +74,28 @@ def _bands(
     """
     width, height = size
     fields, rows, low, length = _fields(width, height, sigma)
-    x, y = joints.detach().float().numpy().reshape(-1, 2).T * np.array(ratio, np.float32)[:, None]
-    x, y = np.trunc(x + 0.5), np.trunc(y + 0.5)
-    kept = weights.detach().float().numpy().reshape(-1) * ~(
-        _is_outside(x, width, sigma) | _is_outside(y, height, sigma)
-    )
+    scale, limits = _columns(ratio), _columns(size)
+    # Rows of x and y. The comparisons are those of `joint_centers`, where trunc() does not matter.
+    peaks = np.trunc(joints.detach().float().numpy().reshape(-1, 2).T * scale + 0.5)
+    outside = (peaks - 3 * sigma >= limits) | (peaks + 3 * sigma + 1 <= -1)
+    kept = weights.detach().float().numpy().reshape(-1) * ~(outside[0] | outside[1])
     drawn = np.flatnonzero(kept > 0.5)
-    left, top = x[drawn].astype(np.int64) + low, y[drawn].astype(np.int64) + low
-    np.maximum(np.minimum(left, width, out=left), -length, out=left)
-    np.maximum(np.minimum(top, height, out=top), -length, out=top)
+    corners = np.minimum(peaks.take(drawn, 1) + low, limits).astype(np.int64)
+    left, top = np.maximum(corners, -length, out=corners)
     first = np.maximum(np.minimum(top, height - rows), 0)  # of the rows that are written
-    maps = buffer((*weights.shape, height, width), np.float32)
-    maps.fill(0)
+    maps = torch.from_numpy(buffer((*weights.shape, height, width), np.float32)).zero_()  # numpy's fill is slower
     if len(drawn):
         # Of the field with the patch at this column, the rows that belong there.
         source = (left + length) * (length + 2 * rows) + rows + first - top
-        blocks = _blocks(maps, width, rows)
+        blocks = _blocks(maps.numpy(), width, rows)
         blocks[drawn * height + first] = fields[source]
-    return torch.from_numpy(maps), torch.from_numpy(kept.reshape(weights.shape))
+    return maps, torch.from_numpy(kept.reshape(weights.shape))
 
 
-def _is_outside(peaks: np.ndarray, limit: int, sigma: float) -> np.ndarray:
-    """Return along one axis which peaks' windows lie outside the map; see `joint_centers`."""
-    return np.asarray((peaks - 3 * sigma >= limit) | (peaks + 3 * sigma + 1 <= -1))
+@lru_cache(maxsize=16)
+def _columns(values: tuple[float, float]) -> np.ndarray:
+    """Return a pair as a column."""
+    return np.array(values, np.float32)[:, None]
 
 
 def _blocks(values: np.ndarray, width: int, rows: int) -> np.ndarray:
