@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import bench_dekr
+import bench_evaluation
 import bench_first_use
 import bench_grouping
 import bench_networks
 import bench_ops
+import bench_paste
 import bench_peers
 import bench_pipeline
 import bench_stream
@@ -14,6 +16,8 @@ import bench_stream
 SUITES = {
     "ops": bench_ops.cases,
     "samples": bench_pipeline.cases,
+    "paste": bench_paste.cases,
+    "evaluation": bench_evaluation.cases,
     "dekr": bench_dekr.cases,
     "grouping": bench_grouping.cases,
     "networks": bench_networks.cases,
