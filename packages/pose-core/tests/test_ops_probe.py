@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -127,3 +129,22 @@ def test_memory_is_reused_only_when_nothing_refers_to_it() -> None:
     del rows
     assert address(buffer((LEAST // 2, 3), np.float16)) == at
     assert address(buffer((2 * LEAST // 4, 3), np.float32)) != at
+
+
+def test_threads_never_share_memory_that_is_in_use() -> None:
+    shape, wrong = (LEAST,), []
+
+    def work(number: int) -> None:
+        for turn in range(200):
+            mine = buffer(shape, np.uint8)
+            mine[::4096] = number
+            time.sleep(0)  # lets others run
+            if (mine[::4096] != number).any():
+                wrong.append((number, turn))
+
+    threads = [Thread(target=work, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong

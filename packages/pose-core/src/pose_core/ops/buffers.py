@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import sys
 from collections import deque
-from threading import Lock
 
 import numpy as np
 
@@ -17,7 +16,6 @@ LEAST, MOST = 2**18, 2**26
 """Bytes of a result whose memory is kept: smaller ones cause few page faults, larger ones would occupy too much."""
 ALIGNED = 64
 _kept: deque[np.ndarray] = deque(maxlen=4)
-_lock = Lock()
 
 
 def buffer(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
@@ -25,32 +23,37 @@ def buffer(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if not LEAST <= size <= MOST:
         return np.empty(shape, dtype)
-    with _lock:
-        for number in range(len(_kept)):
-            if len(_kept[number]) == size + ALIGNED and _references(number) == _IDLE:
-                return _part(_kept[number], size).view(dtype).reshape(shape)
-        _kept.append(np.empty(size + ALIGNED, np.uint8))
-        return _part(_kept[-1], size).view(dtype).reshape(shape)
-
-
-def _part(memory: np.ndarray, size: int) -> np.ndarray:
-    """Return the aligned part of memory; arrays made of it refer to ``memory``, also those that tensors refer to."""
+    memory = _claimed(size + ALIGNED)
+    if memory is None:
+        memory = np.empty(size + ALIGNED, np.uint8)
     start = -memory.__array_interface__["data"][0] % ALIGNED
-    return memory[start : start + size]
+    # Whatever is made of this array refers to `memory`, also the storage of a tensor.
+    found = memory[start : start + size].view(dtype).reshape(shape)
+    _kept.append(memory)
+    return found
 
 
-def _references(number: int) -> int:
-    """Return how often memory that is kept is referred to."""
-    return sys.getrefcount(_kept[number])
+def _claimed(size: int) -> np.ndarray | None:
+    """Take idle memory of this size out of what is kept, where no other thread finds it any more."""
+    for _ in range(len(_kept)):
+        try:
+            memory = _kept.popleft()
+        except IndexError:  # other threads took the rest
+            return None
+        if len(memory) == size and _references(memory) == _IDLE:
+            return memory
+        _kept.append(memory)
+    return None
+
+
+def _references(memory: np.ndarray) -> int:
+    return sys.getrefcount(memory)
 
 
 def _idle() -> int:
-    """Return `_references` of memory that only the list refers to: the count itself depends on Python's version."""
-    _kept.append(np.empty(1, np.uint8))
-    try:
-        return _references(0)
-    finally:
-        _kept.clear()
+    """Return `_references` of memory that only the caller refers to: the count itself depends on Python's version."""
+    memory = np.empty(1, np.uint8)
+    return _references(memory)
 
 
 _IDLE = _idle()
