@@ -54,6 +54,8 @@ def test_the_faster_path_is_taken_and_remembered(measured: list[str]) -> None:
     assert found == {"fuse_flip": {path: SECONDS[path] for path in ("reference", "numpy", "torch")}}
     assert paths()["fuse_flip"] == ("torch", "measured")
     assert choose("decode_heatmaps") == "numpy"  # not measured
+    with measurements.without_measurements():  # as a training's evaluations do
+        assert paths()["fuse_flip"] == ("numpy", "default")
     dispatch.forget()  # as another process would begin
     assert paths()["fuse_flip"] == ("torch", "measured")
     measured.clear()

@@ -19,11 +19,12 @@ from pose_core import measurements
 from pose_core.cli import main
 from pose_core.config import Experiment, ModelConfig
 from pose_core.errors import ConfigError, PoseError
+from pose_core.measurements import without_measurements
 from pose_core.models.hrnet import HRNet, HRNetSpec, StageSpec
 from pose_core.models.inference_copy import optimize_for_inference
 from pose_core.plugins.predictors import Predictor
 from pose_core.runtimes import choice, onnx_files
-from pose_core.runtimes.choice import Work, measure, ready_network, without_measurements
+from pose_core.runtimes.choice import Work, measure, ready_network
 from pose_core.runtimes.networks import RuntimeNetwork, open_network, way_of
 from pose_core.runtimes.ways import Runtime, Way, missing, ways
 from pose_core.skeleton import get_skeleton

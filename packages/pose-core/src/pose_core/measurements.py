@@ -8,7 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 
@@ -19,11 +21,27 @@ from pose_core.folders import cache_home, make_cache
 from pose_core.reading.json_text import read_json
 
 FOLDER = "measurements"
+_ignored: ContextVar[bool] = ContextVar("_ignored", default=False)
 
 
 def measurements_file() -> Path:
     """Return the file of this machine with the installed libraries; it need not exist."""
     return cache_home() / FOLDER / f"{_fingerprint()}.json"
+
+
+@contextmanager
+def without_measurements() -> Iterator[None]:
+    """Choose as if nothing had been measured, in this block: the figures of a training must not depend on times."""
+    token = _ignored.set(True)
+    try:
+        yield
+    finally:
+        _ignored.reset(token)
+
+
+def are_ignored() -> bool:
+    """Return whether the caller is in a block of `without_measurements`."""
+    return _ignored.get()
 
 
 def recall(section: str) -> dict[str, dict[str, float]]:

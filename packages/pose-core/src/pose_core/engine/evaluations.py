@@ -13,8 +13,8 @@ from pose_core.engine.parallel_evaluation import Evaluator
 from pose_core.engine.run import Run
 from pose_core.engine.run_folder import outstanding, weights_file
 from pose_core.engine.run_log import RunLog
+from pose_core.measurements import without_measurements
 from pose_core.models.weights import read_checkpoint
-from pose_core.runtimes.choice import without_measurements
 
 WAITING = 2
 """Evaluations that may be outstanding while training goes on."""

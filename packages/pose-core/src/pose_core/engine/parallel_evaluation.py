@@ -24,8 +24,8 @@ from pose_core.engine.evaluation_record import record_evaluation
 from pose_core.engine.interfaces import Evaluation, Task
 from pose_core.engine.interrupt import STOPPING
 from pose_core.errors import PoseError
+from pose_core.measurements import without_measurements
 from pose_core.models.weights import read_checkpoint
-from pose_core.runtimes.choice import without_measurements
 from pose_core.verbosity import Verbosity, set_verbosity
 
 QUIT = getattr(signal, "SIGUSR2", signal.SIGTERM)

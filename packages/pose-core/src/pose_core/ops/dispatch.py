@@ -15,6 +15,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from pose_core.errors import ConfigError
+from pose_core.measurements import are_ignored, recall
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,7 +60,7 @@ MODES = ("auto", "reference", "fast")
 def setting() -> str:
     """Return the value of POSE_OPS, after checking it."""
     value = os.environ.get("POSE_OPS", "auto")
-    _choices(value)
+    _choices(value, measured=True)
     return value
 
 
@@ -68,14 +69,14 @@ def choose(op: str) -> str:
 
     A path that does not fit the inputs, such as numpy's for tensors on a GPU, gives way to one that does.
     """
-    return "reference" if is_exporting() else _choices(os.environ.get("POSE_OPS", "auto"))[op][0]
+    return "reference" if is_exporting() else paths()[op][0]
 
 
 @lru_cache(maxsize=64)
-def _choices(value: str) -> dict[str, Choice]:
+def _choices(value: str, *, measured: bool) -> dict[str, Choice]:
     """Return the path of every op under a value of POSE_OPS; what was measured is read once."""
     mode, named = _parse(value)
-    best = _fastest() if mode == "auto" else {}
+    best = _fastest() if mode == "auto" and measured else {}
     chosen: dict[str, Choice] = {}
     for op, ways in OPS.items():
         if op in named:
@@ -110,8 +111,6 @@ def _parse(value: str) -> tuple[str, dict[str, str]]:
 
 def _fastest() -> dict[str, str]:
     """Return the path that was measured as the fastest on this machine, for each op that has several."""
-    from pose_core.measurements import recall
-
     best = {}
     for op, seconds in recall("ops").items():
         known = {path: seconds[path] for path in OPS.get(op, {}) if path in seconds}
@@ -163,4 +162,4 @@ def is_exporting() -> bool:
 
 def paths() -> dict[str, Choice]:
     """Return the path that every op takes, and what chose it."""
-    return _choices(os.environ.get("POSE_OPS", "auto"))
+    return _choices(os.environ.get("POSE_OPS", "auto"), measured=not are_ignored())

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +18,7 @@ from torch import nn
 from pose_core import timing
 from pose_core.config import Experiment
 from pose_core.errors import ConfigError, PoseError
-from pose_core.measurements import recall, remember
+from pose_core.measurements import are_ignored, recall, remember
 from pose_core.models.inference_copy import optimize_for_inference
 from pose_core.plurals import counted
 from pose_core.runtimes.networks import open_network, way_of
@@ -39,18 +37,6 @@ EXPORT = 30.0
 """Seconds that an export is thought to take before one was measured."""
 WORTH = 5.0
 """An unknown network is measured if the work ahead takes this many times as long as the measurement."""
-
-_without_measurements: ContextVar[bool] = ContextVar("_without_measurements", default=False)
-
-
-@contextmanager
-def without_measurements() -> Iterator[None]:
-    """Let ``test.runtime=auto`` be PyTorch in this block: the figures of a training must not depend on times."""
-    token = _without_measurements.set(True)
-    try:
-        yield
-    finally:
-        _without_measurements.reset(token)
 
 
 @dataclass(frozen=True)
@@ -123,7 +109,7 @@ def ready_network(
         return _opened(Way(runtime, test.precision), work, network, optimize_for_inference(network.to(device), size))
     if quick is None:
         quick = optimize_for_inference(network.to(device), size, dtype)
-    if runtime == "torch" or images is None or _without_measurements.get() or len(_installed(work)) == 1:
+    if runtime == "torch" or images is None or are_ignored() or len(_installed(work)) == 1:
         return quick
     try:
         way = _choose(work, network, quick, images)
