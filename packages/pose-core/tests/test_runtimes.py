@@ -141,6 +141,14 @@ def test_every_runtime_computes_the_same(way: Way) -> None:
     assert found.reference is None
 
 
+@pytest.mark.parametrize("way", [way for way in INSTALLED if way.precision == "fp32"], ids=str)
+def test_what_a_runtime_cannot_read_is_one_line(way: Way) -> None:
+    with pytest.raises(PoseError, match=f"{way.label} does not compute this network: ") as refused:
+        open_network(way, b"no network", small())
+    assert "\n" not in str(refused.value)
+    assert "Exception from" not in str(refused.value)
+
+
 class Pair(NamedTuple):
     heatmaps: Tensor
     offsets: Tensor

@@ -31,6 +31,9 @@ BATCHES = (1, 32)
 """Batch sizes that are measured; others count as the nearer one."""
 START = 1.0
 """Seconds to import a runtime and read a file."""
+LONG = 1.0
+"""Seconds of a batch above which fewer images are measured in its place."""
+FEW = 8
 CALLS = 15
 """Batches' time that a measurement takes."""
 EXPORT = 30.0
@@ -139,7 +142,7 @@ def _choose(work: Work, network: nn.Module, quick: nn.Module, images: int) -> Wa
     file = onnx_path(network, work.input_size, work.multiple)
     if not found:
         seconds = _seconds(quick, work)
-        cost = CALLS * seconds + EXPORT
+        cost = CALLS * min(seconds, LONG) + EXPORT
         if batches * seconds < WORTH * cost or _rank_and_processes()[1] > 1:
             return work.standard
         _say(f"measuring what computes {work.network} fastest, about {cost:.0f} s, once (test.runtime=torch skips it)")
@@ -209,6 +212,8 @@ def measure(
 def _times(contenders: Mapping[Way, nn.Module], work: Work) -> dict[Way, float]:
     """Return the seconds of a batch of the networks whose outputs are right."""
     images = _images(work)
+    if _seconds(contenders[Way("torch")], work) > LONG:
+        images = images[:FEW]
     for network in contenders.values():
         network(images)
     right = {way: network for way, network in contenders.items() if way_of(network) == way}
@@ -216,7 +221,7 @@ def _times(contenders: Mapping[Way, nn.Module], work: Work) -> dict[Way, float]:
     # Processor time does not count what other programs do meanwhile, but it adds up the time of several threads.
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     times = timing.compare(calls, 3 if work.batch > 1 else 7, clock)
-    return {way: times.seconds(str(way)) for way in right}
+    return {way: times.seconds(str(way)) * work.batch / len(images) for way in right}
 
 
 @torch.inference_mode()

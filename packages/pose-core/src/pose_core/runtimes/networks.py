@@ -81,11 +81,15 @@ def open_network(way: Way, file: Path | bytes, reference: nn.Module) -> RuntimeN
     try:
         run = _onnxruntime(file) if way.runtime == "onnxruntime" else _openvino(file, way.precision)
     except Exception as error:  # the runtimes have no class of errors in common
-        lines = (str(error).strip() or type(error).__name__).splitlines()
-        # OpenVINO names the operations that it lacks in the midst of many lines.
-        reason = next((line.lstrip("- ") for line in lines if "conversion rule" in line), lines[0])
-        raise PoseError(f"{LABELS[way.runtime]} cannot read this network: {reason}") from None
+        raise PoseError(f"{LABELS[way.runtime]} does not compute this network: {_reason(error)}") from None
     return RuntimeNetwork(run, reference, way)
+
+
+def _reason(error: Exception) -> str:
+    """Return the line of an error's text that says most: OpenVINO's begins with the places in its sources."""
+    lines = [line.strip("- ") for line in str(error).splitlines() if not line.startswith("Exception from")]
+    telling = [line for line in lines if "conversion rule" in line] or [line for line in lines if line]
+    return telling[0] if telling else type(error).__name__
 
 
 def way_of(network: nn.Module) -> Way:
