@@ -85,7 +85,8 @@ def read_coco_file(
     """Read and check a file; ``lists`` must be in it. See `check_coco`."""
     for _ in range(2):  # a file system that was away for a moment makes stream_json start again
         columns = _Columns(joints, skeleton, keeps_regions=regions)
-        content = stream_json(file, {"images": columns.add_image, "annotations": columns.add_annotation}, what)
+        shrink = {"images": columns.add_image, "annotations": columns.add_annotation}
+        content = stream_json(file, shrink, what, numbers="keypoints")
         if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in lists):
             needed = " and ".join(f"'{key}'" for key in lists)
             raise DataError(f"{file} is not a COCO annotation file: it needs a list {needed}")
@@ -236,7 +237,8 @@ class _Columns:
         self.crowd.append(crowd)
         points = entry.get("keypoints")
         # Some files give no joints to a crowd, which is one region, or to a person without labels.
-        if not points and (crowd or (points == [] and entry.get("num_keypoints") == 0)):
+        is_empty = not isinstance(points, np.ndarray) and not points
+        if is_empty and (crowd or (points == [] and entry.get("num_keypoints") == 0)):
             points = [0] * (3 * self.joints)
         self.points += self._points(points, row)
         self.box += self._box(entry.get("bbox"), row)
@@ -341,6 +343,10 @@ class _Columns:
         return 0
 
     def _points(self, values: object, row: int) -> array[float]:
+        if isinstance(values, np.ndarray):  # from a file, parsed as numbers
+            if len(values) == 3 * self.joints:
+                return array("d", values.tobytes())
+            values = values.tolist()
         if not isinstance(values, list) or len(values) != 3 * self.joints:
             have = f"{len(values)} keypoint numbers" if isinstance(values, list) else "no list 'keypoints'"
             name = f"skeleton {self.skeleton.name!r} has" if self.skeleton else "expected are"

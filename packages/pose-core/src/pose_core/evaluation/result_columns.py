@@ -14,8 +14,6 @@ from pose_core.reading.json_text import stream_list
 
 Array = np.ndarray
 
-BLOCK = 1 << 18
-"""Bytes of a results file that are read at once: their objects fit into a processor's cache."""
 _NUMBERS = frozenset({int, float})
 _ADDED = ...
 
@@ -97,7 +95,7 @@ def columns_of(source: Path | Sequence[Any], joints: int, category: int) -> Resu
     columns = ResultColumns(joints, category)
     try:
         if isinstance(source, Path):
-            content = stream_list(source, columns.add, "detections", numbers="keypoints", block=BLOCK)
+            content = stream_list(source, columns.add, "detections", numbers="keypoints")
             # A file system that was away for a moment makes it start again.
             if not isinstance(content, list) or len(content) != len(columns):
                 return None

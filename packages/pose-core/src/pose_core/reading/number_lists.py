@@ -43,12 +43,11 @@ def decode_entries(text: str, key: str) -> list[Any] | None:
 
     None unless every object has such a list, of numbers only, and is otherwise as JSON has it.
     """
+    content, name = text.encode(), b'"%s":' % key.encode()
     # A null stands for the list below.
-    if not text.isascii() or "null" in text:
+    if name not in content or b"null" in content or not text.isascii():
         return None
-    content = text.encode()
-    # Unescaped, this is a key: a text that contains it has backslashes before the quotation marks.
-    name = b'"%s":' % key.encode()
+    # Unescaped, the name is a key: a text that contains it has backslashes before the quotation marks.
     opening = name + b" [" if name + b" [" in content else name + b"["
     between, lists, end = [], [], 0
     while (found := content.find(opening, end)) >= 0:
