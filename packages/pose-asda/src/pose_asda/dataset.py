@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import default_collate
 
-from pose_asda.parts import DrawnParts, PartSampler
+from pose_asda.parts import PartSampler, Placed
 from pose_core.data.sampler import Key, epoch_index
 from pose_core.engine.interfaces import TrainingSet
 from pose_core.structures import Batch
@@ -96,14 +96,13 @@ class PartedDataset(TrainingSet[PartBatch]):
         usable = crops.valid & ((crops.joints[..., 2] > 0).sum(1) >= self.min_joints)
         # One step for all samples, then the next, so that the code stays in the processor's caches.
         zooms = [self._zoom(key) if use else None for key, use in zip(keys, usable.tolist(), strict=True)]
-        drawn = [self._draw(key, zoom) for key, zoom in zip(keys, zooms, strict=True)]
-        pixels, masks, boxes, types = zip(*drawn, strict=True)
+        parts = self.sampler.join([self._draw(key, zoom) for key, zoom in zip(keys, zooms, strict=True)])
         return PartBatch(
             **{each.name: getattr(crops, each.name) for each in fields(crops)},
-            part_pixels=torch.from_numpy(np.concatenate(pixels)),
-            part_masks=torch.from_numpy(np.concatenate(masks)),
-            part_boxes=torch.from_numpy(np.stack(boxes)),
-            part_types=torch.from_numpy(np.stack(types)),
+            part_pixels=torch.from_numpy(parts.pixels),
+            part_masks=torch.from_numpy(parts.masks),
+            part_boxes=torch.from_numpy(parts.boxes),
+            part_types=torch.from_numpy(parts.types),
         )
 
     def _zoom(self, key: Key) -> float | None:
@@ -111,9 +110,9 @@ class PartedDataset(TrainingSet[PartBatch]):
         drawn, is_half = self.people.variation(key)
         return None if is_half and not self.with_half_body else drawn.scale
 
-    def _draw(self, key: Key, zoom: float | None) -> DrawnParts:
+    def _draw(self, key: Key, zoom: float | None) -> list[Placed]:
         if zoom is None:
-            return self.sampler.empty()
+            return []
         # A random generator of its own, so that a crop is the same with parts and without.
         rng = np.random.default_rng((self.people.seed, *epoch_index(key), 1))
-        return self.sampler.draw(rng, zoom)
+        return self.sampler.draw_each(rng, zoom)

@@ -163,6 +163,10 @@ class DrawnParts(NamedTuple):
     """``(S,)`` int64; −1 where a slot is empty."""
 
 
+Placed = tuple[np.ndarray, np.ndarray, Box, int]
+"""A part: its colors ``(h, w, 3)``, its soft mask ``(h, w)``, its box and its type."""
+
+
 @dataclass(frozen=True)
 class PartSampler:
     """A sampler of parts from a pool, each for the center of a canvas of ``size`` (w, h).
@@ -204,13 +208,14 @@ class PartSampler:
         # OpenCV's kernels and the settings are (width, height).
         return np.ones(self.erode[::-1], np.uint8)
 
-    def empty(self) -> DrawnParts:
-        """Return the slots of a sample without parts."""
-        return self._join([])
-
     def draw(self, rng: np.random.Generator, zoom: float) -> DrawnParts:
         """Draw parts for a crop that augmentation has enlarged by ``zoom``."""
-        drawn = []
+        pixels, masks, boxes, types = self.join([self.draw_each(rng, zoom)])
+        return DrawnParts(pixels, masks, boxes[0], types[0])
+
+    def draw_each(self, rng: np.random.Generator, zoom: float) -> list[Placed]:
+        """Draw the same parts, one by one."""
+        drawn: list[Placed] = []
         for _ in range(self.counts[rng.integers(len(self.counts))]):
             try:
                 image, kind, factor = self.choose(rng)
@@ -220,7 +225,7 @@ class PartSampler:
                 _log.warning("skipped: %s", error)
                 continue
             drawn.append((*self.place(image, kind, factor, zoom), kind))
-        return self._join(drawn)
+        return drawn
 
     def choose(self, rng: np.random.Generator) -> tuple[np.ndarray, int, float]:
         """Draw a type uniformly, then a part (BGR) of it and the factor of its size; return (part, type, factor)."""
@@ -255,13 +260,19 @@ class PartSampler:
         soft = cv2.erode(soft, self.brush).astype(np.float32)
         return part, cv2.GaussianBlur(soft, self.blur, 0)
 
-    def _join(self, drawn: Sequence[tuple[np.ndarray, np.ndarray, Box, int]]) -> DrawnParts:
-        boxes, types = np.zeros((self.slots, 4), np.int32), np.full(self.slots, -1, np.int64)
-        for slot, (_, _, box, kind) in enumerate(drawn):
-            boxes[slot], types[slot] = box, kind
-        pixels = [each[0].reshape(-1, 3) for each in drawn] or [np.zeros((0, 3), np.uint8)]
-        masks = [each[1].ravel() for each in drawn] or [np.zeros(0, np.float32)]
-        return DrawnParts(np.concatenate(pixels), np.concatenate(masks), boxes, types)
+    def join(self, samples: Sequence[Sequence[Placed]]) -> DrawnParts:
+        """Return the parts of N samples: all their pixels and masks, boxes ``(N, S, 4)`` and types ``(N, S)``."""
+        total = sum(soft.size for placed in samples for _, soft, _, _ in placed)
+        pixels, masks = np.empty((total, 3), np.uint8), np.empty(total, np.float32)
+        boxes, types = np.zeros((len(samples), self.slots, 4), np.int32), np.full((len(samples), self.slots), -1)
+        end = 0
+        for number, placed in enumerate(samples):
+            for slot, (colors, soft, box, kind) in enumerate(placed):
+                start, end = end, end + soft.size
+                pixels[start:end].reshape(colors.shape)[:] = colors
+                masks[start:end].reshape(soft.shape)[:] = soft
+                boxes[number, slot], types[number, slot] = box, kind
+        return DrawnParts(pixels, masks, boxes, types)
 
 
 def check_pool(pool: PartPool) -> list[str]:
