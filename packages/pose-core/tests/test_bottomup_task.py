@@ -254,7 +254,7 @@ def test_annotations_are_read_again_only_if_they_have_changed(
     monkeypatch.setattr(task, "predictor", lambda network, device: predictor)
     parsed: list[int] = []
     read = coco_file.stream_json
-    monkeypatch.setattr(coco_file, "stream_json", lambda *given: parsed.append(1) or read(*given))
+    monkeypatch.setattr(coco_file, "stream_json", lambda *given, **options: parsed.append(1) or read(*given, **options))
     first = task.evaluate(task.networks(), CPU, tmp_path)
     assert len(parsed) == 2, "once for the images, once for scoring"
     assert task.evaluate(task.networks(), CPU, tmp_path) == first

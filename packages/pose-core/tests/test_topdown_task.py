@@ -327,10 +327,14 @@ def test_annotations_are_read_again_only_if_they_have_changed(
         os.utime(file, (1e9, 1e9))
     opened: list[str] = []
     monkeypatch.setattr(module, "read_dataset", lambda *given: opened.append("read") or read_dataset(*given))
-    read = json_text.json.loads
-    monkeypatch.setattr(json_text.json, "loads", lambda text: opened.append("parsed") or read(text))
+    parse = json_text.parse_json
+    monkeypatch.setattr(
+        json_text, "parse_json", lambda *given, **options: opened.append("parsed") or parse(*given, **options)
+    )
     stream = coco_file.stream_json
-    monkeypatch.setattr(coco_file, "stream_json", lambda *given: opened.append("parsed") or stream(*given))
+    monkeypatch.setattr(
+        coco_file, "stream_json", lambda *given, **options: opened.append("parsed") or stream(*given, **options)
+    )
     task = TopDownTask(config, build_network)
     networks = {"pose": Blur(len(get_skeleton(config.data.skeleton).joints))}
     first = task.evaluate(networks, CPU, tmp_path)

@@ -1,11 +1,15 @@
 """Settings that affect rounding: ``POSE_TEST_ONEDNN=0`` switches oneDNN off; the test header prints them.
 
-Tests do not wait for files that they have removed.
+Tests do not wait for files that they have removed, and do not see what was measured on this machine: it is in the
+user's folder of caches, and they have one of their own.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 
 import pytest
 
@@ -13,6 +17,9 @@ VARIABLES = ("ATEN_CPU_CAPABILITY", "MKL_CBWR", "OMP_NUM_THREADS", "POSE_TEST_ON
 
 
 def pytest_configure() -> None:
+    if "POSE_HOME" not in os.environ:
+        os.environ["POSE_HOME"] = tempfile.mkdtemp(prefix="pose-tests-")
+        atexit.register(shutil.rmtree, os.environ["POSE_HOME"], ignore_errors=True)
     value = os.environ.get("POSE_TEST_ONEDNN", "1")
     if value not in ("0", "1"):
         raise pytest.UsageError(f"POSE_TEST_ONEDNN is {value!r}; it is 0 or 1")

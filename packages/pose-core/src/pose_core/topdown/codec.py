@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -68,7 +67,7 @@ class HeatmapCodec:
             coordinate_loss=block.objective == "coordinate",
         )
 
-    @cached_property
+    @property
     def ratio(self) -> tuple[float, float]:
         """Return heatmap pixels per input pixel, along x and y."""
         return heatmap_ratio(self.input_size, self.heatmap_size, self.convention)  # type: ignore[arg-type]
