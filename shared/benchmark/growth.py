@@ -203,7 +203,7 @@ def main() -> None:
     lines = []
     for name in names:
         with tempfile.TemporaryDirectory() as folder:
-            for line in tqdm(AXES[name](Path(folder)), name, unit="line", file=sys.stderr):
+            for line in tqdm(AXES[name](Path(folder)), name, unit="line", file=sys.stderr, disable=None):
                 lines.append((line, measured(line)))
     rows = [
         {

@@ -47,7 +47,7 @@ def run(suites: Sequence[str], budget: float) -> list[Result]:
     found = []
     for name in suites:
         with tempfile.TemporaryDirectory() as folder:
-            for case in tqdm(SUITES[name](Path(folder)), name, unit="case", file=sys.stderr):
+            for case in tqdm(SUITES[name](Path(folder)), name, unit="case", file=sys.stderr, disable=None):
                 found += measure(case, budget)
     return found
 
@@ -58,12 +58,13 @@ def table(results: Sequence[Result]) -> list[dict[str, str]]:
         {
             "name": each.name,
             "work": each.work,
+            "time of": each.bar.split(" ≤ ")[0].split(" ≥ ")[0],
             "ms": f"{each.over_ms:.3g}",
-            "against": each.under,
+            "over that of": each.under,
             "its ms": f"{each.under_ms:.3g}",
             "ratio": f"{each.ratio.median:.2f} ({each.ratio.low:.2f} to {each.ratio.high:.2f})",
             "bar": f"{'≤' if each.at_most else '≥'} {each.limit:g}",
-            "": "" if each.reached else "short",
+            "": "" if each.reached else "misses",
         }
         for each in results
     ]
@@ -161,12 +162,18 @@ def main() -> int:
     parser.add_argument("--out", type=Path, metavar="OUT", help="write OUT.json, OUT.md and OUT.png")
     parser.add_argument("--against", type=Path, metavar="FILE", help="the JSON file of an earlier run")
     parser.add_argument(
-        "--loss", type=float, default=1.25, metavar="F", help="a ratio worse by this factor fails (1.25)"
+        "--loss",
+        type=float,
+        default=1.25,
+        metavar="F",
+        help="fail if a ratio is surely this much worse (1.25)",
     )
     args = parser.parse_args()
     names = args.only.split(",") if args.only else list(SUITES)
     if unknown := [name for name in names if name not in SUITES]:
         parser.error(f"no suite is called {unknown[0]}; there are {', '.join(SUITES)}")
+    if args.against and not args.against.is_file():
+        parser.error(f"--against {args.against} does not exist: give the .json file of an earlier run")
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
     started = time.perf_counter()

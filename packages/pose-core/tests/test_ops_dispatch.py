@@ -137,7 +137,7 @@ def test_the_dispatch_is_open_to_inspection(monkeypatch: pytest.MonkeyPatch) -> 
     ("value", "message"),
     [
         ("fastest", "'fastest' is not one of auto, reference, fast, nor OP=PATH"),
-        ("", "'' is not one of"),
+        ("auto,", "'' is not one of"),
         ("fuse_flips=numpy", "no op 'fuse_flips'; choose from gaussian_heatmaps, "),
         ("fuse_flip=triton", "fuse_flip has no path 'triton'; choose from reference, numpy, torch"),
         ("oks_nms=", "oks_nms has no path ''; choose from reference, fast"),

@@ -153,6 +153,17 @@ def test_an_input_that_is_named_twice_is_there_once(tmp_path: Path, monkeypatch:
     assert make_plan(words, tmp_path / "other", listed=Path("list.txt")).rows == 5
 
 
+def test_a_list_that_has_changed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    listed = tmp_path / "list.txt"
+    listed.write_text("a1.jpg\n")
+    plan = make_plan([], tmp_path / "out", listed=listed)
+    assert make_plan([], tmp_path / "out", listed=listed) == plan
+    listed.write_text("a2.jpg\n")  # as long as before
+    with pytest.raises(ConfigError, match=r"made with the list of inputs as it was before: the file has changed: give"):
+        make_plan([], tmp_path / "out", listed=listed)
+
+
 def test_a_plan_is_kept_and_other_settings_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photo(tmp_path / "in/1.jpg")
     words, out = [str(tmp_path / "in")], tmp_path / "out"
@@ -162,7 +173,7 @@ def test_a_plan_is_kept_and_other_settings_are_refused(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path / "in")
     assert make_plan(["../in/"], out) == first, "the same folder from elsewhere"
     for words_, more, message in (
-        ([str(tmp_path)], {}, "plan.json was made with inputs="),
+        ([str(tmp_path)], {}, "plan.json was made with other inputs: without"),
         (words, {"size": 8}, r"was made with shard_size=7, and this is 8: give the same to continue, or another --out"),
         (words, {"min_score": 0.5}, "min_score=None, and this is 0.5"),
     ):
@@ -218,7 +229,7 @@ def test_what_cannot_be_read_is_in_the_manifest_and_tried_again_when_asked(
     found = {each["input"].rpartition("/in/")[2]: each["reason"] for each in unreadable(plan)}
     assert set(found) == {"0.jpg", "4.jpg", "a.zip@1.png", "b.tar", "c.zip", "d.mp4"}
     assert "does not exist" in found["0.jpg"]
-    assert "damaged after 1 members" in found["b.tar"]
+    assert "damaged after 1 member:" in found["b.tar"]
     assert all(why.count("\n") == 0 for why in found.values())
     counts = count_shards(plan)
     assert (counts.images, counts.unreadable, counts.shards) == (5, 6, plan.shards)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -21,6 +21,7 @@ from pose_core.folders import cache_home, make_cache
 from pose_core.reading.json_text import read_json
 
 FOLDER = "measurements"
+_log = logging.getLogger(__name__)
 _ignored: ContextVar[bool] = ContextVar("_ignored", default=False)
 
 
@@ -47,7 +48,7 @@ def are_ignored() -> bool:
 def recall(section: str) -> dict[str, dict[str, float]]:
     """Return the seconds measured here: what was done → the way → seconds; nothing if nothing was measured.
 
-    A damaged file is ignored, with a warning: it can be measured again.
+    A damaged file is ignored, and a warning logged: it can be measured again.
     """
     file = measurements_file()
     if not file.exists():
@@ -56,7 +57,7 @@ def recall(section: str) -> dict[str, dict[str, float]]:
         found = read_json(file, "file of measurements").get(section, {})
         return {str(work): {str(way): float(seconds) for way, seconds in ways.items()} for work, ways in found.items()}
     except (PoseError, AttributeError, TypeError, ValueError):
-        warnings.warn(f"{file} is damaged and not used; delete it", stacklevel=2)
+        _warn_once(file)
         return {}
 
 
@@ -72,6 +73,11 @@ def remember(section: str, found: Mapping[str, Mapping[str, float]]) -> Path:
         indent=1,
     )
     return file
+
+
+@cache
+def _warn_once(file: Path) -> None:
+    _log.warning("%s is damaged: its measurements are not used, and the next ones replace them", file)
 
 
 @cache

@@ -3,7 +3,7 @@
 pose doctor
 pose doctor -v                 also the path that each numeric operation takes
 pose doctor --ops              the measured time of every path of every numeric operation on this machine
-pose doctor --networks lpn_18  measure what computes a network fastest here; without a name print what was measured
+pose doctor --networks lpn_18  measure what runs a network fastest on this CPU; without a name print what was measured
 pose doctor --licenses         the licenses of all installed packages that the pose packages use
 pose doctor --sbom sbom.json   the same packages as a bill of materials, in the format CycloneDX 1.6
 """
@@ -39,7 +39,8 @@ OPTIONAL = {
     "jinja2": ("report", "writes reports of evaluations"),
     "av": ("video", "reads and writes videos"),
     "onnx": ("export", "writes ONNX files"),
-    "onnxruntime": ("export", "checks ONNX files"),
+    "onnxruntime": ("export", "checks ONNX files, and runs networks on a CPU"),
+    "openvino": ("openvino", "writes OpenVINO files, and runs networks on a CPU"),
     "pyarrow": ("parquet", "writes predictions as Parquet"),
     "ray": ("ray", "predicts on many machines"),
     "h5py": ("h5", "reads HDF5 annotation files"),
@@ -54,8 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--networks",
         nargs="*",
         metavar="NAME",
-        help="measure which of PyTorch, ONNX Runtime and OpenVINO computes networks fastest on this machine's CPU; "
-        "without names print what was measured",
+        help="measure which of PyTorch, ONNX Runtime and OpenVINO runs networks fastest on this machine's CPU, about a "
+        "minute for each network (a name or a quoted pattern, 'lpn*'); without names print what was measured",
     )
     parser.add_argument("--licenses", action="store_true", help="print the licenses of the packages in use instead")
     parser.add_argument("--ops", action="store_true", help="print the time of every numeric operation's paths instead")

@@ -29,8 +29,8 @@ Millions of images, by one process or many, on one machine or several that share
 This writes no drawn images, but DIR/shards/part-000000.jsonl and so on, with a line for each image and each frame of a
 video, and DIR/manifests, which say what went in and what could not be read. Zip and tar archives are read in place. A
 shard is written whole or not at all: after a crash, the same command does the shards that are missing, with as many
-processes as you like. Two jobs with the same settings may use one DIR. Inputs that cannot be read end a job of several
-processes with the exit code 0, as torchrun would start it again otherwise; the summary counts them.
+processes as you like. Two jobs with the same settings may use one DIR. The summary counts inputs that could not be
+read; with several processes the exit code is 0 all the same, since torchrun starts a job again that ends with another.
 """
 
 from __future__ import annotations

@@ -24,14 +24,14 @@ def add_shard_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--format",
         choices=("jsonl", "parquet"),
-        help="write no drawn images, but shards of this format; a killed job continues where it stood",
+        help="write no drawn images, but shards of this format; a killed job continues where it stopped",
     )
     group.add_argument("--shard-size", type=int, metavar="N", help=f"images and frames in each shard ({SHARD_SIZE})")
     group.add_argument("--list", metavar="FILE", help="a file with one input on each line")
     group.add_argument(
         "--retry-unreadable",
         action="store_true",
-        help="do shards again with inputs that could not be read (archives and videos that could not be listed need "
+        help="redo shards with inputs that could not be read (archives and videos that could not be listed need "
         "another --out)",
     )
 
@@ -55,12 +55,15 @@ def check_shard_arguments(args: argparse.Namespace) -> None:
         "--frames-limit": args.frames_limit,
         "--seconds": args.seconds,
         "--smooth": args.smooth,
+        "--track": args.track,
+        "--style": args.style != "side",
+        "--threshold": args.threshold != 0.2,
         "--frames": args.frames,
     }
     for name, value in one_by_one.items():
         if value:
             raise ConfigError(
-                f"{name} does not go with --format: shards have all frames, and neither tracks nor images"
+                f"{name} does not go with --format, which writes all frames and joints, no drawn images, tracks or CSV"
             )
 
 
@@ -101,6 +104,13 @@ def run_shards(args: argparse.Namespace, recipe: Recipe, inputs: list[str]) -> i
         return plan, with_runtime(recipe, folder, device, plan.rows // place.world_size)
 
     plan, chosen = queue.after_first(begin)
+    there = plan.shards - len(plan.missing())
+    if there and place.rank == 0:
+        print(
+            f"{there} of {plan.shards} shards in {folder} are complete; inputs are as listed when it began: files that "
+            "were added since need another --out",
+            file=sys.stderr,
+        )
     try:
         if plan.missing() or args.retry_unreadable:
             predictor, detector = chosen.build(device)

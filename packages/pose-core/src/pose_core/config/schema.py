@@ -216,9 +216,9 @@ class EvaluationConfig(Block):
     """torch.compile the network, on a GPU as CUDA graphs; the first batch of each size is slow."""
     runtime: Literal["auto", "torch", "onnxruntime", "openvino"] = "auto"
     """What computes the network on a CPU: PyTorch, ONNX Runtime or OpenVINO. auto takes the one that was measured to be
-    the fastest on this machine (`pose doctor --networks NAME`, or at the start of a long evaluation), if the number of
-    images pays for it, and PyTorch otherwise, also in a training, whose figures must not depend on times. Outputs are
-    equal to 1e-4 of the largest value; results say where it is not PyTorch."""
+    the fastest on this machine (`pose doctor --networks NAME`, or at the start of a long evaluation), if there are
+    enough images to make up for its start, and PyTorch otherwise, also in a training, whose figures must not depend on
+    times. Outputs are equal to 1e-4 of the largest value; results say where it is not PyTorch."""
 
 
 class RunConfig(Block):

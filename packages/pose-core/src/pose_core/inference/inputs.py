@@ -109,6 +109,8 @@ def plan_targets(inputs: Sequence[Input], folder: Path) -> list[Path]:
 
 
 def _file(path: Path, place: Path) -> Input:
+    if path.suffix.lower() in {".zip", ".tar"}:
+        raise ConfigError(f"{path} is an archive: add --format jsonl, which predicts the images in it")
     return Input(str(path), "video" if path.suffix.lower() in VIDEOS else "image", path, place)
 
 

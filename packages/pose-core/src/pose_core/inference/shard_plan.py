@@ -244,4 +244,9 @@ def _difference(theirs: object, mine: object, key: str = "") -> str:
         return ""
     if theirs == mine:
         return ""
+    if key == "list.sha256":
+        return "the list of inputs as it was before: the file has changed"
+    if key == "inputs" and isinstance(theirs, list) and isinstance(mine, list):
+        missing, new = [each for each in theirs if each not in mine], [each for each in mine if each not in theirs]
+        return f"other inputs: without {shown(missing, 60)}, and with {shown(new, 60)} now"
     return f"{key.removeprefix('config.')}={shown(theirs, 60)}, and this is {shown(mine, 60)}"

@@ -79,8 +79,8 @@ def summary_text(plan: Plan, counts: ShardCounts) -> str:
         )
     if counts.unreadable:
         lines.append(
-            f"{counted(counts.unreadable, 'input')} could not be read; {plan.folder / 'manifests'} names all, and "
-            "--retry-unreadable tries them again:"
+            f"{counted(counts.unreadable, 'input')} could not be read; {plan.folder / 'manifests'} names all; "
+            "--retry-unreadable tries them again (damaged archives and videos need another --out):"
         )
         lines += [f"  {text}" for text in counts.examples]
     return "\n".join(lines)

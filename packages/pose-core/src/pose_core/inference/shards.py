@@ -24,6 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from pose_core.digests import file_digest
 from pose_core.engine.interfaces import DetectedImage
 from pose_core.errors import ConfigError, DataError
 from pose_core.files import write_json
@@ -113,7 +114,7 @@ def _absolute(path: Path) -> str:
 
 def _list_of(file: Path) -> dict[str, object]:
     try:
-        return {"file": _absolute(file), "bytes": file.expanduser().stat().st_size}
+        return {"file": _absolute(file), "sha256": file_digest(file.expanduser())}
     except OSError as error:
         raise ConfigError(f"list of inputs {file} cannot be read: {error.strerror}") from None
 

@@ -59,7 +59,7 @@ MODES = ("auto", "reference", "fast")
 
 def setting() -> str:
     """Return the value of POSE_OPS, after checking it."""
-    value = os.environ.get("POSE_OPS", "auto")
+    value = os.environ.get("POSE_OPS") or "auto"
     _choices(value, measured=True)
     return value
 
@@ -162,4 +162,4 @@ def is_exporting() -> bool:
 
 def paths() -> dict[str, Choice]:
     """Return the path that every op takes, and what chose it."""
-    return _choices(os.environ.get("POSE_OPS", "auto"), measured=not are_ignored())
+    return _choices((os.environ.get("POSE_OPS") or "auto"), measured=not are_ignored())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 import torch
 from tqdm import tqdm
 
+from pose_core.errors import PoseError
 from pose_core.measurements import recall, remember
 from pose_core.ops import dispatch
 from pose_core.ops.cases import Case, cases, suppression
@@ -20,6 +22,8 @@ BATCH, FEW, ROUNDS = 16, 2, 5
 ONLY_ON_A_GPU = {"warp_crops"}
 """Ops whose paths are the same on a CPU."""
 Runs = Mapping[str, Callable[[], object]]
+
+_log = logging.getLogger(__name__)
 
 
 def runs() -> Runs:
@@ -37,7 +41,7 @@ def runs() -> Runs:
 def measure(calls: Runs, *, anew: bool = False) -> tuple[dict[str, dict[str, float]], bool]:
     """Measure what was not measured on this machine yet, or all ``anew``, and remember it.
 
-    Return all seconds, op → path → seconds, and whether some are new.
+    Return all seconds, op → path → seconds, and whether new ones were written; a warning says where they cannot be.
     """
     known = {} if anew else recall("ops")
     missing = [op for op in calls if set(known.get(op, {})) != {"reference", *dispatch.OPS[op]}]
@@ -46,10 +50,15 @@ def measure(calls: Runs, *, anew: bool = False) -> tuple[dict[str, dict[str, flo
         ways = {path: _by(op, path, calls[op]) for path in ("reference", *dispatch.OPS[op])}
         times = compare(ways, ROUNDS)
         found[op] = {path: times.seconds(path) for path in ways}
-    if found:
+    if not found:
+        return known, False
+    try:
         remember("ops", found)
-        dispatch.forget()
-    return known | found, bool(found)
+    except (PoseError, OSError) as error:
+        _log.warning("the measurements are not remembered: %s", error)
+        return known | found, False
+    dispatch.forget()
+    return known | found, True
 
 
 def _by(op: str, path: str, call: Callable[[], object]) -> Callable[[], object]:

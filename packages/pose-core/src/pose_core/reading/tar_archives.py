@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from pose_core.errors import DataError, UnreadableError
-from pose_core.plurals import size_text
+from pose_core.plurals import counted, size_text
 from pose_core.reading.archives import MAX_IMAGE_BYTES, MAX_MEMBERS
 from pose_core.reading.reasons import quoted
 from pose_core.reading.regular import open_regular
@@ -57,9 +57,9 @@ def tar_members(path: Path) -> Iterator[TarMember]:
         except DataError:
             raise
         except Exception as error:  # tarfile raises unrelated exceptions on damaged files
-            raise UnreadableError(f"{where} is damaged after {count} members: {quoted(error)}") from None
+            raise UnreadableError(f"{where} is damaged after {counted(count, 'member')}: {quoted(error)}") from None
     if rest.strip(b"\0"):  # tarfile ends without a word at a header that is none
-        raise UnreadableError(f"{where} is damaged after {count} members: what follows is no member")
+        raise UnreadableError(f"{where} is damaged after {counted(count, 'member')}: what follows is no member")
 
 
 def read_tar_member(path: Path, member: TarMember) -> bytes:

@@ -38,6 +38,7 @@ CALLS = 15
 """Batches' time that a measurement takes."""
 EXPORT = 30.0
 """Seconds that an export is thought to take before one was measured."""
+MOST_THREADS = 512
 WORTH = 5.0
 """An unknown network is measured if the work ahead takes this many times as long as the measurement."""
 
@@ -58,7 +59,11 @@ class Work:
     @property
     def key(self) -> str:
         """Return the name under which its times are remembered."""
-        return f"{self._network}, batch {self.batch}, {counted(torch.get_num_threads(), 'thread')}, {self.precision}"
+        return self.key_with(torch.get_num_threads())
+
+    def key_with(self, threads: int) -> str:
+        """Return that name for a number of threads."""
+        return f"{self._network}, batch {self.batch}, {counted(threads, 'thread')}, {self.precision}"
 
     @property
     def export_key(self) -> str:
@@ -161,8 +166,13 @@ def _choose(work: Work, network: nn.Module, quick: nn.Module, images: int) -> Wa
 
 
 def known(work: Work) -> dict[Way, float]:
-    """Return the measured seconds of a batch of the ways that are installed."""
-    found = recall(SECTION).get(work.key, {})
+    """Return the measured seconds of a batch of the ways that are installed.
+
+    Where this number of threads was not measured, as in one of several processes, the nearest one that was counts.
+    """
+    table, threads = recall(SECTION), torch.get_num_threads()
+    nearest = sorted(range(1, MOST_THREADS + 1), key=lambda count: abs(count - threads))
+    found = next((table[key] for key in map(work.key_with, nearest) if key in table), {})
     return {way: found[str(way)] for way in _installed(work) if str(way) in found}
 
 
