@@ -72,6 +72,12 @@ def test_a_path_of_another_version_is_measured_but_not_taken(measured: list[str]
     assert measured
 
 
+def test_noise_does_not_change_the_default() -> None:
+    measurements.remember("ops", {"fuse_flip": {"reference": 9.0, "numpy": 1.05, "torch": 1.0}})
+    dispatch.forget()
+    assert paths()["fuse_flip"] == ("numpy", "measured")
+
+
 def test_what_pose_ops_names_wins(measured: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     probe.measure(stand_in("fuse_flip"))
     monkeypatch.setenv("POSE_OPS", "fuse_flip=numpy")

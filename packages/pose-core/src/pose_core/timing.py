@@ -45,6 +45,10 @@ class Times:
         """Return the median seconds of a contender."""
         return median(self.rounds[name])
 
+    def shortest(self, name: str) -> float:
+        """Return the shortest seconds of a contender: other processes on the machine only add to them."""
+        return min(self.rounds[name])
+
     def ratio(self, first: str, second: str) -> Spread:
         """Return the time of ``first`` over that of ``second``, compared within each round."""
         pairs = zip(self.rounds[first], self.rounds[second], strict=True)

@@ -55,6 +55,8 @@ OPS: dict[str, dict[str, str]] = {
 All paths of an op that has several are bit-equal, except those of deform_conv, whose sums have different orders.
 """
 MODES = ("auto", "reference", "fast")
+MARGIN = 0.1
+"""How much more time the default path may take than another one."""
 
 
 def setting() -> str:
@@ -110,12 +112,17 @@ def _parse(value: str) -> tuple[str, dict[str, str]]:
 
 
 def _fastest() -> dict[str, str]:
-    """Return the path that was measured as the fastest on this machine, for each op that has several."""
+    """Return the path that was measured as the fastest on this machine, for each op that has several.
+
+    A path other than the default must be faster by a `MARGIN`: what noise decides is no reason to change.
+    """
     best = {}
     for op, seconds in recall("ops").items():
         known = {path: seconds[path] for path in OPS.get(op, {}) if path in seconds}
         if len(known) > 1:
-            best[op] = min(known, key=known.__getitem__)
+            default = next(iter(OPS[op]))
+            handicapped = {path: time if path == default else time * (1 + MARGIN) for path, time in known.items()}
+            best[op] = min(handicapped, key=handicapped.__getitem__)
     return best
 
 

@@ -49,7 +49,7 @@ def measure(calls: Runs, *, anew: bool = False) -> tuple[dict[str, dict[str, flo
     for op in tqdm(missing, desc="measuring", unit="op", disable=no_bar(), leave=False):
         ways = {path: _by(op, path, calls[op]) for path in ("reference", *dispatch.OPS[op])}
         times = compare(ways, ROUNDS)
-        found[op] = {path: times.seconds(path) for path in ways}
+        found[op] = {path: times.shortest(path) for path in ways}
     if not found:
         return known, False
     try:

@@ -231,7 +231,7 @@ def _times(contenders: Mapping[Way, nn.Module], work: Work) -> dict[Way, float]:
     # Processor time does not count what other programs do meanwhile, but it adds up the time of several threads.
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     times = timing.compare(calls, 3 if work.batch > 1 else 7, clock)
-    return {way: times.seconds(str(way)) * work.batch / len(images) for way in right}
+    return {way: times.shortest(str(way)) * work.batch / len(images) for way in right}
 
 
 @torch.inference_mode()
