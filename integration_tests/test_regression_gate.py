@@ -10,8 +10,7 @@ from types import ModuleType
 
 import pytest
 
-SCRIPTS = Path(__file__).parents[1] / "shared" / "benchmark"
-sys.path.insert(0, str(SCRIPTS))
+sys.path.append(str(Path(__file__).parents[1] / "shared" / "benchmark"))  # the fuzzer has a run.py, too
 
 import growth
 from cases import FASTEST, Bar, Case, Result, measure, results
@@ -21,7 +20,7 @@ from pose_core.timing import Times
 
 def load_run() -> ModuleType:
     """Return the script `run.py` of the benchmarks: the fuzzer has one of that name, too."""
-    spec = importlib.util.spec_from_file_location("run_benchmarks", SCRIPTS / "run.py")
+    spec = importlib.util.spec_from_file_location("run_benchmarks", Path(growth.__file__).with_name("run.py"))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
