@@ -18,7 +18,7 @@ from pose_core.plugins.experiments import load_config
 from pose_core.plugins.predictors import Predictor
 from pose_core.synthetic import write_dataset
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "shared" / "benchmark"))
+sys.path.append(str(Path(__file__).parents[1] / "shared" / "benchmark"))  # the fuzzer has a run.py, too
 
 import careless_annotator
 
