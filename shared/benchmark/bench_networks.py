@@ -21,7 +21,7 @@ import contextlib
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -41,6 +41,7 @@ from pose_core.runtimes.networks import open_network
 from pose_core.runtimes.onnx_files import onnx_bytes
 from pose_core.runtimes.ways import Way, missing, ways
 
+SMALL = ("lpn_18", "hrnet_w18_small_v1")
 NETWORKS = ("lpn_18", "lpn_50", "hrnet_w18_small_v1", "hrnet_w32", "simplebaseline_resnet50")
 SIZE = (192, 256)
 STEPS = {"lpn_18": 1.6, "simplebaseline_resnet50": 1.7}
@@ -98,19 +99,31 @@ def row(
 
 
 def cases(folder: Path) -> Iterator[Case]:
-    """Yield forward passes of the networks in every way, after the choice was made, and training steps."""
+    """Yield forward passes of one image, and of 32 for the small networks, and training steps."""
+    yield from forward_cases(folder, {name: BATCHES if name in SMALL else BATCHES[:1] for name in NETWORKS})
+    yield from step_cases()
+
+
+def large_cases(folder: Path) -> Iterator[Case]:
+    """Yield forward passes of 32 images for the large networks, which take minutes."""
+    yield from forward_cases(folder, {name: BATCHES[1:] for name in NETWORKS if name not in SMALL})
+
+
+def forward_cases(folder: Path, batches: Mapping[str, Sequence[int]]) -> Iterator[Case]:
+    """Yield forward passes of networks in every way, after the choice was made."""
     os.environ["POSE_HOME"] = str(folder)  # the benchmark's own measurements
-    for name in NETWORKS:
+    for name in batches:
         torch.manual_seed(0)
         plain = create_model(name).eval()
         stored = onnx_bytes(plain, SIZE)
         networks = all_ways(plain, stored)
-        for batch in BATCHES:
+        for batch in batches[name]:
             found, _ = measure(plain, Work(name, SIZE, batch, "bf16"), stored)
             x = torch.randn(batch, 3, *SIZE[::-1])
             last = x.to(memory_format=torch.channels_last)
             full = {way: seconds for way, seconds in found.items() if way.precision == "fp32"}
-            for asked, best in (("fp32", fastest(full)), ("bf16 asked", fastest(found))):
+            choices = {"fp32": fastest(full), "bf16 asked": fastest(found)}
+            for asked, best in list(choices.items())[: 2 if batch == 1 else 1]:
                 contenders: dict[str, Callable[[], object]] = {"plain": partial(run, plain, x)}
                 for way, network in networks.items():
                     if asked != "fp32" or way.precision == "fp32":
@@ -124,6 +137,10 @@ def cases(folder: Path) -> Iterator[Case]:
                     (Bar("chosen", FASTEST, 1.1), Bar("chosen", "torch", 1)),
                     clock(),
                 )
+
+
+def step_cases() -> Iterator[Case]:
+    """Yield training steps, in units of forward and backward of the bare network."""
     for name in STEPS:
         contenders = step_contenders(name)
         for label, word in (("ours", "fp32"), ("bf16", "bf16")):

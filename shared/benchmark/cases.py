@@ -15,6 +15,8 @@ from pose_core.timing import Spread, Times, compare
 FASTEST = "the fastest"
 """Stands for the contender with the smallest median time, apart from the one that is compared with it."""
 LEAST_ROUNDS, MOST_ROUNDS = 5, 15
+LONG = 10.0
+"""Seconds of a round from which three rounds are enough."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def measure(case: Case, budget: float) -> list[Result]:
         run()
     seconds = max(time.perf_counter() - once, 0.005 * len(case.contenders))
     left = budget - (time.perf_counter() - started)
-    rounds = min(max(int(left / seconds), LEAST_ROUNDS), MOST_ROUNDS)
+    rounds = min(max(int(left / seconds), LEAST_ROUNDS if seconds < LONG else 3), MOST_ROUNDS)
     return results(case, compare(case.contenders, rounds, case.clock))
 
 

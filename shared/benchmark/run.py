@@ -29,13 +29,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy and PyTorch start 
 import cv2
 import torch
 from cases import Result, measure
-from suites import SUITES
+from suites import MORE, SUITES
 from tqdm import tqdm
 
 from pose_core import machine
 from pose_core.files import write_json, write_text
 
-BUDGET = 10.0
+BUDGET = 8.0
 """Seconds for each case."""
 DRAWS = 2000
 RESTRICTIONS = ("ATEN_CPU_CAPABILITY", "NPY_DISABLE_CPU_FEATURES", "ONEDNN_MAX_CPU_ISA", "OPENCV_CPU_DISABLE")
@@ -47,7 +47,7 @@ def run(suites: Sequence[str], budget: float) -> list[Result]:
     found = []
     for name in suites:
         with tempfile.TemporaryDirectory() as folder:
-            for case in tqdm(SUITES[name](Path(folder)), name, unit="case", file=sys.stderr, disable=None):
+            for case in tqdm((SUITES | MORE)[name](Path(folder)), name, unit="case", file=sys.stderr, disable=None):
                 found += measure(case, budget)
     return found
 
@@ -157,7 +157,9 @@ def plot(results: Sequence[Result], where: str, file: Path) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", metavar="NAME,…", help=f"these suites only: {', '.join(SUITES)}")
+    parser.add_argument(
+        "--only", metavar="NAME,…", help=f"these suites only: {', '.join(SUITES)}; also {', '.join(MORE)}"
+    )
     parser.add_argument("--budget", type=float, default=BUDGET, metavar="S", help=f"seconds for a case ({BUDGET:g})")
     parser.add_argument("--out", type=Path, metavar="OUT", help="write OUT.json, OUT.md and OUT.png")
     parser.add_argument("--against", type=Path, metavar="FILE", help="the JSON file of an earlier run")
@@ -170,8 +172,8 @@ def main() -> int:
     )
     args = parser.parse_args()
     names = args.only.split(",") if args.only else list(SUITES)
-    if unknown := [name for name in names if name not in SUITES]:
-        parser.error(f"no suite is called {unknown[0]}; there are {', '.join(SUITES)}")
+    if unknown := [name for name in names if name not in SUITES | MORE]:
+        parser.error(f"no suite is called {unknown[0]}; there are {', '.join(SUITES | MORE)}")
     if args.against and not args.against.is_file():
         parser.error(f"--against {args.against} does not exist: give the .json file of an earlier run")
     torch.set_num_threads(1)

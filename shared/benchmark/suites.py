@@ -23,5 +23,10 @@ SUITES = {
     "networks": bench_networks.cases,
     "stream": bench_stream.cases,
     "first_use": bench_first_use.cases,
+}
+MORE = {
+    "networks_large": bench_networks.large_cases,
+    "files_large": bench_evaluation.large_files,
     "peers": bench_peers.cases,
 }
+"""Suites that are measured only if they are named: they take minutes, or need other packages."""
