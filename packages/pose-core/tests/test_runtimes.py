@@ -392,6 +392,13 @@ def test_the_doctor_measures_networks_and_shows_the_times(
     assert main(["doctor", "--networks", "nosuch"]) == 2
 
 
+def test_a_copy_for_inference_draws_no_random_numbers() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, 1, 1), nn.ConvTranspose2d(4, 4, 4, 2, 1, groups=4)).eval()
+    before = torch.get_rng_state()
+    optimize_for_inference(network, (48, 64))
+    assert torch.equal(torch.get_rng_state(), before), "a training would go on with others after an evaluation"
+
+
 def test_a_doubling_layer_and_a_batch_in_parts_compute_the_same() -> None:
     network = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ConvTranspose2d(8, 8, 4, 2, 1, groups=8)).eval()
     quick = optimize_for_inference(network, (32, 24))

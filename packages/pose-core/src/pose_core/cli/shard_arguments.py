@@ -55,7 +55,6 @@ def check_shard_arguments(args: argparse.Namespace) -> None:
         "--frames-limit": args.frames_limit,
         "--seconds": args.seconds,
         "--smooth": args.smooth,
-        "--track": args.track,
         "--style": args.style != "side",
         "--threshold": args.threshold != 0.2,
         "--frames": args.frames,
