@@ -185,7 +185,9 @@ class _Doubling(nn.Module):
         for row in (0, 1):
             for column in (0, 1):
                 # Without initial weights: drawing them would change the random numbers of a training that is evaluated.
-                part = skip_init(nn.Conv2d, module.in_channels, module.out_channels, 3, padding=1, groups=module.groups)
+                part = skip_init(  # type: ignore[no-untyped-call]
+                    nn.Conv2d, module.in_channels, module.out_channels, 3, padding=1, groups=module.groups
+                )
                 kernel = module.weight.detach()[:, :, taps[row]][..., taps[column]]
                 part.weight = nn.Parameter(F.pad(kernel, (*margins[column], *margins[row])))
                 part.bias = module.bias
