@@ -23,7 +23,7 @@ from pose_core.machine import cores
 from pose_core.plugins.predictors import Predictor
 from pose_core.topdown.detectors import FileDetector
 
-PHOTOS = 16
+PHOTOS = 64
 EXPERIMENT = "coco_lpn50_256x192"
 
 

@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.fx.proxy import TraceError
-from torch.nn.utils import skip_init
 from torch.utils._pytree import tree_map
 
 from pose_core.models.fuse_batch_norm import fold_batch_norm
@@ -184,10 +183,9 @@ class _Doubling(nn.Module):
         taps, margins = ((3, 1), (2, 0)), ((0, 1), (1, 0))
         for row in (0, 1):
             for column in (0, 1):
-                # Without initial weights: drawing them would change the random numbers of a training that is evaluated.
-                part = skip_init(  # type: ignore[no-untyped-call]
-                    nn.Conv2d, module.in_channels, module.out_channels, 3, padding=1, groups=module.groups
-                )
+                # Drawing its initial weights must not change the random numbers of a training that is evaluated.
+                with torch.random.fork_rng(devices=[]):
+                    part = nn.Conv2d(module.in_channels, module.out_channels, 3, padding=1, groups=module.groups)
                 kernel = module.weight.detach()[:, :, taps[row]][..., taps[column]]
                 part.weight = nn.Parameter(F.pad(kernel, (*margins[column], *margins[row])))
                 part.bias = module.bias
