@@ -148,6 +148,7 @@ def plot(results: Sequence[Result], where: str, file: Path) -> None:
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xscale("log")
     axes.set_yticks(range(len(results)), [f"{each.name}: {each.bar}" for each in results], fontsize=8)
+    axes.margins(y=0.01)
     axes.invert_yaxis()
     axes.set_xlabel("cost in units of the bar: left of 1 is within it")
     axes.set_title(where, fontsize=9)
