@@ -54,10 +54,6 @@ class Times:
         pairs = zip(self.rounds[first], self.rounds[second], strict=True)
         return Spread.of(tuple(one / other for one, other in pairs))
 
-    def fastest(self) -> str:
-        """Return the contender with the smallest median."""
-        return min(self.rounds, key=self.seconds)
-
 
 def compare(
     contenders: Mapping[str, Callable[[], object]], rounds: int = 7, clock: Callable[[], float] = time.perf_counter
