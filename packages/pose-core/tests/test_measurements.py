@@ -36,6 +36,9 @@ def test_a_damaged_file_is_measured_again(content: str, caplog: pytest.LogCaptur
     assert [record.message.partition(" is ")[2][:7] for record in caplog.records] == ["damaged"]
     measurements.remember("ops", {"decode": {"a": 2.0}})
     assert measurements.recall("ops") == {"decode": {"a": 2.0}}
+    file.write_text(content)  # damaged again: once more a warning, and one only
+    assert measurements.recall("ops") == {} == measurements.recall("ops")
+    assert len(caplog.records) == 2
 
 
 def test_another_machine_has_another_file(monkeypatch: pytest.MonkeyPatch) -> None:

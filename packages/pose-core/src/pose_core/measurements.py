@@ -72,6 +72,7 @@ def remember(section: str, found: Mapping[str, Mapping[str, float]]) -> Path:
         {"machine": machine.processor(), "versions": machine.versions(), **sections, section: merged},
         indent=1,
     )
+    _warn_once.cache_clear()  # should this file be damaged later, that is news
     return file
 
 
