@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import cv2
 import numpy as np
 import torch
@@ -9,7 +11,7 @@ from torch import Tensor
 
 from pose_core.ops.buffers import buffer
 
-CHUNK = 8
+CHUNK = 2
 """Samples per chunk in numpy."""
 TORCH_CHUNK = 4
 """Samples per chunk in PyTorch."""
@@ -28,7 +30,7 @@ def in_numpy(plain: Tensor, flipped: Tensor, flip_order: Tensor, shift: bool) ->
     ours = plain.contiguous().numpy().reshape(count, number, height * width)
     rows = flipped.contiguous().numpy().reshape(-1, width)
     fused = buffer(ours.shape, ours.dtype)
-    order, half = flip_order.tolist(), ours.dtype.type(0.5)
+    swaps, half = _swaps(tuple(flip_order.tolist())), ours.dtype.type(0.5)
     # One value more: all maps as one flat row, one pixel later, are all maps shifted by one column.
     room = buffer((1 + ours[:CHUNK].size,), ours.dtype)
     for start in range(0, count if ours.size else 0, CHUNK):
@@ -38,11 +40,37 @@ def in_numpy(plain: Tensor, flipped: Tensor, flip_order: Tensor, shift: bool) ->
         cv2.flip(theirs, 1, room[1 : 1 + length].reshape(theirs.shape))
         if shift:  # the first column stays
             room[:length:width] = room[1 : 1 + length : width]
-        back = (room[:length] if shift else room[1 : 1 + length]).reshape(one.shape).swapaxes(0, 1)
-        for channel, source, mean in zip(one.swapaxes(0, 1), order, result.swapaxes(0, 1), strict=True):
-            np.add(channel, back[source], mean)
+        back = (room[:length] if shift else room[1 : 1 + length]).reshape(one.shape)
+        for channels, sources in swaps:
+            np.add(one[:, channels], back[:, sources], result[:, channels])
         np.multiply(result, half, result)
     return torch.from_numpy(fused.reshape(plain.shape))
+
+
+@cache
+def _swaps(order: tuple[int, ...]) -> list[tuple[slice, slice]]:
+    """Return pairs of slices so that ``a[pair[0]] = b[pair[1]]`` for all of them is ``a = b[order]``.
+
+    Few slices do: left and right alternate, or the right side comes in reverse after the left one.
+    """
+    left, found = set(range(len(order))), []
+    while left:
+        first = min(left)
+        count, step, ahead = max(_run(order, left, first, step) for step in (1, 2))
+        end = order[first] + count * ahead
+        left -= set(range(first, first + count * step, step))
+        found.append((slice(first, first + count * step, step), slice(order[first], end if end >= 0 else None, ahead)))
+    return found
+
+
+def _run(order: tuple[int, ...], left: set[int], first: int, step: int) -> tuple[int, int, int]:
+    """Return how many channels, ``step`` apart, have sources at equal distances; the step, and that distance."""
+    if first + step not in left:
+        return 1, step, 1
+    ahead, count = order[first + step] - order[first], 2
+    while first + count * step in left and order[first + count * step] == order[first] + count * ahead:
+        count += 1
+    return count, step, ahead
 
 
 def in_torch(plain: Tensor, flipped: Tensor, flip_order: Tensor, shift: bool) -> Tensor:
