@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import cv2
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from pose_advpose.config import ColorConfig, CropAugmentConfig
-from pose_core.data.sampler import Key, epoch_index, sample_rng
+from pose_core.data.sampler import sample_rng
 from pose_core.geometry import Crop
 from pose_core.topdown.augment import Augmentation
 from pose_core.topdown.dataset import CropBatch, Place, TopDownDataset
@@ -53,12 +53,11 @@ class CropDataset(TopDownDataset):
         # As published, mirroring moves pixels to w − 1 − x, but the center to w − x.
         return replace(crop, center=crop.center + np.array([1, 0], crop.center.dtype))
 
-    def __getitems__(self, keys: Iterable[Key]) -> CropBatch:
-        pairs = [epoch_index(key) for key in keys]
-        batch = super().__getitems__(pairs)
+    def load(self, pairs: Sequence[tuple[int, int]], places: Sequence[Place]) -> CropBatch:
+        batch = super().load(pairs, places)
         if self.augment is None:
             return batch
-        flips = np.array([self.draw(*pair).flip for pair in pairs])
+        flips = np.array([place.flip for place in places])
         if self.augment.mirror == "edge" and flips.any():
             # Joints move to w − x as well: one pixel further along the mirrored image's x axis.
             along = np.linalg.inv(batch.to_image.numpy()[flips, :, :2])[:, None, :, 0]

@@ -13,7 +13,7 @@ from pose_asda.parts import PartSampler, Placed
 from pose_core.data.sampler import Key, epoch_index
 from pose_core.engine.interfaces import TrainingSet
 from pose_core.structures import Batch
-from pose_core.topdown.dataset import CropBatch, TopDownDataset
+from pose_core.topdown.dataset import CropBatch, Place, TopDownDataset
 
 
 @dataclass(frozen=True)
@@ -91,12 +91,12 @@ class PartedDataset(TrainingSet[PartBatch]):
         return self.__getitems__([key]).sample(0)
 
     def __getitems__(self, keys: Iterable[Key]) -> PartBatch:
-        keys = list(keys)
-        crops = self.people.__getitems__(keys)
+        pairs = [epoch_index(key) for key in keys]
+        places = [self.people.place(*pair) for pair in pairs]
+        crops = self.people.load(pairs, places)
         usable = crops.valid & ((crops.joints[..., 2] > 0).sum(1) >= self.min_joints)
-        # One step for all samples, then the next, so that the code stays in the processor's caches.
-        zooms = [self._zoom(key) if use else None for key, use in zip(keys, usable.tolist(), strict=True)]
-        parts = self.sampler.join([self._draw(key, zoom) for key, zoom in zip(keys, zooms, strict=True)])
+        samples = zip(pairs, places, usable.tolist(), strict=True)
+        parts = self.sampler.join([self._draw(pair, place) if use else [] for pair, place, use in samples])
         return PartBatch(
             **{each.name: getattr(crops, each.name) for each in fields(crops)},
             part_pixels=torch.from_numpy(parts.pixels),
@@ -105,14 +105,9 @@ class PartedDataset(TrainingSet[PartBatch]):
             part_types=torch.from_numpy(parts.types),
         )
 
-    def _zoom(self, key: Key) -> float | None:
-        """Return the factor by which a crop is enlarged around its person; None where it shows no place for parts."""
-        drawn, is_half = self.people.variation(key)
-        return None if is_half and not self.with_half_body else drawn.scale
-
-    def _draw(self, key: Key, zoom: float | None) -> list[Placed]:
-        if zoom is None:
+    def _draw(self, pair: tuple[int, int], place: Place) -> list[Placed]:
+        if place.is_half and not self.with_half_body:
             return []
         # A random generator of its own, so that a crop is the same with parts and without.
-        rng = np.random.default_rng((self.people.seed, *epoch_index(key), 1))
-        return self.sampler.draw_each(rng, zoom)
+        rng = np.random.default_rng((self.people.seed, *pair, 1))
+        return self.sampler.draw_each(rng, place.zoom)

@@ -47,17 +47,15 @@ def place_crop(
     scale: np.ndarray,
     skeleton: Skeleton,
     aspect: float,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return center and scale of the crop, in the original image (not mirrored). ``joints`` is ``(K, 3)``."""
-    half = place_half_body(augmentation, config, joints, skeleton, aspect)
+) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Return center and scale of the crop, in the original image (not mirrored), and whether it shows half a body.
+
+    Half a body was drawn, and enough joints ``(K, 3)`` are labeled.
+    """
+    half = None
+    if augmentation.half_body and (joints[:, 2] > 0).sum() > config.half_body_joints:
+        half = half_body_center_scale(
+            joints, skeleton.upper_body, aspect, augmentation.prefer_upper, config.half_body_min
+        )
     center, scale = half if half is not None else (center, scale)
-    return center, scale * np.float32(augmentation.scale)
-
-
-def place_half_body(
-    augmentation: Augmentation, config: AugmentConfig, joints: np.ndarray, skeleton: Skeleton, aspect: float
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return center and scale of half a body, if it was drawn and enough joints ``(K, 3)`` are labeled, or None."""
-    if not augmentation.half_body or (joints[:, 2] > 0).sum() <= config.half_body_joints:
-        return None
-    return half_body_center_scale(joints, skeleton.upper_body, aspect, augmentation.prefer_upper, config.half_body_min)
+    return center, scale * np.float32(augmentation.scale), half is not None

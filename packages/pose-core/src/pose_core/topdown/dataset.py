@@ -25,7 +25,7 @@ from pose_core.errors import DataError
 from pose_core.geometry import Convention, Crop, apply_affines, invert_affine
 from pose_core.skeleton import Skeleton
 from pose_core.structures import Batch, ImageRecord
-from pose_core.topdown.augment import Augmentation, draw_augmentation, place_crop, place_half_body
+from pose_core.topdown.augment import Augmentation, draw_augmentation, place_crop
 from pose_core.topdown.config import AugmentConfig
 from pose_core.topdown.person_table import PersonTable, tabulate
 
@@ -79,6 +79,10 @@ class Place(NamedTuple):
     rotation: float = 0.0
     """In degrees."""
     flip: bool = False
+    zoom: float = 1.0
+    """The factor by which augmentation has enlarged the crop; part of ``scale``."""
+    is_half: bool = False
+    """Whether augmentation has chosen half of the body."""
 
 
 class TopDownDataset(TrainingSet[CropBatch]):
@@ -140,16 +144,6 @@ class TopDownDataset(TrainingSet[CropBatch]):
         assert self.augment is not None
         return draw_augmentation(sample_rng(self.seed, epoch, index), self.augment)
 
-    def variation(self, key: Key) -> tuple[Augmentation, bool]:
-        """Return the augmentation of a sample, and whether its crop shows half a body."""
-        if self.augment is None:
-            return Augmentation(), False
-        epoch, index = epoch_index(key)
-        drawn = self.draw(epoch, index)
-        aspect = self.input_size[0] / self.input_size[1]
-        half = place_half_body(drawn, self.augment, self.table.joints[index], self.skeleton, aspect)
-        return drawn, half is not None
-
     def __getitem__(self, key: Key) -> CropBatch:
         return self.__getitems__([key]).sample(0)
 
@@ -160,8 +154,11 @@ class TopDownDataset(TrainingSet[CropBatch]):
         fill the caches, take several times as long as the same lines in a loop of their own.
         """
         pairs = [epoch_index(key) for key in keys]
+        return self.load(pairs, [self.place(*pair) for pair in pairs])
+
+    def load(self, pairs: Sequence[tuple[int, int]], places: Sequence[Place]) -> CropBatch:
+        """Return the samples of pairs of epoch and index, given the places of their crops."""
         indices = np.array([index for _, index in pairs], np.int64)
-        places = [self.place(epoch, index) for epoch, index in pairs]
         by_image: dict[int, list[int]] = {}
         for slot, row in enumerate(self.table.image[indices].tolist()):
             by_image.setdefault(row, []).append(slot)
@@ -194,8 +191,10 @@ class TopDownDataset(TrainingSet[CropBatch]):
             return Place(center, scale)
         drawn = self.draw(epoch, index)
         aspect = self.input_size[0] / self.input_size[1]
-        placed = place_crop(drawn, self.augment, self.table.joints[index], center, scale, self.skeleton, aspect)
-        return Place(*placed, drawn.rotation, drawn.flip)
+        center, scale, is_half = place_crop(
+            drawn, self.augment, self.table.joints[index], center, scale, self.skeleton, aspect
+        )
+        return Place(center, scale, drawn.rotation, drawn.flip, drawn.scale, is_half)
 
     def crop_at(self, place: Place, width: int) -> Crop:
         """Return the map from an image, ``width`` pixels wide, to the input."""
