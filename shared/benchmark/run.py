@@ -35,7 +35,7 @@ from tqdm import tqdm
 from pose_core import machine
 from pose_core.files import write_json, write_text
 
-BUDGET = 8.0
+BUDGET = 5.0
 """Seconds for each case."""
 DRAWS = 2000
 RESTRICTIONS = ("ATEN_CPU_CAPABILITY", "NPY_DISABLE_CPU_FEATURES", "ONEDNN_MAX_CPU_ISA", "OPENCV_CPU_DISABLE")
