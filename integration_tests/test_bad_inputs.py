@@ -48,7 +48,7 @@ def train(root: Path, tmp_path: Path, *more: str) -> list[str]:
 
 
 def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
-    refused(capsys, 2, ["evla"], "did you mean 'eval'")
+    refused(capsys, 2, ["evla"], "did you mean eval")
 
 
 def test_unknown_config(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,8 +18,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 METHODS = ("asda", "advpose", "mrpose", "dekr", "lite")
 LAYERS = (
-    ("errors", "installation", "outside", "verbosity", "plurals", "text_tables", "digests", "files", "folders",
-     "reading", "downloads", "photos", "timing", "machine", "measurements"),
+    ("errors", "installation", "outside", "verbosity", "plurals", "suggestions", "text_tables", "digests", "files",
+     "folders", "reading", "downloads", "photos", "timing", "machine", "measurements"),
     ("geometry", "joint_maps", "skeleton"),
     ("config",), ("ops",), ("drawing",), ("structures",), ("synthetic",), ("models",), ("runtimes",), ("data",),
     ("evaluation",), ("layouts",), ("engine",), ("topdown", "bottomup"), ("plugins",), ("inference",), ("report",),

@@ -55,7 +55,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], int, str]] = {
     "image gone": (image_gone, 3, "1 part images are missing, the first is "),
     "no mask": (no_mask, 3, "has no mask: it has no black around the part; a part must be cut out on pure black"),
     "no image": (no_image, 3, ".bmp"),
-    "unknown name": (unknown_name, 3, "unknown part name 'left_arm'; did you mean 'Left-arm'?"),
+    "unknown name": (unknown_name, 3, "unknown part name 'left_arm'; did you mean Left-arm?"),
     "no annotations": (no_annotations, 3, "part_anns.json does not exist"),
     "cut short": (cut_short, 3, "is not valid JSON"),
 }

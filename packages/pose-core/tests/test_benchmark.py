@@ -215,6 +215,9 @@ def test_without_matplotlib_the_tables_are_written(
 def test_mistakes_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["benchmark", "nothing*", *SMALL]) == 2
     assert "no network that takes images matches" in capsys.readouterr().err
+    for words in (["models"], ["doctor", "--networks"], ["benchmark"]):
+        assert main([*words, "simplebaselin_resnet50"]) == 2
+        assert "did you mean simplebaseline_resnet50" in capsys.readouterr().err
     (tmp_path / "a.json").write_text("{}")
     assert main(["benchmark", "--compare", str(tmp_path / "a.json"), str(tmp_path / "none.json")]) == 3
     assert "is not a file of `pose benchmark`" in capsys.readouterr().err

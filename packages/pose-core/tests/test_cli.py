@@ -23,6 +23,7 @@ from pose_core.cli.data import parse_range
 from pose_core.errors import ConfigError, DataError, PoseError
 from pose_core.plugins.method import Method
 from pose_core.plugins.pages import Entry
+from pose_core.suggestions import did_you_mean
 from pose_core.verbosity import Verbosity, no_bar, set_verbosity
 from pose_testing.methods import installed
 
@@ -80,7 +81,12 @@ def test_help_for_all_methods_names_the_examples_package(verb: str, capsys: pyte
 
 def test_a_misspelled_verb_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["trian"]) == 2
-    assert "did you mean 'train'" in capsys.readouterr().err
+    assert "did you mean train" in capsys.readouterr().err
+
+
+def test_only_the_start_of_a_long_name_is_compared() -> None:
+    assert did_you_mean("a" * 100 + "b" * 10**6, ["a" * 100]) == f"; did you mean {'a' * 100}?"
+    assert did_you_mean("b", ["a"]) == ""
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -366,7 +366,7 @@ def test_what_cannot_be_converted_is_said(tmp_path: Path, capsys: Capture) -> No
 
     out = ["--out", str(tmp_path / "b")]
     text = refused("--from", "coco", "a", "--to", "yolov8", *out)
-    assert "--to 'yolov8' is not a format; did you mean 'yolo'? Known: coco" in text
+    assert "--to 'yolov8' is not a format; did you mean yolo? Known: coco" in text
     text = refused("--from", "coco", "--to", "yolo", *out)
     assert "--from coco needs a path: a data set's folder, or a .json file" in text
     one = ["--from", "coco", str(file), "--to", "yolo", *out]

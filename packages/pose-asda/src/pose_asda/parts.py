@@ -12,7 +12,6 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
@@ -27,6 +26,7 @@ from pose_core.errors import ConfigError, DataError
 from pose_core.reading.json_text import read_json
 from pose_core.reading.names import check_name
 from pose_core.reading.printable import shown
+from pose_core.suggestions import did_you_mean
 
 _log = logging.getLogger(__name__)
 
@@ -86,8 +86,7 @@ def read_pool(
     total = 0
     for name, entries in content.items():
         if name not in TYPES:
-            near = get_close_matches(name[:100], TYPE_NAMES, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(TYPE_NAMES)}"
+            hint = did_you_mean(name, TYPE_NAMES) or f"; known are {', '.join(TYPE_NAMES)}"
             raise DataError(f"{annotations}: unknown part name {shown(name)}{hint}")
         if not isinstance(entries, list):
             raise DataError(f"{annotations}: {name} must be a list of entries with a file_name")

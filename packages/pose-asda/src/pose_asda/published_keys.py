@@ -6,11 +6,10 @@ of its kind does not use are among the others: `unread_keys`.
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-
 from pose_core.plugins.convert.keys import BOXES_ONLY, MEANINGLESS, NOT_READ
 from pose_core.plugins.convert.networks import EXTRA, HRNET_TABLES, deconvolutions, layer_keys
 from pose_core.plugins.convert.source import Source
+from pose_core.suggestions import similar
 
 HRNETS = ("pose_hrnet", "pose_hrnet2")
 """The same network, with different generators."""
@@ -99,4 +98,4 @@ def _is_other_layer(key: str, name: str, source: Source) -> bool:
     read = LAYERS[name]
     lacking = [each for each in read if EXTRA + each not in source.values]
     layer = key.removeprefix(EXTRA)
-    return layer not in read and (layer in layer_keys() or not get_close_matches(layer, lacking, cutoff=0.85))
+    return layer not in read and (layer in layer_keys() or not similar(layer, lacking, cutoff=0.85))

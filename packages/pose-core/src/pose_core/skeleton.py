@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 from pose_core.errors import ConfigError
 from pose_core.reading.printable import shown
 from pose_core.reading.yaml_text import read_yaml_file
+from pose_core.suggestions import did_you_mean
 
 __all__ = ["SKELETONS", "Color", "Skeleton", "estimate_sigmas", "get_skeleton", "list_skeletons", "read_skeleton"]
 
@@ -202,8 +202,7 @@ def get_skeleton(name_or_path: str | Path) -> Skeleton:
     names = list_skeletons()
     if text in names:
         return _further_skeleton(text)
-    near = get_close_matches(text, names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
+    hint = did_you_mean(text, names) or "."
     raise ConfigError(f"no skeleton named {text!r}{hint} Built in: {', '.join(names)}; or give a .yaml file")
 
 
@@ -230,10 +229,7 @@ def read_skeleton(path: str | Path) -> Skeleton:
     known = {"name", "joints", "sigmas", "flip_pairs", "limbs", "upper_body"}
     for key in content:
         if key not in known:
-            near = get_close_matches(key, known, n=1)
-            raise ConfigError(
-                f"skeleton file {file}: unknown key {shown(key)}" + (f"; did you mean {near[0]!r}?" if near else "")
-            )
+            raise ConfigError(f"skeleton file {file}: unknown key {shown(key)}{did_you_mean(key, known)}")
     joints = content.get("joints")
     if not isinstance(joints, list) or not joints:
         raise ConfigError(f"skeleton file {file}: 'joints' must be a list of names")

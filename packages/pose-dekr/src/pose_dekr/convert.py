@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Any
 
 from pose_core.errors import ConfigError
@@ -11,6 +10,7 @@ from pose_core.plugins.convert.keys import unread_keys
 from pose_core.plugins.convert.networks import require_whole_trunk
 from pose_core.plugins.convert.optimizer import optimizer_settings
 from pose_core.plugins.convert.source import GPU_COUNT, WHOLES, Converted, Kind, Source, flag, literal, numbers, text
+from pose_core.suggestions import did_you_mean
 from pose_dekr.published_keys import (
     FIXED,
     NEVER,
@@ -108,8 +108,7 @@ def _network(source: Source, notes: list[str]) -> tuple[str, int, str, dict[str,
         notes.append("the file names no network, and its settings fit any: taken as bottomup_hrnet_w32")
         return "bottomup", 32, "bottomup_hrnet_w32", {}
     if not isinstance(published, str) or published not in NAMES:
-        near = get_close_matches(str(published), NAMES, n=1)
-        hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(NAMES)}"
+        hint = did_you_mean(str(published), NAMES) or f"; known are {', '.join(NAMES)}"
         raise ConfigError(f"{source.file_name}: MODEL.NAME {published!r} is not known{hint}")
     system = "dekr" if published == "hrnet_dekr" else "bottomup"
     key = "MODEL.SPEC.STAGES.NUM_CHANNELS" if system == "dekr" else "MODEL.EXTRA.STAGE2.NUM_CHANNELS"
@@ -133,8 +132,8 @@ def _refuse(source: Source, system: str, layers: dict[str, Any], fixed: dict[str
         if source.why_unread(key):
             continue
         if key not in known:
-            near = get_close_matches(key, {*known, *WITHOUT_MEANING, *NEVER}, n=1, cutoff=0.8)
-            raise ConfigError(f"{source.file_name}: unknown key {key}" + (f"; did you mean {near[0]}?" if near else ""))
+            near = did_you_mean(key, {*known, *WITHOUT_MEANING, *NEVER}, cutoff=0.8)
+            raise ConfigError(f"{source.file_name}: unknown key {key}{near}")
         stated = literal(value)
         stated = list(stated) if isinstance(stated, tuple) else stated
         if key in layers and stated != layers[key]:

@@ -22,6 +22,7 @@ from pose_core.plugins.experiments import load_config
 from pose_core.plugins.method import installed_methods
 from pose_core.plugins.networks import check_input_size, create_model, list_models
 from pose_core.skeleton import get_skeleton
+from pose_core.suggestions import did_you_mean
 
 BATCHES = {"cpu": (1, 2, 4, 8, 16, 32), "cuda": (1, 4, 16, 32, 64, 128, 256)}
 TRAINING_BATCH = {"cpu": 8, "cuda": 64}
@@ -104,7 +105,8 @@ def subjects(pattern: str, input_size: tuple[int, int] | None = None) -> list[Su
         size = input_size or subject.input_size
         chosen.append(replace(subject, method=owner if owner != "core" else subject.method, input_size=size))
     if not chosen:
-        raise ConfigError(f"no network that takes images matches {pattern!r}; `pose models` lists all")
+        hint = did_you_mean(pattern, filter(sees_images, list_models()), 3) or "."
+        raise ConfigError(f"no network that takes images matches {pattern!r}{hint} `pose models` lists all")
     return chosen
 
 

@@ -19,6 +19,7 @@ from pose_core.errors import ConfigError, PoseError
 from pose_core.outside import outside_cause
 from pose_core.plugins.method import Command, get_method
 from pose_core.reading.printable import printable, printable_output
+from pose_core.suggestions import did_you_mean
 from pose_core.verbosity import Verbosity, is_verbose, set_verbosity
 
 
@@ -79,10 +80,7 @@ def _run(script: str, verbs: Mapping[str, Command], summary: str, words: list[st
         print("\n".join(found))
         return 0
     if name not in verbs:
-        from difflib import get_close_matches
-
-        near = get_close_matches(name, verbs, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
+        hint = did_you_mean(name, verbs) or "."
         raise ConfigError(f"{script} has no command {name!r}{hint} `{script} --help` lists them")
     module = verbs[name].load()
     return _parse_and_run(build_parser(script, verbs, name, method), module.run, words[1:])

@@ -50,18 +50,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert annotations; print what was lost and how to check the result."""
-    from difflib import get_close_matches
-
     from pose_core.cli.next_steps import check_command
     from pose_core.layouts.convert import convert
     from pose_core.layouts.formats.table import FORMATS
     from pose_core.skeleton import get_skeleton
+    from pose_core.suggestions import did_you_mean
 
     for option, name in (("--from", args.source[0]), ("--to", args.to)):
         if name not in FORMATS:
-            near = get_close_matches(name, FORMATS, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise ConfigError(f"{option} {name!r} is not a format; {hint}Known: {', '.join(FORMATS)}")
+            hint = did_you_mean(name, FORMATS) or "."
+            raise ConfigError(f"{option} {name!r} is not a format{hint} Known: {', '.join(FORMATS)}")
     source, target = FORMATS[args.source[0]], FORMATS[args.to]
     if len(args.source) < 2:
         raise ConfigError(f"--from {source.name} needs a path: {source.files}")

@@ -31,10 +31,12 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--input {args.input!r} must be height x width, for example 256x192")
     height, width = int(match[1]), int(match[2])
     from pose_core.plugins.networks import list_models, profile_model
+    from pose_core.suggestions import did_you_mean
 
     names = list_models(args.pattern)
     if not names:
-        raise ConfigError(f"no network matches {args.pattern!r}; `pose models` lists all of them")
+        hint = did_you_mean(args.pattern, list_models(), 3) or "."
+        raise ConfigError(f"no network matches {args.pattern!r}{hint} `pose models` lists all of them")
     rows = [profile_model(name, (width, height), args.joints) for name in names]
     if args.json:
         print(json.dumps([row._asdict() for row in rows], indent=2))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import re
-from difflib import get_close_matches
 from typing import NoReturn
 
 from pose_core.errors import ConfigError
+from pose_core.suggestions import did_you_mean
 from pose_core.verbosity import Verbosity
 
 
@@ -42,9 +42,9 @@ class CommandParser(argparse.ArgumentParser):
         if not word.startswith("-"):
             return f"{self.prog} does not take {word!r}"
         name, _, value = word.lstrip("-").partition("=")
-        near = get_close_matches(word.partition("=")[0], self._option_string_actions, n=1, cutoff=0.75)
+        near = did_you_mean(word.partition("=")[0], self._option_string_actions, cutoff=0.75)
         if near:
-            return f"unknown option {word}; did you mean {near[0]}?"
+            return f"unknown option {word}{near}"
         if not any(action.dest == "overrides" for action in self._actions):
             return f"unknown option {word}"
         from pose_core.plugins.settings import nearest_setting

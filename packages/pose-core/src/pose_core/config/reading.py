@@ -9,7 +9,6 @@ import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +19,7 @@ from pose_core.config.schema import Block, Experiment, SourceConfig
 from pose_core.errors import ConfigError
 from pose_core.reading.printable import printable, shortened, shown
 from pose_core.reading.yaml_text import parse_yaml, read_yaml_file
+from pose_core.suggestions import similar
 
 C = TypeVar("C", bound=Experiment)
 
@@ -147,7 +147,7 @@ def _explain(fault: Any, schema: type[BaseModel]) -> str:
     key = shortened(".".join(path)) or "the whole"
     if fault["type"] == "extra_forbidden":
         near = _nearest_in_source(path) or nearest_key(key, schema)
-        return f"unknown key {key!r}" + (f"; did you mean {near!r}?" if near else "")
+        return f"unknown key {key!r}" + (f"; did you mean {near}?" if near else "")
     if fault["type"] == "missing":
         return f"{key!r} is required and missing"
     message = fault["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
@@ -185,7 +185,7 @@ def nearest_key(key: str, schema: type[BaseModel]) -> str | None:
     if "." not in key:
         tries = [(key, blocks, 0.75), *reversed(tries)]
     for word, known, cutoff in tries:
-        near = get_close_matches(word, known, n=1, cutoff=cutoff)
+        near = similar(word, known, cutoff=cutoff)
         if near:
             return known[near[0]]
     return None

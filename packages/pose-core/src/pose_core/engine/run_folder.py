@@ -7,7 +7,6 @@ import platform
 import re
 import warnings
 from contextlib import ExitStack
-from difflib import get_close_matches
 from errno import EACCES, EAGAIN
 from itertools import chain, count
 from pathlib import Path
@@ -17,6 +16,7 @@ from pose_core.config import Experiment, dump_config
 from pose_core.errors import ConfigError
 from pose_core.files import IS_A_LINK, lock_file, open_in_place, write_text
 from pose_core.folders import check_folder_name
+from pose_core.suggestions import similar
 
 
 def run_path(config: Experiment) -> Path:
@@ -194,7 +194,7 @@ def _has_content(file: Path) -> bool:
 def _near_runs(folder: Path) -> str:
     """Return a remark that names the most similar folders next to ``folder`` with a run to resume."""
     found = {checkpoint.parent.name: checkpoint.parent for checkpoint in folder.parent.glob("*/last.pt")}
-    near = get_close_matches(folder.name, found, n=3, cutoff=0.5)
+    near = similar(folder.name, found, 3, 0.5)
     if near:
         return f"; did you mean {' or '.join(str(found[name]) for name in near)} (run.name=…)?"
     return f"; the runs in {folder.parent} are {', '.join(sorted(found)[:5])}" if found else ""

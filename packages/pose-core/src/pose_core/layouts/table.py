@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from pathlib import Path
 
 from pose_core.errors import ConfigError
@@ -12,6 +11,7 @@ from pose_core.layouts.layout import Layout
 from pose_core.layouts.lsp import LSP
 from pose_core.layouts.lsp_mpii import LSP_MPII
 from pose_core.layouts.mpii import MPII
+from pose_core.suggestions import did_you_mean
 
 __all__ = ["LAYOUTS", "get_layout", "looks_like"]
 
@@ -37,6 +37,4 @@ def get_layout(name: str) -> Layout:
     """Return a layout by name; for an unknown name, raise a ConfigError with the nearest and all known names."""
     if name in LAYOUTS:
         return LAYOUTS[name]
-    near = get_close_matches(name, LAYOUTS, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
-    raise ConfigError(f"unknown layout {name!r}{hint} Known: {', '.join(LAYOUTS)}")
+    raise ConfigError(f"unknown layout {name!r}{did_you_mean(name, LAYOUTS) or '.'} Known: {', '.join(LAYOUTS)}")

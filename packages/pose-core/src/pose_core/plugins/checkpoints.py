@@ -13,7 +13,6 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from io import StringIO
 from pathlib import Path
@@ -30,6 +29,7 @@ from pose_core.plugins.experiments import load_config
 from pose_core.plugins.method import get_method, installed_methods, package_file
 from pose_core.reading.regular import read_regular
 from pose_core.reading.yaml_text import parse_yaml
+from pose_core.suggestions import did_you_mean
 
 _log = logging.getLogger(__name__)
 
@@ -84,8 +84,7 @@ def find_checkpoint(name: str) -> Checkpoint:
     known = {checkpoint.name: checkpoint for checkpoint in list_checkpoints()}
     if name in known:
         return known[name]
-    near = get_close_matches(name, known, n=3, cutoff=0.4)
-    hint = f"; did you mean {' or '.join(near)}?" if near else "."
+    hint = did_you_mean(name, known, 3, 0.4) or "."
     command = f"{shell_command('pose')} weights list"
     raise WeightsError(f"no weights are named {name!r}, and no such file exists{hint} `{command}` lists them")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 
 from pose_core.config import (
@@ -24,6 +23,7 @@ from pose_core.plugins.method import get_method, installed_methods
 from pose_core.plugins.pages import Entry, refuse_page
 from pose_core.plugins.published import convert_published, is_published, override_published, refuse_published_keys
 from pose_core.reading.printable import shortened
+from pose_core.suggestions import did_you_mean
 
 _log = logging.getLogger(__name__)
 
@@ -112,6 +112,5 @@ def find_experiment(name: str) -> Entry:
         names = ", ".join(f"{m.script}/{stem}" for m, _ in matches)
         raise ConfigError(f"several packages have a config {stem!r}: give one of {names}")
     known = [f"{m.script}/{key}" if package else key for m in methods for key in m.experiments()]
-    near = get_close_matches(name, known, n=3, cutoff=0.4)
-    hint = f"; did you mean {' or '.join(near)}?" if near else "."
+    hint = did_you_mean(name, known, 3, 0.4) or "."
     raise ConfigError(f"no config named {name!r}, and no such file{hint} `pose configs` lists the built-in ones")

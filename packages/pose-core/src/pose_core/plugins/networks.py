@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import partial
 from inspect import signature
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from pose_core.errors import ConfigError
 from pose_core.plugins.method import NetworkBuilder, installed_methods
 from pose_core.plugins.network_tables import INPUT_SIZE, NUM_JOINTS, Record, recorded_networks
+from pose_core.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -51,8 +51,7 @@ def create_model(name: str, num_joints: int = 17, *, weights: str | Path | None 
     """
     builder = _own_builder(name) or _contributed_builder(name)
     if builder is None:
-        near = get_close_matches(name, list_models(), n=3, cutoff=0.4)
-        hint = f"; did you mean {' or '.join(near)}?" if near else "."
+        hint = did_you_mean(name, list_models(), 3, 0.4) or "."
         raise ConfigError(f"no network is named {name!r}{hint} `pose models` lists them")
     try:
         signature(builder).bind(num_joints=num_joints, **options)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from ast import literal_eval
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 from pose_core.config import apply_overrides
@@ -13,6 +12,7 @@ from pose_core.errors import ConfigError
 from pose_core.plugins.convert.source import MAX_LITERAL, Converted, Source
 from pose_core.plugins.method import Method, installed_methods
 from pose_core.reading.printable import shortened, shown
+from pose_core.suggestions import did_you_mean
 
 
 def is_published(content: Mapping[str, Any]) -> bool:
@@ -41,8 +41,7 @@ def convert_published(content: Mapping[str, Any], file_name: str, method: str | 
             f"{file_name}: MODEL.NAME is {name!r}, but other keys are of a repository that none of the installed "
             f"methods ({', '.join(methods)}) belongs to; `pose doctor` lists the packages"
         )
-    near = get_close_matches(str(name), known, n=1)
-    hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(known) or 'none'}"
+    hint = did_you_mean(str(name), known) or f"; known are {', '.join(known) or 'none'}"
     raise ConfigError(
         f"{file_name}: MODEL.NAME {shown(name)} is not known to the installed methods "
         f"({', '.join(methods) or 'none'}){hint}"

@@ -11,7 +11,6 @@ import os
 import re
 from collections import defaultdict
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,6 +22,7 @@ from pose_core.geometry import PIXEL_STD
 from pose_core.layouts.reader import read_dataset
 from pose_core.reading.json_text import read_json
 from pose_core.structures import Person
+from pose_core.suggestions import did_you_mean
 from pose_core.topdown.detections import PERSON, detection_fields
 
 if TYPE_CHECKING:
@@ -163,8 +163,7 @@ def find_detector(name: str) -> DetectorWeights:
     by_network = {each.network: each for each in known.values()}
     found = known.get("fasterrcnn_resnet50" if name == "fasterrcnn" else name) or by_network.get(name)
     if found is None:
-        near = get_close_matches(name, known, n=1)
-        hint = f"; did you mean {near[0]}?" if near else "."
+        hint = did_you_mean(name, known) or "."
         raise ConfigError(f"no detector is named {name!r}{hint} Choose one of whole, {', '.join(known)}")
     return found
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any
 
 from pose_core.errors import ConfigError
 from pose_core.plugins.convert.keys import NOT_READ, TRUNK
 from pose_core.plugins.convert.source import Source, literal
+from pose_core.suggestions import did_you_mean
 
 EXTRA = "MODEL.EXTRA."
 
@@ -137,10 +137,8 @@ def require_layers(source: Source, known: Mapping[str, Any], name: str, others: 
     """Refuse a file that states another layer than the network ``name`` has."""
     for key, value in layer_table(source).items():
         if key not in known:
-            near = get_close_matches(key, known, n=1)
-            raise ConfigError(
-                f"{source.file_name}: unknown key {EXTRA}{key}" + (f"; did you mean {EXTRA}{near[0]}?" if near else "")
-            )
+            near = did_you_mean(EXTRA + key, (EXTRA + each for each in known), cutoff=0.8)
+            raise ConfigError(f"{source.file_name}: unknown key {EXTRA}{key}{near}")
         stated = list(value) if isinstance(value, tuple) else value
         if stated != known[key]:
             raise ConfigError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from pose_core.errors import ConfigError
@@ -12,6 +11,7 @@ from pose_core.plugins.convert.keys import FIXED, IN_SOME_FILES, MEANINGLESS, UN
 from pose_core.plugins.convert.networks import ELSEWHERE, EXTRA, Network
 from pose_core.plugins.convert.optimizer import optimizer_settings
 from pose_core.plugins.convert.source import GPU_COUNT, WHOLES, Converted, Source
+from pose_core.suggestions import did_you_mean
 
 LAYOUTS = {
     "coco": ("coco", "coco17", 17), "mpii": ("mpii", "mpii16", 16), "crowdpose": ("crowdpose", "crowdpose14", 14),
@@ -72,8 +72,7 @@ def _refuse_unknown(source: Source, known: set[str]) -> None:
         if source.why_unread(key) or key.startswith(UNUSED):
             continue
         if key not in known and not key.startswith(EXTRA):
-            near = get_close_matches(key, sorted(known | source.unread.keys()), n=1, cutoff=0.8)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            hint = did_you_mean(key, sorted(known | source.unread.keys()), cutoff=0.8)
             raise ConfigError(f"{source.file_name}: unknown key {key}{hint}")
         fixed = FIXED.get(in_extra.get(key, key), value)
         if value != fixed:
