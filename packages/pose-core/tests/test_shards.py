@@ -140,7 +140,9 @@ def test_files_folders_patterns_archives_and_lists(tmp_path: Path, monkeypatch: 
         labels([], Path("out"), Path("list.txt"))
 
 
-def test_an_input_that_is_named_twice_is_there_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_input_that_is_named_twice_is_there_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     for number in range(5):
         photo(tmp_path / f"in/{number}.jpg", number)
     monkeypatch.chdir(tmp_path)
@@ -149,6 +151,7 @@ def test_an_input_that_is_named_twice_is_there_once(tmp_path: Path, monkeypatch:
     plan = make_plan(words, tmp_path / "out", listed=Path("list.txt"))
     assert plan.rows == 5
     assert [unit.name for _, unit in plan.units(0)] == ["in/1.jpg", "in/0.jpg", "in/2.jpg", "in/3.jpg", "in/4.jpg"]
+    assert [record.message for record in caplog.records] == ["left out 5 inputs that had been named before"]
     monkeypatch.setattr("pose_core.inference.shard_plan._code", lambda unit: 1)  # all collide: names decide
     assert make_plan(words, tmp_path / "other", listed=Path("list.txt")).rows == 5
 

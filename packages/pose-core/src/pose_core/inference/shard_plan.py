@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -27,6 +28,7 @@ from pose_core.downloads import locked
 from pose_core.errors import ConfigError, DataError, PoseError
 from pose_core.files import whole_file, write_json
 from pose_core.inference.shard_inputs import Unit, identity, name_from_json, name_to_json
+from pose_core.plurals import counted
 from pose_core.reading.json_text import read_json
 from pose_core.reading.printable import shown
 from pose_core.reading.regular import open_regular, read_regular
@@ -36,6 +38,7 @@ NAME = "plan.json"
 Settings = Mapping[str, object]
 """What a prediction depends on, as JSON has it: the results of two predictions are the same if theirs are."""
 
+_log = logging.getLogger(__name__)
 _LONGEST_LINE = 100_000_000
 _PATIENCE = 10.0
 """Seconds after which a process that waits says so."""
@@ -208,14 +211,18 @@ def _once(found: IO[bytes], codes: array[int]) -> Iterator[Unit]:
     twice = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
     del ordered
     seen: set[str] = set()
+    repeated = 0
     for number, code in enumerate(codes):
         unit = Unit.from_line(found.readline(_LONGEST_LINE), f"input {number + 1}")
         if code in twice:
             name = identity(unit)
             if name in seen:
+                repeated += 1
                 continue
             seen.add(name)
         yield unit
+    if repeated:
+        _log.warning("left out %s that had been named before", counted(repeated, "input"))
 
 
 def _code(unit: Unit) -> int:
