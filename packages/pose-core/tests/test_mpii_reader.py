@@ -146,7 +146,7 @@ def test_official_release(tmp_path: Path) -> None:
 
 
 def test_the_release_does_not_know_the_usual_division(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"trainval and test, not 'valid'; .* annot/valid\.json"):
+    with pytest.raises(DataError, match=r"(?s)annot/valid\.json does not exist; .*its splits are trainval and test"):
         read_dataset(write_release(tmp_path), "valid")
 
 

@@ -445,3 +445,16 @@ def test_a_mistyped_validation_split_is_found_before_training(sets: Path) -> Non
         check_splits(data(sets, block(sets, "coco"), val="vaild"))
     with pytest.raises(DataError, match=r"crowdpose_vaild\.json does not exist"):
         check_splits(data(sets, block(sets, "coco"), block(sets, "crowdpose", val="vaild")))
+
+
+def test_missing_ground_truth_is_found_before_training(sets: Path) -> None:
+    config = DataConfig(layout="mpii", root=str(sets / "mpii"), train="train", val="valid", skeleton="mpii16")
+    check_splits(config)
+    truth = sets / "mpii/annot/gt_valid.mat"
+    truth.rename(truth.with_suffix(".away"))
+    try:
+        for each in (config, data(sets, block(sets, "coco"), block(sets, "mpii", val="valid"))):
+            with pytest.raises(DataError, match=r"gt_valid\.mat does not exist, and evaluation on the split 'valid'"):
+                check_splits(each)
+    finally:
+        truth.with_suffix(".away").rename(truth)

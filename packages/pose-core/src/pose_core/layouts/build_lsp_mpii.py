@@ -119,7 +119,10 @@ def find_parts(mpii: Path, lsp: Path, mpii_train: str | None) -> list[Part]:
     """Return the parts in the order of the file; MPII's test people only if their annotations are present."""
     if mpii_train is None:
         # The official release does not divide its people into train and valid.
-        mpii_train = "trainval" if MPII.annotation_file(mpii, "train").suffix == ".mat" else "train"
+        has_release_alone = (
+            not MPII.annotation_file(mpii, "train").exists() and MPII.annotation_file(mpii, "trainval").suffix == ".mat"
+        )
+        mpii_train = "trainval" if has_release_alone else "train"
     if mpii_train not in {"train", "trainval"}:
         raise ConfigError(f"--mpii-train {mpii_train!r} must be train or trainval: the others are not training splits")
     parts = [

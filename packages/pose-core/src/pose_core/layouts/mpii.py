@@ -37,6 +37,7 @@ annot/gt_valid.mat    (for PCKh)
 images/ or images.zip"""
 
 RELEASE = "mpii_human_pose_v1_u12_1.mat"
+RELEASE_SPLITS = ("trainval", "test")
 PADDING = 1.25
 CENTER_DROP = 15.0
 
@@ -44,7 +45,8 @@ CENTER_DROP = 15.0
 def annotation_file(root: Path, split: str) -> Path:
     """Return the first file that exists of a split's JSON file, its HDF5 file and the release; else the JSON file."""
     file = root / "annot" / f"{split}.json"
-    others = (folder / name for name in (f"{split}.h5", RELEASE) for folder in (root, root / "annot"))
+    names = [f"{split}.h5", RELEASE] if split in RELEASE_SPLITS else [f"{split}.h5"]
+    others = (folder / name for name in names for folder in (root, root / "annot"))
     return file if file.exists() else next((other for other in others if other.exists()), file)
 
 
@@ -159,11 +161,6 @@ def persons_from_h5(file: Path, skeleton: Skeleton, problems: Problems) -> Itera
 
 def persons_from_release(file: Path, split: str, skeleton: Skeleton) -> Iterator[tuple[str, Person]]:
     """Yield image name and person of every annotated person of the official release."""
-    if split not in {"trainval", "test"}:
-        raise DataError(
-            f"{file}: the official release has the splits trainval and test, not {split!r}; the usual train and valid "
-            f"splits need annot/{split}.json"
-        )
     release = read_matlab(file, "RELEASE", "MPII's official annotation file", structs=True)
     row, number = 0, 0
     try:

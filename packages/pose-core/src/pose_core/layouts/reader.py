@@ -20,7 +20,7 @@ from pose_core.reading.patience import read_patiently
 from pose_core.skeleton import get_skeleton
 from pose_core.structures import ImageRecord
 
-__all__ = ["AnnotatedSet", "find_annotations", "read_dataset"]
+__all__ = ["AnnotatedSet", "check_evaluated", "find_annotations", "read_dataset"]
 
 
 _read_before: set[str] = set()
@@ -57,6 +57,18 @@ def find_annotations(config: DataConfig, split: str) -> Path:
             f"{layout.expected.replace('<split>', split)}" + (f"\n{remark}" if remark else "")
         )
     return file
+
+
+def check_evaluated(config: DataConfig, split: str) -> None:
+    """Check that the files which evaluation on a split reads exist."""
+    layout, root, skeleton = get_layout(config.layout), find_data_root(config.root), get_skeleton(config.skeleton)
+    named = AnnotatedSet((), skeleton, layout, root, split, find_annotations(config, split), Problems())
+    for file in layout.ground_truth_files(named) if named.has_annotations else ():
+        if not file.exists():
+            raise UnreadableError(
+                f"ground truth {file} does not exist, and evaluation on the split {split!r} needs it; the layout "
+                f"{layout.name!r} expects below {root}:\n{layout.expected.replace('<split>', split)}"
+            )
 
 
 def _read(config: DataConfig, split: str, problems: Problems | None, *, keep_unlabeled: bool) -> AnnotatedSet:

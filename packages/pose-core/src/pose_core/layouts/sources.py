@@ -19,7 +19,7 @@ from pose_core.evaluation.report import Evaluation
 from pose_core.joint_maps import JointMap, map_joints
 from pose_core.layouts.layout import AnnotatedSet
 from pose_core.layouts.points import FAR_AWAY
-from pose_core.layouts.reader import find_annotations, read_dataset
+from pose_core.layouts.reader import check_evaluated, find_annotations, read_dataset
 from pose_core.layouts.table import get_layout
 from pose_core.skeleton import Skeleton, get_skeleton
 from pose_core.structures import ImageRecord
@@ -132,14 +132,14 @@ def find_sources(config: DataConfig) -> tuple[Source, ...]:
 
 
 def check_splits(config: DataConfig) -> None:
-    """Check that the annotations of each split that a training reads exist, before it starts."""
+    """Check that the annotations of each split that a training reads or evaluates exist, before it starts."""
     sources = find_sources(config)
     for data in [source.data for source in sources] or [config]:
         find_annotations(data, data.train)
-    find_annotations(config, config.val)
+    check_evaluated(config, config.val)
     for source in sources:
         if source.val is not None:
-            find_annotations(source.data, source.val)
+            check_evaluated(source.data, source.val)
 
 
 def _source(config: DataConfig, given: SourceConfig, skeleton: Skeleton) -> Source:
