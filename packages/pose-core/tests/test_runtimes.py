@@ -202,6 +202,25 @@ def test_the_measured_choice_depends_on_the_work_ahead(
     assert way_of(ready(small(), images=700)) == Way("onnxruntime")
 
 
+def test_few_images_of_an_unknown_network_try_nothing() -> None:
+    quick = nn.Identity()
+    quick.register_forward_pre_hook(lambda *_: pytest.fail("the network was tried"))
+    assert ready_network(small(), experiment(), CPU, dtype=None, batch=1, images=100, quick=quick) is quick
+
+
+@needs_onnx
+def test_a_measured_start_lets_few_images_profit(monkeypatch: pytest.MonkeyPatch) -> None:
+    remember(torch=20, onnxruntime=10)
+    network, work = small(), Work(NAME, SIZE, 1)
+    onnx_files.stored_network(network, SIZE, None, onnx_files.onnx_path(network, SIZE))
+    assert way_of(ready(network, images=30)) == Way("torch")
+    measurements.remember("networks", {work.start_key: {"onnxruntime": 0.1}})
+    # Four images are computed by PyTorch, too.
+    assert way_of(ready(network, images=20)) == Way("onnxruntime")
+    monkeypatch.setattr(choice, "onnx_path", lambda *_: pytest.fail("the weights were read"))
+    assert way_of(ready(network, images=15)) == Way("torch")
+
+
 @needs_onnx
 def test_a_slower_runtime_is_not_chosen() -> None:
     remember(torch=10, onnxruntime=10.1)
@@ -257,7 +276,9 @@ def test_measuring_finds_the_faster_one(slow: Runtime, monkeypatch: pytest.Monke
     found, refused = measure(small(), Work(NAME, SIZE, 1))
     assert not refused
     assert found[Way(slow)] > 2 * min(found[Way("openvino")], found[Way("onnxruntime")])
-    assert measurements.recall("networks")[Work(NAME, SIZE, 1).key] == {str(way): each for way, each in found.items()}
+    remembered = measurements.recall("networks")
+    assert remembered[Work(NAME, SIZE, 1).key] == {str(way): each for way, each in found.items()}
+    assert remembered[Work(NAME, SIZE, 1).start_key].keys() == {"onnxruntime", "openvino"}
 
 
 def test_a_long_evaluation_measures_first_and_the_next_one_does_not(

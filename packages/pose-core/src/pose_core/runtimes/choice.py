@@ -21,7 +21,7 @@ from pose_core.errors import ConfigError, PoseError
 from pose_core.measurements import are_ignored, recall, remember
 from pose_core.models.inference_copy import optimize_for_inference
 from pose_core.plurals import counted
-from pose_core.runtimes.networks import open_network, way_of
+from pose_core.runtimes.networks import CHECKED, open_network, way_of
 from pose_core.runtimes.onnx_files import onnx_bytes, onnx_path, stored_network
 from pose_core.runtimes.ways import Way, missing, require, ways
 from pose_core.verbosity import is_quiet
@@ -30,7 +30,11 @@ SECTION = "networks"
 BATCHES = (1, 32)
 """Batch sizes that are measured; others count as the nearer one."""
 START = 1.0
-"""Seconds to import a runtime and read a file."""
+"""Seconds that importing a runtime and opening a network are thought to take before they were measured."""
+IMPORT = 0.3
+"""Seconds to import a runtime, for those that were imported before they were measured."""
+FEWEST = 200
+"""Images of an unknown network for which nothing is tried: to pay, each would have to take most of a second."""
 LONG = 1.0
 """Seconds of a batch above which fewer images are measured in its place."""
 FEW = 8
@@ -69,6 +73,11 @@ class Work:
     def export_key(self) -> str:
         """Return the name under which the time of writing its ONNX file is remembered."""
         return f"{self._network}, export"
+
+    @property
+    def start_key(self) -> str:
+        """Return the name under which the times of opening it are remembered, each with the import of its runtime."""
+        return f"{self._network}, start"
 
     @property
     def _network(self) -> str:
@@ -144,20 +153,28 @@ def _opened(way: Way, work: Work, network: nn.Module, plain: nn.Module) -> nn.Mo
 def _choose(work: Work, network: nn.Module, quick: nn.Module, images: int) -> Way:
     """Return the fastest way that pays for a number of images."""
     found, batches = known(work), images / work.batch
-    file = onnx_path(network, work.input_size, work.multiple)
     if not found:
+        if images < FEWEST or _rank_and_processes()[1] > 1:
+            return work.standard
         seconds = _seconds(quick, work)
         cost = CALLS * min(seconds, LONG) + EXPORT
-        if batches * seconds < WORTH * cost or _rank_and_processes()[1] > 1:
+        if batches * seconds < WORTH * cost:
             return work.standard
         _say(f"measuring what computes {work.network} fastest, about {cost:.0f} s, once (test.runtime=torch skips it)")
+        file = onnx_path(network, work.input_size, work.multiple)
         found, _ = measure(network, work, stored_network(network, work.input_size, work.multiple, file))
     best = fastest(found)
     if best == work.standard or work.standard not in found:
         return work.standard
-    export = recall(SECTION).get(work.export_key, {}).get("onnx", EXPORT)
-    cost = 0.0 if best.runtime == "torch" else START if file.exists() else START + export
-    if batches * (found[work.standard] - found[best]) < cost:
+    saved, spent = batches * (found[work.standard] - found[best]), recall(SECTION)
+    cost = 0.0
+    if best.runtime != "torch":
+        checked = min(CHECKED, images) / work.batch * found.get(Way("torch"), found[work.standard])
+        cost = spent.get(work.start_key, {}).get(str(best), START) + checked
+    # The file's name is a digest of all weights, which takes longer than a few images.
+    if saved >= cost and best.runtime != "torch" and not onnx_path(network, work.input_size, work.multiple).exists():
+        cost += spent.get(work.export_key, {}).get("onnx", EXPORT)
+    if saved < cost:
         return work.standard
     now, before = (1000 * found[way] / work.batch for way in (best, work.standard))
     keep = "test.runtime=torch keeps PyTorch"
@@ -195,6 +212,7 @@ def measure(
         contenders[work.standard] = optimize_for_inference(network, work.input_size, torch.bfloat16)
     refused = {way: f"needs {' and '.join(missing(way.runtime))}" for way in ways(work.precision)}
     spent: dict[str, dict[str, float]] = {}
+    starts: dict[str, float] = {}
     for way in _installed(work):
         del refused[way]
         if way in contenders:
@@ -204,7 +222,9 @@ def measure(
                 start = time.perf_counter()
                 stored = onnx_bytes(network, work.input_size, work.multiple)
                 spent[work.export_key] = {"onnx": time.perf_counter() - start}
+            start = time.perf_counter() - (IMPORT if way.runtime in sys.modules else 0)
             contenders[way] = open_network(way, stored, plain)
+            starts[str(way)] = time.perf_counter() - start
         except PoseError as error:
             refused[way] = str(error)
     found = _times(contenders, work)
@@ -212,7 +232,7 @@ def measure(
     full = replace(work, precision="fp32")  # whatever is asked for, full precision is among the ways
     times = {each.key: {str(way): found[way] for way in ways(each.precision) if way in found} for each in (work, full)}
     try:
-        remember(SECTION, times | spent)
+        remember(SECTION, times | spent | {work.start_key: starts})
     except (PoseError, OSError) as error:
         _say(f"the measurement is not remembered: {error}")
     return found, refused
