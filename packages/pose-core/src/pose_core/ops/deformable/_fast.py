@@ -33,8 +33,10 @@ def deform_conv(x: Tensor, offset: Tensor, weight: Tensor, dilation: int) -> Ten
     places, per_offset = height * width, channels // offset_groups
     padding = -per_offset % ROW if offset_groups == groups else 0
     with torch.no_grad():
-        table = F.pad(x, (1, 2, 1, 2)).reshape(n, offset_groups, per_offset, -1).transpose(2, 3)
-        table = F.pad(table, (0, padding)).contiguous()
+        table = x.new_zeros(n, offset_groups, height + 3, width + 3, per_offset + padding)
+        inside = table[:, :, 1 : height + 1, 1 : width + 1, :per_offset]
+        inside.copy_(x.reshape(n, offset_groups, per_offset, height, width).permute(0, 1, 3, 4, 2))
+        table = table.flatten(2, 3)
         # Rows are outputs; columns are tap-major, then the channels of one group of offsets.
         product = weight.reshape(groups, outputs // groups, per_group, 9).transpose(2, 3)
         product = F.pad(product, (0, padding)).flatten(2).contiguous()
