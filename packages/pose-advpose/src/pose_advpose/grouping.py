@@ -234,7 +234,7 @@ def _peaks(heatmaps: Tensor, threshold: float) -> Any:
     if heatmaps.device.type != "cpu":
         is_peak = (heatmaps == functional.max_pool2d(heatmaps[None], 3, 1, 1)[0]) & (heatmaps > threshold)
         return is_peak.flatten().nonzero()[:, 0]
-    height, width = heatmaps.shape[1:]
+    _, height, width = heatmaps.shape
     heat, filling = _flat(heatmaps, 0), -width % RUN
     lines = heat.reshape(-1, width)
     if filling:
@@ -264,7 +264,7 @@ def _peaks(heatmaps: Tensor, threshold: float) -> Any:
 
 def _highest_within(heatmaps: Tensor, index: Any, radius: int) -> Any:
     """Return those of the pixels ``index`` ``(M,)`` of maps ``(K, h, w)`` that no pixel within ``radius`` exceeds."""
-    height, width = heatmaps.shape[1:]
+    _, height, width = heatmaps.shape
     places = torch.as_tensor(index, device=heatmaps.device)
     line = places // width
     column, row = places - line * width, line % height

@@ -69,15 +69,18 @@ def _places(height: int, width: int, dilation: int, dtype: torch.dtype) -> Tenso
 
 
 def _corners(at: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Return the four rows of the padded table around positions ``(9, 2, P)``, ``(P·9, 4)``, and their weights."""
+    """Return the four rows of the padded table around positions ``(9, 2, P)``, ``(P·9, 4)``, and their weights.
+
+    ``at`` is overwritten.
+    """
     # More than one pixel outside, everything is zero, so positions may be clamped.
-    y, x = at[:, 0].clamp(-1, height), at[:, 1].clamp(-1, width)
+    y, x = at[:, 0].clamp_(-1, height), at[:, 1].clamp_(-1, width)
     top, left = y.floor(), x.floor()
     down, right = y.sub_(top), x.sub_(left)
-    first = left.add_(top, alpha=width + 3).add_(width + 4).to(torch.int32)
-    index = first.new_empty(9, 4, at.shape[2])
     share = at.new_empty(9, 4, at.shape[2])
-    for corner, step in enumerate((0, 1, width + 3, width + 4)):
+    index = torch.empty_like(share, dtype=torch.int32)
+    first = index[:, 0].copy_(left.add_(top, alpha=width + 3).add_(width + 4))
+    for corner, step in ((1, 1), (2, width + 3), (3, width + 4)):
         torch.add(first, step, out=index[:, corner])
     up, before = 1 - down, 1 - right
     for corner, (vertical, horizontal) in enumerate(((up, before), (up, right), (down, before), (down, right))):
