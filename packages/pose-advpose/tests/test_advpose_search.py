@@ -11,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 
 from pose_advpose.grouping import GroupingSettings, assign, find_candidates, find_missing, match
 from pose_advpose.hungarian import cheapest_columns
-from pose_advpose.refine import PROBE_STRIDE, PROBE_WIDTH, best_peak_scores, search_everywhere, search_where_hot
+from pose_advpose.refine import RUN, best_near_scores, best_peak_scores, search_everywhere, search_where_high
 from pose_testing.golden import uniform
 
 Array = np.ndarray
@@ -47,14 +47,12 @@ def scene(make: np.random.Generator, side: int, dimensions: int, kind: str) -> t
 @pytest.mark.parametrize("kind", ["many", "few", "cold", "ties", "dead", "below"])
 @pytest.mark.parametrize("dimensions", [1, 2])
 @pytest.mark.parametrize("side", [9, 40])
-def test_search_of_hot_pixels_equals_search_of_all(side: int, dimensions: int, kind: str) -> None:
-    assert 9**2 < PROBE_WIDTH * PROBE_STRIDE < 40**2  # every pixel of one map is probed, the other in runs
+def test_search_of_high_pixels_equals_search_of_all(side: int, dimensions: int, kind: str) -> None:
+    assert 9**2 % RUN > 0 == 40**2 % RUN  # maps of one size are filled up to whole runs
     make = np.random.default_rng(side)
     for _ in range(8):
         heat, tags = scene(make, side, dimensions, kind)
         found = find_candidates(torch.from_numpy(heat), torch.from_numpy(tags), 0.1, 30)
-        assert found.hot is not None
-        np.testing.assert_array_equal(found.hot, np.flatnonzero(heat > 0.1))
         assert (len(found.values) == 0) == (kind in {"cold", "below"})
         joint = np.sort(make.integers(0, JOINTS, 25))
         # Some people have the tags of a pixel, others random ones.
@@ -67,9 +65,12 @@ def test_search_of_hot_pixels_equals_search_of_all(side: int, dimensions: int, k
             heat[j].flat[p] - np.round(np.linalg.norm(columns[:, j, p] - w))
             for j, p, w in zip(joint, expected, mean_tags, strict=True)
         ]
-        assert (bounds <= np.array(likely) + 1e-6).all()
-        mine = search_where_hot(rows, columns, joint, mean_tags, bounds, found.hot, found.threshold)
-        np.testing.assert_array_equal(mine, expected)
+        near = best_near_scores(rows, columns, joint, mean_tags, make.integers(0, side, (25, 2)), side)
+        assert np.isfinite(near).all()
+        for lowest in (bounds, np.fmax(bounds, near)):
+            assert (lowest <= np.array(likely) + 1e-6).all()
+            mine = search_where_high(rows, columns, joint, mean_tags, lowest, found.threshold)
+            np.testing.assert_array_equal(mine, expected)
         everywhere = search_everywhere(torch.from_numpy(rows), torch.from_numpy(columns), joint, mean_tags)
         np.testing.assert_array_equal(everywhere.numpy(), expected)
 
@@ -80,11 +81,10 @@ def test_any_threshold_of_peaks_gives_the_same_result(threshold: float) -> None:
     heat, tags = scene(make, 20, 1, "many")
     heat *= 2  # above 1, so that a peak one step of tags away is a useful bound
     found = find_candidates(torch.from_numpy(heat), torch.from_numpy(tags), threshold, 30)
-    assert found.hot is not None
     joint, mean_tags = np.sort(make.integers(0, JOINTS, 40)), make.normal(0, 3, (40, 1)).astype(np.float32)
     rows, columns = heat.reshape(JOINTS, -1), tags.reshape(1, JOINTS, -1)
     bounds = best_peak_scores(joint, mean_tags, found.starts, found.values, found.tags)
-    mine = search_where_hot(rows, columns, joint, mean_tags, bounds, found.hot, found.threshold)
+    mine = search_where_high(rows, columns, joint, mean_tags, bounds, found.threshold)
     np.testing.assert_array_equal(mine, plain(rows, columns, joint, mean_tags))
 
 

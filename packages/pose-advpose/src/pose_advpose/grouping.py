@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pose_advpose.hungarian import SURPLUS, cheapest_columns
-from pose_advpose.refine import best_peak_scores, search_everywhere, search_where_hot
+from pose_advpose.refine import RUN, best_near_scores, best_peak_scores, search_everywhere, search_where_high
 from pose_core.skeleton import Skeleton
 
 Array = np.ndarray
@@ -54,8 +54,8 @@ class Candidates(NamedTuple):
     """The ``M`` peaks of all joints, sorted by joint, then from high to low; those of joint j begin at ``starts[j]``.
 
     ``places`` ``(M, 2)`` are whole pixels x and y; ``fine`` ``(M, 2)`` are pixel centers shifted by a quarter towards
-    the higher neighbors; ``values`` are ``(M,)``, ``tags`` ``(M, D)``. If the maps are on a CPU, ``hot`` are the
-    ascending indices into the flattened maps where they exceed ``threshold``.
+    the higher neighbors; ``values`` are ``(M,)``, ``tags`` ``(M, D)``. They exceed
+    ``threshold``.
     """
 
     starts: Array
@@ -63,7 +63,6 @@ class Candidates(NamedTuple):
     fine: Array
     values: Array
     tags: Array
-    hot: Array | None
     threshold: float
 
 
@@ -108,7 +107,7 @@ def group(heatmaps: Tensor, tags: Tensor, settings: GroupingSettings) -> Grouped
 def find_candidates(heatmaps: Tensor, tags: Tensor, threshold: float, max_people: int, window: int = 3) -> Candidates:
     """Find the ``max_people`` highest peaks of each joint: maxima of a ``window`` that exceed ``threshold``."""
     joints, height, width = heatmaps.shape
-    index, hot = _peaks(heatmaps, threshold)
+    index = _peaks(heatmaps, threshold)
     if window > 3:
         index = _highest_within(heatmaps, index, window // 2)
     heat, tag = _flat(heatmaps, 0), _flat(tags, 1)
@@ -124,7 +123,7 @@ def find_candidates(heatmaps: Tensor, tags: Tensor, threshold: float, max_people
     table = table.take(np.flatnonzero(rank < max_people), 1)
     starts = np.searchsorted(table[0], np.arange(joints + 1))
     rows = table.T.copy()
-    return Candidates(starts, rows[:, 2:4], rows[:, 4:6], rows[:, 1], rows[:, 6:], hot, threshold)
+    return Candidates(starts, rows[:, 2:4], rows[:, 4:6], rows[:, 1], rows[:, 6:], threshold)
 
 
 def match(candidates: Candidates, settings: GroupingSettings) -> Array:
@@ -196,9 +195,15 @@ def find_missing(
     mean_tags = mean_tags[person]
     heat, tag = _flat(heatmaps, 1), _flat(tags, 2)
     index: Any
-    if candidates.hot is not None:
+    if heatmaps.device.type == "cpu":
         bounds = best_peak_scores(joint, mean_tags, candidates.starts, candidates.values, candidates.tags)
-        index = search_where_hot(heat, tag, joint, mean_tags, bounds, candidates.hot, candidates.threshold)
+        low = np.flatnonzero(~(bounds > candidates.threshold))
+        if len(low):
+            places = np.where(has[..., None], candidates.places[chosen], 0).sum(1) // has.sum(1, keepdims=True)
+            near = best_near_scores(heat, tag, joint[low], mean_tags[low], places[person[low]].astype(int), width)
+            # fmax: a diverged network may give NaN.
+            bounds[low] = np.fmax(bounds[low], near)
+        index = search_where_high(heat, tag, joint, mean_tags, bounds, candidates.threshold)
         index += joint * (height * width)
     else:
         index = search_everywhere(heat, tag, joint, mean_tags)
@@ -211,7 +216,7 @@ def find_missing(
 def _flat(maps: Tensor, dimensions: int) -> Any:
     """Flatten all but the first ``dimensions`` axes; on a CPU to a NumPy array, which is faster for small steps."""
     rows: Any = maps.numpy() if maps.device.type == "cpu" else maps
-    return rows.reshape(*maps.shape[:dimensions], -1)
+    return rows.reshape(*rows.shape[:dimensions], -1)
 
 
 def _table(*columns: Any) -> Array:
@@ -221,23 +226,31 @@ def _table(*columns: Any) -> Array:
     return np.array(columns, np.float32)
 
 
-def _peaks(heatmaps: Tensor, threshold: float) -> tuple[Any, Array | None]:
+def _peaks(heatmaps: Tensor, threshold: float) -> Any:
     """Find the pixels of maps ``(K, h, w)`` that exceed the threshold and are not exceeded by a neighbor.
 
-    Return their ascending indices into the flattened maps; on a CPU also those of all pixels above the threshold.
+    Return their ascending indices into the flattened maps.
     """
     if heatmaps.device.type != "cpu":
         is_peak = (heatmaps == functional.max_pool2d(heatmaps[None], 3, 1, 1)[0]) & (heatmaps > threshold)
-        return is_peak.flatten().nonzero()[:, 0], None
-    height, width = heatmaps.shape[1:]
-    heat = _flat(heatmaps, 0)
-    hot = np.flatnonzero(heat > threshold)
-    # Most pixels are lower than a neighbor in their row, which is also their neighbor in the list.
-    value, is_next = heat.take(hot), np.diff(hot + hot // width) == 1
-    is_highest = np.ones(len(hot), bool)
-    is_highest[1:] = ~(is_next & (value[1:] < value[:-1]))
-    is_highest[:-1] &= ~(is_next & (value[1:] > value[:-1]))
-    index = hot.take(np.flatnonzero(is_highest))
+        return is_peak.flatten().nonzero()[:, 0]
+    _, height, width = heatmaps.shape
+    heat, filling = _flat(heatmaps, 0), -width % RUN
+    lines = heat.reshape(-1, width)
+    if filling:
+        lines = np.pad(lines, ((0, 0), (0, filling)), constant_values=-np.inf)
+    runs = np.flatnonzero((lines > threshold).view(np.uint64).ravel() != 0)
+    own = lines.reshape(-1, RUN).take(runs, 0).ravel()
+    # Most pixels are lower than a neighbor in their row, which is the next in the list, unless runs are apart.
+    is_apart = (np.diff(runs) > 1) | (runs[1:] % (lines.shape[1] // RUN) == 0)
+    is_highest = own > threshold
+    for part, fits in ((slice(-1), own[:-1] >= own[1:]), (slice(1, None), own[:-1] <= own[1:])):
+        fits[RUN - 1 :: RUN] |= is_apart
+        is_highest[part] &= fits
+    at = np.flatnonzero(is_highest)
+    index = runs.take(at // RUN) * RUN + at % RUN
+    if filling:
+        index -= index // lines.shape[1] * filling
     row = index // width % height
     value, above, below = heat.take(index), index - width * (row > 0), index + width * (row < height - 1)
     index = index.take(np.flatnonzero((value >= heat.take(above)) & (value >= heat.take(below))))
@@ -246,12 +259,12 @@ def _peaks(heatmaps: Tensor, threshold: float) -> tuple[Any, Array | None]:
     column, row = index - line * width, line % height
     lines = np.array([index - width * (row > 0), index, index + width * (row < height - 1)])
     around = np.array([lines - (column > 0), lines + (column < width - 1)])
-    return index[(heat.take(index) >= heat.take(around)).all((0, 1))], hot
+    return index[(heat.take(index) >= heat.take(around)).all((0, 1))]
 
 
 def _highest_within(heatmaps: Tensor, index: Any, radius: int) -> Any:
     """Return those of the pixels ``index`` ``(M,)`` of maps ``(K, h, w)`` that no pixel within ``radius`` exceeds."""
-    height, width = heatmaps.shape[1:]
+    _, height, width = heatmaps.shape
     places = torch.as_tensor(index, device=heatmaps.device)
     line = places // width
     column, row = places - line * width, line % height

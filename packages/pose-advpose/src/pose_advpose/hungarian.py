@@ -39,7 +39,14 @@ def cheapest_columns(cost: Array) -> list[int]:
 
 def _zeros(reduced: Array) -> list[int]:
     """Return the columns of each row's zeros, as the bits of an integer."""
-    return [int.from_bytes(row, "little") for row in np.packbits(reduced == 0, 1, "little")]
+    size = len(reduced)
+    is_zero = np.zeros((size, -size % 64 + size), bool)
+    np.equal(reduced, 0, out=is_zero[:, :size])
+    words = np.packbits(is_zero, 1, "little").view("<u8").T.tolist()
+    zeros = words[0]
+    for number, more in enumerate(words[1:], 1):
+        zeros = [low | high << 64 * number for low, high in zip(zeros, more, strict=True)]
+    return zeros
 
 
 def _lowest(places: int) -> int:
@@ -49,21 +56,21 @@ def _lowest(places: int) -> int:
 def _augment(reduced: Array, zeros: list[int], column_of: list[int], row_of: list[int]) -> list[int]:
     """Give one more row a column, and reduce the costs where that takes it; return the zeros of ``reduced``."""
     size = len(reduced)
-    row_open, columns_open = [True] * size, sum(1 << column for column, row in enumerate(row_of) if row < 0)
-    prime = [-1] * size
+    columns_open = sum(1 << column for column, row in enumerate(row_of) if row < 0)
+    row_open, prime = [True] * size, [-1] * size
+    # The same for NumPy.
+    is_closed, is_open = np.zeros((size, 1), bool), np.array(row_of) < 0
     row = column = 0
     while True:
         # The search goes on from the last place, around the matrix, and takes the last zero of a row.
         for line in (*range(row, size), *range(row)):
-            if row_open[line] and zeros[line] & columns_open:
+            if zeros[line] & columns_open and row_open[line]:
                 break
         else:
-            closed_rows = ~np.array(row_open)
-            open_columns = np.array([columns_open >> column & 1 for column in range(size)], bool)
-            least = np.where(closed_rows[:, None] | ~open_columns, np.inf, reduced).min()
+            least = np.where(is_closed | ~is_open, np.inf, reduced).min()
             # A number in a closed row and an open column is rounded twice, as in the published solver.
-            reduced += (closed_rows * least)[:, None]
-            reduced -= open_columns * least
+            reduced += is_closed * least
+            reduced -= is_open * least
             zeros = _zeros(reduced)
             row = column = 0
             continue
@@ -74,8 +81,9 @@ def _augment(reduced: Array, zeros: list[int], column_of: list[int], row_of: lis
         if column_of[row] < 0:
             break
         column = column_of[row]
-        row_open[row] = False
+        row_open[row], is_closed[row] = False, True
         columns_open |= 1 << column
+        is_open[column] = True
     while row >= 0:
         column = prime[row]
         column_of[row], row_of[column], row = column, row, row_of[column]

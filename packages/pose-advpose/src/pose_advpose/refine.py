@@ -16,10 +16,12 @@ from torch import Tensor
 
 Array = np.ndarray
 
-PROBE_WIDTH = 16
-"""Number of consecutive pixels in a probe that gives a lower bound of the best score: one cache line."""
-PROBE_STRIDE = 17
-"""Distance of probes in probe widths; odd, so that probes of different rows are not below one another."""
+RUN = 8
+"""Consecutive pixels that are kept or left out together: their comparisons are the bytes of one machine word."""
+ALL = 0x0101010101010101
+"""The word of a run whose comparisons are all true."""
+AROUND = 8
+"""Lines above and below a person among which every second one is searched for a lower bound of the best score."""
 CHUNK_SIZE = 2**16
 """Number of values computed in one chunk, so that they stay in the cache."""
 
@@ -30,35 +32,35 @@ def search_everywhere(heat: Tensor, tags: Tensor, joint: Array, mean_tags: Array
     ``mean_tags`` ``(M, D)`` are the mean tags of the people who lack it.
     """
     best = []
-    for number, part in _slices_by_joint(joint):
+    for number, part in _slices(joint):
         people = torch.from_numpy(mean_tags[part]).to(tags)
         squares = (tags[:, number, None] - people.T[..., None]).square().sum(0)
         best.append((heat[number] - squares.sqrt().round()).argmax(1))
     return torch.cat(best)
 
 
-def search_where_hot(
-    heat: Array, tags: Array, joint: Array, mean_tags: Array, bounds: Array, hot: Array, threshold: float
+def search_where_high(
+    heat: Array, tags: Array, joint: Array, mean_tags: Array, bounds: Array, threshold: float
 ) -> Array:
     """Return the same pixels as `search_everywhere`, faster on a CPU.
 
     A score is at most the heatmap value, so pixels below a lower bound of the best score need no check. ``bounds``
-    ``(M,)`` are such bounds, see `best_peak_scores`; where they are low, probes all over the map give better ones.
-    ``hot`` are the ascending indices of all pixels of the flattened maps that exceed ``threshold``.
+    ``(M,)`` are such bounds, see `best_peak_scores` and `best_near_scores`. The few pixels above a bound that exceeds
+    ``threshold`` are copied for every row.
     """
+    heat, tags = _runs(heat, -np.inf), _runs(tags, 0)
+    count = heat.shape[1]
+    is_below = heat < _min_by_joint(bounds, joint, len(heat))[:, None, None]
+    runs = np.flatnonzero(is_below.view(np.uint64).ravel() != ALL)
+    starts = np.searchsorted(runs, np.arange(len(heat) + 1) * count) * RUN
+    heat = heat.reshape(-1, RUN).take(runs, 0).ravel()
+    tags = tags.reshape(len(tags), -1, RUN).take(runs, 1).reshape(len(tags), -1)
     best, is_high = np.empty(len(joint), np.int64), bounds > threshold
-    high, low = np.flatnonzero(is_high), np.flatnonzero(~is_high)
-    if len(high):
-        owner = joint[high]
-        lowest = _min_by_joint(bounds[high], owner, len(heat))
-        hot = hot.take(np.flatnonzero(heat.take(hot) >= np.repeat(lowest, np.diff(_ends(hot, heat)))))
-        best[high] = _search_few(hot, heat, tags, owner, mean_tags[high])
-    if len(low):
-        owner, people = joint[low], mean_tags[low]
-        # fmax: a diverged network may give NaN.
-        bounds = np.fmax(bounds[low], _best_probe_scores(heat, tags, owner, people))
-        best[low] = _search_many(_min_by_joint(bounds, owner, len(heat)), heat, tags, owner, people)
-    return best
+    for chosen, search in ((is_high, _search_few), (~is_high, _search_many)):
+        rows = chosen.nonzero()[0]
+        if len(rows):
+            best[rows] = search(starts, heat, tags, joint[rows], mean_tags[rows], bounds[rows])
+    return (runs.take(best // RUN) - joint * count) * RUN + best % RUN
 
 
 def best_peak_scores(joint: Array, mean_tags: Array, starts: Array, heat: Array, tags: Array) -> Array:
@@ -68,72 +70,69 @@ def best_peak_scores(joint: Array, mean_tags: Array, starts: Array, heat: Array,
     """
     highest = np.full(len(joint), -np.inf, heat.dtype)
     if len(heat):
-        for part, scores in _scores(*_padded(starts, heat, tags.T), joint, mean_tags):
+        for part, scores in _scores_of_all(starts, heat, tags.T, joint, mean_tags):
             scores.max(1, out=highest[part])
     return highest
 
 
-def _search_few(places: Array, heat: Array, tags: Array, joint: Array, mean_tags: Array) -> Array:
-    """Return the best pixel of each row among ``places``, ascending indices into the flattened maps."""
-    rank, starts = np.empty(len(joint), np.int64), _ends(places, heat)
-    own_heat, own_tags = heat.take(places), tags.reshape(len(tags), -1).take(places, 1)
-    for part, scores in _scores(*_padded(starts, own_heat, own_tags), joint, mean_tags):
+def best_near_scores(heat: Array, tags: Array, joint: Array, mean_tags: Array, places: Array, width: int) -> Array:
+    """Return the highest score of a pixel around each row's ``places`` ``(M, 2)``, x and y, in maps of ``width``."""
+    heat, tags = _runs(heat, -np.inf), _runs(tags, 0)
+    # Three runs of each line, which need not be exactly at the person.
+    lines = places[:, 1:] + np.arange(-AROUND, AROUND + 1, 2)
+    first = (lines * width + places[:, :1] - RUN) // RUN
+    runs = (first[..., None] + np.arange(3)).clip(0, heat.shape[1] - 1).reshape(len(joint), -1)
+    runs += joint[:, None] * heat.shape[1]
+    own_tags = tags.reshape(len(tags), -1, RUN).take(runs, 1).reshape(len(tags), len(joint), -1)
+    return _scores(heat.reshape(-1, RUN).take(runs, 0).reshape(len(joint), -1), own_tags, mean_tags).max(1)
+
+
+def _runs(maps: Array, fill: float) -> Array:
+    """Return maps ``(K, h·w)`` as runs of pixels ``(K, R, 8)``, filled up."""
+    if maps.shape[-1] % RUN:
+        maps = np.pad(maps, [(0, 0)] * (maps.ndim - 1) + [(0, -maps.shape[-1] % RUN)], constant_values=fill)
+    return maps.reshape(*maps.shape[:-1], -1, RUN)
+
+
+def _search_few(starts: Array, heat: Array, tags: Array, joint: Array, mean_tags: Array, bounds: Array) -> Array:
+    """Return the best pixel of each row, which are among the few not below ``bounds`` ``(M,)``.
+
+    Pixels of joint j are ``heat`` ``(P,)`` and ``tags`` ``(D, P)`` from ``starts[j]`` to ``starts[j + 1]``.
+    """
+    places, rank = (heat >= bounds.min()).nonzero()[0], np.empty(len(joint), np.int64)
+    starts, heat, tags = np.searchsorted(places, starts), heat.take(places), tags.take(places, 1)
+    for part, scores in _scores_of_all(starts, heat, tags, joint, mean_tags):
         scores.argmax(1, out=rank[part])
-    return places.take(starts.take(joint) + rank) - joint * heat.shape[1]
+    return places.take(starts.take(joint) + rank)
 
 
-def _search_many(lowest: Array, heat: Array, tags: Array, joint: Array, mean_tags: Array) -> Array:
-    """Return the best pixel of each row among those not below ``lowest`` ``(K,)``: too many to copy for every row."""
-    best = np.zeros(len(joint), np.int64)
-    places = np.flatnonzero(heat >= lowest[:, None])
-    ends = _ends(places, heat).tolist()
-    all_heat, all_tags = heat.take(places), tags.reshape(len(tags), -1).take(places, 1)
-    for number, pairs in _slices_by_joint(joint):
+def _search_many(starts: Array, heat: Array, tags: Array, joint: Array, mean_tags: Array, bounds: Array) -> Array:
+    """Return the best pixel of each row, as `_search_few` does, where pixels are too many to copy for every row."""
+    rank, ends = np.empty(len(joint), np.int64), starts.tolist()
+    for number, pairs in _slices(joint):
         own = slice(ends[number], ends[number + 1])
-        count = own.stop - own.start
-        if not count:  # a map of NaN
-            continue
-        own_heat, own_tags = all_heat[own], all_tags[:, own]
-        rows = max(1, CHUNK_SIZE // count)
+        own_heat, own_tags = heat[own], tags[:, own]
+        rows = max(1, CHUNK_SIZE // len(own_heat))
         for first in range(pairs.start, pairs.stop, rows):
             part = slice(first, min(first + rows, pairs.stop))
-            steps = _steps(own_tags, mean_tags[part])
-            best[part] = np.subtract(own_heat, steps, out=steps).argmax(1) + own.start
-        best[pairs] = places.take(best[pairs]) - number * heat.shape[1]
-    return best
+            _scores(own_heat, own_tags, mean_tags[part]).argmax(1, out=rank[part])
+    return starts.take(joint) + rank
 
 
-def _best_probe_scores(heat: Array, tags: Array, joint: Array, mean_tags: Array) -> Array:
-    """Return the highest score of each row ``(M,)`` among the pixels of probes all over the map."""
-    apart = PROBE_WIDTH * PROBE_STRIDE
-    count = heat.shape[1] // apart
-    if count:
-        heat, tags = (maps[..., : count * apart].reshape(*maps.shape[:-1], count, apart) for maps in (heat, tags))
-        heat, tags = (maps[..., :PROBE_WIDTH].reshape(*maps.shape[:-2], count * PROBE_WIDTH) for maps in (heat, tags))
-    highest = np.empty(len(joint), heat.dtype)
-    for part, scores in _scores(heat, tags, joint, mean_tags):
-        scores.max(1, out=highest[part])
-    return highest
+def _scores_of_all(
+    starts: Array, heat: Array, tags: Array, joint: Array, mean_tags: Array
+) -> Iterator[tuple[slice, Array]]:
+    """Yield the scores of all pixels of the rows' joints, as `_search_few` takes them, some rows at a time.
 
-
-def _padded(starts: Array, heat: Array, tags: Array) -> tuple[Array, Array]:
-    """Pad ``heat`` ``(P,)`` and ``tags`` ``(D, P)`` of every joint to rows of one length, ``(K, R)`` and ``(D, K, R)``.
-
-    Those of joint j are from ``starts[j]`` to ``starts[j + 1]``; the heat of the padding is −∞.
+    Joints with fewer pixels than another one are filled up with scores of −∞.
     """
-    rows, ends = starts[:-1, None] + np.arange(np.diff(starts).max()), starts[1:, None]
-    is_own, rows = rows < ends, np.minimum(rows, ends - 1)
-    return np.where(is_own, heat.take(rows, mode="clip"), -np.inf), tags.take(rows, 1, mode="clip")
-
-
-def _scores(heat: Array, tags: Array, joint: Array, mean_tags: Array) -> Iterator[tuple[slice, Array]]:
-    """Yield the scores of all places in ``heat`` ``(K, R)`` and ``tags`` ``(D, K, R)``, some rows at a time."""
+    places, ends = starts[:-1, None] + np.arange(np.diff(starts).max()), starts[1:, None]
+    heat = np.where(places < ends, heat.take(places, mode="clip"), -np.inf)
+    tags = tags.take(places, 1, mode="clip")
     rows = max(1, CHUNK_SIZE // heat.shape[1])
     for start in range(0, len(joint), rows):
         part = slice(start, start + rows)
-        own = tags.take(joint[part], 1)
-        steps = _steps(own, mean_tags[part], own[0])
-        yield part, np.subtract(heat.take(joint[part], 0), steps, out=steps)
+        yield part, _scores(heat.take(joint[part], 0), tags.take(joint[part], 1), mean_tags[part])
 
 
 def _min_by_joint(values: Array, joint: Array, num_joints: int) -> Array:
@@ -143,14 +142,9 @@ def _min_by_joint(values: Array, joint: Array, num_joints: int) -> Array:
     return lowest
 
 
-def _ends(places: Array, heat: Array) -> Array:
-    """Return the bounds of each joint ``(K + 1,)`` in ascending indices into the flattened maps."""
-    return np.searchsorted(places, np.arange(len(heat) + 1) * heat.shape[1])
-
-
-def _steps(tags: Array, mean_tags: Array, out: Array | None = None) -> Array:
-    """Return rounded distances ``(M, P)`` between tags ``(D, P)`` or ``(D, M, P)`` and ``(M, D)``."""
-    steps = np.subtract(tags[0], mean_tags[:, :1], out=out)
+def _scores(heat: Array, tags: Array, mean_tags: Array) -> Array:
+    """Return the scores ``(M, P)`` of pixels ``(P,)`` or ``(M, P)``, ``tags`` ``(D, …)``, for people ``(M, D)``."""
+    steps = tags[0] - mean_tags[:, :1]
     if len(tags) == 1:
         np.abs(steps, out=steps)
     else:
@@ -158,11 +152,12 @@ def _steps(tags: Array, mean_tags: Array, out: Array | None = None) -> Array:
         for dimension in range(1, len(tags)):
             steps += np.square(tags[dimension] - mean_tags[:, dimension, None])
         np.sqrt(steps, out=steps)
-    return np.rint(steps, out=steps)
+    np.rint(steps, out=steps)
+    return np.subtract(heat, steps, out=steps)
 
 
-def _slices_by_joint(joint: Array) -> Iterator[tuple[int, slice]]:
-    """Yield each joint that occurs in the sorted ``joint``, and the slice of its rows."""
-    starts = np.flatnonzero(np.diff(joint)) + 1
-    for start, end in pairwise([0, *starts.tolist(), len(joint)]):
-        yield int(joint[start]), slice(start, end)
+def _slices(numbers: Array) -> Iterator[tuple[int, slice]]:
+    """Yield each of the sorted ``numbers`` and the slice where it is."""
+    starts = np.flatnonzero(np.diff(numbers)) + 1
+    for start, end in pairwise([0, *starts.tolist(), len(numbers)]):
+        yield int(numbers[start]), slice(start, end)

@@ -33,8 +33,10 @@ def deform_conv(x: Tensor, offset: Tensor, weight: Tensor, dilation: int) -> Ten
     places, per_offset = height * width, channels // offset_groups
     padding = -per_offset % ROW if offset_groups == groups else 0
     with torch.no_grad():
-        table = F.pad(x, (1, 2, 1, 2)).reshape(n, offset_groups, per_offset, -1).transpose(2, 3)
-        table = F.pad(table, (0, padding)).contiguous()
+        table = x.new_zeros(n, offset_groups, height + 3, width + 3, per_offset + padding)
+        inside = table[:, :, 1 : height + 1, 1 : width + 1, :per_offset]
+        inside.copy_(x.reshape(n, offset_groups, per_offset, height, width).permute(0, 1, 3, 4, 2))
+        table = table.flatten(2, 3)
         # Rows are outputs; columns are tap-major, then the channels of one group of offsets.
         product = weight.reshape(groups, outputs // groups, per_group, 9).transpose(2, 3)
         product = F.pad(product, (0, padding)).flatten(2).contiguous()
@@ -67,15 +69,18 @@ def _places(height: int, width: int, dilation: int, dtype: torch.dtype) -> Tenso
 
 
 def _corners(at: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Return the four rows of the padded table around positions ``(9, 2, P)``, ``(P·9, 4)``, and their weights."""
+    """Return the four rows of the padded table around positions ``(9, 2, P)``, ``(P·9, 4)``, and their weights.
+
+    ``at`` is overwritten.
+    """
     # More than one pixel outside, everything is zero, so positions may be clamped.
-    y, x = at[:, 0].clamp(-1, height), at[:, 1].clamp(-1, width)
+    y, x = at[:, 0].clamp_(-1, height), at[:, 1].clamp_(-1, width)
     top, left = y.floor(), x.floor()
     down, right = y.sub_(top), x.sub_(left)
-    first = left.add_(top, alpha=width + 3).add_(width + 4).to(torch.int32)
-    index = first.new_empty(9, 4, at.shape[2])
     share = at.new_empty(9, 4, at.shape[2])
-    for corner, step in enumerate((0, 1, width + 3, width + 4)):
+    index = torch.empty_like(share, dtype=torch.int32)
+    first = index[:, 0].copy_(left.add_(top, alpha=width + 3).add_(width + 4))
+    for corner, step in ((1, 1), (2, width + 3), (3, width + 4)):
         torch.add(first, step, out=index[:, corner])
     up, before = 1 - down, 1 - right
     for corner, (vertical, horizontal) in enumerate(((up, before), (up, right), (down, before), (down, right))):
