@@ -6,6 +6,10 @@
 Peers that are not installed are left out, with a message. What each leaves out: rtmlib has no batches, no flip test and
 no float64 positions (its network here is ours, exported; its pipeline is its own); Keypoint R-CNN finds the people
 itself, here with untrained weights, which find few; mmpose's codec works on one person at a time, as its pipelines do.
+
+rtmlib is compared with ours in the same runtime (test.runtime), photo by photo and as one list of photos. Ours by
+default is PyTorch for so few photos, whatever was measured; its rows show what the choice of a runtime is worth. A list
+must not be slower than its photos one by one. Keypoint R-CNN is compared with ours by default.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -45,40 +50,54 @@ def missing(*packages: str) -> bool:
     return bool(absent)
 
 
-def predictor_of(experiment: str) -> Predictor:
+def predictor_of(experiment: str, runtime: str = "auto") -> Predictor:
     """Return a predictor without flip test, as the peers have none."""
-    return Predictor.from_config(load_config(experiment, ["test.flip=false"]), weights="random", device="cpu")
+    settings = ["test.flip=false", f"test.runtime={runtime}"]
+    return Predictor.from_config(load_config(experiment, settings), weights="random", device="cpu")
 
 
 def with_rtmlib(folder: Path, files: list[Path]) -> Iterator[Case]:
-    """Compare with rtmlib's pipeline for networks of heatmaps, on the network that we export."""
+    """Compare with rtmlib's pipeline for networks of heatmaps, on the network that we export, in each runtime."""
     if missing("rtmlib", "onnxruntime"):
         return
     import cv2
     from rtmlib.tools.pose_estimation.vitpose import ViTPose
 
+    def theirs(tool: ViTPose) -> None:
+        for file in files:
+            tool(cv2.imread(str(file)), bboxes=[CORNERS])
+
+    def alone(ours: Predictor) -> None:
+        for file in files:
+            ours(file, np.array([BOX]))
+
+    def stream(ours: Predictor) -> None:
+        list(ours.predict_many(files, [np.array([BOX])] * len(files)))
+
+    runtimes = ["onnxruntime", *([] if missing("openvino") else ["openvino"])]
     for name, experiment in (("lpn_18", "coco_lpn18_256x192"), ("lpn_50", "coco_lpn50_256x192")):
-        model = export_onnx(create_model(name).eval(), SIZE, folder / f"{name}.onnx", batch=1).file
-        theirs, ours = ViTPose(str(model), SIZE), predictor_of(experiment)
-
-        def rtmlib(theirs: ViTPose = theirs) -> None:
-            for file in files:
-                theirs(cv2.imread(str(file)), bboxes=[CORNERS])
-
-        def alone(ours: Predictor = ours) -> None:
-            for file in files:
-                ours(file, np.array([BOX]))
-
-        def stream(ours: Predictor = ours) -> None:
-            list(ours.predict_many(files, [np.array([BOX])] * len(files)))
-
-        yield Case(
-            f"file to keypoints, {name}",
-            f"{len(files)} photos of 480×640, one box each, no flip test",
-            {"rtmlib": rtmlib, "ours, one by one": alone, "ours, a stream": stream},
-            (Bar("rtmlib", "ours, one by one", 1, at_most=False), Bar("rtmlib", "ours, a stream", 1, at_most=False)),
-            time.perf_counter,
-        )
+        model = str(export_onnx(create_model(name).eval(), SIZE, folder / f"{name}.onnx", batch=1).file)
+        for runtime in runtimes:
+            ours, default = predictor_of(experiment, runtime), predictor_of(experiment)
+            yield Case(
+                f"file to keypoints, {name}, {runtime}",
+                f"{len(files)} photos of 480×640, one box each, no flip test",
+                {
+                    "rtmlib": partial(theirs, ViTPose(model, SIZE, backend=runtime)),
+                    "ours, one by one": partial(alone, ours),
+                    "ours, a list": partial(stream, ours),
+                    "default, one by one": partial(alone, default),
+                    "default, a list": partial(stream, default),
+                },
+                (
+                    Bar("rtmlib", "ours, one by one", 1, at_most=False),
+                    Bar("rtmlib", "ours, a list", 1, at_most=False),
+                    Bar("rtmlib", "default, a list", 1, at_most=False),
+                    Bar("ours, a list", "ours, one by one", 1.05),
+                    Bar("default, a list", "default, one by one", 1.05),
+                ),
+                time.perf_counter,
+            )
 
 
 def with_torchvision(files: list[Path]) -> Iterator[Case]:
