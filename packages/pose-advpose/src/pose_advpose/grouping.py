@@ -54,8 +54,7 @@ class Candidates(NamedTuple):
     """The ``M`` peaks of all joints, sorted by joint, then from high to low; those of joint j begin at ``starts[j]``.
 
     ``places`` ``(M, 2)`` are whole pixels x and y; ``fine`` ``(M, 2)`` are pixel centers shifted by a quarter towards
-    the higher neighbors; ``values`` are ``(M,)``, ``tags`` ``(M, D)``. They exceed
-    ``threshold``.
+    the higher neighbors; ``values`` are ``(M,)``, ``tags`` ``(M, D)``. All values exceed ``threshold``.
     """
 
     starts: Array
