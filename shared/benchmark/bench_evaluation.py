@@ -1,29 +1,25 @@
-"""Benchmark COCO and CrowdPose keypoint evaluation against pycocotools and faster-coco-eval, on one core.
+"""Benchmark COCO and CrowdPose keypoint evaluation on one core, against faster-coco-eval and pycocotools.
+
+    python shared/benchmark/run.py --only evaluation
+    python shared/benchmark/run.py --only files_large,pycocotools,error_analysis
 
 The error analysis is measured against the evaluation alone.
-
-python shared/benchmark/bench_evaluation.py [--images 5000] [--rounds 5] [--out results.json]
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
 import json
 import subprocess
 import sys
-import tempfile
-import time
-import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cases import Bar, Case, measure
-from paired import arguments, compare, finish, print_table
+from cases import Bar, Case
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -109,9 +105,7 @@ def with_loading(folder: Path, times: int) -> Case:
     Memory is that of a process of its own, beyond what it has before it reads.
     """
     truth, detections = crowded(5000, times)
-    files = folder / f"truth_{times}.json", folder / f"found_{times}.json"
-    for file, content in zip(files, (truth, detections), strict=True):
-        file.write_text(json.dumps(content))
+    files = written(folder, truth, detections)
     own, theirs = (memory_of(how, *files) for how in ("ours", "faster"))
     return Case(
         f"coco_{20 * times}k_files",
@@ -126,23 +120,34 @@ def with_loading(folder: Path, times: int) -> Case:
     )
 
 
+def written(folder: Path, truth: dict[str, Any], detections: list[dict[str, Any]]) -> tuple[Path, Path]:
+    """Write a set; return its files."""
+    files = folder / "truth.json", folder / "found.json"
+    for file, content in zip(files, (truth, detections), strict=True):
+        file.write_text(json.dumps(content))
+    return files
+
+
 def _faster_from_files(truth: Path, detections: Path) -> None:
     from faster_coco_eval import COCO as FastCOCO
     from faster_coco_eval import COCOeval_faster
 
-    def run() -> None:
-        ground = FastCOCO(str(truth))
-        evaluation = COCOeval_faster(ground, ground.loadRes(str(detections)), "keypoints")
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
+    silent(partial(_evaluated, FastCOCO, COCOeval_faster, truth, detections))
 
-    silent(run)
+
+def _evaluated(reader: Any, evaluator: Any, truth: Path, detections: Path) -> np.ndarray:
+    """Return the figures of another implementation."""
+    ground = reader(str(truth))
+    evaluation = evaluator(ground, ground.loadRes(str(detections)), "keypoints")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    return np.asarray(evaluation.stats)
 
 
 def memory_of(how: str, truth: Path, detections: Path) -> float:
     """Return the megabytes by which the peak memory of a process grows that evaluates two files."""
-    command = [sys.executable, __file__, "--memory-of", how, str(truth), str(detections)]
+    command = [sys.executable, __file__, how, str(truth), str(detections)]
     found = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(found.stdout.split()[-1])
 
@@ -172,83 +177,67 @@ def silent(run: Any) -> Any:
         return run()
 
 
-def with_pycocotools(truth: Path, detections: Path) -> np.ndarray:
-    def run() -> np.ndarray:
-        ground = COCO(str(truth))
-        evaluation = COCOeval(ground, ground.loadRes(str(detections)), "keypoints")
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-        return np.asarray(evaluation.stats)
-
-    return np.asarray(silent(run))
-
-
-def peak_of(run: Any) -> float:
-    """Return the peak of memory that Python allocates, in megabytes."""
-    tracemalloc.start()
-    run()
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return float(peak / 2**20)
-
-
-def coco_rows(images: int, rounds: int) -> list[dict[str, object]]:
-    truth, detections = make_set(images)
-    ground = silent(lambda: _loaded(truth))
-    results = silent(lambda: ground.loadRes(json.loads(json.dumps(detections))))
+def pycocotools(folder: Path) -> Iterator[Case]:
+    """Yield the bars of evaluation against pycocotools: loaded, from files, and CrowdPose's levels."""
+    truth, detections = make_set(5000)
+    ground, results = _loaded(truth, detections)
+    files = written(folder, truth, detections)
+    from_files = partial(silent, partial(_evaluated, COCO, COCOeval, *files))
 
     def theirs() -> None:
         evaluation = COCOeval(ground, results, "keypoints")
         silent(lambda: (evaluation.evaluate(), evaluation.accumulate(), evaluation.summarize()))
 
-    contenders = {"pycocotools": theirs, "ours": lambda: coco_keypoint_ap(truth, detections)}
-    faster = _faster(truth, detections)
-    if faster is not None:
-        contenders["faster-coco-eval"] = faster
-    found = compare(contenders, rounds)
-    rows = [_row("4", f"COCO, {images} images, {len(detections)} detections", found, "≥ 6, ≥ 1.5 faster-coco-eval")]
-    rows[0]["memory ratio"] = peak_of(lambda: coco_keypoint_ap(truth, detections)) / peak_of(theirs)
-    with tempfile.TemporaryDirectory() as folder:
-        files = Path(folder) / "truth.json", Path(folder) / "found.json"
-        for file, content in zip(files, (truth, detections), strict=True):
-            file.write_text(json.dumps(content))
-        loading = compare(
-            {"pycocotools": lambda: with_pycocotools(*files), "ours": lambda: coco_keypoint_ap(*files)}, rounds
+    assert np.abs(np.array(list(coco_keypoint_ap(*files).values())) - from_files()).max() < 1e-12
+    work = f"COCO, 5,000 images, {len(detections):,} results"
+    runs: dict[str, Callable[[], object]] = {
+        "pycocotools": theirs, "ours": lambda: coco_keypoint_ap(truth, detections)
+    }  # fmt: skip
+    yield Case("pycocotools", f"{work}, loaded", runs, (Bar("pycocotools", "ours", 6, at_most=False),))
+    runs = {"pycocotools": from_files, "ours": lambda: coco_keypoint_ap(*files)}
+    yield Case("pycocotools_files", f"{work}, from files", runs, (Bar("pycocotools", "ours", 4, at_most=False),))
+    yield crowdpose()
+
+
+def crowdpose() -> Case:
+    """Return the bar of CrowdPose's four evaluations (all, easy, medium, hard) against four by pycocotools."""
+    truth, detections = make_set(5000, joints=14, seed=1)
+    levels = [(-1.0, 2.0), (-1.0, 0.2), (0.2, 0.8), (0.8, 2.0)]
+    chosen = [{i["id"] for i in truth["images"] if low <= i["crowdIndex"] < high} for low, high in levels]
+    ground, results = _loaded(truth, detections)
+
+    def theirs() -> None:
+        for ids in chosen:
+            evaluation = COCOeval(ground, results, "keypoints")
+            evaluation.params.kpt_oks_sigmas = np.array(SKELETONS["crowdpose14"].sigmas)
+            evaluation.params.imgIds = sorted(ids)
+            silent(lambda e=evaluation: (e.evaluate(), e.accumulate()))
+
+    return Case(
+        "pycocotools_crowdpose",
+        f"CrowdPose, 5,000 images, {len(detections):,} results: all, easy, medium and hard",
+        {"pycocotools": theirs, "ours": lambda: crowdpose_ap(truth, detections)},
+        (Bar("pycocotools", "ours", 10, at_most=False),),
+    )
+
+
+def error_analysis(folder: Path) -> Iterator[Case]:
+    """Yield the bars of the error analysis in units of the evaluation alone, from objects and from files."""
+    loaded = make_set(5000)
+    for number, sources in (("objects", loaded), ("files", written(folder, *loaded))):
+        yield Case(
+            f"error_analysis, {number}",
+            f"COCO, 5,000 images, {len(loaded[1]):,} results, from {number}",
+            {"analysis": partial(analyze, *sources), "evaluation": partial(coco_keypoint_ap, *sources)},
+            (Bar("analysis", "evaluation", 3),),
         )
-        ours = np.array(list(coco_keypoint_ap(*files).values()))
-        rows[0]["largest difference"] = float(np.abs(ours - with_pycocotools(*files)).max())
-    rows.append(_row("4b", "the same with loading", loading, "≥ 4"))
-    return rows
 
 
-def analysis_rows(images: int, rounds: int) -> list[dict[str, object]]:
-    """Compare the error analysis with our evaluation alone, from objects and from files, in processor time."""
-    truth, detections = make_set(images)
-    rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        files = Path(folder) / "truth.json", Path(folder) / "found.json"
-        for file, content in zip(files, (truth, detections), strict=True):
-            file.write_text(json.dumps(content))
-        for number, sources, words in (("4d", (truth, detections), "objects"), ("4e", files, "files")):
-            found = compare(
-                {
-                    "analysis": lambda sources=sources: analyze(*sources),
-                    "evaluation": lambda sources=sources: coco_keypoint_ap(*sources),
-                },
-                rounds,
-                time.process_time,
-            )
-            work = f"error analysis in times of the evaluation, from {words}, {len(detections)} detections"
-            rows.append({"#": number, "work": work, "ours s": found["analysis"], "ratio": found["ratio"], "bar": "≤ 3"})
-    return rows
-
-
-def _loaded(truth: dict[str, Any]) -> COCO:
+def _loaded(truth: dict[str, Any], detections: list[dict[str, Any]]) -> tuple[COCO, COCO]:
     ground = COCO()
     ground.dataset = json.loads(json.dumps(truth))
-    ground.createIndex()
-    return ground
+    silent(ground.createIndex)
+    return ground, silent(lambda: ground.loadRes(json.loads(json.dumps(detections))))
 
 
 def _faster(truth: dict[str, Any], detections: list[dict[str, Any]], kind: str = "keypoints") -> Any:
@@ -268,52 +257,5 @@ def _faster(truth: dict[str, Any], detections: list[dict[str, Any]], kind: str =
     return run
 
 
-def crowdpose_row(images: int, rounds: int) -> dict[str, object]:
-    """Compare CrowdPose's four evaluations (all, easy, medium, hard) with four by pycocotools."""
-    truth, detections = make_set(images, joints=14, seed=1)
-    levels = [(-1.0, 2.0), (-1.0, 0.2), (0.2, 0.8), (0.8, 2.0)]
-    chosen = [{i["id"] for i in truth["images"] if low <= i["crowdIndex"] < high} for low, high in levels]
-    ground = silent(lambda: _loaded(truth))
-    results = silent(lambda: ground.loadRes(json.loads(json.dumps(detections))))
-    sigmas = np.array([0.79, 0.79, 0.72, 0.72, 0.62, 0.62, 1.07, 1.07, 0.87, 0.87, 0.89, 0.89, 0.79, 0.79]) / 10
-
-    def theirs() -> None:
-        for ids in chosen:
-            evaluation = COCOeval(ground, results, "keypoints")
-            evaluation.params.kpt_oks_sigmas = sigmas
-            evaluation.params.imgIds = sorted(ids)
-            silent(lambda e=evaluation: (e.evaluate(), e.accumulate()))
-
-    found = compare({"pycocotools": theirs, "ours": lambda: crowdpose_ap(truth, detections)}, rounds)
-    return _row("4c", f"CrowdPose with easy, medium, hard; {images} images", found, "≥ 10")
-
-
-def _row(number: str, work: str, found: dict[str, Any], bar: str) -> dict[str, object]:
-    ratios = found["ratios"]
-    return {
-        "#": number, "work": work, "pycocotools s": found["pycocotools"], "ours s": found["ours"],
-        "ratio": ratios["pycocotools/ours"], "ratio to faster-coco-eval": ratios.get("faster-coco-eval/ours", ""),
-        "bar": bar, "largest difference": "", "memory ratio": "",
-    }  # fmt: skip
-
-
-def main() -> None:
-    parser = arguments(__doc__)
-    parser.add_argument("--images", type=int, default=5000, metavar="N")
-    parser.add_argument("--memory-of", nargs=3, metavar=("HOW", "TRUTH", "FOUND"), help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.memory_of:
-        how, truth, found = args.memory_of
-        measure_memory(how, Path(truth), Path(found))
-        return
-    rows = coco_rows(args.images, args.rounds)
-    rows.append(crowdpose_row(args.images, args.rounds))
-    rows += analysis_rows(args.images, args.rounds)
-    finish(rows, args.out)
-    with tempfile.TemporaryDirectory() as folder:
-        found = [result for case in large_files(Path(folder)) for result in measure(case, 60)]
-    print_table([{"work": each.work, "bar": each.bar, "ratio": each.ratio.median, **each.notes} for each in found])
-
-
-if __name__ == "__main__":
-    main()
+if __name__ == "__main__":  # a process whose memory is measured
+    measure_memory(sys.argv[1], *map(Path, sys.argv[2:]))

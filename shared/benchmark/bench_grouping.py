@@ -1,17 +1,17 @@
 """Benchmark grouping of people from heatmaps and tags, and the tag loss, on one core.
 
-python shared/benchmark/bench_grouping.py [--rounds 7] [--out results.json]
+    python shared/benchmark/run.py --only grouping
+    python shared/benchmark/run.py --only grouping_variants,tag_loss
 
 The baseline grouping is the published one, with its solver's steps; the baseline loss is rewritten from its formulas,
 in Python, and in C if there is a compiler. The crowd is synthetic, and every seventh joint has no heat. With 30 people,
-the published grouping assigns no further joints and finds them in its search for missing joints; rows without that
-limit assign every joint. Times are processor times.
+the published grouping assigns no further joints and finds them in its search for missing joints; variants without that
+limit assign every joint.
 """
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -23,11 +23,10 @@ import numpy as np
 import torch
 from baselines import published_grouping, published_tag_loss
 from cases import Bar, Case
-from paired import arguments, compare, machine, print_table, write_rows
 from scipy.optimize import linear_sum_assignment
 
 from pose_advpose import grouping
-from pose_advpose.grouping import Grouped, GroupingSettings, find_candidates, find_missing, group, match
+from pose_advpose.grouping import Grouped, GroupingSettings, group
 from pose_core.ops import tag_loss
 
 SETTINGS = GroupingSettings(published_grouping.ORDER)
@@ -36,7 +35,8 @@ MISSING = 0.15
 PEOPLE = 30
 NEAR = 1e-3
 """Maximum distance in pixels to the published grouping's joint that counts as the same position."""
-BARS = {(128, 1): "≥ 15", (256, 1): "≥ 20"}
+BARS = {128: (15, 25), 256: (20, 15)}
+"""Side of the maps → at least this many times as fast as published, at most this many times as slow as dilation."""
 ANY = 60
 """A limit above the number of people: none."""
 
@@ -66,22 +66,38 @@ def crowd(side: int, dimensions: int = 1, seed: int = 0, people: int = PEOPLE) -
 
 
 def cases(folder: Path) -> Iterator[Case]:
-    """Yield the bars of grouping; the floor dilates the maps once. The total cost equals that of the published one."""
-    square = np.ones((3, 3), np.uint8)
-    for side, times, most in ((128, 15, 25), (256, 20, 15)):
-        heat, tags = crowd(side)
-        det, tag, planes = heat[None], tags.permute(1, 2, 3, 0)[None].contiguous(), heat.numpy()
-        assert abs(total_cost(heat, tags, SETTINGS) - published_grouping.group(det, tag, PEOPLE)[2]) < 1e-6
-        yield Case(
-            f"grouping_{side}",
-            f"grouping by tags, {PEOPLE} people, {side}²",
-            {
-                "published": lambda det=det, tag=tag: published_grouping.group(det, tag, PEOPLE),
-                "ours": lambda heat=heat, tags=tags: group(heat, tags, SETTINGS),
-                "dilate": lambda planes=planes: [cv2.dilate(plane, square) for plane in planes],
-            },
-            (Bar("published", "ours", times, at_most=False), Bar("ours", "dilate", most)),
-        )
+    """Yield the bars of grouping."""
+    for side in BARS:
+        yield of_crowd(f"grouping_{side}", f"{PEOPLE} people, {side}²", side, 1, PEOPLE)
+
+
+def variants(folder: Path) -> Iterator[Case]:
+    """Yield grouping by tags of two dimensions, and without a limit of people."""
+    for side in BARS:
+        for dimensions, most in ((1, ANY), (2, PEOPLE), (2, ANY)):
+            words = f"{side}², tag dim {dimensions}, {f'{most} people' if most == PEOPLE else 'no limit of people'}"
+            yield of_crowd(f"grouping, {words}", words, side, dimensions, most)
+
+
+def of_crowd(name: str, words: str, side: int, dimensions: int, most: int) -> Case:
+    """Return the bars of grouping; the floor dilates the maps once. The total cost equals that of the published one."""
+    heat, tags = crowd(side, dimensions)
+    settings, square = replace(SETTINGS, max_people=most), np.ones((3, 3), np.uint8)
+    det, tag, planes = heat[None], tags.permute(1, 2, 3, 0)[None].contiguous(), heat.numpy()
+    expected, _, cost = published_grouping.group(det, tag, most)
+    assert abs(total_cost(heat, tags, settings) - cost) < 1e-6
+    assert same_joints(expected, group(heat, tags, settings)) > 0.9
+    times, floors = BARS[side]
+    return Case(
+        name,
+        f"grouping by tags, {words}",
+        {
+            "published": lambda: published_grouping.group(det, tag, most),
+            "ours": lambda: group(heat, tags, settings),
+            "dilate": lambda: [cv2.dilate(plane, square) for plane in planes],
+        },
+        (Bar("published", "ours", times, at_most=False), Bar("ours", "dilate", floors)),
+    )
 
 
 def growth() -> Iterator[tuple[str, str, dict[int, Callable[[], object]]]]:
@@ -122,40 +138,9 @@ def same_joints(expected: Array, ours: Grouped) -> float:
     return float(agree[linear_sum_assignment(-agree)].sum() / has.sum())
 
 
-def people(side: int, dimensions: int, max_people: int, rounds: int) -> dict[str, object]:
-    """Compare grouping: time, agreement with the published one, and time of its stages."""
-    heat, tags = crowd(side, dimensions)
-    settings = replace(SETTINGS, max_people=max_people)
-    det, tag = heat[None], tags.permute(1, 2, 3, 0)[None].contiguous()
-    planes, square, widest = heat.numpy(), np.ones((3, 3), np.uint8), np.empty((side, side), np.float32)
-    candidates = find_candidates(heat, tags, settings.detection_threshold, max_people)
-    chosen = match(candidates, settings)
-    found = compare(
-        {
-            "published": lambda: published_grouping.group(det, tag, max_people),
-            "ours": lambda: group(heat, tags, settings),
-            "dilate": lambda: [cv2.dilate(plane, square, dst=widest) for plane in planes],
-            "peaks": lambda: find_candidates(heat, tags, settings.detection_threshold, max_people),
-            "match": lambda: match(candidates, settings),
-            "missing": lambda: find_missing(heat, tags, candidates, chosen),
-        },
-        rounds,
-        time.process_time,
-    )
-    expected, _, cost = published_grouping.group(det, tag, max_people)
-    ours = group(heat, tags, settings)
-    limit = max_people if max_people == PEOPLE else "none"
-    return {
-        "work": f"grouping, {side}², tag dim {dimensions}, limit of people {limit}",
-        "published ms": 1e3 * found["published"], "ours ms": 1e3 * found["ours"], "ratio": found["ratio"],
-        "bar": BARS.get((side, dimensions), "-"), "people": f"{len(ours.points)}, published {len(expected)}",
-        "same joints": same_joints(expected, ours), "cost above published": total_cost(heat, tags, settings) - cost,
-        **{f"{name} ms": 1e3 * found[name] for name in ("dilate", "peaks", "match", "missing")},
-    }  # fmt: skip
-
-
-def loss(rounds: int, batch: int = 16, side: int = 128) -> list[dict[str, object]]:
-    """Compare the tag loss of a batch and its gradient with loops in Python and in C."""
+def losses(folder: Path) -> Iterator[Case]:
+    """Yield the tag loss of a batch and its gradient, against loops in Python and in C."""
+    batch, side = 16, 128
     make = np.random.default_rng(0)
     tags = make.normal(0, 1, (batch, 17 * side * side, 1)).astype(np.float32)
     places = np.arange(17) * side * side + make.integers(0, side * side, (batch, PEOPLE, 17))
@@ -168,40 +153,15 @@ def loss(rounds: int, batch: int = 16, side: int = 128) -> list[dict[str, object
         (gradient,) = torch.autograd.grad(values, leaf, weights)
         return values.detach(), gradient
 
-    rows = []
-    routines = {"loops in Python": published_tag_loss.tag_loss, "loops in C": published_tag_loss.compiled()}
-    for name, routine in routines.items():
-        if routine is None:
-            print("no C compiler: the tag loss is compared with loops in Python alone")
-            continue
-        run = routine
-        contenders = {"published": lambda run=run: run(tags, keypoints, up), "ours": ours}
-        found = compare(contenders, rounds, time.process_time)
-        (values, gradient), (theirs, slope) = ours(), run(tags, keypoints, up)
-        rows.append(
-            {
-                "work": f"tag loss and gradient, {batch} × {PEOPLE} people, {side}², against {name}",
-                "published ms": 1e3 * found["published"], "ours ms": 1e3 * found["ours"], "ratio": found["ratio"],
-                "bar": "-",
-                "value differs": float(np.abs(values.numpy() - theirs).max() / np.abs(theirs).max()),
-                "gradient differs": float(np.abs(gradient.numpy() - slope).max() / np.abs(slope).max()),
-            }
-        )  # fmt: skip
-    return rows
-
-
-def main() -> None:
-    args = arguments(__doc__).parse_args()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    sizes = ((128, 1), (256, 1), (128, 2), (256, 2))
-    groups = [people(*size, max_people, args.rounds) for size in sizes for max_people in (PEOPLE, ANY)]
-    losses = loss(args.rounds)
-    print(machine())
-    print_table(groups)
-    print_table(losses)
-    write_rows(groups + losses, args.out, machine())
-
-
-if __name__ == "__main__":
-    main()
+    contenders: dict[str, Callable[[], object]] = {"ours": ours}
+    bars = []
+    for name, routine, limit in (
+        ("loops in Python", published_tag_loss.tag_loss, 20),
+        ("loops in C", published_tag_loss.compiled(), 0.5),
+    ):
+        if routine is not None:  # there is a C compiler
+            for found, expected in zip(ours(), routine(tags, keypoints, up), strict=True):
+                assert np.abs(found.numpy() - expected).max() < 1e-4 * np.abs(expected).max()
+            contenders[name] = partial(routine, tags, keypoints, up)
+            bars.append(Bar(name, "ours", limit, at_most=False))
+    yield Case("tag_loss", f"tag loss and gradient, {batch} × {PEOPLE} people, {side}²", contenders, tuple(bars))

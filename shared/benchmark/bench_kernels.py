@@ -20,9 +20,10 @@ if "--interpret" in sys.argv:
 
 import numpy as np
 import torch
-from paired import arguments, compare, machine, print_table, write_rows
+from rows import arguments, machine, print_table, write_rows
 from torch import Tensor
 
+from pose_core import timing
 from pose_core.benchmark.timing import synchronizer
 from pose_core.ops.cases import MAPS, Case, cases
 from pose_core.ops.dispatch import uses_triton
@@ -94,10 +95,11 @@ def measure(case: Case, device: torch.device, rounds: int, *, timed: bool, limit
             return run
 
         clock = time.perf_counter if device.type == "cuda" else time.process_time
-        found = compare({"reference": by("reference"), "fast": by("auto")}, rounds, clock)
-        row |= {"reference ms": 1e3 * found["reference"], "fast ms": 1e3 * found["fast"], "ratio": found["ratio"]}
+        times = timing.compare({"reference": by("reference"), "fast": by("auto")}, rounds, clock)
+        row |= {"reference ms": 1e3 * times.seconds("reference"), "fast ms": 1e3 * times.seconds("fast")}
+        row |= {"ratio": times.ratio("reference", "fast").median}
         if limit is not None:
-            speed = moved(case) / found["fast"]
+            speed = moved(case) / times.seconds("fast")
             row |= {"GB/s": speed / 1e9, "of a copy's": speed / limit}
     return row
 
@@ -111,7 +113,7 @@ def copy_speed(device: torch.device) -> float:
         target.copy_(source)
         wait()
 
-    return 2 * source.nbytes / float(compare({"copy": run}, 9)["copy"])
+    return 2 * source.nbytes / timing.compare({"copy": run}, 9).seconds("copy")
 
 
 def main() -> None:

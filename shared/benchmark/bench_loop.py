@@ -28,9 +28,11 @@ from typing import Any
 
 import torch
 from baselines.average_by_tensor import AverageByTensor
-from paired import arguments, compare, machine, print_table, write_rows
+from rows import arguments, machine, print_table, write_rows
 from stand_in import Outline, ReadyTask, StandIn, outline
 from torch import Tensor, nn
+
+from pose_core import timing
 
 BLOCK, EMA = 20, 0.9999
 BARS = {"lpn_18": "≤ 3 % of a step", "hrnet_w32": "≤ 1 ms, EMA ≤ 1 ms"}
@@ -212,7 +214,7 @@ def rows(
     found = []
     for name, shape in shapes.items():
         network = StandIn(shape)
-        average = compare(
+        average = timing.compare(
             {"by tensor": AverageByTensor(network, EMA).update, "ours": Average(network, EMA).update},
             rounds,
             time.process_time,
@@ -222,7 +224,7 @@ def rows(
             if name in values:
                 plain, averaged = values[name]
                 row |= {f"loop {label}, ms": spread(plain, 1e3), f"with EMA {label}, ms": spread(averaged, 1e3)}
-        row |= {"EMA by tensor, ms": 1e3 * average["by tensor"], "EMA, ms": 1e3 * average["ours"]}
+        row |= {"EMA by tensor, ms": 1e3 * average.seconds("by tensor"), "EMA, ms": 1e3 * average.seconds("ours")}
         row |= {"of a real step": "-", "bar": BARS[name]}
         found.append(row)
     return found

@@ -1,12 +1,13 @@
 """Benchmark networks on a CPU: forward as predict and eval run it, and training steps.
 
-python shared/benchmark/bench_networks.py [NETWORK …] [--rounds 7] [--threads 1] [--compiled] [--out results.json]
+    python shared/benchmark/run.py --only networks
+    python shared/benchmark/run.py --only networks_large,networks_compiled,networks_threads,steps_published
 
 Forward, 256x192: the plain module as in the published code; ours, as predict and eval run it in PyTorch (batch norm
 folded, channels last, weights packed, large batches in parts); the exported file under ONNX Runtime and OpenVINO; those
-that compute in bfloat16; with --compiled also torch.compile with frozen weights. "chosen" is what test.runtime=auto
-takes after its own measurement, which this script makes first, in full precision and, in the rows "bf16 asked", with
-bfloat16 allowed; its ratio to the best of all has the 95 % interval of the median over rounds.
+that compute in bfloat16; in networks_compiled also torch.compile with frozen weights. "chosen" is what
+test.runtime=auto takes after its own measurement, which is made first, in full precision and, in the cases "bf16
+asked", with bfloat16 allowed.
 
 Training step, batch 16, 128x96: the plain module, the loss joint by joint and Adam parameter by parameter; ours with
 channels last, the loss in one expression and the fused Adam; and forward and backward alone of the bare network in the
@@ -19,7 +20,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -27,28 +27,27 @@ from pathlib import Path
 
 import torch
 from cases import FASTEST, Bar, Case
-from paired import arguments, finish, machine, print_table, write_rows
 from torch import Tensor, nn
 
-from pose_core import timing
+from pose_core.benchmark.timing import threads
 from pose_core.errors import PoseError
+from pose_core.machine import cores
 from pose_core.models.fuse_batch_norm import fold_batch_norm
 from pose_core.models.inference_copy import optimize_for_inference
 from pose_core.ops import gaussian_heatmaps, mse_loss
 from pose_core.plugins.networks import create_model
-from pose_core.runtimes.choice import BATCHES, FEW, Work, fastest, measure
+from pose_core.runtimes.choice import BATCHES, Work, fastest, measure
 from pose_core.runtimes.networks import open_network
 from pose_core.runtimes.onnx_files import onnx_bytes
 from pose_core.runtimes.ways import Way, missing, ways
 
 SMALL = ("lpn_18", "hrnet_w18_small_v1")
 NETWORKS = ("lpn_18", "lpn_50", "hrnet_w18_small_v1", "hrnet_w32", "simplebaseline_resnet50")
+USUAL = {name: BATCHES if name in SMALL else BATCHES[:1] for name in NETWORKS}
+"""Networks and their batches that are measured in a minute or two."""
 SIZE = (192, 256)
-STEPS = {"lpn_18": 1.6, "simplebaseline_resnet50": 1.7}
-DENSE = ("hrnet_w32", "simplebaseline_resnet50")
-"""Networks whose large batch has only `FEW` images, since it takes seconds; times are those of as many."""
-LARGE = 3
-"""Rounds of the large batch: its calls are long."""
+STEPS = {"lpn_18": ("ours", 1.6), "simplebaseline_resnet50": ("bf16", 1.7)}
+"""Networks to train → the format that suits them, and how many times as fast as the published step it is at least."""
 
 
 def clock() -> Callable[[], float]:
@@ -56,51 +55,9 @@ def clock() -> Callable[[], float]:
     return time.process_time if torch.get_num_threads() == 1 else time.perf_counter
 
 
-def forward(
-    name: str, rounds: int, *, batches: tuple[int, ...] = BATCHES, compiled: bool = False
-) -> list[dict[str, object]]:
-    """Compare forward passes of a network in every way, after the choice was made: rows for each batch."""
-    torch.manual_seed(0)
-    plain = create_model(name).eval()
-    stored = onnx_bytes(plain, SIZE)
-    networks = all_ways(plain, stored)
-    rows = []
-    for batch in batches:
-        found, _ = measure(plain, Work(name, SIZE, batch, "bf16"), stored)
-        x = torch.randn(min(batch, FEW) if name in DENSE else batch, 3, *SIZE[::-1])
-        last = x.to(memory_format=torch.channels_last)
-        contenders: dict[str, Callable[[], object]] = {"plain": partial(run, plain, x)}
-        contenders |= {str(way): partial(run, network, last) for way, network in networks.items()}
-        if compiled:
-            contenders["compiled"] = partial(run, compile_frozen(plain), last)
-        times = timing.compare(contenders, rounds if batch == 1 else LARGE, clock())
-        full = {way: seconds for way, seconds in found.items() if way.precision == "fp32"}
-        rows += [
-            row(name, len(x), "fp32", times, str(fastest(full)), lambda each: "bf16" not in each),
-            row(name, len(x), "bf16 asked", times, str(fastest(found)), lambda each: True),
-        ]
-    return rows
-
-
-def row(
-    name: str, batch: int, asked: str, times: timing.Times, chosen: str, counts: Callable[[str], bool]
-) -> dict[str, object]:
-    """Return the times of all ways, and the chosen one's ratio to the best of those that count."""
-    best = min(filter(counts, times.rounds), key=times.seconds)
-    ratio = times.ratio(chosen, best)
-    ours = times.ratio("torch", best)
-    shown = ("plain", "torch", "torch bf16", "onnxruntime", "openvino", "openvino bf16", "compiled")
-    return {
-        "#": "8", "network": f"{name}, batch {batch}, {asked}",
-        **{f"{way} ms": 1000 * times.seconds(way) if way in times.rounds else "" for way in shown},
-        "chosen": chosen, "best": best, "ratio": ratio.median, "low": ratio.low, "high": ratio.high,
-        "torch / best": ours.median, "bar": "≤ 1.1",
-    }  # fmt: skip
-
-
 def cases(folder: Path) -> Iterator[Case]:
     """Yield forward passes of one image, and of 32 for the small networks, and training steps."""
-    yield from forward_cases(folder, {name: BATCHES if name in SMALL else BATCHES[:1] for name in NETWORKS})
+    yield from forward_cases(folder, USUAL)
     yield from step_cases()
 
 
@@ -109,8 +66,35 @@ def large_cases(folder: Path) -> Iterator[Case]:
     yield from forward_cases(folder, {name: BATCHES[1:] for name in NETWORKS if name not in SMALL})
 
 
-def forward_cases(folder: Path, batches: Mapping[str, Sequence[int]]) -> Iterator[Case]:
+def compiled_cases(folder: Path) -> Iterator[Case]:
+    """Yield forward passes with torch.compile among the ways; it takes half a minute for each network."""
+    yield from forward_cases(folder, USUAL, compiled=True)
+
+
+def threads_cases(folder: Path) -> Iterator[Case]:
+    """Yield forward passes with a thread for each core."""
+    with threads(cores()):
+        yield from forward_cases(folder, USUAL)
+
+
+def published_steps(folder: Path) -> Iterator[Case]:
+    """Yield training steps against the published one."""
+    for name, (label, times) in STEPS.items():
+        contenders = step_contenders(name)
+        yield Case(
+            f"training step, {name}, published",
+            f"128×96, batch 16; {label}",
+            {"published": contenders["published"], "step": contenders[label]},
+            (Bar("published", "step", times, at_most=False),),
+            clock(),
+        )
+
+
+def forward_cases(folder: Path, batches: Mapping[str, Sequence[int]], *, compiled: bool = False) -> Iterator[Case]:
     """Yield forward passes of networks in every way, after the choice was made."""
+    words = ", compiled" if compiled else ""
+    if torch.get_num_threads() > 1:
+        words += f", {torch.get_num_threads()} threads"
     os.environ["POSE_HOME"] = str(folder)  # the benchmark's own measurements
     for name in batches:
         torch.manual_seed(0)
@@ -123,15 +107,17 @@ def forward_cases(folder: Path, batches: Mapping[str, Sequence[int]]) -> Iterato
             last = x.to(memory_format=torch.channels_last)
             full = {way: seconds for way, seconds in found.items() if way.precision == "fp32"}
             choices = {"fp32": fastest(full), "bf16 asked": fastest(found)}
-            for asked, best in list(choices.items())[: 2 if batch == 1 else 1]:
+            for asked, best in list(choices.items())[: 2 if batch == 1 and not compiled else 1]:
                 contenders: dict[str, Callable[[], object]] = {"plain": partial(run, plain, x)}
                 for way, network in networks.items():
                     if asked != "fp32" or way.precision == "fp32":
                         contenders[str(way)] = partial(run, network, last)
+                if compiled:
+                    contenders["compiled"] = partial(run, compile_frozen(plain), last)
                 # The same call once more, so that noise may favor either.
                 contenders["chosen"] = contenders[str(best)]
                 yield Case(
-                    f"{name}, batch {batch}, {asked}",
+                    f"{name}, batch {batch}, {asked}{words}",
                     f"forward 256×192; chosen: {best}",
                     contenders,
                     (Bar("chosen", FASTEST, 1.1), Bar("chosen", "torch", 1)),
@@ -173,8 +159,9 @@ def compile_frozen(plain: nn.Module) -> nn.Module:
     from torch._inductor import config
 
     config.freezing = True
-    compiled: nn.Module = torch.compile(fold_batch_norm(plain).to(memory_format=torch.channels_last))  # type: ignore[assignment]
-    return compiled
+    torch.compiler.reset()  # each batch size is compiled anew, rather than one code for all
+    folded = fold_batch_norm(plain).to(memory_format=torch.channels_last)
+    return torch.compile(folded)  # type: ignore[return-value]
 
 
 @torch.inference_mode()
@@ -222,47 +209,9 @@ def step_contenders(name: str) -> dict[str, Callable[[], object]]:
     return contenders
 
 
-def training(name: str, rounds: int) -> dict[str, object]:
-    """Compare training steps of a network."""
-    times = timing.compare(step_contenders(name), rounds, clock())
-    row: dict[str, object] = {"#": "9", "network": f"{name}, training step"}
-    for label in ("ours", "bf16"):
-        floor = min((f"bare {label}", f"contiguous {label}"), key=times.seconds)
-        ratio = times.ratio(label, floor)
-        row |= {f"{label} ms": 1000 * times.seconds(label), f"{label} floor ms": 1000 * times.seconds(floor)}
-        row |= {f"{label} best format": floor.split()[0].replace("bare", "channels last")}
-        row |= {f"{label} / floor": ratio.median, f"{label} low": ratio.low, f"{label} high": ratio.high}
-        row |= {f"{label} ×": times.ratio("published", label).median}
-    return row | {"published ms": 1000 * times.seconds("published"), "bar": f"≤ 1.1; × ≥ {STEPS[name]}"}
-
-
 def bare(network: nn.Module, x: Tensor, half: bool) -> None:
     """Run forward and backward of a network, and nothing else."""
     with torch.autocast("cpu", torch.bfloat16, enabled=half):
         output = network(x)
     network.zero_grad()
     torch.autograd.backward(output, torch.ones_like(output))
-
-
-def main() -> None:
-    parser = arguments(__doc__)
-    parser.add_argument("networks", nargs="*", default=NETWORKS, metavar="NETWORK", help=" ".join(NETWORKS))
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads (1)")
-    parser.add_argument("--compiled", action="store_true", help="compile, too, which takes a minute for each network")
-    parser.add_argument("--no-training", action="store_true", help="leave out the training steps")
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    rows: list[dict[str, object]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["POSE_HOME"] = folder  # the script's own measurements
-        for name in args.networks:
-            rows += forward(name, args.rounds, compiled=args.compiled)
-    steps = [] if args.no_training else [training(name, args.rounds) for name in STEPS if name in args.networks]
-    finish(rows, None)
-    if steps:
-        print_table(steps)
-    write_rows([*rows, *steps], args.out, machine())
-
-
-if __name__ == "__main__":
-    main()

@@ -1,27 +1,25 @@
 """Benchmark pasting against a loop over parts, and the training loader with parts against the one without.
 
-    python shared/benchmark/bench_paste.py [--batch 32] [--side 256] [--rounds 7] [--out results.json]
+    python shared/benchmark/run.py --only paste
+    python shared/benchmark/run.py --only composite,paste_loaders
 
-Both sides of a row run alternately in one process, on one thread (except the loader's workers). The loop starts from
-ready-made canvases; ours starts from the loader's output, parts without canvases. The pool is made of synthetic people,
-the images are synthetic JPEGs of 640 x 425, which decode fast: on larger images the parts' share is smaller. This small
-pool is kept in memory; the loader is also measured without that, as with a pool that is too large. Batches are freed
-one after the other, as in training. A loader without workers is timed in processor time.
+The loop starts from ready-made canvases; ours starts from the loader's output, parts without canvases. The pool is made
+of synthetic people, the images are synthetic JPEGs of 640 x 425, which decode fast: on larger images the parts' share
+is smaller. This small pool is kept in memory; the loader is also measured without that, as with a pool that is too
+large. Batches are freed one after the other, as in training. A loader without workers is timed in processor time.
 """
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import torch
 from cases import Bar, Case
-from paired import arguments, compare, finish
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 from torch.utils.data import DataLoader
@@ -33,14 +31,13 @@ from pose_asda.dataset import PartBatch, PartedDataset
 from pose_asda.generator import placements_to_thetas, random_placements
 from pose_asda.task import AsdaTask
 from pose_core.data.sampler import epoch_batches, worker_init
-from pose_core.engine.distributed import choose_device
 from pose_core.engine.interfaces import TrainingSet
 from pose_core.ops import paste
 from pose_core.ops.pasting import unpack
 from pose_core.plugins.networks import build_network
 from pose_core.synthetic import write_dataset
 
-IMAGES = 128
+IMAGES, BATCH, SIDE = 128, 32, 256
 
 
 def loop(images: Tensor, parts: Tensor, masks: Tensor, thetas: Tensor) -> Tensor:
@@ -54,22 +51,23 @@ def loop(images: Tensor, parts: Tensor, masks: Tensor, thetas: Tensor) -> Tensor
     return x
 
 
-def experiment(folder: Path, side: int, slots: int) -> AsdaConfig:
-    """Return the config of training on synthetic people with ``slots`` parts each; with none, without a pool."""
-    return AsdaConfig.model_validate(
+def training_set(folder: Path, slots: int) -> TrainingSet[Any]:
+    """Return synthetic people to train on with ``slots`` parts each; with none, without a pool."""
+    config = AsdaConfig.model_validate(
         {
             "method": "asda",
             "data": {"layout": "mpii", "root": str(folder / "people"), "train": "train", "skeleton": "mpii16"},
-            "model": {"name": "hrnet_w32", "input_size": [side, side]},
+            "model": {"name": "hrnet_w32", "input_size": [SIDE, SIDE]},
             "parts": {"annotations": str(folder / "pool/part_anns.json"), "counts": [slots or 1]},
             "generator": {"placement": "random" if slots else "none"},
         }
     )
+    return AsdaTask(config, build_network).training_set()
 
 
-def batches(data: TrainingSet[Any], size: int, workers: int) -> Iterator[PartBatch]:
+def batches(data: TrainingSet[Any], workers: int) -> Iterator[PartBatch]:
     """Return the batches of an epoch, loaded as in training."""
-    keys = epoch_batches(len(data), 0, 0, size, 0, 1)
+    keys = epoch_batches(len(data), 0, 0, BATCH, 0, 1)
     return iter(
         DataLoader(
             data, batch_sampler=keys, collate_fn=data.collate, num_workers=workers,
@@ -78,132 +76,80 @@ def batches(data: TrainingSet[Any], size: int, workers: int) -> Iterator[PartBat
     )  # fmt: skip
 
 
-def pasting(batch: PartBatch, device: torch.device, rounds: int) -> list[dict[str, object]]:
-    """Compare the composite alone, forward and with the gradient of the parts' placement."""
-    images, texels, boxes = on_device(batch.to(device))
-    count, slots, _ = boxes.shape
-    side = images.shape[2]
-    parts, masks = unpack(texels, boxes, (side, side))
-    torch.manual_seed(0)
-    thetas = placements_to_thetas(random_placements(count, device), batch.part_types.to(device))
+def loading(sets: Mapping[str, TrainingSet[Any]], workers: int) -> dict[str, Callable[[], object]]:
+    """Return what loads an epoch of each training set."""
 
-    def timed(run: Callable[[], object]) -> Callable[[], None]:
-        def call() -> None:
-            run()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
+    def load(data: TrainingSet[Any]) -> None:
+        deque(batches(data, workers), maxlen=0)
 
-        return call
-
-    def learn(composite: Callable[[Tensor], Tensor]) -> Tensor:
-        leaf = thetas.clone().requires_grad_()
-        composite(leaf).sum().backward()
-        assert leaf.grad is not None
-        return leaf.grad
-
-    def published(where: Tensor) -> Tensor:
-        return loop(images, parts, masks, where)
-
-    def ours(where: Tensor) -> Tensor:
-        return paste(images, texels, boxes, where, align_corners=True)
-
-    difference = float((ours(thetas) - published(thetas)).abs().max())
-    away = learn(ours) - learn(published)
-    turn = float(away.abs().max() / learn(published).abs().max())
-    work = f"composite of {count} x {side}² with {slots} parts"
-    rows: list[dict[str, object]] = []
-    for name, contenders, error in (
-        ("forward", {"loop": lambda: published(thetas), "ours": lambda: ours(thetas)}, difference),
-        ("forward and backward", {"loop": lambda: learn(published), "ours": lambda: learn(ours)}, turn),
-    ):
-        found = compare({key: timed(run) for key, run in contenders.items()}, rounds)
-        rows.append(
-            {
-                "work": f"{work}, {name}",
-                "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu, one thread",
-                "loop ms": found["loop"] * 1e3,
-                "ours ms": found["ours"] * 1e3,
-                "ratio": found["ratio"],
-                "largest difference": error,
-            }
-        )
-    return rows
-
-
-def loading(folder: Path, size: int, side: int, rounds: int) -> list[dict[str, object]]:
-    """Compare the loader with and without parts, in samples per second."""
-    rows: list[dict[str, object]] = []
-    plain = AsdaTask(experiment(folder, side, 0), build_network).training_set()
-    for workers in (0, 2):
-        for slots in (1, 4):
-            parted, anew = (AsdaTask(experiment(folder, side, slots), build_network).training_set() for _ in range(2))
-            assert isinstance(anew, PartedDataset)
-            anew.sampler.pool.kept.clear()
-            sets = {"without": plain, "with": parted, "read anew": anew}
-            found = compare(
-                {
-                    name: lambda data=data, workers=workers: deque(batches(data, size, workers), maxlen=0)
-                    for name, data in sets.items()
-                },
-                rounds,
-                time.perf_counter if workers else time.process_time,
-            )
-            rows.append(
-                {
-                    "work": f"loader, {slots} part(s), {workers} workers",
-                    "without /s": IMAGES / found["without"],
-                    "with /s": IMAGES / found["with"],
-                    "keeps": found["ratios"]["without/with"],
-                    "keeps, parts read anew": found["ratios"]["without/read anew"],
-                    "bar": "≥ 0.9" if slots == 4 else "-",
-                }
-            )
-    return rows
+    return {name: partial(load, data) for name, data in sets.items()}
 
 
 def cases(folder: Path) -> Iterator[Case]:
     """Yield the bar of training samples with parts: the time without them is at least a share of that with them."""
-    torch.set_num_threads(1)
-    cv2.setNumThreads(0)
     write_scene(folder)
-    sets = {
-        name: AsdaTask(experiment(folder, 256, slots), build_network).training_set()
-        for name, slots in (("without", 0), ("with 4 parts", 4))
-    }
+    sets = {name: training_set(folder, slots) for name, slots in (("without", 0), ("with 4 parts", 4))}
     yield Case(
         "asda_paste",
         f"{IMAGES} training samples, JPEGs of 640×425 to crops of 256×256",
-        {name: lambda data=data: deque(batches(data, 32, 0), maxlen=0) for name, data in sets.items()},
+        loading(sets, 0),
         (Bar("without", "with 4 parts", 0.9, at_most=False),),
     )
+
+
+def loaders(folder: Path) -> Iterator[Case]:
+    """Yield the same with and without workers, with one and four parts, kept in memory and read anew."""
+    write_scene(folder)
+    plain = training_set(folder, 0)
+    for workers in (0, 2):
+        for slots in (1, 4):
+            parted, anew = training_set(folder, slots), training_set(folder, slots)
+            assert isinstance(anew, PartedDataset)
+            anew.sampler.pool.kept.clear()
+            yield Case(
+                f"loader with parts, {slots} each, {workers} workers",
+                f"{IMAGES} training samples, JPEGs of 640×425 to crops of 256×256",
+                loading({"without": plain, "with": parted, "read anew": anew}, workers),
+                (Bar("without", "with", 0.9, at_most=False), Bar("without", "read anew", 0.75, at_most=False)),
+                time.perf_counter if workers else time.process_time,
+            )
+
+
+def composite(folder: Path) -> Iterator[Case]:
+    """Yield the composite alone, forward and with the gradient of the parts' placement; notes tell a batch's memory."""
+    write_scene(folder)
+    batch = next(batches(training_set(folder, 4), 0))
+    images, texels, boxes = on_device(batch)
+    parts, masks = unpack(texels, boxes, (SIDE, SIDE))
+    torch.manual_seed(0)
+    thetas = placements_to_thetas(random_placements(len(images), images.device), batch.part_types)
+
+    def learn(paste_at: Callable[[Tensor], Tensor]) -> Tensor:
+        leaf = thetas.clone().requires_grad_()
+        paste_at(leaf).sum().backward()
+        assert leaf.grad is not None
+        return leaf.grad
+
+    def ours(where: Tensor) -> Tensor:
+        return paste(images, texels, boxes, where, align_corners=True)
+
+    published = partial(loop, images, parts, masks)
+    assert (ours(thetas) - published(thetas)).abs().max() < 1e-3
+    expected = learn(published)
+    assert (learn(ours) - expected).abs().max() < 1e-2 * expected.abs().max()
+    packed = sum(getattr(batch, name).nbytes for name in ("part_pixels", "part_masks", "part_boxes", "part_types"))
+    notes = {"canvases MB": batch.part_types.numel() * SIDE**2 * (3 + 4) / 1e6, "ours MB": packed / 1e6}
+    for word, run in (("forward", lambda each: each(thetas)), ("forward and backward", learn)):
+        yield Case(
+            f"composite, {word}",
+            f"{len(images)} crops of {SIDE}² with {boxes.shape[1]} parts",
+            {"loop": partial(run, published), "ours": partial(run, ours)},
+            (Bar("loop", "ours", 3, at_most=False),),
+            notes=notes,
+        )
 
 
 def write_scene(folder: Path) -> None:
     """Write synthetic people and a pool of parts."""
     write_dataset(folder / "people", "mpii", IMAGES, (1, 1), 0, val_images=0, split="train")
     write_pool(synthetic_people(folder / "scratch", 40, 1), folder / "pool", 200, 0.8)
-
-
-def main() -> None:
-    parser = arguments(__doc__)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--side", type=int, default=256)
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(0)
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        write_scene(folder)
-        batch = next(batches(AsdaTask(experiment(folder, args.side, 4), build_network).training_set(), args.batch, 0))
-        rows = pasting(batch, choose_device("auto"), args.rounds)
-        packed = sum(getattr(batch, name).nbytes for name in ("part_pixels", "part_masks", "part_boxes", "part_types"))
-        dense = batch.part_types.numel() * args.side**2 * (3 + 4)
-        size = {"canvases MB": dense / 1e6, "ours MB": packed / 1e6, "ratio": dense / packed}
-        rows.append({"work": f"parts of a batch of {args.batch}, 4 each, from the loader", **size})
-        rows += loading(folder, args.batch, args.side, args.rounds)
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    finish([{column: row.get(column, "") for column in columns} for row in rows], args.out)
-
-
-if __name__ == "__main__":
-    main()

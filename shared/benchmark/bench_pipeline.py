@@ -1,16 +1,18 @@
-"""Benchmark the top-down training sample, from JPEG to the network's input, against the published algorithm.
+"""Benchmark the top-down training sample, from JPEG to the network's input.
 
-    python shared/benchmark/bench_pipeline.py [--images DIR] [--rounds 7] [--out FILE]
+    python shared/benchmark/run.py --only samples
+    python shared/benchmark/run.py --only samples_published
 
-Without ``--images`` it makes images of COCO's usual size and bytes (640x425, about 120 kB). One thread, one process;
-the loader rows use two workers. Ratios are the published time over ours in the same round.
+The floor is one decode of the image; samples_published compares with the published algorithm. The images are of COCO's
+usual size and bytes (640x425, about 120 kB), and of MPII's size. One thread, one process; the loader uses two workers.
 """
 
 from __future__ import annotations
 
-import tempfile
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,6 @@ import numpy as np
 import torch
 from baselines.published_sample import PublishedDataset
 from cases import Bar, Case
-from paired import arguments, compare, finish
 from torch.utils.data import DataLoader
 
 from pose_core.data.images import open_bgr
@@ -69,8 +70,9 @@ def make_records(folder: Path, people: Sequence[int] = PEOPLE) -> tuple[ImageRec
     return tuple(records)
 
 
-def published_records(records: tuple[ImageRecord, ...]) -> list[dict[str, Any]]:
-    result = []
+def published_set(records: tuple[ImageRecord, ...]) -> PublishedDataset:
+    """Return the published data set of the same people."""
+    result: list[dict[str, Any]] = []
     for record in records:
         for person in record.persons:
             assert person.box is not None
@@ -86,7 +88,7 @@ def published_records(records: tuple[ImageRecord, ...]) -> list[dict[str, Any]]:
                     "joints_3d_vis": visible,
                 }
             )
-    return result
+    return PublishedDataset(result, SIZE)
 
 
 def on_device(batch: CropBatch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -110,47 +112,6 @@ def decode_all(data: TopDownDataset, batches: list[list[tuple[int, int]]]) -> No
     for keys in batches:
         for _, index in keys:
             open_bgr(data.source(index))
-
-
-def sample_rows(folder: Path, rounds: int) -> list[dict[str, object]]:
-    # In a data set of 60 images a batch has several people of most of them, in one of 56 599 almost never.
-    alone, several = training_set(make_records(folder, (1,))), training_set(make_records(folder))
-    published = PublishedDataset(published_records(make_records(folder, (1,))), SIZE)
-    plain, shared = batches_of(alone, shared=False), batches_of(several, shared=True)
-
-    def float_samples() -> None:
-        for keys in plain:
-            on_device(alone.__getitems__(keys))
-
-    contenders = {
-        # Collating is not included for the published code, but for ours.
-        "published": lambda: [[published[i] for _, i in keys] for keys in plain],
-        "float": float_samples,
-        "uint8": lambda: [alone.__getitems__(keys) for keys in plain],
-        "shared": lambda: [several.__getitems__(keys) for keys in shared],
-        "decode": lambda: decode_all(alone, plain),
-    }
-    counts = {name: BATCH * len(shared if name == "shared" else plain) for name in contenders}
-    found = compare(contenders, rounds)
-    each = {name: 1e3 * found[name] / counts[name] for name in contenders}
-    titles = {
-        "float": ("1", "float tensor and targets out", "≥ 1.4, ≤ 1.35 decode"),
-        "uint8": ("1b", "uint8 crop and joints out", "≥ 1.55, ≤ 1.25 decode"),
-        "shared": ("1c", f"people of an image share a decode ({len(several) / len(alone):.2f} an image)", "≥ 3"),
-    }
-    return [
-        {
-            "#": number,
-            "work": work,
-            "published ms": each["published"],
-            "ours ms": each[key],
-            "decode ms": each["decode"],
-            "ratio": each["published"] / each[key],
-            "of decode": each[key] / each["decode"],
-            "bar": bar,
-        }
-        for key, (number, work, bar) in titles.items()
-    ]
 
 
 def cases(folder: Path) -> Iterator[Case]:
@@ -180,84 +141,82 @@ def cases(folder: Path) -> Iterator[Case]:
         "training sample, shared decode",
         f"{number} people of {len(images)} images",
         {
-            "sample": lambda: [several.__getitems__(each) for each in shared],
+            "sample": partial(ours, several, shared),
             "decode": lambda: decode_all(alone, decodes),
         },
         (Bar("sample", "decode", 0.5),),
     )
 
 
-def loader_row(records: tuple[ImageRecord, ...], rounds: int, workers: int = 2) -> dict[str, object]:
-    """Compare samples from a DataLoader; workers persist between rounds, as in training."""
-    many = 4 * records
-    published = PublishedDataset(published_records(many), SIZE)
-    ours = TopDownDataset(many, SKELETONS["coco17"], input_size=SIZE, augment=AUGMENT)
-    keys = batches_of(ours, shared=False)
-    settings: dict[str, Any] = {"num_workers": workers, "worker_init_fn": worker_init, "persistent_workers": True}
-    theirs = DataLoader(published, batch_sampler=[[i for _, i in batch] for batch in keys], **settings)
-    mine = DataLoader(ours, batch_sampler=keys, collate_fn=ours.collate, **settings)
-    found = compare({"published": lambda: deque(theirs, maxlen=0), "ours": lambda: deque(mine, maxlen=0)}, rounds)
-    count = len(keys) * BATCH
-    return {
-        "#": "10",
-        "work": f"loader, {workers} workers: {count / found['published']:.0f} → {count / found['ours']:.0f} samples/s",
-        "published ms": 1e3 * found["published"] / count,
-        "ours ms": 1e3 * found["ours"] / count,
-        "decode ms": "",
-        "ratio": found["ratio"],
-        "of decode": "",
-        "bar": "≥ 1.45",
-    }
+def published(data: PublishedDataset, batches: list[list[tuple[int, int]]]) -> list[list[object]]:
+    """Make the published samples, without collating them."""
+    return [[data[index] for _, index in keys] for keys in batches]
 
 
-def large_rows(folder: Path, rounds: int) -> list[dict[str, object]]:
-    """Compare on images of MPII's usual size, where many crops downsample by 2 or more."""
-    write_pictures(folder, 24, 1280, 720)
-    records = make_records(folder)
-    published = PublishedDataset(published_records(records), SIZE)
-    whole, reduced = training_set(records), training_set(records, reduced=True)
-    batches = batches_of(whole, shared=False)
-    contenders = {
-        "published": lambda: [[published[i] for _, i in keys] for keys in batches],
-        "whole": lambda: [whole.__getitems__(keys) for keys in batches],
-        "reduced": lambda: [reduced.__getitems__(keys) for keys in batches],
-    }
-    found = compare(contenders, rounds)
-    count = len(batches) * BATCH
-    return [
+def ours(data: TopDownDataset, batches: list[list[tuple[int, int]]]) -> list[CropBatch]:
+    """Make batches."""
+    return [data.__getitems__(keys) for keys in batches]
+
+
+def published_cases(folder: Path) -> Iterator[Case]:
+    """Yield training samples against the published ones: alone, with shared decodes, of large images, from a loader."""
+    small, large = folder / "small", folder / "large"
+    for place, count, size in ((small, 60, (640, 425)), (large, 24, (1280, 720))):
+        place.mkdir()
+        write_pictures(place, count, *size)
+    # In a data set of 60 images a batch has several people of most of them, in one of 56 599 almost never.
+    records = make_records(small, (1,))
+    data, theirs = training_set(records), published_set(records)
+    plain = batches_of(data, shared=False)
+    yield Case(
+        "published sample",
+        f"{BATCH * len(plain)} samples, 640×425: 8-bit crops and joints; floats and targets",
         {
-            "#": "1b",
-            "work": f"1280x720 pictures, {work}",
-            "published ms": 1e3 * found["published"] / count,
-            "ours ms": 1e3 * found[key] / count,
-            "decode ms": "",
-            "ratio": found["ratios"][f"published/{key}"],
-            "of decode": "",
-            "bar": "",
-        }
-        for key, work in (("whole", "decoded whole"), ("reduced", "train.reduced_decode"))
-    ]
+            "published": partial(published, theirs, plain),
+            "ours": partial(ours, data, plain),
+            "ours with targets": lambda: [on_device(batch) for batch in ours(data, plain)],
+        },
+        (Bar("published", "ours", 1.55, at_most=False), Bar("published", "ours with targets", 1.4, at_most=False)),
+    )
+    records = make_records(small)
+    several = training_set(records)
+    shared = batches_of(several, shared=True)
+    yield Case(
+        "published sample, shared decode",
+        f"{BATCH * len(shared)} people of {len(records)} images",
+        {"published": partial(published, published_set(records), shared), "ours": partial(ours, several, shared)},
+        (Bar("published", "ours", 3, at_most=False),),
+    )
+    many = training_set(4 * records)
+    keys = batches_of(many, shared=False)
+    loaders = {
+        "published": loader(published_set(4 * records), [[i for _, i in batch] for batch in keys], None),
+        "ours": loader(many, keys, many.collate),
+    }
+    yield Case(
+        "published sample, loader",
+        f"{BATCH * len(keys)} samples from a loader with 2 workers",
+        {name: partial(deque, each, maxlen=0) for name, each in loaders.items()},
+        (Bar("published", "ours", 1.45, at_most=False),),
+        time.perf_counter,
+    )
+    records = make_records(large)
+    whole, reduced = training_set(records), training_set(records, reduced=True)
+    keys = batches_of(whole, shared=False)
+    yield Case(
+        "published sample, large images",
+        f"{BATCH * len(keys)} samples, 1280×720: decoded whole; with train.reduced_decode",
+        {
+            "published": partial(published, published_set(records), keys),
+            "ours": partial(ours, whole, keys),
+            "ours reduced": partial(ours, reduced, keys),
+        },
+        (Bar("published", "ours", 2, at_most=False), Bar("published", "ours reduced", 2, at_most=False)),
+    )
 
 
-def main() -> None:
-    parser = arguments(__doc__)
-    parser.add_argument("--images", type=Path, metavar="DIR", help="a folder of .jpg files to use instead")
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(0)
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = args.images or Path(temporary)
-        if args.images is None:
-            write_pictures(folder, 60)
-        records = make_records(folder)
-        bytes_each = np.mean([Path(record.source).stat().st_size for record in records])
-        print(f"{len(records)} images of {bytes_each / 1024:.0f} kB, {sum(len(r.persons) for r in records)} people")
-        rows = sample_rows(folder, args.rounds)
-        rows.append(loader_row(records, args.rounds))
-    with tempfile.TemporaryDirectory() as temporary:
-        rows += large_rows(Path(temporary), args.rounds)
-    finish(rows, args.out)
-
-
-if __name__ == "__main__":
-    main()
+def loader(data: Any, keys: list[Any], collate: Any) -> DataLoader[Any]:
+    """Return a loader whose workers persist between rounds, as in training."""
+    return DataLoader(
+        data, batch_sampler=keys, collate_fn=collate, num_workers=2, worker_init_fn=worker_init, persistent_workers=True
+    )

@@ -23,7 +23,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from paired import machine, print_table
+from rows import machine, print_table
 from scaling_model import Cluster, PredictionPieces, Storage, prediction_limits, prediction_seconds
 
 from pose_core import timing

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from paired import finish
+from rows import finish
 from torch.utils.data import DataLoader
 
 from pose_core.config import DataConfig

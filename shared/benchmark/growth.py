@@ -30,7 +30,7 @@ import numpy as np
 import torch
 from bench_evaluation import make_set
 from bench_pipeline import batches_of, make_records, training_set, write_pictures
-from paired import print_table
+from rows import print_table
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 

@@ -23,7 +23,7 @@ from pathlib import Path
 import bench_evaluation
 import numpy as np
 from bench_startup import make_set, megabytes
-from paired import finish
+from rows import finish
 
 PARTS = ("reading", "evaluation", "training", "photos", "video")
 SAMPLED = {"start": 0.2, "middle": 0.6, "end": 0.95}

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 import bench_kernels
 import torch
-from paired import machine, print_table
+from rows import machine, print_table
 
 from pose_core.benchmark.networks import measure_network, subjects
 from pose_core.benchmark.timing import seconds_of, synchronizer

@@ -29,6 +29,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy and PyTorch start 
 import cv2
 import torch
 from cases import Result, measure
+from rows import cell, markdown
 from suites import MORE, SUITES
 from tqdm import tqdm
 
@@ -57,7 +58,7 @@ def table(results: Sequence[Result]) -> list[dict[str, str]]:
     return [
         {
             "name": each.name,
-            "work": each.work,
+            "work": "; ".join([each.work, *(f"{name}: {cell(value)}" for name, value in each.notes.items())]),
             "time of": each.bar.split(" ≤ ")[0].split(" ≥ ")[0],
             "ms": f"{each.over_ms:.3g}",
             "over that of": each.under,
@@ -123,13 +124,6 @@ def compared(now: Sequence[Result], file: Path, loss: float) -> bool:
     ]
     print(markdown(rows))
     return any(each.low > loss for each in found)
-
-
-def markdown(rows: Sequence[dict[str, str]]) -> str:
-    """Return a Markdown table."""
-    columns = list(rows[0])
-    lines = [columns, ["---"] * len(columns), *([row[name] for name in columns] for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def plot(results: Sequence[Result], where: str, file: Path) -> None:

@@ -32,7 +32,7 @@ from typing import Any
 
 import torch
 from bench_loop import loop_seconds, real_steps, write_people
-from paired import machine, print_table
+from rows import machine, print_table
 from scaling_model import Cluster, Pieces, bottleneck, evaluation_seconds, gains, samples_per_second, step_seconds
 from stand_in import outline
 from torch import nn

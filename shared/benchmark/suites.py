@@ -25,8 +25,20 @@ SUITES = {
     "first_use": bench_first_use.cases,
 }
 MORE = {
-    "networks_large": bench_networks.large_cases,
+    "samples_published": bench_pipeline.published_cases,
+    "paste_loaders": bench_paste.loaders,
+    "composite": bench_paste.composite,
     "files_large": bench_evaluation.large_files,
+    "pycocotools": bench_evaluation.pycocotools,
+    "error_analysis": bench_evaluation.error_analysis,
+    "dekr_targets": bench_dekr.targets,
+    "dekr_trained": bench_dekr.trained,
+    "grouping_variants": bench_grouping.variants,
+    "tag_loss": bench_grouping.losses,
+    "networks_large": bench_networks.large_cases,
+    "networks_compiled": bench_networks.compiled_cases,
+    "networks_threads": bench_networks.threads_cases,
+    "steps_published": bench_networks.published_steps,
     "peers": bench_peers.cases,
 }
-"""Suites that are measured only if they are named: they take minutes, or need other packages."""
+"""Suites that are measured only if they are named: they take minutes, vary other suites, or need something else."""

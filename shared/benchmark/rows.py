@@ -1,52 +1,29 @@
-"""Compare contenders fairly: one process, interleaved rounds, medians of per-round ratios.
-
-    compare({"baseline": f, "ours": g}, rounds=7)
-    → {"baseline": seconds, "ours": seconds, "ratio": baseline / ours, "ratios": {"baseline/ours": …}}
-
-The speed of a shared machine drifts between rounds; within a round all contenders run under the same conditions.
-"""
+"""Tables of the benchmarks, and the options of those that are no suites of `run.py`."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import platform
-import time
-from collections.abc import Callable, Mapping, Sequence
-from itertools import permutations
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-from pose_core import timing
 
 
-def compare(
-    contenders: Mapping[str, Callable[[], object]], rounds: int = 7, clock: Callable[[], float] = time.perf_counter
-) -> dict[str, Any]:
-    """Return the median seconds of each contender; ``ratio`` is the first over the second, ``ratios`` holds every pair.
+def markdown(rows: Sequence[Mapping[str, object]]) -> str:
+    """Return a Markdown table; the first row's keys are its columns."""
+    columns = list(rows[0])
+    lines = [columns, ["---"] * len(columns), *([cell(row.get(name, "")) for name in columns] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
-    See `pose_core.timing.compare`.
-    """
-    times = timing.compare(contenders, rounds, clock)
-    names = list(contenders)
-    result: dict[str, Any] = {name: times.seconds(name) for name in names}
-    result["ratios"] = {f"{a}/{b}": times.ratio(a, b).median for a, b in permutations(names, 2)}
-    if len(names) > 1:
-        result["ratio"] = result["ratios"][f"{names[0]}/{names[1]}"]
-    return result
+
+def cell(value: object) -> str:
+    """Return a value with three digits, or as it is."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def print_table(rows: Sequence[Mapping[str, object]]) -> None:
-    """Print a Markdown table; the first row's keys are its columns."""
-    columns = list(rows[0])
-    print("| " + " | ".join(columns) + " |")
-    print("|" + " --- |" * len(columns))
-    for row in rows:
-        print("| " + " | ".join(_cell(row.get(column, "")) for column in columns) + " |")
-
-
-def _cell(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    """Print a Markdown table."""
+    print(markdown(rows))
 
 
 def machine() -> str:
