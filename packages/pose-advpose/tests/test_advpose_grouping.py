@@ -9,7 +9,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from pose_advpose.grouping import Grouped, GroupingSettings, assignment_order, find_candidates, group, match
+from pose_advpose.grouping import (
+    Grouped,
+    GroupingSettings,
+    assignment_order,
+    find_candidates,
+    find_missing,
+    group,
+    match,
+)
 from pose_core.skeleton import SKELETONS
 from pose_testing.golden import load_golden, uniform
 
@@ -84,3 +92,14 @@ def test_people_equal_the_published_ones(name: str) -> None:
         errors["adjusted"] = np.abs(plain.points.numpy() - np.array(case["parse_adjusted_xy"])).max()
     print(name, errors)
     assert max(errors.values()) < 1e-5
+
+
+def test_maps_of_any_memory_layout() -> None:
+    heatmaps, tags = golden_maps(CASES["close_tags_missing_joints"])
+    people = group(heatmaps, tags, PUBLISHED)
+    layouts = heatmaps.permute(1, 2, 0).contiguous().permute(2, 0, 1), tags.transpose(2, 3).contiguous().transpose(2, 3)
+    assert not any(maps.is_contiguous() for maps in layouts)
+    found = find_candidates(*layouts, 0.1, 30)
+    chosen = match(found, PUBLISHED)
+    np.testing.assert_array_equal(find_missing(*layouts, found, chosen)[0], np.nonzero((chosen < 0).T)[1])
+    np.testing.assert_array_equal(joined(group(*layouts, PUBLISHED)), joined(people))

@@ -89,6 +89,7 @@ def assignment_order(skeleton: Skeleton) -> tuple[int, ...]:
 
 def group(heatmaps: Tensor, tags: Tensor, settings: GroupingSettings) -> Grouped:
     """Group joints of one image's ``heatmaps`` ``(K, h, w)`` and ``tags`` ``(D, K, h, w)`` into people."""
+    heatmaps, tags = heatmaps.contiguous(), tags.contiguous()
     candidates = find_candidates(heatmaps, tags, settings.detection_threshold, settings.max_people, settings.window)
     chosen = match(candidates, settings)
     has = chosen >= 0
@@ -214,7 +215,7 @@ def find_missing(
 
 def _flat(maps: Tensor, dimensions: int) -> Any:
     """Flatten all but the first ``dimensions`` axes; on a CPU to a NumPy array, which is faster for small steps."""
-    rows: Any = maps.numpy() if maps.device.type == "cpu" else maps
+    rows: Any = np.ascontiguousarray(maps.numpy()) if maps.device.type == "cpu" else maps
     return rows.reshape(*rows.shape[:dimensions], -1)
 
 
