@@ -14,9 +14,12 @@ def normalize(
     images: Tensor, scale: Sequence[float], offset: Sequence[float], dtype: torch.dtype, channels_last: bool
 ) -> Tensor:
     """Return x·scale + offset for each channel."""
-    factors = constant(tuple(scale), images.device).view(1, 3, 1, 1)
-    summands = constant(tuple(offset), images.device).view(1, 3, 1, 1)
-    layout = torch.channels_last if channels_last else torch.contiguous_format
+    factors, summands = (constant(tuple(values), images.device) for values in (scale, offset))
+    if channels_last:  # lines of colors one after the other: three values at a time take three times as long
+        width = images.shape[2]
+        lines = images.to(torch.float32, memory_format=torch.contiguous_format).flatten(2)
+        lines.mul_(factors.repeat(width)).add_(summands.repeat(width))
+        return lines.reshape(*images.shape[:2], width, 3).permute(0, 3, 1, 2).to(dtype)
     # Reordering bytes during the conversion is ten times faster on a CPU than reordering floats.
-    x = images.permute(0, 3, 1, 2).to(torch.float32, memory_format=layout)
-    return x.mul_(factors).add_(summands).to(dtype)
+    x = images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+    return x.mul_(factors.view(1, 3, 1, 1)).add_(summands.view(1, 3, 1, 1)).to(dtype)
