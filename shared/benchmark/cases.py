@@ -15,7 +15,7 @@ from pose_core.timing import Spread, Times, compare
 FASTEST = "the fastest"
 """Stands for the contender with the smallest median time, apart from the one that is compared with it."""
 LEAST_ROUNDS, MOST_ROUNDS = 5, 15
-LONG = 10.0
+LONG = 5.0
 """Seconds of a round from which three rounds are enough."""
 
 
@@ -73,16 +73,11 @@ class Result:
 
 
 def measure(case: Case, budget: float) -> list[Result]:
-    """Time a case's contenders in about ``budget`` seconds, in 5 to 15 interleaved rounds."""
-    started = time.perf_counter()
-    for run in case.contenders.values():  # what is made on first use is not timed
-        run()
-    once = time.perf_counter()
-    for run in case.contenders.values():
-        run()
-    seconds = max(time.perf_counter() - once, 0.005 * len(case.contenders))
-    left = budget - (time.perf_counter() - started)
-    rounds = min(max(int(left / seconds), LEAST_ROUNDS if seconds < LONG else 3), MOST_ROUNDS)
+    """Time a case's contenders in about ``budget`` seconds, in 5 to 15 interleaved rounds, or 3 long ones."""
+
+    def rounds(seconds: float) -> int:
+        return min(max(int(budget / seconds), LEAST_ROUNDS if seconds < LONG else 3), MOST_ROUNDS)
+
     return results(case, compare(case.contenders, rounds, case.clock))
 
 

@@ -47,9 +47,11 @@ def run(suites: Sequence[str], budget: float) -> list[Result]:
     """Measure the cases of the suites."""
     found = []
     for name in suites:
+        started = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             for case in tqdm((SUITES | MORE)[name](Path(folder)), name, unit="case", file=sys.stderr, disable=None):
                 found += measure(case, budget)
+        print(f"{name}: {time.perf_counter() - started:.0f} s", file=sys.stderr)
     return found
 
 

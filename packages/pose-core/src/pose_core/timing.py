@@ -12,6 +12,8 @@ from statistics import median, quantiles
 TURN = 0.005
 """Minimum seconds of a contender's turn, in as many calls as needed. A single call of a tenth of a millisecond would
 measure the state in which the other contender left the caches."""
+LONG_CALL = 2.0
+"""Seconds from which the first call of a contender, which is not timed, need not be followed by a second one."""
 DRAWS = 2000
 """Bootstrap samples of an interval."""
 
@@ -56,31 +58,39 @@ class Times:
 
 
 def compare(
-    contenders: Mapping[str, Callable[[], object]], rounds: int = 7, clock: Callable[[], float] = time.perf_counter
+    contenders: Mapping[str, Callable[[], object]],
+    rounds: int | Callable[[float], int] = 7,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Times:
-    """Time each contender in every round; each runs once before timing starts.
+    """Time each contender in every round; each runs once or more before timing starts.
+
+    ``rounds`` is their number, or returns it, given the seconds of a round.
 
     Times are wall time, or with `time.process_time` processor time, which suits work on one thread next to other
     processes.
     """
-    for run in contenders.values():
-        run()
-    calls = {name: _calls_of_a_turn(run) for name, run in contenders.items()}
+    turns = {name: _turn(run) for name, run in contenders.items()}
+    if not isinstance(rounds, int):
+        rounds = rounds(sum(seconds for _, seconds in turns.values()))
     times: dict[str, list[float]] = {name: [] for name in contenders}
     names = list(contenders)
     for number in range(rounds):
         # The first in a round may have a colder cache: alternate.
         for name in names if number % 2 == 0 else reversed(names):
-            times[name].append(_seconds(contenders[name], calls[name], clock))
+            times[name].append(_seconds(contenders[name], turns[name][0], clock))
     return Times({name: tuple(values) for name, values in times.items()})
 
 
-def _calls_of_a_turn(run: Callable[[], object]) -> int:
-    """Return the calls that fill a turn at the speed of the fastest of four: the first may take three times as long."""
+def _turn(run: Callable[[], object]) -> tuple[int, float]:
+    """Return the calls that fill a turn, and its seconds."""
+    first = _seconds(run, 1)
+    if first > LONG_CALL:
+        return 1, first
     seconds = _seconds(run, 1)
-    if seconds < TURN:
+    if seconds < TURN:  # at the speed of the fastest of four: one may take three times as long
         seconds = min(seconds, *(_seconds(run, 1) for _ in range(3)))
-    return math.ceil(TURN / seconds)
+    calls = math.ceil(TURN / seconds)
+    return calls, calls * seconds
 
 
 def _seconds(run: Callable[[], object], calls: int, clock: Callable[[], float] = time.perf_counter) -> float:
