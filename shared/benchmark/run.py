@@ -147,7 +147,7 @@ def plot(results: Sequence[Result], where: str, file: Path) -> None:
     axes.margins(y=0.01)
     axes.invert_yaxis()
     axes.set_xlabel("cost in units of the bar: left of 1 is within it")
-    axes.set_title(where, fontsize=9)
+    axes.set_title(where, fontsize=9, loc="right")
     axes.grid(axis="x", alpha=0.3)
     figure.savefig(file, dpi=110)
 
