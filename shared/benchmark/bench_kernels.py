@@ -20,11 +20,12 @@ if "--interpret" in sys.argv:
 
 import numpy as np
 import torch
-from rows import arguments, machine, print_table, write_rows
+from rows import arguments, print_table, write_rows
 from torch import Tensor
 
 from pose_core import timing
 from pose_core.benchmark.timing import synchronizer
+from pose_core.machine import processor
 from pose_core.ops.cases import MAPS, Case, cases
 from pose_core.ops.dispatch import uses_triton
 
@@ -126,7 +127,7 @@ def main() -> None:
     chosen = [case for case in cases(batch, device) if case.op in TRITON or not args.interpret]
     limit = copy_speed(device) if device.type == "cuda" else None
     rows = [measure(case, device, args.rounds, timed=not args.interpret, limit=limit) for case in chosen]
-    name = torch.cuda.get_device_name() if device.type == "cuda" else machine()
+    name = torch.cuda.get_device_name() if device.type == "cuda" else processor()
     kind = "Triton's interpreter on " if args.interpret else ""
     print(f"{kind}{name}, PyTorch {torch.__version__}, NumPy {np.__version__}, batch {batch}")
     print_table(rows)

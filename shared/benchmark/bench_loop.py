@@ -28,11 +28,12 @@ from typing import Any
 
 import torch
 from baselines.average_by_tensor import AverageByTensor
-from rows import arguments, machine, print_table, write_rows
+from rows import arguments, print_table, write_rows
 from stand_in import Outline, ReadyTask, StandIn, outline
 from torch import Tensor, nn
 
 from pose_core import timing
+from pose_core.machine import processor
 
 BLOCK, EMA = 20, 0.9999
 BARS = {"lpn_18": "≤ 3 % of a step", "hrnet_w32": "≤ 1 ms, EMA ≤ 1 ms"}
@@ -248,7 +249,7 @@ def main() -> None:
         words = ["model.name=lpn_18", "train.batch_size=32", f"train.ema={EMA}"]
         watched = real_steps("pose-lite/coco_lpn50_256x192", words, args.rounds, write_people(Path(folder)))
     table[0]["of a real step"] = f"{spread(watched.shares(), 100)} % of {1e3 * median(watched.whole):.0f} ms"
-    where = f"{machine()}, PyTorch {torch.__version__}, one thread, load {os.getloadavg()[0]:.1f}"
+    where = f"{processor()}, PyTorch {torch.__version__}, one thread, load {os.getloadavg()[0]:.1f}"
     print(where)
     print_table(table)
     write_rows(table, args.out, where)

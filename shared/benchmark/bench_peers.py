@@ -1,6 +1,7 @@
 """Benchmark against other toolkits end to end, each as its users run it: from an image file to keypoints.
 
-    uv pip install --no-deps rtmlib mmpose mmengine mmcv-lite json_tricks munkres addict termcolor yapf rich platformdirs
+    uv pip install --no-deps rtmlib mmpose mmengine mmcv-lite json_tricks munkres addict termcolor
+    uv pip install --no-deps yapf rich platformdirs
     python shared/benchmark/run.py --only peers
 
 Peers that are not installed are left out, with a message. What each leaves out: rtmlib has no batches, no flip test and

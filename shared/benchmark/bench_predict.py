@@ -23,7 +23,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from rows import machine, print_table
+from rows import print_table
 from scaling_model import Cluster, PredictionPieces, Storage, prediction_limits, prediction_seconds
 
 from pose_core import timing
@@ -31,6 +31,7 @@ from pose_core.engine.interfaces import DetectedImage
 from pose_core.geometry import Crop, box_to_center_scale
 from pose_core.inference.shard_inputs import Unit, read_picture
 from pose_core.inference.shards import plan_shards, predict_shards
+from pose_core.machine import processor
 from pose_core.skeleton import SKELETONS
 from pose_core.structures import Poses
 from pose_core.topdown.detectors import whole_image
@@ -126,7 +127,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
         table, pieces = measure(Path(folder), args.rounds)
-    print(machine())
+    print(processor())
     print_table([{"way": name, **row} for name, row in table.items()])
     cluster, storage = Cluster(), Storage()
     print(
@@ -158,7 +159,7 @@ def main() -> None:
                 )  # fmt: skip
     print_table(rows)
     if args.out:
-        content = {"machine": machine(), "costs": table, "pieces": vars(pieces), "assumed": vars(args), "rows": rows}
+        content = {"machine": processor(), "costs": table, "pieces": vars(pieces), "assumed": vars(args), "rows": rows}
         args.out.write_text(json.dumps(content, indent=1, default=str))
 
 

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 import bench_kernels
 import torch
-from rows import machine, print_table
+from rows import print_table
 
 from pose_core.benchmark.networks import measure_network, subjects
 from pose_core.benchmark.timing import seconds_of, synchronizer
@@ -36,6 +36,7 @@ from pose_core.data.sampler import available_cores
 from pose_core.engine.distributed import ProcessContext
 from pose_core.engine.presets import fast_settings
 from pose_core.engine.run import Run
+from pose_core.machine import processor
 from pose_core.plugins.experiments import load_config
 from pose_core.plugins.tasks import build_task
 from pose_core.synthetic import write_dataset
@@ -388,7 +389,7 @@ def main() -> int:
         measure(args.part, Setting(device, args.tiny, args.data), args.out)
         return 0
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "toy sizes on a CPU"
-    print(f"{name}, {machine()}, PyTorch {torch.__version__}", flush=True)
+    print(f"{name}, {processor()}, PyTorch {torch.__version__}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         write_data(Path(folder), tiny=args.tiny)
@@ -397,7 +398,7 @@ def main() -> int:
         found = measure_all(args.only or parts(tiny=args.tiny), setting, minutes)
     if args.out is not None:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps({"machine": f"{name}, {machine()}", "parts": found}, indent=1) + "\n")
+        args.out.write_text(json.dumps({"machine": f"{name}, {processor()}", "parts": found}, indent=1) + "\n")
     failed = [
         part for part, result in found.items() if result["problem"] and not result["problem"].startswith("skipped")
     ]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from pose_core.machine import processor
 
 
 def markdown(rows: Sequence[Mapping[str, object]]) -> str:
@@ -26,18 +27,6 @@ def print_table(rows: Sequence[Mapping[str, object]]) -> None:
     print(markdown(rows))
 
 
-def machine() -> str:
-    """Describe the machine: processor and Python version."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [
-            line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")
-        ]
-        cpu = f"{names[0]} ({len(names)} cores)" if names else cpu
-    return f"{cpu}, Python {platform.python_version()}"
-
-
 def arguments(description: str | None) -> argparse.ArgumentParser:
     """Return a parser with the options of every benchmark."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -48,9 +37,9 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
 
 def finish(rows: Sequence[Mapping[str, object]], out: Path | None) -> None:
     """Print the table and write it to ``out``."""
-    print(machine())
+    print(processor())
     print_table(rows)
-    write_rows(rows, out, machine())
+    write_rows(rows, out, processor())
 
 
 def write_rows(rows: Sequence[Mapping[str, object]], out: Path | None, where: str) -> None:

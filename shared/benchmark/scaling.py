@@ -32,13 +32,14 @@ from typing import Any
 
 import torch
 from bench_loop import loop_seconds, real_steps, write_people
-from rows import machine, print_table
+from rows import print_table
 from scaling_model import Cluster, Pieces, bottleneck, evaluation_seconds, gains, samples_per_second, step_seconds
 from stand_in import outline
 from torch import nn
 
 from pose_core.benchmark.stages import evaluation_set
 from pose_core.evaluation import coco_keypoint_ap
+from pose_core.machine import processor
 from pose_core.plugins.experiments import load_config
 from pose_core.plugins.networks import create_model, profile_model
 from pose_core.plugins.tasks import build_task
@@ -314,7 +315,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="also write the figures as JSON")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="also draw the prediction, as PNG or SVG")
     args = parser.parse_args()
-    where = f"{machine()}, PyTorch {torch.__version__}, load {os.getloadavg()[0]:.1f}"
+    where = f"{processor()}, PyTorch {torch.__version__}, load {os.getloadavg()[0]:.1f}"
     print(f"{where}\n")
     if args.validate:
         rows, pieces, cluster = validation_rows(args.rounds, args.steps)
