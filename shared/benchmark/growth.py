@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy and PyTorch start their threads
@@ -162,6 +162,13 @@ def measured(line: Line) -> dict[int, float]:
     return {size: times.seconds(str(size)) for size in line.runs}
 
 
+def measured_axis(name: str) -> list[tuple[Line, dict[int, float]]]:
+    """Return the lines of an axis, without what they ran: loaders of it would keep their processes."""
+    with tempfile.TemporaryDirectory() as folder:
+        lines = tqdm(AXES[name](Path(folder)), name, unit="line", file=sys.stderr, disable=None)
+        return [(replace(line, runs={}), measured(line)) for line in lines]
+
+
 def exponent(seconds: Mapping[int, float]) -> float:
     """Fit seconds ∝ size^e to the upper half of the sizes, where fixed costs matter less."""
     sizes = sorted(seconds)[-max(2, math.ceil(len(seconds) / 2)) :]
@@ -203,11 +210,7 @@ def main() -> None:
         parser.error(f"no axis is called {unknown[0]}; there are {', '.join(AXES)}")
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
-    lines = []
-    for name in names:
-        with tempfile.TemporaryDirectory() as folder:
-            for line in tqdm(AXES[name](Path(folder)), name, unit="line", file=sys.stderr, disable=None):
-                lines.append((line, measured(line)))
+    lines = [line for name in names for line in measured_axis(name)]
     rows = [
         {
             "axis": line.axis, "work": line.work, "exponent": exponent(seconds),
