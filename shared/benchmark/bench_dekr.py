@@ -30,8 +30,6 @@ from pose_dekr.targets import DEKR, make_targets
 
 ORDER = torch.from_numpy(SKELETONS["coco17"].flip_order)
 WITH_CENTER = torch.cat([ORDER, ORDER.new_tensor([17])])
-
-
 RUN = Path("runs/synthetic_dekr")
 """The run folder of the trained network."""
 IMAGES = 50

@@ -240,7 +240,7 @@ def _loaded(truth: dict[str, Any], detections: list[dict[str, Any]]) -> tuple[CO
     return ground, silent(lambda: ground.loadRes(json.loads(json.dumps(detections))))
 
 
-def _faster(truth: dict[str, Any], detections: list[dict[str, Any]], kind: str = "keypoints") -> Any:
+def _faster(truth: dict[str, Any], detections: list[dict[str, Any]]) -> Any:
     """Return faster-coco-eval's evaluate and accumulate, if it is installed."""
     try:
         from faster_coco_eval import COCO as FastCOCO
@@ -251,7 +251,7 @@ def _faster(truth: dict[str, Any], detections: list[dict[str, Any]], kind: str =
     results = silent(lambda: ground.loadRes(json.loads(json.dumps(detections))))
 
     def run() -> None:
-        evaluation = COCOeval_faster(ground, results, kind)
+        evaluation = COCOeval_faster(ground, results, "keypoints")
         silent(lambda: (evaluation.evaluate(), evaluation.accumulate(), evaluation.summarize()))
 
     return run

@@ -1,6 +1,6 @@
 """Measure how costs grow with people, image size, joints, images of a data set, and loader processes.
 
-    python shared/benchmark/growth.py --out shared/benchmark/results/growth
+    python shared/benchmark/growth.py --out shared/benchmark/results/growth_this_machine
     python shared/benchmark/growth.py --only joints,side
 
 Writes OUT.json and OUT.png: log-log plots with the exponent of each line, fitted to its upper half. An exponent of 1 is

@@ -34,7 +34,7 @@ START = 1.0
 IMPORT = 0.3
 """Seconds to import a runtime, for those that were imported before they were measured."""
 FEWEST = 200
-"""Images of an unknown network for which nothing is tried: to pay, each would have to take most of a second."""
+"""An unknown network is not tried out for fewer images: to pay, each would have to take most of a second."""
 LONG = 1.0
 """Seconds of a batch above which fewer images are measured in its place."""
 FEW = 8
